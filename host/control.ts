@@ -1,0 +1,20 @@
+import type { Problem } from '../config/problem.js';
+
+/** How a reload ended. */
+export type ReloadOutcome =
+  | { readonly success: true }
+  | {
+      readonly success: false;
+      /** One sentence for people. */
+      readonly reason: string;
+      /** What is wrong with the configuration, where that was the cause. */
+      readonly problems: readonly Problem[];
+    };
+
+/** What the process around a Host can do for it. A Host that runs by itself, in a test or embedded, has none. */
+export interface Control {
+  /** Brings up a new generation from new code and configuration; settles when it serves, or has been given up. */
+  reload(): Promise<ReloadOutcome>;
+  /** The Prometheus exposition of all workers together. */
+  metrics(): Promise<string>;
+}

@@ -1,0 +1,29 @@
+import type { Middleware } from 'koa';
+
+/** An OpenAPI 3.1 Operation Object (spec.openapis.org/oas/v3.1.1#operation-object), as plain data. */
+export interface Operation {
+  readonly summary?: string;
+  readonly description?: string;
+  readonly operationId?: string;
+  readonly tags?: readonly string[];
+  readonly deprecated?: boolean;
+  readonly parameters?: readonly object[];
+  readonly requestBody?: object;
+  readonly responses?: Readonly<Record<string, object>>;
+  readonly [extension: `x-${string}`]: unknown;
+}
+
+const operationKey = Symbol.for('plugin-server.operation');
+
+/** Describes a route in /openapi.json: `router.get('/x', openapi({ summary: '…' }), handler)`. It does nothing to requests. */
+export function openapi(operation: Operation): Middleware {
+  const passThrough: Middleware = (_ctx, next) => next();
+  return Object.assign(passThrough, { [operationKey]: operation });
+}
+
+/** The operation that `openapi` attached to a middleware, if it is one. */
+export function operationOf(middleware: unknown): Operation | undefined {
+  return typeof middleware === 'function'
+    ? ((middleware as unknown as Record<symbol, unknown>)[operationKey] as Operation | undefined)
+    : undefined;
+}
