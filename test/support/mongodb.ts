@@ -103,11 +103,7 @@ abstract class Server implements MongoServer {
   ): Promise<MongoDatabase> {
     const { user = 'app', password = oddPassword } = options;
     const database = options.database ?? `test_${randomBytes(6).toString('hex')}`;
-    await withClient(this.rootUrl, (client) =>
-      client
-        .db(database)
-        .command({ createUser: user, pwd: password, roles: [{ role: 'readWrite', db: database }] }),
-    );
+    await withClient(this.rootUrl, (client) => createUser(client, database, user, password, 'readWrite'));
     const host = this.host;
     return {
       host,
@@ -159,9 +155,10 @@ class OwnServer extends Server {
           host: this.host,
           standalone: this.#options.standalone ?? false,
         });
-        await client.db('admin').command({ createUser: root.user, pwd: root.password, roles: ['root'] });
+        await createUser(client, 'admin', root.user, root.password, 'root');
       });
-      await this.#process.end('SIGTERM');
+      // A gentle end would take seconds.
+      await this.#process.end('SIGKILL');
       await this.#start({ auth: true });
       return await this.makeOwn(this.#options);
     } catch (error) {
@@ -246,6 +243,19 @@ class ExternalServer extends Server {
       `cannot ${what} the server of TEST_MONGODB_URL; unset it for tests that break their server`,
     );
   }
+}
+
+async function createUser(
+  client: MongoClient,
+  database: string,
+  user: string,
+  pwd: string,
+  role: string,
+): Promise<void> {
+  await client.db(database).command({ createUser: user, pwd, roles: [{ role, db: database }] });
+  // Not every engine has the user on disk when it answers, but none loses what came before a durable write.
+  const durable = { writeConcern: { w: 'majority', journal: true } } as const;
+  await client.db('admin').collection('users_made').insertOne({ user, database }, durable);
 }
 
 function mongoUrl(host: string, user: string, password: string, database: string): string {
