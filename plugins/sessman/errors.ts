@@ -1,0 +1,59 @@
+/** What a request to the session manager can do wrong, each with its code, HTTP status and sentence for the caller. */
+export abstract class SessionError extends Error {
+  override readonly name = 'SessionError';
+  /** Stable, snake_case. */
+  abstract readonly code: string;
+  abstract readonly status: number;
+  /** More for the answer, beside the sentence and the code. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** One answer for unknown, malformed, expired, ended and another user's ids, so that guessing teaches nothing. */
+export class SessionNotFound extends SessionError {
+  readonly code = 'session_not_found';
+  readonly status = 404;
+
+  constructor() {
+    super('There is no such session: it has expired or ended, never was, or is not of this user.');
+  }
+}
+
+export class VersionMismatch extends SessionError {
+  readonly code = 'version_mismatch';
+  readonly status = 412;
+  override readonly details: { readonly version: number };
+
+  /** @param version the session's version now */
+  constructor(version: number) {
+    super(
+      `The session has changed since: its version is ${version} now. Read it again, redo the change, and send that version.`,
+    );
+    this.details = { version };
+  }
+}
+
+export class DataTooLarge extends SessionError {
+  readonly code = 'data_too_large';
+  readonly status = 413;
+  override readonly details: { readonly size: number; readonly max_data: number };
+
+  constructor(size: number, limit: number) {
+    super(`The session's data would be ${size} bytes of JSON; max_data allows ${limit}.`);
+    this.details = { size, max_data: limit };
+  }
+}
+
+export class InvalidUserid extends SessionError {
+  readonly code = 'invalid_userid';
+  readonly status = 400;
+}
+
+/** Another writer came first every time; so busy a session needs a pause. */
+export class SessionBusy extends SessionError {
+  readonly code = 'session_busy';
+  readonly status = 503;
+
+  constructor() {
+    super('Too many writers are changing this session at once. Nothing was changed; try again shortly.');
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * The store contract. A store keeps records and judges nothing: which session may be read or written, and for how
+ * long, is decided in sessions.ts. test/contracts/store.ts is this contract as tests; a new store runs them all.
+ *
+ * - What is acknowledged is durable: a promise settles only when a crash of the process or the machine can no longer
+ *   undo the write.
+ * - A record is live at `now` while `expires > now` and `ends > now`. A dead one is never returned, matched or counted,
+ *   whether or not it has been cleared away.
+ * - `write` and `remove` are one atomic step each, applied only to a live record that matches: never an upsert, so
+ *   that no write brings an ended session back.
+ * - A store that cannot do its work rejects (or throws) with a StoreError.
+ */
+export interface Store {
+  /** For people and logs: `mongodb`, `embedded`. */
+  readonly kind: string;
+  /** Whether dead records stay until `sweep` clears them away. False where the database does that by itself. */
+  readonly needsSweeping: boolean;
+
+  /** Keeps a new record. False, and nothing written, when its handle is taken. */
+  insert(record: SessionRecord): Promise<boolean>;
+
+  /** The live record of that handle. Answers at once, without a promise, where no waiting is needed. */
+  read(handle: string, now: number): Awaitable<SessionRecord | undefined>;
+
+  /** Changes the record that matches, and gives it as it then is. */
+  write(match: Match, change: Change): Promise<SessionRecord | undefined>;
+
+  /** Removes the record that matches; false when none does. */
+  remove(match: Match): Promise<boolean>;
+
+  /** The user's live sessions in any order. */
+  list(userid: string, now: number): Promise<SessionSummary[]>;
+
+  /** Removes the user's live sessions but `except`; how many those were. */
+  removeOfUser(userid: string, now: number, except?: string): Promise<number>;
+
+  /** Clears away dead records in one short step that looks at `limit` of them at most. */
+  sweep(now: number, limit: number): Promise<Swept>;
+
+  /** Takes or keeps the right to sweep until `until`; false while another owner holds it. */
+  leaseSweep(owner: string, now: number, until: number): Promise<boolean>;
+
+  /** Settles when the store can work, and rejects with a StoreError while it cannot. */
+  check(): Promise<void>;
+
+  /** About how many records there are, dead ones not yet cleared away included. */
+  count(): Awaitable<number>;
+
+  /** Writes a consistent copy beside ongoing work, into a folder that must not exist. Absent where the database has its own way. */
+  backup?(folder: string): Promise<void>;
+
+  /** Lets work under way finish, then frees everything. May be called twice. */
+  close(): Promise<void>;
+}
+
+export type Awaitable<T> = T | Promise<T>;
+
+/** Times are whole milliseconds since the Unix epoch. */
+export interface SessionSummary {
+  /** Names the record: 12 bytes as 16 characters of base64url. */
+  readonly handle: string;
+  readonly created: number;
+  /** When it was last updated, patched, touched or renewed. */
+  readonly touched: number;
+  /** The end of its idle time. */
+  readonly expires: number;
+  /** The end of its life, however busy; `NEVER` where there is none. */
+  readonly ends: number;
+}
+
+export interface SessionRecord extends SessionSummary {
+  /** SHA-256 of the id's secret part, 32 bytes. */
+  readonly secretHash: Buffer;
+  /** Any well-formed Unicode, NUL included. */
+  readonly userid: string;
+  /** 1, and one more with every change of `data`. */
+  readonly version: number;
+  /** A JSON object as text. */
+  readonly data: string;
+}
+
+/** The live record of that handle at `now`, if all that is given here equals what it holds. */
+export interface Match {
+  readonly handle: string;
+  readonly now: number;
+  readonly secretHash?: Buffer;
+  readonly userid?: string;
+  readonly version?: number;
+  readonly touched?: number;
+}
+
+export interface Change {
+  readonly touched: number;
+  readonly expires: number;
+  /** New data; adds one to the version. */
+  readonly data?: string;
+  readonly secretHash?: Buffer;
+}
+
+export interface Swept {
+  readonly removed: number;
+  /** Whether there may be more to clear away now. */
+  readonly more: boolean;
+}
+
+/** The latest time a Date can hold. */
+export const NEVER = 8_640_000_000_000_000;
+
+/** Whether a record is live: see the contract above. */
+export function isLive(record: SessionSummary, now: number): boolean {
+  return record.expires > now && record.ends > now;
+}
+
+/** The store cannot do its work now. The session, if there is one, is as it was, or as a write under way left it. */
+export class StoreError extends Error {
+  override readonly name: string = 'StoreError';
+  /** For clients: stable, snake_case. */
+  readonly code: string = 'store_unavailable';
+  readonly status = 503;
+  /** Seconds after which trying again makes sense. */
+  readonly retryAfter: number = 1;
+
+  constructor(
+    message = 'The session store cannot be reached at the moment. Try again shortly.',
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+  }
+}
+
+/** No room for what was to be written. Reading still works. */
+export class StoreFullError extends StoreError {
+  override readonly name = 'StoreFullError';
+  override readonly code = 'store_full';
+  override readonly retryAfter = 10;
+
+  constructor(cause?: unknown) {
+    super(
+      'The session store is out of space. Sessions can be read, but not written, until there is room.',
+      cause,
+    );
+  }
+}

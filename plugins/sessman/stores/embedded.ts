@@ -1,0 +1,327 @@
+import { hash, timingSafeEqual } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  type Database,
+  getLastVersion,
+  open,
+  type RangeOptions,
+  type RootDatabase,
+  type RootDatabaseOptions,
+} from 'lmdb';
+import {
+  type Change,
+  isLive,
+  type Match,
+  type SessionRecord,
+  type SessionSummary,
+  type Store,
+  StoreError,
+  StoreFullError,
+  type Swept,
+} from '../store.js';
+import { decodeRecord, decodeSummary, encodeRecord, type StoredRecord } from './embedded-record.js';
+
+/**
+ * The store on local disk: LMDB, opened by any number of processes of one machine at a time. A write is answered once
+ * its transaction is flushed; writes waiting meanwhile share the next transaction.
+ *
+ * Three databases change together in one transaction: records by handle, and two indexes, of users and of ends. A
+ * record stands in the expiry index under a time that is at or before its end, so that most updates leave the index
+ * alone: the sweeper moves a record that it finds alive. (A shortened timeout may end a record before that time; it
+ * is then cleared away late, which costs room and nothing else.)
+ */
+export class EmbeddedStore implements Store {
+  readonly kind = 'embedded';
+  readonly needsSweeping = true;
+  readonly #root: RootDatabase;
+  readonly #records: Database<Buffer, Buffer>;
+  readonly #byUser: Database<Buffer, Buffer>;
+  readonly #byExpiry: Database<Buffer, Buffer>;
+  readonly #meta: Database<Buffer, string>;
+  #fullUntil = 0;
+  #closed: Promise<void> | undefined;
+
+  /** Opens the store in that folder, making it first where there is none. */
+  static open(folder: string): EmbeddedStore {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return new EmbeddedStore(join(folder, storeFile));
+  }
+
+  private constructor(file: string) {
+    const options: RootDatabaseOptions & { txnStartThreshold: number } = {
+      // A commit is flushed before it is visible: nobody reads what a crash could take back.
+      overlappingSync: false,
+      // Batching by turn of the event loop is done by hand below: with lmdb's own, a failed commit rejects a promise
+      // that nobody can handle.
+      eventTurnBatching: false,
+      txnStartThreshold: 1000,
+      encoding: 'binary',
+    };
+    this.#root = open(file, options);
+    const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
+    this.#records = this.#root.openDB('records', { ...index, useVersions: true });
+    this.#byUser = this.#root.openDB('by-user', index);
+    this.#byExpiry = this.#root.openDB('by-expiry', index);
+    this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
+  }
+
+  async insert(record: SessionRecord): Promise<boolean> {
+    const key = handleBytes(record.handle);
+    const stored = { ...record, indexed: endOf(record) };
+    return this.#commit(this.#records, key, null, () => {
+      this.#records.put(key, encodeRecord(stored), 1);
+      this.#byUser.put(userKey(record, key), present);
+      this.#byExpiry.put(expiryKey(stored.indexed, key), present);
+    });
+  }
+
+  read(handle: string, now: number): SessionRecord | undefined {
+    const record = this.#load(handleBytes(handle), handle)?.record;
+    return record && isLive(record, now) ? record : undefined;
+  }
+
+  async write(match: Match, change: Change): Promise<SessionRecord | undefined> {
+    const key = handleBytes(match.handle);
+    for (;;) {
+      const found = this.#load(key, match.handle);
+      if (!found || !matches(found.record, match)) return undefined;
+      const next: StoredRecord = {
+        ...found.record,
+        ...change,
+        version: found.record.version + (change.data === undefined ? 0 : 1),
+      };
+      const revision = found.revision + 1;
+      if (
+        await this.#commit(this.#records, key, found.revision, () =>
+          this.#records.put(key, encodeRecord(next), revision),
+        )
+      ) {
+        return next;
+      }
+    }
+  }
+
+  async remove(match: Match): Promise<boolean> {
+    const key = handleBytes(match.handle);
+    for (;;) {
+      const found = this.#load(key, match.handle);
+      if (!found || !matches(found.record, match)) return false;
+      if (await this.#drop(key, found)) return true;
+    }
+  }
+
+  async list(userid: string, now: number): Promise<SessionSummary[]> {
+    const live: SessionSummary[] = [];
+    for await (const keys of this.#keysOfUser(userid)) {
+      for (const key of keys) {
+        const summary = this.#loadSummary(key);
+        if (summary && isLive(summary, now)) live.push(summary);
+      }
+    }
+    return live;
+  }
+
+  async removeOfUser(userid: string, now: number, except?: string): Promise<number> {
+    let count = 0;
+    for await (const keys of this.#keysOfUser(userid)) {
+      const handles = keys.map((key) => key.toString('base64url')).filter((handle) => handle !== except);
+      const removed = await Promise.all(handles.map((handle) => this.remove({ handle, userid, now })));
+      count += removed.filter(Boolean).length;
+    }
+    return count;
+  }
+
+  async sweep(now: number, limit: number): Promise<Swept> {
+    const due = this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit });
+    const swept = await Promise.all(
+      due.map(async (dueKey) => {
+        const key = Buffer.from(dueKey.subarray(8));
+        const found = this.#load(key, key.toString('base64url'));
+        if (!found) return false;
+        if (!isLive(found.record, now)) return this.#drop(key, found);
+        const next = { ...found.record, indexed: endOf(found.record) };
+        await this.#commit(this.#records, key, found.revision, () => {
+          this.#records.put(key, encodeRecord(next), found.revision + 1);
+          this.#byExpiry.remove(dueKey);
+          this.#byExpiry.put(expiryKey(next.indexed, key), present);
+        });
+        return false;
+      }),
+    );
+    return { removed: swept.filter(Boolean).length, more: due.length === limit };
+  }
+
+  async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
+    this.#root.resetReadTxn();
+    const text = this.#meta.get(leaseKey)?.toString();
+    const revision = text === undefined ? null : getLastVersion();
+    const lease = text === undefined ? undefined : (JSON.parse(text) as { owner: string; until: number });
+    if (lease && lease.owner !== owner && lease.until > now) return false;
+    const next = Buffer.from(JSON.stringify({ owner, until }));
+    return this.#commit(this.#meta, leaseKey, revision, () =>
+      this.#meta.put(leaseKey, next, (revision ?? 0) + 1),
+    );
+  }
+
+  async check(): Promise<void> {
+    if (this.#closed) throw new StoreError();
+    if (this.#fullUntil > performance.now()) throw new StoreFullError();
+  }
+
+  count(): number {
+    return (this.#records.getStats() as { entryCount: number }).entryCount;
+  }
+
+  async backup(folder: string): Promise<void> {
+    mkdirSync(folder, { mode: 0o700 });
+    await this.#root.backup(join(folder, storeFile), true);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#root.close();
+    return this.#closed;
+  }
+
+  /** The record and its revision, which every write changes. As of now, not as of the start of this turn. */
+  #load(key: Buffer, handle: string): Found | undefined {
+    if (this.#closed) throw new StoreError();
+    return reading(() => {
+      // Another process may have answered a write since this one's snapshot was taken.
+      this.#root.resetReadTxn();
+      const buffer = this.#records.getBinaryFast(key);
+      return buffer && { record: decodeRecord(handle, buffer, buffer.length), revision: getLastVersion() };
+    });
+  }
+
+  #loadSummary(key: Buffer): SessionSummary | undefined {
+    const buffer = this.#records.getBinaryFast(key);
+    return buffer && decodeSummary(key.toString('base64url'), buffer);
+  }
+
+  /** The keys of the user's records, a slice a turn, so that a user with very many holds up nobody else. */
+  async *#keysOfUser(userid: string): AsyncGenerator<Buffer[]> {
+    const prefix = userPrefix(userid);
+    let start = prefix;
+    const end = Buffer.concat([prefix, highest]);
+    for (;;) {
+      const slice = this.#keys(this.#byUser, { start, end, limit: sliceSize });
+      yield slice.map((key) => Buffer.from(key.subarray(prefix.length)));
+      if (slice.length < sliceSize) return;
+      start = Buffer.concat([slice.at(-1)!, zero]);
+      await nextTurn();
+    }
+  }
+
+  #keys(index: Database<Buffer, Buffer>, range: RangeOptions): Buffer[] {
+    if (this.#closed) throw new StoreError();
+    return reading(() => {
+      this.#root.resetReadTxn();
+      return [...index.getKeys(range)];
+    });
+  }
+
+  #drop(key: Buffer, { record, revision }: Found): Promise<boolean> {
+    return this.#commit(this.#records, key, revision, () => {
+      this.#records.remove(key);
+      this.#byUser.remove(userKey(record, key));
+      this.#byExpiry.remove(expiryKey(record.indexed, key));
+    });
+  }
+
+  /**
+   * Does the writes if the entry still has that revision (null: if there is none), all in one transaction, and settles
+   * once that is on disk. False, and nothing written, when the entry has another revision.
+   */
+  async #commit<K extends Buffer | string>(
+    database: Database<Buffer, K>,
+    key: K,
+    revision: number | null,
+    writes: () => void,
+  ): Promise<boolean> {
+    if (this.#closed) throw new StoreError();
+    // While the disk is full one write a second tries again; the others need not wait for the same refusal.
+    if (this.#fullUntil > performance.now()) throw new StoreFullError();
+    try {
+      return await (revision === null
+        ? database.ifNoExists(key, writes)
+        : database.ifVersion(key, revision, writes));
+    } catch (error) {
+      const cause = await causeOf(error);
+      if (!isFull(cause)) throw new StoreError(undefined, cause);
+      this.#fullUntil = performance.now() + 1000;
+      throw new StoreFullError(cause);
+    }
+  }
+}
+
+interface Found {
+  readonly record: StoredRecord;
+  readonly revision: number;
+}
+
+const storeFile = 'sessions.mdb';
+const leaseKey = 'sweeper';
+/** Keys taken in one turn of the event loop: well under a millisecond. */
+const sliceSize = 100;
+/** The value of index entries, whose keys say it all. */
+const present = Buffer.from([1]);
+const zero = Buffer.from([0]);
+/** Sorts after every handle. */
+const highest = Buffer.alloc(13, 0xff);
+
+function handleBytes(handle: string): Buffer {
+  return Buffer.from(handle, 'base64url');
+}
+
+/** Userids are of any length and may hold NUL; their hashes are not and do not. */
+function userPrefix(userid: string): Buffer {
+  return hash('sha256', userid, 'buffer').subarray(0, 16);
+}
+
+function userKey({ userid }: SessionRecord, handle: Buffer): Buffer {
+  return Buffer.concat([userPrefix(userid), handle]);
+}
+
+/** Big-endian, so that keys sort by time. */
+function expiryKey(time: number, handle: Buffer): Buffer {
+  const key = Buffer.allocUnsafe(8 + handle.length);
+  key.writeDoubleBE(time);
+  handle.copy(key, 8);
+  return key;
+}
+
+function endOf(record: SessionRecord): number {
+  return Math.min(record.expires, record.ends);
+}
+
+function matches(record: SessionRecord, match: Match): boolean {
+  return (
+    isLive(record, match.now) &&
+    (match.secretHash === undefined || timingSafeEqual(record.secretHash, match.secretHash)) &&
+    (match.userid === undefined || record.userid === match.userid) &&
+    (match.version === undefined || record.version === match.version) &&
+    (match.touched === undefined || record.touched === match.touched)
+  );
+}
+
+/** What made a commit fail: lmdb rejects with a general error, and with the cause by a promise of its own. */
+async function causeOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  return commitError === undefined ? error : commitError.catch((cause: unknown) => cause);
+}
+
+function reading<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw new StoreError(undefined, cause);
+  }
+}
+
+function isFull(cause: unknown): boolean {
+  const { code } = cause as { code?: unknown };
+  return code === constants.errno.ENOSPC || code === constants.errno.EDQUOT || code === constants.errno.EFBIG;
+}

@@ -1,0 +1,600 @@
+import { randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import type { JsonObject } from '../../plugins/sessman/merge-patch.js';
+import { type Session, type SessionLimits, Sessions } from '../../plugins/sessman/sessions.js';
+import type { Store } from '../../plugins/sessman/store.js';
+import type { StorePlace } from './store.js';
+
+/** The rules of sessions on a real store, with a clock that the tests move. Each store runs them all. */
+export function describeSessions(name: string, makePlace: () => Promise<StorePlace>): void {
+  describe(`${name}: the rules of sessions`, () => {
+    let place: StorePlace;
+    let store: Store;
+    before(async () => {
+      place = await makePlace();
+      store = await place.open();
+    });
+    after(async () => {
+      await store?.close();
+      await place?.remove();
+    });
+
+    // Starts at the real time and only goes on from there: a database that clears away by its own clock is not early.
+    let now = Date.now();
+    const sessionsWith = (limits: Partial<SessionLimits> = {}) =>
+      new Sessions(
+        store,
+        { idleTimeout: 100, absoluteTimeout: 1000, maxData: 262_144, maxPerUser: 0, ...limits },
+        { now: () => now },
+      );
+    let sessions: Sessions;
+    let userid: string;
+    beforeEach(() => {
+      sessions = sessionsWith();
+      userid = `user ${randomBytes(6).toString('hex')}`;
+    });
+
+    describe('create and get', () => {
+      it('gives back what was put in', async () => {
+        const made = await sessions.create(userid, { a: [1, 'ü', null], b: {} });
+        expect(made.id).to.match(/^[A-Za-z0-9_-]{43}$/);
+        expect(made).to.deep.equal({
+          id: made.id,
+          userid,
+          data: '{"a":[1,"ü",null],"b":{}}',
+          version: 1,
+          created: now,
+          touched: now,
+          expires: now + 100_000,
+        });
+        expect(await sessions.get(made.id, userid)).to.deep.equal(made);
+      });
+
+      it('makes a new id each time', async () => {
+        const made = await Promise.all(Array.from({ length: 20 }, () => sessions.create(userid)));
+        expect(new Set(made.map(({ id }) => id)).size).to.equal(20);
+      });
+
+      it('keeps odd names and text', async () => {
+        const data = JSON.parse(
+          '{"__proto__":{"a":1},"":0,"$set":{"a.b":1},"\\u0000":"\\ud800","constructor":null}',
+        );
+        const { id } = await sessions.create(userid, data);
+        expect(JSON.parse((await sessions.get(id, userid)).data)).to.deep.equal(data);
+      });
+
+      it("does not show another user's session", async () => {
+        const { id } = await sessions.create(userid);
+        await refused('session_not_found', () => sessions.get(id, `${userid}x`));
+      });
+
+      it('takes an id in exactly one form', async () => {
+        const { id } = await sessions.create(userid);
+        const last = id.at(-1)!;
+        const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+        const loose = alphabet[alphabet.indexOf(last) + 1]!;
+        const swapped = id.replace(/[a-z]/i, (c) =>
+          c === c.toLowerCase() ? c.toUpperCase() : c.toLowerCase(),
+        );
+        for (const wrong of [
+          '',
+          id.slice(0, -1),
+          `${id}A`,
+          `${id}=`,
+          ` ${id}`,
+          `${id}\n`,
+          id.slice(0, -1) + loose,
+          swapped,
+          id.slice(0, 16),
+          `+${id.slice(1)}`,
+          'x'.repeat(100_000),
+        ]) {
+          await refused('session_not_found', () => sessions.get(wrong, userid));
+          await refused('session_not_found', () => sessions.update(wrong, {}));
+          await refused('session_not_found', () => sessions.end(wrong));
+        }
+        expect((await sessions.get(id, userid)).id).to.equal(id);
+      });
+
+      it('does not take the handle with another secret', async () => {
+        const one = await sessions.create(userid);
+        const two = await sessions.create(userid);
+        await refused('session_not_found', () =>
+          sessions.get(one.id.slice(0, 16) + two.id.slice(16), userid),
+        );
+      });
+
+      it('takes userids of 1 to 1024 bytes of well-formed Unicode', async () => {
+        for (const good of [
+          'a',
+          '\u0000',
+          'ü'.repeat(512),
+          '🐢'.repeat(256),
+          ' ',
+          'constructor',
+          '__proto__',
+        ]) {
+          const made = await sessions.create(good);
+          expect((await sessions.get(made.id, good)).userid).to.equal(good);
+          await sessions.endAll(good);
+        }
+        for (const bad of ['', 'a'.repeat(1025), 'ü'.repeat(513), '\ud800', 'a\udc00b']) {
+          await refused('invalid_userid', () => sessions.create(bad));
+          await refused('invalid_userid', () => sessions.list(bad));
+        }
+      });
+    });
+
+    describe('update', () => {
+      it('replaces the data and adds one to the version', async () => {
+        const made = await sessions.create(userid, { a: 1 });
+        now += 10;
+        const updated = await sessions.update(made.id, { b: 2 });
+        expect(updated).to.deep.equal({
+          ...made,
+          data: '{"b":2}',
+          version: 2,
+          touched: now,
+          expires: now + 100_000,
+        });
+        expect(await sessions.get(made.id, userid)).to.deep.equal(updated);
+      });
+
+      it('minds the user where one is given', async () => {
+        const { id } = await sessions.create(userid);
+        await refused('session_not_found', () => sessions.update(id, { a: 1 }, { userid: 'other' }));
+        expect((await sessions.update(id, { a: 1 }, { userid })).version).to.equal(2);
+      });
+
+      it('refuses a version that is not the current one, and says which is', async () => {
+        const { id } = await sessions.create(userid);
+        await sessions.update(id, { a: 1 }, { version: 1 });
+        for (const version of [1, 3, 0]) {
+          const error = await refused('version_mismatch', () => sessions.update(id, { b: 1 }, { version }));
+          expect(error.details).to.deep.equal({ version: 2 });
+        }
+        expect((await sessions.get(id, userid)).data).to.equal('{"a":1}');
+      });
+
+      it('tells nobody else the version', async () => {
+        const { id } = await sessions.create(userid);
+        await refused('session_not_found', () => sessions.update(id, {}, { userid: 'other', version: 7 }));
+        const wrong = (await sessions.create(userid)).id;
+        await refused('session_not_found', () =>
+          sessions.update(id.slice(0, 16) + wrong.slice(16), {}, { version: 7 }),
+        );
+      });
+
+      it('lets one of 64 updates from one version through', async () => {
+        const { id } = await sessions.create(userid);
+        const results = await Promise.allSettled(
+          Array.from({ length: 64 }, (_, n) => sessions.update(id, { n }, { version: 1 })),
+        );
+        const won = results.filter((result) => result.status === 'fulfilled');
+        expect(won).to.have.length(1);
+        const codes = results
+          .filter((result) => result.status === 'rejected')
+          .map(({ reason }) => reason.code);
+        expect(codes).to.deep.equal(Array(63).fill('version_mismatch'));
+        expect((await sessions.get(id, userid)).data).to.equal(won[0]!.value.data);
+      });
+    });
+
+    describe('patch', () => {
+      // RFC 7396, appendix A, where the target is an object.
+      const cases: [JsonObject, JsonObject, JsonObject][] = [
+        [{ a: 'b' }, { a: 'c' }, { a: 'c' }],
+        [{ a: 'b' }, { b: 'c' }, { a: 'b', b: 'c' }],
+        [{ a: 'b' }, { a: null }, {}],
+        [{ a: 'b', b: 'c' }, { a: null }, { b: 'c' }],
+        [{ a: ['b'] }, { a: 'c' }, { a: 'c' }],
+        [{ a: 'c' }, { a: ['b'] }, { a: ['b'] }],
+        [{ a: { b: 'c' } }, { a: { b: 'd', c: null } }, { a: { b: 'd' } }],
+        [{ a: [{ b: 'c' }] }, { a: [1] }, { a: [1] }],
+        [{ e: null }, { a: 1 }, { e: null, a: 1 }],
+        [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+        // And the example of its section 3.
+        [
+          {
+            title: 'Goodbye!',
+            author: { givenName: 'John', familyName: 'Doe' },
+            tags: ['example', 'sample'],
+            content: 'This will be unchanged',
+          },
+          {
+            title: 'Hello!',
+            phoneNumber: '+01-123-456-7890',
+            author: { familyName: null },
+            tags: ['example'],
+          },
+          {
+            title: 'Hello!',
+            author: { givenName: 'John' },
+            tags: ['example'],
+            content: 'This will be unchanged',
+            phoneNumber: '+01-123-456-7890',
+          },
+        ],
+      ];
+      for (const [target, patch, result] of cases) {
+        it(`${JSON.stringify(target)} with ${JSON.stringify(patch)}`, async () => {
+          const { id } = await sessions.create(userid, target);
+          const patched = await sessions.patch(id, patch);
+          expect(JSON.parse(patched.data)).to.deep.equal(result);
+          expect(patched.version).to.equal(2);
+          expect(await sessions.get(id, userid)).to.deep.equal(patched);
+        });
+      }
+
+      it('takes __proto__ for a name like any other', async () => {
+        const { id } = await sessions.create(userid, JSON.parse('{"__proto__":{"a":1,"b":2}}'));
+        const { data } = await sessions.patch(
+          id,
+          JSON.parse('{"__proto__":{"a":null},"c":{"__proto__":{"d":1}}}'),
+        );
+        expect(data).to.equal('{"__proto__":{"b":2},"c":{"__proto__":{"d":1}}}');
+        expect(({} as { d?: unknown }).d).to.equal(undefined);
+      });
+
+      it('loses none of 64 patches of different names', async () => {
+        const { id } = await sessions.create(userid);
+        const patched = await Promise.all(
+          Array.from({ length: 64 }, (_, n) => sessions.patch(id, { [`key${n}`]: n })),
+        );
+        expect(new Set(patched.map(({ version }) => version)).size).to.equal(64);
+        const { data, version } = await sessions.get(id, userid);
+        expect(JSON.parse(data)).to.deep.equal(Object.fromEntries(patched.map((_, n) => [`key${n}`, n])));
+        expect(version).to.equal(65);
+      });
+
+      it('loses none over several hosts on one store', async () => {
+        const others = await Promise.all([place.open(), place.open()]);
+        try {
+          const hosts = [store, ...others].map(
+            (each) =>
+              new Sessions(each, { idleTimeout: 100, absoluteTimeout: 0, maxData: 262_144, maxPerUser: 0 }),
+          );
+          const { id } = await hosts[0]!.create(userid);
+          await Promise.all(
+            Array.from({ length: 60 }, (_, n) => hosts[n % 3]!.patch(id, { [`key${n}`]: n })),
+          );
+          expect(Object.keys(JSON.parse((await hosts[1]!.get(id, userid)).data))).to.have.length(60);
+        } finally {
+          await Promise.all(others.map((each) => each.close()));
+        }
+      });
+
+      it('minds a version where one is given', async () => {
+        const { id } = await sessions.create(userid, { a: 1 });
+        expect((await sessions.patch(id, { b: 2 }, { version: 1, userid })).data).to.equal('{"a":1,"b":2}');
+        const error = await refused('version_mismatch', () => sessions.patch(id, { c: 3 }, { version: 1 }));
+        expect(error.details).to.deep.equal({ version: 2 });
+      });
+
+      it('patches nothing of a session that is not there or not theirs', async () => {
+        const { id } = await sessions.create(userid, { a: 1 });
+        await refused('session_not_found', () => sessions.patch(id, { a: 2 }, { userid: 'other' }));
+        await sessions.end(id);
+        await refused('session_not_found', () => sessions.patch(id, { a: 2 }));
+      });
+    });
+
+    describe('max_data', () => {
+      it('counts the bytes of the JSON text, on new, update and patch', async () => {
+        sessions = sessionsWith({ maxData: 20 });
+        const { id } = await sessions.create(userid, { a: 'x'.repeat(12) });
+        for (const call of [
+          () => sessions.create(userid, { a: 'x'.repeat(13) }),
+          () => sessions.update(id, { a: 'ü'.repeat(7) }),
+          () => sessions.patch(id, { b: 1 }),
+        ]) {
+          const error = await refused('data_too_large', call);
+          expect(error.details).to.include({ max_data: 20 });
+        }
+        expect((await sessions.get(id, userid)).version).to.equal(1);
+        expect(await sessions.list(userid)).to.have.length(1);
+        expect((await sessions.update(id, { a: 'ü'.repeat(6) })).version).to.equal(2);
+      });
+    });
+
+    describe('ends by time', () => {
+      it('after the idle time, to the millisecond', async () => {
+        const { id } = await sessions.create(userid, { a: 1 });
+        now += 99_999;
+        await sessions.get(id, userid);
+        now += 1;
+        await gone(id);
+      });
+
+      it('later after each update, patch, touch and renew, but not after get', async () => {
+        const made = await sessions.create(userid);
+        let { id } = made;
+        const calls: (() => Promise<Session>)[] = [
+          () => sessions.update(id, { a: 1 }),
+          () => sessions.patch(id, { b: 1 }),
+          () => sessions.touch(id),
+          () => sessions.renew(id),
+        ];
+        for (const call of calls) {
+          now += 60_000;
+          const before = (await sessions.get(id, userid)).expires;
+          const after = await call();
+          expect(before).to.equal(now + 40_000);
+          expect(after.expires).to.equal(now + 100_000);
+          expect(after.touched).to.equal(now);
+          expect(after.created).to.equal(made.created);
+          id = after.id;
+        }
+        now += 100_000;
+        await gone(id);
+      });
+
+      it('at its absolute end, however busy', async () => {
+        const { id, created } = await sessions.create(userid);
+        while (now < created + 920_000) {
+          now += 90_000;
+          await sessions.touch(id);
+        }
+        expect((await sessions.get(id, userid)).expires).to.equal(created + 1_000_000);
+        now = created + 999_999;
+        expect((await sessions.touch(id)).expires).to.equal(created + 1_000_000);
+        now += 1;
+        await gone(id);
+      });
+
+      it('never absolutely where that is off', async () => {
+        sessions = sessionsWith({ absoluteTimeout: 0 });
+        const { id } = await sessions.create(userid);
+        for (let n = 0; n < 20; n++) {
+          now += 99_000;
+          await sessions.touch(id);
+        }
+        expect((await sessions.get(id, userid)).expires).to.equal(now + 100_000);
+      });
+
+      it('by the timeout in force at the last use', async () => {
+        const { id } = await sessions.create(userid);
+        await sessionsWith({ idleTimeout: 10 }).touch(id);
+        now += 10_000;
+        await gone(id);
+      });
+
+      async function gone(id: string): Promise<void> {
+        for (const call of [
+          () => sessions.get(id, userid),
+          () => sessions.update(id, {}),
+          () => sessions.update(id, {}, { version: 1 }),
+          () => sessions.patch(id, {}),
+          () => sessions.touch(id),
+          () => sessions.renew(id),
+          () => sessions.end(id),
+          () => sessions.endByHandle(userid, id.slice(0, 16)),
+          () => sessions.endAll(userid, id),
+        ]) {
+          await refused('session_not_found', call);
+        }
+        expect(await sessions.list(userid)).to.deep.equal([]);
+        expect(await sessions.endAll(userid)).to.equal(0);
+      }
+    });
+
+    describe('touch and renew', () => {
+      it('leave data and version alone', async () => {
+        const made = await sessions.create(userid, { a: 1 });
+        now += 5;
+        expect(await sessions.touch(made.id, { userid })).to.deep.equal({
+          ...made,
+          touched: now,
+          expires: now + 100_000,
+        });
+      });
+
+      it('renew gives a new id with the same handle, and the old one dies', async () => {
+        const made = await sessions.create(userid, { a: 1 });
+        const renewed = await sessions.renew(made.id);
+        expect(renewed).to.deep.equal({ ...made, id: renewed.id });
+        expect(renewed.id).not.to.equal(made.id);
+        expect(renewed.id.slice(0, 16)).to.equal(made.id.slice(0, 16));
+        await refused('session_not_found', () => sessions.get(made.id, userid));
+        await refused('session_not_found', () => sessions.update(made.id, {}));
+        await refused('session_not_found', () => sessions.renew(made.id));
+        expect(await sessions.get(renewed.id, userid)).to.deep.equal(renewed);
+      });
+
+      it('refuse another user', async () => {
+        const { id } = await sessions.create(userid);
+        await refused('session_not_found', () => sessions.touch(id, { userid: 'other' }));
+        await refused('session_not_found', () => sessions.renew(id, { userid: 'other' }));
+        expect((await sessions.get(id, userid)).touched).to.equal(now);
+      });
+
+      it('of many renews at once one wins', async () => {
+        const { id } = await sessions.create(userid);
+        const results = await Promise.allSettled(Array.from({ length: 16 }, () => sessions.renew(id)));
+        const won = results.filter((result) => result.status === 'fulfilled');
+        expect(won).to.have.length(1);
+        expect((await sessions.get(won[0]!.value.id, userid)).id).to.equal(won[0]!.value.id);
+      });
+    });
+
+    describe('end', () => {
+      it('once', async () => {
+        const { id } = await sessions.create(userid);
+        await refused('session_not_found', () => sessions.end(id, { userid: 'other' }));
+        await sessions.end(id, { userid });
+        await refused('session_not_found', () => sessions.end(id));
+        await refused('session_not_found', () => sessions.get(id, userid));
+      });
+
+      it('by handle, of the same user only', async () => {
+        const { id } = await sessions.create(userid);
+        const handle = id.slice(0, 16);
+        await refused('session_not_found', () => sessions.endByHandle('other', handle));
+        await refused('session_not_found', () => sessions.endByHandle(userid, id));
+        await refused('session_not_found', () => sessions.endByHandle(userid, ''));
+        await sessions.endByHandle(userid, handle);
+        await refused('session_not_found', () => sessions.get(id, userid));
+      });
+    });
+
+    describe('list and end_all', () => {
+      it("list a user's sessions, the newest first, without ids or data", async () => {
+        const made: Session[] = [];
+        for (let n = 0; n < 5; n++) {
+          made.push(await sessions.create(userid, { n }));
+          now += 10;
+        }
+        await sessions.create(`${userid}x`);
+        await sessions.update(made[2]!.id, {});
+        const expected = made
+          .map(({ id, created, touched, expires }) => ({
+            handle: id.slice(0, 16),
+            created,
+            touched,
+            expires,
+          }))
+          .reverse();
+        expected[2] = { ...expected[2]!, touched: now, expires: now + 100_000 };
+        expect(await sessions.list(userid)).to.deep.equal(expected);
+        expect(await sessions.list('nobody')).to.deep.equal([]);
+      });
+
+      it('end all but one', async () => {
+        const [one, two, three] = await Promise.all([1, 2, 3].map((n) => sessions.create(userid, { n })));
+        const stranger = await sessions.create(`${userid}x`);
+        await refused('session_not_found', () => sessions.endAll(userid, stranger.id));
+        expect(await sessions.list(userid)).to.have.length(3);
+        expect(await sessions.endAll(userid, two!.id)).to.equal(2);
+        await refused('session_not_found', () => sessions.get(one!.id, userid));
+        await refused('session_not_found', () => sessions.get(three!.id, userid));
+        expect((await sessions.get(two!.id, userid)).id).to.equal(two!.id);
+        expect(await sessions.endAll(userid)).to.equal(1);
+        expect(await sessions.endAll(userid)).to.equal(0);
+        expect((await sessions.get(stranger.id, `${userid}x`)).id).to.equal(stranger.id);
+      });
+    });
+
+    describe('max_sessions_per_user', () => {
+      it('ends the session used longest ago', async () => {
+        sessions = sessionsWith({ maxPerUser: 2 });
+        const one = await sessions.create(userid);
+        now += 10;
+        const two = await sessions.create(userid);
+        now += 10;
+        await sessions.touch(one.id);
+        now += 10;
+        const three = await sessions.create(userid);
+        await refused('session_not_found', () => sessions.get(two.id, userid));
+        expect((await sessions.list(userid)).map(({ handle }) => handle)).to.have.members(
+          [one, three].map(({ id }) => id.slice(0, 16)),
+        );
+      });
+
+      it('counts live sessions of that user only', async () => {
+        sessions = sessionsWith({ maxPerUser: 1 });
+        const other = await sessions.create(`${userid}x`);
+        await sessions.create(userid);
+        now += 100_000;
+        const two = await sessions.create(userid);
+        expect((await sessions.get(two.id, userid)).id).to.equal(two.id);
+        await refused('session_not_found', () => sessions.get(other.id, `${userid}x`));
+      });
+
+      it('holds when many are made at once, and never ends more than the surplus', async () => {
+        sessions = sessionsWith({ maxPerUser: 3 });
+        const made = await Promise.all(Array.from({ length: 24 }, () => sessions.create(userid)));
+        const live = await sessions.list(userid);
+        expect(live).to.have.length(3);
+        const found = await Promise.allSettled(made.map(async ({ id }) => sessions.get(id, userid)));
+        expect(found.filter(({ status }) => status === 'fulfilled')).to.have.length(3);
+      });
+    });
+
+    describe('races', () => {
+      const rounds = 200;
+
+      it('no write is acknowledged after the end, and none brings it back', async () => {
+        for (let round = 0; round < rounds; round++) {
+          const { id } = await sessions.create(userid);
+          let ended = false;
+          const lateWrites: string[] = [];
+          const writer = async (name: string, call: () => Promise<Session>) => {
+            for (;;) {
+              const startedAfterEnd = ended;
+              try {
+                await call();
+                if (startedAfterEnd) lateWrites.push(name);
+              } catch (error) {
+                expect((error as { code?: string }).code).to.equal('session_not_found');
+                return;
+              }
+            }
+          };
+          const writers = [
+            writer('update', () => sessions.update(id, { a: round })),
+            writer('patch', () => sessions.patch(id, { b: round })),
+            writer('touch', () => sessions.touch(id)),
+          ];
+          await sessions.end(id);
+          ended = true;
+          await Promise.all(writers);
+          expect(lateWrites).to.deep.equal([]);
+          await refused('session_not_found', () => sessions.get(id, userid));
+        }
+        expect(await sessions.list(userid)).to.deep.equal([]);
+      });
+
+      it('no patch that was acknowledged is lost over a renew, and none is applied by the old id after it', async () => {
+        for (let round = 0; round < rounds; round++) {
+          const { id } = await sessions.create(userid);
+          const patches = Array.from({ length: 4 }, (_, n) => sessions.patch(id, { [`n${n}`]: n }));
+          const [renewed, ...patched] = await Promise.allSettled([sessions.renew(id), ...patches]);
+          expect(renewed!.status).to.equal('fulfilled');
+          const { id: next } = (renewed as PromiseFulfilledResult<Session>).value;
+          const data = JSON.parse((await sessions.get(next, userid)).data);
+          const kept = patched.map((result, n) => [result.status, `n${n}` in data]);
+          for (const [status, present] of kept) expect(present).to.equal(status === 'fulfilled');
+          await refused('session_not_found', () => sessions.patch(id, { late: 1 }));
+          await sessions.end(next);
+        }
+      });
+
+      it('no write is acknowledged once it has expired, whoever races', async () => {
+        for (let round = 0; round < rounds; round++) {
+          const { id, expires } = await sessions.create(userid);
+          now = expires - 1;
+          const early = [sessions.get(id, userid), sessions.patch(id, { a: 1 })];
+          now = round % 2 ? expires : expires + 99_999;
+          const sweep = store.sweep(now, 100);
+          const late = await Promise.allSettled([
+            sessions.update(id, { b: 1 }),
+            sessions.touch(id),
+            sessions.renew(id),
+            sessions.patch(id, { c: 1 }),
+            sweep,
+          ]);
+          const settled = await Promise.allSettled(early);
+          // The patch that began in time may have come first and made the session last longer.
+          const patched = settled[1]! as PromiseSettledResult<Session>;
+          const extended = patched.status === 'fulfilled' && patched.value.expires > now;
+          if (!extended) {
+            expect(late.slice(0, 4).map(({ status }) => status)).to.deep.equal(Array(4).fill('rejected'));
+            await refused('session_not_found', () => sessions.get(id, userid));
+          }
+        }
+      });
+    });
+  });
+}
+
+/** The call must fail with that code, at once or later; gives the error. */
+async function refused(code: string, call: () => unknown): Promise<{ code: string; details?: object }> {
+  let result: unknown;
+  try {
+    result = await call();
+  } catch (error) {
+    expect(error).to.have.property('code', code);
+    return error as { code: string };
+  }
+  throw new Error(`expected ${code}, but it answered ${JSON.stringify(result)}`);
+}

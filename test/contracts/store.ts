@@ -1,0 +1,345 @@
+import { hash, randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import { type Match, NEVER, type SessionRecord, type Store } from '../../plugins/sessman/store.js';
+
+/** What a store's test gives the suite: how to open stores on one and the same fresh place, and how to remove it. */
+export interface StorePlace {
+  open(): Promise<Store>;
+  remove(): Promise<void>;
+}
+
+/** The store contract (plugins/sessman/store.ts) as tests. Each store runs them all. */
+export function describeStore(name: string, makePlace: () => Promise<StorePlace>): void {
+  describe(`${name}: the store contract`, () => {
+    let place: StorePlace;
+    let store: Store;
+    before(async () => {
+      place = await makePlace();
+      store = await place.open();
+    });
+    after(async () => {
+      await store?.close();
+      await place?.remove();
+    });
+
+    const now = Date.now();
+
+    it('keeps a record byte for byte', async () => {
+      const record = aRecord({
+        userid: 'żółw\u0000\u{1F422}$.a',
+        data: '{"$set":{"a.b":null},"\\u0000":"\u{1F422}","n":1e400,"deep":[[[{}]]]}',
+        ends: now + 86_400_000,
+      });
+      expect(await store.insert(record)).to.equal(true);
+      expect(await read(record.handle, now)).to.deep.equal(record);
+    });
+
+    it('keeps no end at all', async () => {
+      const record = aRecord({ ends: NEVER });
+      await store.insert(record);
+      expect((await read(record.handle, now))?.ends).to.equal(NEVER);
+    });
+
+    it('keeps large data and long userids', async () => {
+      const record = aRecord({ userid: 'ü'.repeat(512), data: `{"a":"${'x'.repeat(1_000_000)}"}` });
+      await store.insert(record);
+      expect(await read(record.handle, now)).to.deep.equal(record);
+      expect(await store.list(record.userid, now)).to.have.length(1);
+    });
+
+    it('does not take a handle twice', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      expect(await store.insert({ ...aRecord({ data: '{"other":1}' }), handle: record.handle })).to.equal(
+        false,
+      );
+      expect(await read(record.handle, now)).to.deep.equal(record);
+    });
+
+    it('knows nothing of an unknown handle', async () => {
+      const { handle } = aRecord();
+      expect(await store.read(handle, now)).to.equal(undefined);
+      expect(await store.write({ handle, now }, { touched: now, expires: now + 1 })).to.equal(undefined);
+      expect(await store.remove({ handle, now })).to.equal(false);
+      expect(await store.read(handle, now)).to.equal(undefined);
+    });
+
+    it('changes data and adds one to the version', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const change = { data: '{"a":2}', touched: now + 5, expires: now + 90_000 };
+      const expected = { ...record, ...change, version: 2 };
+      expect(pick(await store.write(matchOf(record), change))).to.deep.equal(expected);
+      expect(await read(record.handle, now)).to.deep.equal(expected);
+    });
+
+    it('leaves data and version alone when only the end changes', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const change = { touched: now + 5, expires: now + 90_000 };
+      expect(pick(await store.write(matchOf(record), change))).to.deep.equal({ ...record, ...change });
+      expect(await read(record.handle, now)).to.deep.equal({ ...record, ...change });
+    });
+
+    it('changes the secret, and the old one matches no more', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const secretHash = randomBytes(32);
+      const change = { touched: now, expires: now + 90_000, secretHash };
+      expect(pick(await store.write(matchOf(record), change))).to.deep.equal({ ...record, ...change });
+      expect(await store.write(matchOf(record), change)).to.equal(undefined);
+      expect(await store.remove(matchOf(record))).to.equal(false);
+      expect(await store.remove({ ...matchOf(record), secretHash })).to.equal(true);
+    });
+
+    describe('writes and removes only what matches', () => {
+      const wrong: [string, (record: SessionRecord) => Partial<Match>][] = [
+        ['another secret', () => ({ secretHash: randomBytes(32) })],
+        ['another user', (record) => ({ userid: `${record.userid}x` })],
+        ['another version', (record) => ({ version: record.version + 1 })],
+        ['another time of use', (record) => ({ touched: record.touched - 1 })],
+        ['a time at which its idle time is over', (record) => ({ now: record.expires })],
+        ['a time at which its life is over', (record) => ({ now: record.ends })],
+      ];
+      for (const [what, change] of wrong) {
+        it(what, async () => {
+          const record = aRecord({ expires: now + 60_000, ends: now + 50_000 });
+          await store.insert(record);
+          const match = {
+            ...matchOf(record),
+            userid: record.userid,
+            version: record.version,
+            touched: record.touched,
+            ...change(record),
+          };
+          expect(await store.write(match, { touched: now, expires: now + 1, data: '{}' })).to.equal(
+            undefined,
+          );
+          expect(await store.remove(match)).to.equal(false);
+          expect(await read(record.handle, now)).to.deep.equal(record);
+        });
+      }
+
+      it('all that is asked for', async () => {
+        const record = aRecord();
+        await store.insert(record);
+        const match = { ...matchOf(record), userid: record.userid, version: 1, touched: record.touched };
+        expect(await store.write(match, { touched: now, expires: now + 60_000 })).not.to.equal(undefined);
+        expect(await store.remove({ handle: record.handle, userid: record.userid, now })).to.equal(true);
+        expect(await store.read(record.handle, now)).to.equal(undefined);
+      });
+    });
+
+    it('does not show a dead record, swept or not', async () => {
+      const idle = aRecord({ expires: now + 10 });
+      const old = aRecord({ userid: idle.userid, ends: now + 10 });
+      await store.insert(idle);
+      await store.insert(old);
+      for (const { handle } of [idle, old]) {
+        expect(await store.read(handle, now + 9)).not.to.equal(undefined);
+        expect(await store.read(handle, now + 10)).to.equal(undefined);
+      }
+      expect(await store.list(idle.userid, now + 9)).to.have.length(2);
+      expect(await store.list(idle.userid, now + 10)).to.deep.equal([]);
+      expect(await store.removeOfUser(idle.userid, now + 10)).to.equal(0);
+    });
+
+    it("lists a user's sessions and nobody else's", async () => {
+      const userid = `user ${randomBytes(6).toString('hex')}`;
+      const records = [aRecord({ userid }), aRecord({ userid }), aRecord({ userid })];
+      for (const record of [
+        ...records,
+        aRecord({ userid: `${userid}\u0000` }),
+        aRecord({ userid: userid.slice(0, -1) }),
+      ]) {
+        await store.insert(record);
+      }
+      const listed = await store.list(userid, now);
+      expect(listed.sort(byHandle)).to.deep.equal(
+        records
+          .map(({ handle, created, touched, expires, ends }) => ({ handle, created, touched, expires, ends }))
+          .sort(byHandle),
+      );
+    });
+
+    it("removes a user's sessions but one, and counts them", async () => {
+      const userid = `user ${randomBytes(6).toString('hex')}`;
+      const records = Array.from({ length: 250 }, () => aRecord({ userid }));
+      await Promise.all(records.map((record) => store.insert(record)));
+      const other = aRecord();
+      await store.insert(other);
+      const kept = records[17]!.handle;
+      expect(await store.removeOfUser(userid, now, kept)).to.equal(249);
+      expect((await store.list(userid, now)).map(({ handle }) => handle)).to.deep.equal([kept]);
+      expect(await store.removeOfUser(userid, now)).to.equal(1);
+      expect(await store.list(userid, now)).to.deep.equal([]);
+      expect(await read(other.handle, now)).to.deep.equal(other);
+    });
+
+    it('lets one of many writers of one version through', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const results = await Promise.all(
+        Array.from({ length: 64 }, (_, n) =>
+          store.write(
+            { ...matchOf(record), version: 1 },
+            { touched: now, expires: now + 60_000, data: `{"n":${n}}` },
+          ),
+        ),
+      );
+      const won = results.filter((result) => result !== undefined);
+      expect(won).to.have.length(1);
+      expect(await read(record.handle, now)).to.deep.equal(pick(won[0]));
+    });
+
+    it('lets every one of many writers without a version through, each with a version of its own', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const results = await Promise.all(
+        Array.from({ length: 32 }, (_, n) =>
+          store.write(matchOf(record), { touched: now, expires: now + 60_000, data: `{"n":${n}}` }),
+        ),
+      );
+      expect(results.map((result) => result?.version).sort((a, b) => a! - b!)).to.deep.equal(
+        Array.from({ length: 32 }, (_, n) => n + 2),
+      );
+      const last = results.find((result) => result?.version === 33);
+      expect(await read(record.handle, now)).to.deep.equal(pick(last));
+    });
+
+    it('lets one of many removers through', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const results = await Promise.all(Array.from({ length: 16 }, () => store.remove(matchOf(record))));
+      expect(results.filter(Boolean)).to.have.length(1);
+    });
+
+    it('never brings a removed record back, whatever races', async () => {
+      for (let round = 0; round < 100; round++) {
+        const record = aRecord();
+        await store.insert(record);
+        const write = (data?: string) =>
+          store.write(matchOf(record), { touched: now, expires: now + 60_000, ...(data && { data }) });
+        const [, removed] = await Promise.all([
+          write('{"a":1}'),
+          store.remove(matchOf(record)),
+          write(),
+          store.read(record.handle, now),
+        ]);
+        expect(removed).to.equal(true);
+        expect(await store.read(record.handle, now)).to.equal(undefined);
+        expect(await write('{"late":1}')).to.equal(undefined);
+        expect(await store.read(record.handle, now)).to.equal(undefined);
+      }
+    });
+
+    it('shows a write to every other opener at once', async () => {
+      const other = await place.open();
+      try {
+        for (let round = 0; round < 50; round++) {
+          const record = aRecord();
+          await store.insert(record);
+          expect(await other.read(record.handle, now)).not.to.equal(undefined);
+          await other.write(matchOf(record), { touched: now, expires: now + 60_000, data: '{"b":1}' });
+          expect((await store.read(record.handle, now))?.data).to.equal('{"b":1}');
+          await store.remove(matchOf(record));
+          expect(await other.read(record.handle, now)).to.equal(undefined);
+        }
+      } finally {
+        await other.close();
+      }
+    });
+
+    it('clears away the dead, moves on from those used since, and leaves the living', async () => {
+      const later = now + 1_000_000;
+      const userid = `user ${randomBytes(6).toString('hex')}`;
+      const dead = Array.from({ length: 30 }, (_, n) =>
+        aRecord({
+          userid,
+          ...(n % 2 ? { expires: later - 1 - n } : { ends: later - 1 - n, expires: later + 5000 }),
+        }),
+      );
+      const used = Array.from({ length: 30 }, (_, n) => aRecord({ userid, expires: later - 1 - n }));
+      const living = Array.from({ length: 5 }, () => aRecord({ userid, expires: later + 2000 }));
+      await Promise.all([...dead, ...used, ...living].map((record) => store.insert(record)));
+      for (const record of used) await store.write(matchOf(record), { touched: now, expires: later + 3000 });
+      const before = await store.count();
+
+      let removed = 0;
+      for (let more = true; more; ) {
+        const step = await store.sweep(later, 7);
+        removed += step.removed;
+        more = step.more;
+      }
+      expect(removed).to.be.at.least(30);
+      expect(await store.count()).to.equal(before - removed);
+      expect(await store.list(userid, later)).to.have.length(35);
+      for (const { handle } of dead) expect(await store.read(handle, now)).to.equal(undefined);
+      for (const { handle } of [...used, ...living])
+        expect(await store.read(handle, later)).not.to.equal(undefined);
+
+      while ((await store.sweep(later + 3000, 100)).more);
+      expect(await store.list(userid, now)).to.deep.equal([]);
+      expect((await store.sweep(later + 3000, 100)).removed).to.equal(0);
+    });
+
+    it('gives the right to sweep to one owner at a time', async () => {
+      expect(await store.leaseSweep('a', now, now + 100)).to.equal(true);
+      expect(await store.leaseSweep('b', now + 99, now + 199)).to.equal(false);
+      expect(await store.leaseSweep('a', now + 99, now + 199)).to.equal(true);
+      expect(await store.leaseSweep('b', now + 199, now + 299)).to.equal(true);
+      expect(await store.leaseSweep('a', now + 200, now + 300)).to.equal(false);
+      const many = await Promise.all(
+        Array.from({ length: 8 }, (_, n) => store.leaseSweep(`many ${n}`, now + 1000, now + 2000)),
+      );
+      expect(many.filter(Boolean)).to.have.length(1);
+    });
+
+    it('says that it can work', async () => {
+      await store.check();
+    });
+
+    it('keeps everything over a close', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      await store.close();
+      await store.close();
+      store = await place.open();
+      expect(await read(record.handle, now)).to.deep.equal(record);
+    });
+
+    async function read(handle: string, at: number): Promise<SessionRecord | undefined> {
+      return pick(await store.read(handle, at));
+    }
+
+    function aRecord(change: Partial<SessionRecord> = {}): SessionRecord {
+      return {
+        handle: randomBytes(12).toString('base64url'),
+        secretHash: hash('sha256', randomBytes(20), 'buffer'),
+        userid: `user ${randomBytes(6).toString('hex')}`,
+        data: '{"a":1}',
+        version: 1,
+        created: now,
+        touched: now,
+        expires: now + 60_000,
+        ends: now + 600_000_000,
+        ...change,
+      };
+    }
+
+    function matchOf({ handle, secretHash }: SessionRecord): Match {
+      return { handle, secretHash, now };
+    }
+  });
+}
+
+/** Only what the contract names. */
+function pick(record: SessionRecord | undefined): SessionRecord | undefined {
+  if (!record) return undefined;
+  const { handle, secretHash, userid, data, version, created, touched, expires, ends } = record;
+  return { handle, secretHash, userid, data, version, created, touched, expires, ends };
+}
+
+function byHandle(a: { handle: string }, b: { handle: string }): number {
+  return a.handle < b.handle ? -1 : 1;
+}
