@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { parseBoolean, parseDecimal, parseInteger } from './numbers.js';
+
+interface Range {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** An integer, written `int:6123` or plainly `6123`. */
+export function integer({ min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }: Range = {}) {
+  return z.preprocess(fromText(parseInteger), z.int().min(min).max(max));
+}
+
+/** A number, written `float:0.5` or plainly `0.5`. */
+export function decimal({ min = -Number.MAX_VALUE, max = Number.MAX_VALUE }: Range = {}) {
+  return z.preprocess(fromText(parseDecimal), z.number().min(min).max(max));
+}
+
+/** True or false, written `bool:on` or plainly `on`, by any of the words that `bool:` takes. */
+export function boolean() {
+  return z.preprocess(fromText(parseBoolean), z.boolean());
+}
+
+/** Text that is not empty. What was written with a prefix (`int:5`) is no text. */
+export function text() {
+  return z.string().min(1);
+}
+
+/** One of these words. */
+export function choice<const Words extends readonly [string, ...string[]]>(words: Words) {
+  return z.enum(words);
+}
+
+/** A list, written `list:a b`, or plainly `a b` with blanks between its items. */
+export function list<Item extends z.ZodType = z.ZodString>(item?: Item) {
+  return z.preprocess(
+    (value) => {
+      if (typeof value === 'string') return value.split(/\s+/).filter((word) => word !== '');
+      return typeof value === 'number' || typeof value === 'boolean' ? [value] : value;
+    },
+    z.array(item ?? (z.string() as unknown as Item)),
+  );
+}
+
+/** What the text says, or the text itself where it says nothing of the kind: the schema behind then refuses it. */
+function fromText(parse: (text: string) => unknown) {
+  return (value: unknown) => (typeof value === 'string' ? (parse(value) ?? value) : value);
+}

@@ -1,0 +1,198 @@
+import { parse } from 'ini';
+import { foldName, NameMap, quoteName } from './names.js';
+import { isSecretName } from './secrets.js';
+import type { Source, Span } from './source.js';
+import type { Fault } from './template.js';
+
+/** One `key=value` line. */
+export interface IniEntry {
+  /** As written. */
+  readonly key: string;
+  readonly keySpan: Span;
+  /** The text to the end of the line, without the blanks around it. */
+  readonly value: string;
+  readonly valueSpan: Span;
+  /** The line was refused: it is here so that nobody reports the key as missing. */
+  readonly refused?: boolean;
+}
+
+export interface IniSection {
+  /** As written in its first header. */
+  readonly name: string;
+  /** The name within the brackets of the first header. */
+  readonly span: Span;
+  readonly entries: NameMap<IniEntry>;
+}
+
+/**
+ * Reads INI text. A line is blank, a comment (its first character is `#` or `;`), a `[section]`, or `key=value`, whose
+ * value is everything from the first `=` to the end of the line. Nothing in a value is special: not `#`, `;`, quotes,
+ * backslashes or another `=`. Blanks around names and values do not count. A section given twice is one section, its
+ * lines taken together, as systemd does; a key given twice in it is a fault.
+ *
+ * The `ini` package parses. It gives no positions, and it takes or drops silently what a user never means, so a scan
+ * stands beside it: what the scan refuses never reaches the parser, and the rest reaches it escaped, so that it gives
+ * exactly what was written.
+ */
+export function readIni(source: Source, fault: (fault: Fault) => void): NameMap<IniSection> {
+  const sections = scan(source, fault);
+  const parsed = parse(escapeIni(sections));
+  for (const section of sections.values()) {
+    const values = parsed[escapeName(section.name)] ?? {};
+    for (const [key, entry] of section.entries) {
+      if (!entry.refused)
+        section.entries.set(key, { ...entry, value: unescapeValue(values[escapeName(key)]) });
+    }
+  }
+  return sections;
+}
+
+/** Finds sections and entries with their places, and tells of every line that is neither. */
+export function scan(source: Source, fault: (fault: Fault) => void): NameMap<IniSection> {
+  const sections = new NameMap<IniSection>();
+  let section: IniSection | undefined;
+  let afterSecret = false;
+  for (const line of source.lines) {
+    const text = trimmed(source.text, line);
+    const first = source.text[text.start];
+    if (text.start === text.end || first === '#' || first === ';') continue;
+    if (first === '[') {
+      section = readHeader(source, text, sections, fault);
+      afterSecret = false;
+      continue;
+    }
+    const entry = readEntry(source, text, afterSecret, fault);
+    afterSecret = entry !== undefined && isSecretName(entry.key);
+    if (!entry) continue;
+    if (section) addEntry(source, section, entry, fault);
+    else
+      fault({
+        ...entry.keySpan,
+        message: `the key ${quoteName(entry.key)} stands before the first [section]`,
+        hint: 'write a line such as [main] above it',
+      });
+  }
+  return sections;
+}
+
+/** INI text that the `ini` package reads as exactly these sections and values. */
+export function escapeIni(sections: NameMap<IniSection>): string {
+  const lines: string[] = [];
+  for (const section of sections.values()) {
+    lines.push(`[${escapeName(section.name)}]`);
+    for (const entry of section.entries.values()) {
+      if (!entry.refused) lines.push(`${escapeName(entry.key)}=${escapeValue(entry.value)}`);
+    }
+  }
+  return lines.join('\n');
+}
+
+/** Only letters and digits are left as they are: `.`, `]`, `[]`, `__proto__` and the like mean something to `ini`. */
+function escapeName(name: string): string {
+  return foldName(name).replace(/[^a-z0-9]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`);
+}
+
+/** A JSON string, which `ini` takes literally; led by `=` so that it takes none for true, false or null. */
+function escapeValue(value: string): string {
+  return JSON.stringify(`=${value}`).replace(/[\u2028\u2029]/g, (character) =>
+    character === '\u2028' ? '\\u2028' : '\\u2029',
+  );
+}
+
+function unescapeValue(value: unknown): string {
+  return String(value).slice(1);
+}
+
+function readHeader(
+  source: Source,
+  text: Span,
+  sections: NameMap<IniSection>,
+  fault: (fault: Fault) => void,
+): IniSection {
+  const close = source.text.indexOf(']', text.start);
+  const closed = close !== -1 && close < text.end;
+  const span = trimmed(source.text, { start: text.start + 1, end: closed ? close : text.end });
+  const name = source.text.slice(span.start, span.end);
+  if (!closed)
+    fault({
+      ...text,
+      message: `"]" is missing after the section name`,
+      hint: 'write [section] on a line of its own',
+    });
+  else if (name === '')
+    fault({ ...text, message: 'the section has no name', hint: 'write a name between the brackets' });
+  else if (close + 1 < text.end)
+    fault({
+      ...trimmed(source.text, { start: close + 1, end: text.end }),
+      message: `nothing may follow ${quoteName(`[${name}]`)} on its line`,
+      hint: 'put a comment or a key on a line of its own',
+    });
+  const known = sections.get(name);
+  if (known) return known;
+  const section = { name, span, entries: new NameMap<IniEntry>() };
+  sections.set(name, section);
+  return section;
+}
+
+function readEntry(
+  source: Source,
+  text: Span,
+  afterSecret: boolean,
+  fault: (fault: Fault) => void,
+): IniEntry | undefined {
+  const equals = source.text.indexOf('=', text.start);
+  if (equals === -1 || equals >= text.end) {
+    const [word = '', rest] = splitAtBlankOrColon(source.text.slice(text.start, text.end));
+    // It may be the rest of a secret, or one set off by something else than "=".
+    if (afterSecret) source.hide(text);
+    else if (rest && isSecretName(word)) source.hide({ start: text.start + word.length, end: text.end });
+    fault({ ...text, message: '"=" is missing', hint: 'write key=value, on one line' });
+    const keySpan = { start: text.start, end: text.start + word.length };
+    return { key: word, keySpan, value: '', valueSpan: { start: text.end, end: text.end }, refused: true };
+  }
+  const keySpan = trimmed(source.text, { start: text.start, end: equals });
+  const valueSpan = trimmed(source.text, { start: equals + 1, end: text.end });
+  if (keySpan.start === keySpan.end) {
+    source.hide(valueSpan);
+    fault({
+      start: equals,
+      end: equals + 1,
+      message: 'the key before "=" is missing',
+      hint: 'write key=value',
+    });
+    return undefined;
+  }
+  return {
+    key: source.text.slice(keySpan.start, keySpan.end),
+    keySpan,
+    value: source.text.slice(valueSpan.start, valueSpan.end),
+    valueSpan,
+  };
+}
+
+function addEntry(source: Source, section: IniSection, entry: IniEntry, fault: (fault: Fault) => void): void {
+  const first = section.entries.get(entry.key);
+  if (!first) {
+    section.entries.set(entry.key, entry);
+  } else if (first.refused) {
+    if (!entry.refused) section.entries.set(entry.key, entry);
+  } else if (!entry.refused) {
+    const { line } = source.position(first.keySpan.start);
+    fault({
+      ...entry.keySpan,
+      message: `the key ${quoteName(entry.key)} is given twice in [${section.name}]; line ${line} has it first`,
+      hint: 'remove one of the two',
+    });
+  }
+}
+
+/** The span without the blanks at its two ends. */
+function trimmed(text: string, span: Span): Span {
+  const slice = text.slice(span.start, span.end);
+  const start = span.start + slice.length - slice.trimStart().length;
+  return { start, end: Math.max(start, span.start + slice.trimEnd().length) };
+}
+
+function splitAtBlankOrColon(text: string): string[] {
+  return text.split(/[\s:]+/, 2);
+}
