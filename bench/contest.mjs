@@ -1,0 +1,148 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { contestants } from './contestants.mjs';
+import { startDatabase } from './database.mjs';
+import { send } from './http.mjs';
+import { load } from './load.mjs';
+import { bothCores, otherCore, serverCore } from './machine.mjs';
+import { cpuSeconds, memory } from './processes.mjs';
+import { makeSessions, sessionNew } from './requests.mjs';
+import { freePort, startServer } from './server.mjs';
+
+const sessionCount = 1000;
+/** Of a million, so many are called, that not all of them lie in one cache. */
+const sessionCountAmongMany = 20_000;
+const warmUpSeconds = 1;
+const restMilliseconds = 2000;
+const preloadSliceSeconds = 10;
+const preloadSlices = 60;
+
+/** One server with what a row needs: its database, its sessions, the requests to send. */
+export class Contest {
+  #row;
+  #server;
+  #database;
+  #folder;
+  #requests;
+  #keepFolder;
+  #warm = false;
+
+  /**
+   * Starts a contestant.
+   *
+   * @param {string} name of contestants.mjs
+   * @param {object} row of rows.mjs
+   * @param {string} root where folders are made
+   * @param {Map<string, object>} stores the preloaded ones, kept from one contest to the next
+   */
+  static async open(name, row, root, stores) {
+    const { preload } = contestants.get(name);
+    if (preload !== undefined && !stores.has(name)) stores.set(name, await fill(name, preload, root));
+    const contest = new Contest(
+      row,
+      stores.get(name)?.folder ?? mkdtempSync(join(root, 'server-')),
+      stores.has(name),
+    );
+    try {
+      await contest.#start(name, stores.get(name)?.sessions);
+      return contest;
+    } catch (error) {
+      await contest.close();
+      throw error;
+    }
+  }
+
+  constructor(row, folder, keepFolder) {
+    this.#row = row;
+    this.#folder = folder;
+    this.#keepFolder = keepFolder;
+  }
+
+  async #start(name, sessions = []) {
+    const { request, database, shared } = this.#row;
+    this.#database = database && (await startDatabase(database, this.#folder));
+    const cores = shared ? bothCores : serverCore;
+    this.#server = await launch(name, request, this.#folder, cores, this.#database?.url);
+    if (request.needsSessions && sessions.length === 0)
+      sessions = await makeSessions(this.#server.port, sessionCount);
+    this.#requests = request.requests(sessions);
+  }
+
+  /**
+   * Under load for some seconds.
+   *
+   * @returns answers a second; microseconds of processor time an answer; p50 and p99 in milliseconds; memory in bytes
+   */
+  async underLoad(seconds) {
+    const { request, shared } = this.#row;
+    const { pid, port } = this.#server;
+    const cores = shared ? bothCores : otherCore;
+    const options = { port, requests: this.#requests, cores, folder: this.#folder };
+    if (!this.#warm) await load({ ...options, seconds: warmUpSeconds, expect: request.expect });
+    this.#warm = true;
+    await this.#verify();
+    const before = cpuSeconds(pid);
+    const { count, rate, p50, p99 } = await load({ ...options, seconds });
+    const cpu = ((cpuSeconds(pid) - before) / count) * 1e6;
+    const { total, anonymous } = memory(pid);
+    await this.#verify();
+    return { rate, cpu, p50, p99, memory: total, anonymousMemory: anonymous };
+  }
+
+  /** As it has started: milliseconds to the first answer, and bytes once it is at rest. */
+  async atRest() {
+    const { pid, startTime } = this.#server;
+    await this.#verify();
+    await pause(restMilliseconds);
+    const { total, anonymous } = memory(pid);
+    return { startTime, memory: total, anonymousMemory: anonymous };
+  }
+
+  async #verify() {
+    const { length } = this.#requests;
+    for (const index of new Set([0, length >> 1, length - 1])) {
+      await verify(this.#server.port, this.#requests[index], this.#row.request);
+    }
+  }
+
+  async close() {
+    await this.#server?.stop();
+    await this.#database?.stop();
+    if (!this.#keepFolder) rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+async function launch(name, request, folder, cores, databaseUrl) {
+  const port = await freePort();
+  // Rows that need sessions have none yet: any row's server can be asked for a new one.
+  const probe = request.needsSessions ? sessionNew.requests()[0] : request.requests([])[0];
+  const { args, env } = contestants.get(name).launch({ port, folder, databaseUrl });
+  return startServer({ name, args, env, folder, port, cores, probe });
+}
+
+async function verify(port, message, { right }) {
+  const { status, body } = await send(port, message);
+  if (status !== 200 || !right(JSON.parse(body))) {
+    throw new Error(`${message.method} ${message.path} is answered ${status}: ${body}`);
+  }
+}
+
+/** Fills a store through the server itself, and gives its folder and some of its sessions. */
+async function fill(name, count, root) {
+  const folder = join(root, name.replaceAll(/\W+/g, '-'));
+  mkdirSync(folder);
+  const server = await launch(name, sessionNew, folder, bothCores);
+  const { port } = server;
+  try {
+    let left = count - sessionCountAmongMany;
+    for (let slice = 0; left > 0; slice++) {
+      if (slice === preloadSlices) throw new Error(`${name} takes too long to make ${count} sessions`);
+      const options = { port, requests: sessionNew.requests(), cores: bothCores, folder };
+      left -= (await load({ ...options, seconds: preloadSliceSeconds })).count;
+    }
+    return { folder, sessions: await makeSessions(port, sessionCountAmongMany) };
+  } finally {
+    await server.stop();
+  }
+}

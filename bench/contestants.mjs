@@ -1,0 +1,59 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cli, writeSite } from './site.mjs';
+
+/**
+ * The servers, by the name the table shows. `launch` is told where to listen, a folder of the server's own, and, in the
+ * rows that have one, the database; it gives what node runs and the environment. `preload` is how many sessions are in
+ * the store before the first round.
+ */
+export const contestants = new Map(
+  Object.entries({
+    'node:http': peer('node-http.mjs'),
+    fastify: peer('fastify.mjs'),
+    koa: peer('koa.mjs'),
+    express: peer('express.mjs'),
+    'plugin-server': ours(),
+    'plugin-server, 1000 plugins': ours({ echoPlugins: 1000 }),
+    'plugin-server, 2 workers': ours({ workers: 2 }),
+    'fastify, 1000 plugins': peer('fastify.mjs', { ECHO_PLUGINS: '1000' }),
+
+    'node:http + lmdb': peer('node-lmdb.mjs'),
+    'node:http + lmdb, 1M sessions': { ...peer('node-lmdb.mjs'), preload: 1_000_000 },
+    'node:http + SQLite': peer('node-sqlite.mjs'),
+    'node:http + mongodb': peer('node-mongodb.mjs'),
+    '@fastify/session': peer('fastify-session.mjs'),
+    'koa-session': peer('koa-session.mjs'),
+    'express-session + connect-mongo': peer('express-session-mongo.mjs'),
+    sessman: ours({ echoPlugins: 0, sessman: {} }),
+    'sessman, 1M sessions': { ...ours({ echoPlugins: 0, sessman: {} }), preload: 1_000_000 },
+    'sessman on MongoDB': ours({ echoPlugins: 0, sessman: {} }),
+  }),
+);
+
+function peer(file, env = {}) {
+  return {
+    launch: ({ port, folder, databaseUrl = '' }) => ({
+      args: [fileURLToPath(new URL(`peers/${file}`, import.meta.url))],
+      env: {
+        PORT: String(port),
+        DATA: join(folder, 'data'),
+        MONGO_URL: databaseUrl,
+        NODE_ENV: 'production',
+        ...env,
+      },
+    }),
+  };
+}
+
+/** As a user starts it: the command line, an INI file and a plugins folder; supervisor, key, access log and metrics on. */
+function ours({ echoPlugins = 1, workers = 1, sessman } = {}) {
+  return {
+    launch: ({ port, folder, databaseUrl }) => {
+      const settings =
+        sessman && (databaseUrl === undefined ? sessman : { ...sessman, server_url: databaseUrl });
+      const ini = writeSite(folder, { port, workers, echoPlugins, sessman: settings });
+      return { args: [cli, 'start', '--ini-file', ini], env: { NODE_ENV: 'production' } };
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import Fastify from 'fastify';
+import { allowed } from './key.mjs';
+
+const app = Fastify({ logger: true });
+
+app.addHook('onRequest', async (request, reply) => {
+  if (!allowed(request.headers.authorization)) return reply.code(401).send({ error: 'a key is needed' });
+});
+for (let i = 0; i < Number(process.env.ECHO_PLUGINS ?? 1); i++) {
+  app.register(
+    async (plugin) => {
+      for (let j = 0; j < 10; j++) {
+        plugin.post(`/r${j}`, async (request) => ({ ok: true, n: request.body.n }));
+      }
+    },
+    { prefix: `/echo${i}` },
+  );
+}
+
+await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });

@@ -1,0 +1,70 @@
+import { installed } from './machine.mjs';
+import { echo, sessionGet, sessionNew, sessionPatch, sessionUpdate } from './requests.mjs';
+
+const durable = ['node:http + lmdb', 'node:http + SQLite', 'sessman'];
+const onMongo = ['node:http + mongodb', 'express-session + connect-mongo', 'sessman on MongoDB'];
+const many = ['node:http + lmdb', 'node:http + lmdb, 1M sessions', 'sessman', 'sessman, 1M sessions'];
+const databases = ['in-memory responder', ...(installed('mongod') ? ['mongod'] : [])];
+
+/**
+ * What is measured, in order. A row is one kind of request, sent to each contestant; the table compares them with the
+ * first. `measure` is `load`, the default, or `start`. A `shared` row lets server and load have both cores. `database`
+ * is the MongoDB that contestants are given.
+ */
+export const rows = [
+  {
+    group: 'host',
+    name: 'no-op JSON POST',
+    request: echo,
+    contestants: ['node:http', 'fastify', 'koa', 'express', 'plugin-server', 'plugin-server, 1000 plugins'],
+  },
+  {
+    group: 'workers',
+    name: 'no-op JSON POST, cores shared with the load',
+    request: echo,
+    shared: true,
+    contestants: ['plugin-server', 'plugin-server, 2 workers'],
+  },
+  {
+    group: 'start',
+    name: 'start and rest, 10 routes',
+    request: echo,
+    measure: 'start',
+    contestants: ['fastify', 'plugin-server'],
+  },
+  {
+    group: 'start',
+    name: 'start and rest, 10,000 routes',
+    request: echo,
+    measure: 'start',
+    contestants: ['fastify, 1000 plugins', 'plugin-server, 1000 plugins'],
+  },
+  {
+    group: 'sessions',
+    name: 'session get',
+    request: sessionGet,
+    contestants: ['node:http + lmdb', '@fastify/session', 'koa-session', 'sessman'],
+  },
+  { group: 'sessions', name: 'session new', request: sessionNew, contestants: durable },
+  { group: 'sessions', name: 'session update', request: sessionUpdate, contestants: durable },
+  { group: 'sessions', name: 'session patch', request: sessionPatch, contestants: durable },
+  ...databases.flatMap((database) => [
+    {
+      group: 'mongodb',
+      name: `session get, ${database}`,
+      request: sessionGet,
+      database,
+      contestants: onMongo,
+    },
+    {
+      group: 'mongodb',
+      name: `session update, ${database}`,
+      request: sessionUpdate,
+      database,
+      contestants: onMongo,
+    },
+  ]),
+  { group: 'million', name: 'session get among many', request: sessionGet, contestants: many },
+  { group: 'million', name: 'session new among many', request: sessionNew, contestants: many },
+  { group: 'million', name: 'session update among many', request: sessionUpdate, contestants: many },
+];

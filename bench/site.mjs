@@ -1,0 +1,70 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { key } from './peers/key.mjs';
+
+export const cli = fileURLToPath(new URL('../dist/host/cli.js', import.meta.url));
+const shipped = (name) => fileURLToPath(new URL(`../dist/plugins/${name}`, import.meta.url));
+
+/** The routes that every server of the host rows has: `POST /echo0/r0` to `/echo0/r9`. */
+export const routesPerPlugin = 10;
+
+/**
+ * Writes what a user of plugin-server would: an INI file with a key and an access log, and a plugins folder.
+ *
+ * @param {string} folder
+ * @param {object} options
+ * @param {number} options.port
+ * @param {number} options.workers
+ * @param {number} options.echoPlugins how many plugins of ten routes to write
+ * @param {object} [options.sessman] sessman's settings; without them sessman is not there
+ * @returns {string} the INI file
+ */
+export function writeSite(folder, { port, workers, echoPlugins, sessman }) {
+  const plugins = join(folder, 'plugins');
+  mkdirSync(plugins, { recursive: true });
+  for (let i = 0; i < echoPlugins; i++) writeEchoPlugin(plugins, `echo${i}`);
+
+  const lines = [
+    ...['[network]', `port=int:${port}`, `workers=int:${workers}`],
+    ...['[paths]', `plugins=${plugins}`, 'data=data'],
+    ...['[auth]', `apikey=${key}`],
+    ...['[log]', 'level=info', 'file=server.log'],
+  ];
+  if (sessman !== undefined) {
+    writeFileSync(
+      join(plugins, 'sessman.mjs'),
+      `export { default } from ${JSON.stringify(shipped('sessman/index.js'))};\n`,
+    );
+    writeFileSync(join(folder, 'sessman.json'), JSON.stringify(sessman));
+    lines.push('[plugin_parms]', 'sessman=json=sessman.json');
+  }
+  const ini = join(folder, 'plugin-server.ini');
+  writeFileSync(ini, `${lines.join('\n')}\n`);
+  return ini;
+}
+
+function writeEchoPlugin(plugins, name) {
+  const routes = Array.from(
+    { length: routesPerPlugin },
+    (_, i) => `    router.post('/r${i}', (ctx) => {
+      ctx.body = { ok: true, n: ctx.request.body.n };
+    });`,
+  );
+  mkdirSync(join(plugins, name), { recursive: true });
+  writeFileSync(
+    join(plugins, name, 'index.js'),
+    `import { definePlugin } from 'plugin-server';
+
+export default definePlugin({
+  setup({ router }) {
+${routes.join('\n')}
+  },
+});
+`,
+  );
+  writeFileSync(
+    join(plugins, name, 'package.json'),
+    `${JSON.stringify({ name, version: '1.0.0', type: 'module' }, null, 2)}\n`,
+  );
+}
