@@ -1,0 +1,224 @@
+import type { AddressInfo, ListenOptions } from 'node:net';
+import { Router } from '@koa/router';
+import type { DefaultState } from 'koa';
+import type { DestinationStream, Logger } from 'pino';
+import { ConfigError, type Configuration, type Position, type Problem } from '../config/index.js';
+import type { Control } from './control.js';
+import { accessLog } from './http/access-log.js';
+import { KeyRing } from './http/api-key.js';
+import { Application } from './http/application.js';
+import { bodyReader } from './http/body.js';
+import { corsMiddleware } from './http/cors.js';
+import { hostRoutes } from './http/host-routes.js';
+import { Metrics } from './http/metrics.js';
+import { MountTable } from './http/mounts.js';
+import { openapiDocument } from './http/openapi.js';
+import { HttpServer } from './http/server.js';
+import { DEADLINES, type Deadlines, messageOf, PluginUnit, StepError } from './lifecycle.js';
+import { ListenError } from './listen-error.js';
+import { locateError } from './locate.js';
+import { type Log, openLog } from './log.js';
+import { version } from './package-info.js';
+import type { Context } from './plugin.js';
+import { type Prepared, type PreparedPlugin, type PrepareOptions, prepare } from './prepare.js';
+import type { Settings } from './settings.js';
+import { setupContext } from './setup-context.js';
+
+export interface HostOptions extends PrepareOptions {
+  /** What the process around it offers; a Host by itself can neither reload nor sum metrics over workers. */
+  readonly control?: Control;
+  /** In place of `[log] level` and `file`. */
+  readonly logLevel?: string;
+  readonly logFile?: string;
+  /** Where log lines go, in place of standard output and `[log] file`. */
+  readonly logDestination?: DestinationStream;
+  /** In place of `[network] bindto` and `port`. */
+  readonly listen?: ListenOptions;
+  readonly deadlines?: Partial<Deadlines>;
+}
+
+/** Milliseconds. Enough for a client that sends one request after the other to be told to connect anew. */
+const IDLE = 100;
+
+/**
+ * One server in this process: loads the configuration, finds the plugins, sets them up, listens, and closes.
+ *
+ * ```ts
+ * const host = await Host.start({ iniFile: 'plugin-server.ini' });
+ * console.log(host.url);
+ * await host.close();
+ * ```
+ */
+export class Host {
+  readonly configuration: Configuration;
+  readonly settings: Settings;
+  readonly plugins: readonly PluginUnit[];
+  readonly metrics: Metrics;
+  readonly mounts: MountTable;
+  readonly log: Logger;
+  readonly #log: Log;
+  readonly #server: HttpServer;
+  readonly #tls: boolean;
+  #stopping = false;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Rejects with a ConfigError, whose problems name each fault's place, when the configuration or a plugin is wrong, and
+   * with a ListenError when the address cannot be had. Nothing is left running then.
+   */
+  static async start(options: HostOptions): Promise<Host> {
+    const prepared = await prepare(options);
+    const { settings } = prepared;
+    const log = await openLog(
+      {
+        ...settings.log,
+        level: options.logLevel ?? settings.log.level,
+        file: options.logFile ?? settings.log.file,
+      },
+      options.logDestination,
+    );
+    const host = new Host(prepared, log, options);
+    try {
+      await host.#setUp(prepared, options);
+      await host.#listen(options.listen ?? { host: settings.bindTo, port: settings.port });
+    } catch (error) {
+      await host.close();
+      throw error;
+    }
+    return host;
+  }
+
+  private constructor(prepared: Prepared, log: Log, options: HostOptions) {
+    const { configuration, settings, tls } = prepared;
+    this.configuration = configuration;
+    this.settings = settings;
+    this.#log = log;
+    this.log = log.logger;
+    this.#tls = tls !== undefined;
+    this.metrics = new Metrics(this.#tls ? 'https' : 'http');
+    this.mounts = new MountTable();
+    const deadlines = { ...DEADLINES, ...options.deadlines };
+    this.plugins = prepared.plugins.map((plugin) => newUnit(plugin, this.log, deadlines));
+    const application = new Application({
+      mounts: this.mounts,
+      readBody: bodyReader(settings.limits),
+      metrics: this.metrics,
+      accessLog: accessLog(this.log),
+      log: this.log,
+      proxy: settings.proxy,
+    });
+    if (settings.corsOrigins.length > 0) application.use(corsMiddleware(settings.corsOrigins));
+    this.#server = new HttpServer({
+      listener: application.complete().callback(),
+      log: this.log,
+      tls,
+      limits: settings.limits,
+    });
+  }
+
+  /** `http://127.0.0.1:6123` */
+  get url(): string {
+    const { address, family, port } = this.address;
+    const name = family === 'IPv6' ? `[${address}]` : address;
+    return `${this.#tls ? 'https' : 'http'}://${name}:${port}`;
+  }
+
+  get address(): AddressInfo {
+    return this.#server.address;
+  }
+
+  /** From now on /readyz says 503, while serving goes on. */
+  announceStop(): void {
+    this.#stopping = true;
+  }
+
+  /**
+   * Stops accepting, answers what is in flight, closes the plugins in reverse order. `idle` is how many milliseconds a
+   * connection without a request is left open. Idempotent: the first call decides.
+   */
+  close({ idle = IDLE }: { idle?: number } = {}): Promise<void> {
+    this.#closed ??= this.#close(idle);
+    return this.#closed;
+  }
+
+  async #close(idle: number): Promise<void> {
+    this.announceStop();
+    await this.#server.drain({ timeout: this.settings.stopTimeout, idle });
+    for (const plugin of this.plugins.toReversed()) await plugin.close();
+    this.metrics.close();
+    this.#log.flush();
+  }
+
+  async #setUp(prepared: Prepared, options: HostOptions): Promise<void> {
+    const { settings, configuration } = prepared;
+    const globalKeys = settings.apiKeys.length === 0 ? undefined : new KeyRing(settings.apiKeys);
+    for (const mount of hostRoutes({
+      plugins: this.plugins,
+      isStopping: () => this.#stopping,
+      keys: globalKeys,
+      metrics: this.metrics,
+      control: options.control,
+      openapi: () => openapiDocument(this.mounts, version),
+      folder: configuration.folder,
+    })) {
+      this.mounts.add(mount);
+    }
+    const units = new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit]));
+    for (const [i, unit] of this.plugins.entries()) {
+      const plugin = prepared.plugins[i]!;
+      const router = new Router<DefaultState, Context>();
+      const context = setupContext(unit, {
+        router,
+        dataFolder: settings.dataFolder,
+        registry: this.metrics.registry,
+        resolvePath: (path) => configuration.resolvePath(path),
+        units,
+      });
+      try {
+        await unit.start(() => unit.definition.setup(context));
+      } catch (error) {
+        const problem = describeFailure(plugin, error);
+        if (unit.required) throw new ConfigError([problem]);
+        this.log.error({ err: (error as Error).cause ?? error, plugin: unit.name }, problem.message);
+        continue;
+      }
+      const keys = { global: globalKeys, plugin: new KeyRing(plugin.keys), none: undefined }[plugin.auth];
+      this.mounts.add({ name: unit.name, path: unit.path, router: router as never, keys });
+    }
+  }
+
+  async #listen(options: ListenOptions): Promise<void> {
+    try {
+      await this.#server.listen(options);
+    } catch (error) {
+      throw new ListenError(error as NodeJS.ErrnoException, options);
+    }
+  }
+}
+
+function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {
+  return new PluginUnit(
+    plugin.name,
+    plugin.path,
+    plugin.version,
+    plugin.package_,
+    plugin.definition,
+    plugin.parameters,
+    plugin.sections,
+    plugin.required,
+    log.child({ plugin: plugin.name }),
+    deadlines,
+  );
+}
+
+/** A plugin's failure as a problem: where in its code, and where it is configured. */
+function describeFailure({ package_, position, name }: PreparedPlugin, error: unknown): Problem {
+  const cause = error instanceof StepError ? error.cause : error;
+  // A ConfigError of a plugin, say of a file that its parameters name, knows better where.
+  const inCode: Position | undefined = package_.bundled ? undefined : locateError(cause, package_.folder);
+  return {
+    position: inCode ?? position,
+    message: messageOf(error),
+    hint: `mend it, or let the server start without it: ${name}=required=bool:false in [plugin_parms]`,
+  };
+}

@@ -1,0 +1,65 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type Koa from 'koa';
+import { HttpError } from './http-error.js';
+
+/** The API keys that open one plugin. Only their hashes are kept, and those are compared in constant time. */
+export class KeyRing {
+  readonly #hashes: readonly Buffer[];
+
+  constructor(keys: readonly string[]) {
+    this.#hashes = keys.map(sha256);
+  }
+
+  accepts(key: string): boolean {
+    const hash = sha256(key);
+    let found = false;
+    for (const known of this.#hashes) {
+      if (timingSafeEqual(hash, known)) found = true;
+    }
+    return found;
+  }
+}
+
+/**
+ * The key that a request brings in its head: `Authorization: Bearer KEY` (RFC 6750), `X-Custom-Auth: KEY` or
+ * `?apikey=KEY`. The fourth place, `apikey` in a JSON body, is `takeBodyKey`'s.
+ */
+export function headKey(request: IncomingMessage): string | undefined {
+  const { authorization } = request.headers;
+  if (authorization !== undefined && /^bearer /i.test(authorization)) return authorization.slice(7).trim();
+  const custom = request.headers['x-custom-auth'];
+  if (typeof custom === 'string') return custom;
+  const query = request.url!.indexOf('?');
+  if (query < 0 || !request.url!.includes('apikey=', query)) return undefined;
+  return new URLSearchParams(request.url!.slice(query)).get('apikey') ?? undefined;
+}
+
+/** Takes `apikey` out of a JSON body, so that a plugin sees its own members only. */
+export function takeBodyKey(ctx: Koa.Context): string | undefined {
+  const body = ctx.request.body as Record<string, unknown> | undefined;
+  if (typeof body !== 'object' || body === null || typeof body.apikey !== 'string') return undefined;
+  const { apikey } = body;
+  delete body.apikey;
+  return apikey;
+}
+
+/** RFC 6750 section 3. */
+export function unauthorized(brought: boolean): HttpError {
+  return brought
+    ? new HttpError(401, 'wrong_api_key', 'The API key is not one that opens this path.', {
+        headers: { 'WWW-Authenticate': 'Bearer realm="plugin-server", error="invalid_token"' },
+      })
+    : new HttpError(
+        401,
+        'api_key_required',
+        'This path needs an API key: send it as "Authorization: Bearer KEY".',
+        {
+          headers: { 'WWW-Authenticate': 'Bearer realm="plugin-server"' },
+        },
+      );
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,202 @@
+import { performance } from 'node:perf_hooks';
+import Koa from 'koa';
+import type { Logger } from 'pino';
+import type { AccessLog } from './access-log.js';
+import { answerJson, deferJsonHeader } from './answer.js';
+import { headKey, takeBodyKey, unauthorized } from './api-key.js';
+import type { ReadBody } from './body.js';
+import { type ErrorAnswer, errorAnswer, statusAnswer } from './errors.js';
+import { HttpError } from './http-error.js';
+import type { Metrics, RouteLabels } from './metrics.js';
+import { type Mounted, type MountTable, pathBelow, routeTemplate } from './mounts.js';
+import { requestId } from './request-id.js';
+import type { HostResponse } from './response.js';
+
+export interface ApplicationOptions {
+  readonly mounts: MountTable;
+  readonly readBody: ReadBody;
+  readonly metrics: Metrics;
+  readonly accessLog: AccessLog;
+  readonly log: Logger;
+  /** Koa's `proxy`: believe X-Forwarded-* headers. */
+  readonly proxy: boolean;
+}
+
+type Run = (ctx: Koa.Context) => Promise<void>;
+
+/**
+ * The way of a request: an id, the mount by its path, the API key, the body, the plugin's route, the answer, the record
+ * of it in log and metrics. It is Koa's own application but for three short cuts (answer.ts, body.ts, routes.ts).
+ */
+export class Application extends Koa {
+  readonly #options: ApplicationOptions;
+  readonly #noRoute: RouteLabels;
+
+  constructor(options: ApplicationOptions) {
+    super({ proxy: options.proxy });
+    this.#options = options;
+    this.#noRoute = options.metrics.route('', '');
+    deferJsonHeader(this.response);
+    const application = this;
+    this.context.onerror = function (this: Koa.Context, error: Error | null) {
+      if (error != null) application.#fail(this, error);
+    };
+    Object.defineProperty(this.context, 'requestId', {
+      get(this: Koa.Context) {
+        return (this.res as HostResponse).requestId;
+      },
+    });
+    this.silent = true;
+  }
+
+  /** The last middleware: everything that is not in a plugin's hands yet. Call once, after all `use`. */
+  complete(): this {
+    this.use((ctx) => this.#dispatch(ctx));
+    return this;
+  }
+
+  async handleRequest(ctx: Koa.Context, run: Run): Promise<void> {
+    const res = ctx.res as HostResponse;
+    res.requestId = requestId(ctx.req);
+    res.startedAt = performance.now();
+    res.statusCode = 404;
+    this.#options.metrics.active += 1;
+    try {
+      // All requests of one poll of the event loop are read before the first is answered: fewer wake-ups, and a small
+      // body has arrived whole by then.
+      await nextTurn();
+      await run(ctx);
+      if (answerJson(ctx)) {
+        this.#record(ctx);
+        return;
+      }
+      if (lacksBody(ctx)) this.#send(ctx, statusAnswer(res.statusCode));
+    } catch (error) {
+      this.#fail(ctx, error);
+    }
+    this.#recordAtEnd(ctx);
+    const { statusCode } = res;
+    const koa = Koa.prototype as unknown as { handleRequest(ctx: Koa.Context, run: Run): Promise<void> };
+    // Koa answers: text, a Buffer, a stream, HEAD, 204.
+    return koa.handleRequest.call(this, ctx, async () => {
+      res.statusCode = statusCode;
+    });
+  }
+
+  #dispatch(ctx: Koa.Context): Promise<void> {
+    const { req } = ctx;
+    if (req.headers.host === undefined && req.httpVersionMinor === 1) {
+      throw new HttpError(400, 'host_required', 'An HTTP/1.1 request needs a Host header.');
+    }
+    // The absolute form of a target (RFC 9112 section 3.2.2) is for Koa to take apart.
+    const url = req.url!.charCodeAt(0) === 47 ? req.url! : ctx.path;
+    const query = url.indexOf('?');
+    const end = query < 0 ? url.length : query;
+    const mount = this.#options.mounts.find(url, end);
+    if (mount === undefined) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
+    (ctx.res as HostResponse).route = this.#options.metrics.route(mount.name, '');
+    return this.#enter(ctx, mount, pathBelow(mount, url, end));
+  }
+
+  async #enter(ctx: Koa.Context, mount: Mounted, path: string): Promise<void> {
+    const { method } = ctx.req;
+    const mayHaveBody = method !== 'GET' && method !== 'HEAD';
+    const { keys } = mount;
+    if (keys !== undefined) {
+      let key = headKey(ctx.req);
+      if (key === undefined && mayHaveBody) {
+        await this.#options.readBody(ctx);
+        key = takeBodyKey(ctx);
+      }
+      if (key === undefined || !keys.accepts(key)) throw unauthorized(key !== undefined);
+    }
+    if (mayHaveBody) {
+      const reading = this.#options.readBody(ctx);
+      if (reading !== undefined) await reading;
+      if (keys !== undefined) takeBodyKey(ctx);
+    }
+    try {
+      await mount.routes.run(ctx, path);
+    } finally {
+      (ctx.res as HostResponse).route = this.#options.metrics.route(mount.name, routeTemplate(mount, ctx));
+    }
+  }
+
+  /** Answers an error, whatever it is; what the client is not told goes to the log. */
+  #fail(ctx: Koa.Context, error: unknown): void {
+    const { res, req } = ctx;
+    const answer = errorAnswer(error);
+    const { requestId: request_id, route } = res as HostResponse;
+    if (answer.status >= 500 && !wasAborted(ctx)) {
+      this.#options.log.error(
+        { err: error, request_id, plugin: route?.plugin, method: req.method },
+        'request failed',
+      );
+    }
+    if (res.headersSent || !ctx.writable) {
+      // Half an answer is out: only a broken connection tells the client that it is no whole one.
+      if (!res.writableEnded) res.destroy();
+      ctx.respond = false;
+      return;
+    }
+    this.#send(ctx, answer);
+  }
+
+  #send(ctx: Koa.Context, { status, headers, body }: ErrorAnswer): void {
+    const { res } = ctx;
+    for (const name of res.getHeaderNames()) {
+      if (!KEPT_ON_ERROR.test(name)) res.removeHeader(name);
+    }
+    ctx.respond = true;
+    ctx.status = status;
+    ctx.set(headers);
+    // A body that was not read would be taken for the next request's.
+    if (!ctx.req.complete) ctx.set('Connection', 'close');
+    ctx.type = 'application/json; charset=utf-8';
+    ctx.body = JSON.stringify({ ...body, request_id: (res as HostResponse).requestId });
+  }
+
+  #record(ctx: Koa.Context): void {
+    const res = ctx.res as HostResponse;
+    if (res.recorded) return;
+    res.recorded = true;
+    const { metrics, accessLog } = this.#options;
+    const seconds = (performance.now() - res.startedAt) / 1000;
+    metrics.active -= 1;
+    metrics.observe(res.route ?? this.#noRoute, ctx.req.method!, res.statusCode, seconds);
+    accessLog(ctx.req, res, seconds);
+  }
+
+  #recordAtEnd(ctx: Koa.Context): void {
+    if (ctx.res.closed) this.#record(ctx);
+    else ctx.res.once('close', () => this.#record(ctx));
+  }
+}
+
+/** CORS headers are as true of an error as of any other answer. */
+const KEPT_ON_ERROR = /^(?:access-control-|vary$|x-request-id$)/;
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+function lacksBody(ctx: Koa.Context): boolean {
+  return (
+    ctx.respond !== false &&
+    ctx.body == null &&
+    ctx.res.statusCode >= 400 &&
+    ctx.writable &&
+    !ctx.res.headersSent
+  );
+}
+
+function wasAborted(ctx: Koa.Context): boolean {
+  return ctx.req.destroyed && !ctx.req.complete;
+}
+
+declare module 'koa' {
+  interface ExtendableContext {
+    /** The id that the answer's X-Request-Id and the log lines of the request carry. */
+    readonly requestId: string;
+  }
+}

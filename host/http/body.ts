@@ -1,0 +1,174 @@
+import bourne from '@hapi/bourne';
+import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
+import type Koa from 'koa';
+import bodyParser from 'koa-bodyparser';
+import { HttpError } from './http-error.js';
+
+export interface BodyLimits {
+  /** Bytes of a body, after decompression. */
+  readonly body: number;
+  /** How deep its objects and arrays may nest. */
+  readonly depth: number;
+}
+
+/** Reads a request's body into `ctx.request.body`, once; rejects with a 400, 413 or 415. */
+export type ReadBody = (ctx: Koa.Context) => Promise<void> | void;
+
+/** Types whose body the quick way may take: no charset, or UTF-8. */
+const QUICK_TYPE = /^(?:application\/json|text\/javascript|text\/plain)(?:; ?charset=utf-8)?$/i;
+const JSON_TYPE = /^(?:application|text)\/(?:[\w.!#$&^-]+\+)?(?:json|javascript|x-javascript|plain)\b/i;
+const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]+)"?/i;
+const UTF8 = /^(?:utf-?8|us-ascii)$/i;
+
+/**
+ * JSON is read whatever member of its family the Content-Type names, text/javascript and text/plain included, and where
+ * there is no Content-Type. A small body that has arrived whole is taken with one read; all others go through
+ * koa-bodyparser.
+ */
+export function bodyReader(limits: BodyLimits): ReadBody {
+  const general = bodyParser({
+    jsonLimit: `${limits.body}b`,
+    formLimit: `${limits.body}b`,
+    detectJSON: (ctx) => isJson(ctx.request.headers['content-type']),
+  });
+  const parsed = async () => {};
+
+  async function readGenerally(ctx: Koa.Context): Promise<void> {
+    const type = ctx.req.headers['content-type'];
+    const charset = type === undefined ? null : CHARSET.exec(type);
+    if (charset !== null && !UTF8.test(charset[1]!)) {
+      throw new HttpError(415, 'unsupported_charset', `Bodies are read as UTF-8, not ${charset[1]}.`);
+    }
+    try {
+      await general(ctx, parsed);
+    } catch (error) {
+      throw explain(error, limits);
+    }
+    const text = ctx.request.rawBody as string | undefined;
+    if (text !== undefined) checkDepth(text, ctx.request.body, limits.depth);
+  }
+
+  return (ctx) => {
+    const { req, request } = ctx;
+    if (request.body !== undefined) return;
+    const { 'content-length': length, 'content-type': type, 'content-encoding': encoding } = req.headers;
+    if (length === undefined && req.headers['transfer-encoding'] === undefined) {
+      request.body = {};
+      return;
+    }
+    if (
+      length === undefined ||
+      type === undefined ||
+      encoding !== undefined ||
+      !req.complete ||
+      req.readableFlowing !== null ||
+      !(Number(length) <= limits.body) ||
+      !QUICK_TYPE.test(type)
+    ) {
+      return readGenerally(ctx);
+    }
+    const chunk = req.read() as Buffer | null;
+    const text = chunk === null ? '' : withoutBom(chunk.toString());
+    request.rawBody = text;
+    request.body = text === '' ? {} : parse(text, limits);
+    checkDepth(text, request.body, limits.depth);
+  };
+}
+
+function isJson(type: string | undefined): boolean {
+  return type === undefined || JSON_TYPE.test(type);
+}
+
+function withoutBom(text: string): string {
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+}
+
+/** As koa-bodyparser does it: an object or an array, and no `__proto__` in it. */
+function parse(text: string, limits: BodyLimits): unknown {
+  try {
+    if (!/^[ \t\n\r]*[[{]/.test(text)) throw new SyntaxError('neither an object nor an array');
+    return bourne.parse(text);
+  } catch (error) {
+    throw explain(Object.assign(error as Error, { status: 400, body: text }), limits);
+  }
+}
+
+/** Of an error of co-body or raw-body, the one that the client is told. */
+function explain(error: unknown, limits: BodyLimits): unknown {
+  const { status, body } = error as { status?: number; body?: unknown };
+  if (status === 413) {
+    return new HttpError(413, 'body_too_large', `The body is larger than ${limits.body} bytes.`, {
+      cause: error,
+    });
+  }
+  if (status === 415) {
+    return new HttpError(
+      415,
+      'unsupported_encoding',
+      'The body has a Content-Encoding that is not supported; use gzip, deflate, br or none.',
+      {
+        cause: error,
+      },
+    );
+  }
+  if (typeof body === 'string') return explainJson(withoutBom(body), error);
+  if (status !== undefined) return error;
+  // zlib says so of a body that is not what its Content-Encoding claims.
+  const { code } = error as { code?: unknown };
+  if (typeof code === 'string' && /^(?:Z_|ERR_|__ERROR)/.test(code)) {
+    return new HttpError(
+      400,
+      'invalid_encoding',
+      'The body cannot be decompressed as its Content-Encoding says.',
+      {
+        cause: error,
+      },
+    );
+  }
+  return error;
+}
+
+function explainJson(text: string, cause: unknown): HttpError {
+  const errors: ParseError[] = [];
+  parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
+  const first = errors[0];
+  if (first !== undefined) {
+    const before = text.slice(0, first.offset);
+    const line = before.split('\n').length;
+    const column = first.offset - before.lastIndexOf('\n');
+    const what = printParseErrorCode(first.error)
+      .replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ')
+      .toLowerCase();
+    return new HttpError(
+      400,
+      'invalid_json',
+      `The body is not JSON: ${what} at line ${line}, column ${column}.`,
+      { cause },
+    );
+  }
+  if (/^[ \t\n\r]*[[{]/.test(text)) {
+    return new HttpError(400, 'forbidden_key', 'The body has a key "__proto__", which is not accepted.', {
+      cause,
+    });
+  }
+  return new HttpError(400, 'invalid_json', 'The body must be a JSON object or array.', { cause });
+}
+
+function checkDepth(text: string, value: unknown, limit: number): void {
+  // Each level takes two characters at least, so that most bodies need no look.
+  if (text.length <= 2 * limit || depthAtMost(value, limit)) return;
+  throw new HttpError(400, 'body_too_deep', `The body nests deeper than ${limit} levels.`);
+}
+
+function depthAtMost(root: unknown, limit: number): boolean {
+  let level: object[] = isObject(root) ? [root] : [];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth === limit) return false;
+    level = level.flatMap((item) => Object.values(item).filter(isObject));
+  }
+  return true;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

@@ -1,0 +1,44 @@
+import type { PluginUnit } from '../lifecycle.js';
+import { messageOf } from '../lifecycle.js';
+
+/** Milliseconds that one readiness check may take. */
+const CHECK_DEADLINE = 2000;
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** By `plugin` or `plugin/check`: `ok`, or why not. */
+  readonly checks: Readonly<Record<string, string>>;
+}
+
+/** Whether every plugin is ready and every check of theirs passes now. */
+export async function readiness(plugins: readonly PluginUnit[], stopping: boolean): Promise<Readiness> {
+  const checks: Record<string, string> = {};
+  if (stopping) checks['plugin-server'] = 'stopping';
+  await Promise.all(
+    plugins.map(async (plugin) => {
+      checks[plugin.name] = plugin.state === 'ready' ? 'ok' : plugin.state;
+      if (plugin.state !== 'ready') return;
+      for (const [name, check] of plugin.checks) checks[`${plugin.name}/${name}`] = await outcome(check);
+    }),
+  );
+  return { ready: Object.values(checks).every((result) => result === 'ok'), checks };
+}
+
+async function outcome(check: () => void | Promise<void>): Promise<string> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(resolve, CHECK_DEADLINE, `no answer within ${CHECK_DEADLINE / 1000} s`);
+  });
+  try {
+    return await Promise.race([
+      Promise.resolve()
+        .then(check)
+        .then(() => 'ok'),
+      late,
+    ]);
+  } catch (error) {
+    return messageOf(error);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,226 @@
+import { relative } from 'node:path';
+import { Router } from '@koa/router';
+import type Koa from 'koa';
+import type { Problem } from '../../config/index.js';
+import type { Control } from '../control.js';
+import type { PluginUnit } from '../lifecycle.js';
+import type { KeyRing } from './api-key.js';
+import { readiness } from './health.js';
+import { HttpError } from './http-error.js';
+import type { Metrics } from './metrics.js';
+import type { Mount } from './mounts.js';
+import { type Operation, openapi } from './operation.js';
+
+export interface HostRoutesOptions {
+  readonly plugins: readonly PluginUnit[];
+  readonly isStopping: () => boolean;
+  /** The global keys; undefined when none is set. */
+  readonly keys: KeyRing | undefined;
+  readonly metrics: Metrics;
+  readonly control: Control | undefined;
+  /** The document at /openapi.json. */
+  readonly openapi: () => object;
+  /** Problems name files relative to this folder. */
+  readonly folder: string;
+}
+
+/** The routes that the host has itself, each under a path of its own. */
+export function hostRoutes(options: HostRoutesOptions): Mount[] {
+  const { keys, metrics, control } = options;
+  const mount = (path: string, mountKeys: KeyRing | undefined, fill: (router: Router) => void): Mount => {
+    const router = new Router();
+    fill(router);
+    return { name: 'plugin-server', path, router, keys: mountKeys };
+  };
+  const alive: Koa.Middleware = (ctx) => {
+    ctx.body = { status: 'ok' };
+  };
+  const reload = async (ctx: Koa.Context) => {
+    ctx.body = await reloadPlugin(ctx.params.name, options);
+  };
+  return [
+    mount('/livez', undefined, (router) => router.get('/', openapi(operations.livez), alive)),
+    mount('/healthz', undefined, (router) => router.get('/', openapi(operations.healthz), alive)),
+    mount('/readyz', undefined, (router) => {
+      router.get('/', openapi(operations.readyz), async (ctx) => {
+        const { ready, checks } = await readiness(options.plugins, options.isStopping());
+        const failing = Object.entries(checks).filter(([, result]) => result !== 'ok');
+        if (!ready) {
+          throw new HttpError(
+            503,
+            'not_ready',
+            `Not ready: ${failing.map(([name, why]) => `${name} (${why})`).join(', ')}.`,
+            {
+              headers: { 'Retry-After': '1' },
+              details: { checks },
+            },
+          );
+        }
+        ctx.body = 'verbose' in ctx.query ? { status: 'ready', checks } : { status: 'ready' };
+      });
+    }),
+    mount('/metrics', keys, (router) => {
+      router.get('/', openapi(operations.metrics), async (ctx) => {
+        ctx.type = metrics.registry.contentType;
+        ctx.body = control === undefined ? await metrics.text() : await control.metrics();
+      });
+    }),
+    mount('/openapi.json', undefined, (router) => {
+      router.get('/', openapi(operations.openapi), (ctx) => {
+        ctx.body = options.openapi();
+      });
+    }),
+    mount('/plugins', keys, (router) => {
+      router.get('/', openapi(operations.plugins), requireGlobalKey(keys), (ctx) => {
+        ctx.body = { plugins: options.plugins.map(describePlugin) };
+      });
+    }),
+    mount('/reload', keys, (router) => {
+      router.get('/:name', openapi(operations.reload), requireGlobalKey(keys), reload);
+      router.post('/:name', openapi(operations.reload), requireGlobalKey(keys), reload);
+    }),
+  ];
+}
+
+function requireGlobalKey(keys: KeyRing | undefined): Koa.Middleware {
+  return (_ctx, next) => {
+    if (keys !== undefined) return next();
+    throw new HttpError(
+      403,
+      'no_global_key',
+      'The control routes are closed while no global key is set: write apikey=KEY in [auth] of the INI file.',
+    );
+  };
+}
+
+function describePlugin(plugin: PluginUnit) {
+  return {
+    name: plugin.name,
+    version: plugin.version,
+    path: plugin.path,
+    state: plugin.state,
+    problem: plugin.problem ?? null,
+  };
+}
+
+async function reloadPlugin(name: string, { plugins, control, folder }: HostRoutesOptions) {
+  if (name !== 'all' && !plugins.some((plugin) => plugin.name === name)) {
+    throw new HttpError(
+      404,
+      'unknown_plugin',
+      `There is no plugin "${name}"; reload one of ${plugins.map((plugin) => plugin.name).join(', ')}, or all.`,
+    );
+  }
+  if (control === undefined) {
+    throw new HttpError(
+      501,
+      'reload_unavailable',
+      'This server runs without a supervisor, which a reload needs.',
+    );
+  }
+  const outcome = await control.reload();
+  if (outcome.success) return { reloaded: name, success: true };
+  throw new HttpError(422, 'reload_failed', outcome.reason, {
+    details: {
+      reloaded: name,
+      success: false,
+      problems: outcome.problems.map((problem) => describeProblem(problem, folder)),
+    },
+  });
+}
+
+function describeProblem({ position, message, hint, source }: Problem, folder: string) {
+  const { line, column } = position;
+  return {
+    file: relative(folder, position.file),
+    line,
+    column,
+    message,
+    hint: hint ?? null,
+    source: source ?? null,
+  };
+}
+
+const ok = (description: string, schema: object = { type: 'object' }, example?: unknown) => ({
+  description,
+  content: { 'application/json': { schema, ...(example !== undefined && { example }) } },
+});
+
+const tags = ['plugin-server'];
+const status = { type: 'object', required: ['status'], properties: { status: { type: 'string' } } };
+
+const operations = {
+  livez: {
+    summary: 'Whether the process answers',
+    tags,
+    responses: { 200: ok('It does.', status, { status: 'ok' }) },
+  },
+  healthz: {
+    summary: 'The same as /livez',
+    tags,
+    responses: { 200: ok('It does.', status, { status: 'ok' }) },
+  },
+  readyz: {
+    summary: 'Whether every plugin can do its work',
+    tags,
+    parameters: [
+      { name: 'verbose', in: 'query', schema: { type: 'string' }, description: 'list the checks' },
+    ],
+    responses: {
+      200: ok('Each can.', status, { status: 'ready' }),
+      503: {
+        description: 'One cannot; `checks` says which.',
+        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+      },
+    },
+  },
+  metrics: {
+    summary: 'Metrics in the Prometheus text format',
+    tags,
+    responses: {
+      200: {
+        description: 'The metrics of all workers.',
+        content: { 'text/plain': { schema: { type: 'string' } } },
+      },
+    },
+  },
+  openapi: { summary: 'This document', tags, responses: { 200: ok('An OpenAPI 3.1 document.') } },
+  plugins: {
+    summary: 'The plugins and their states',
+    tags,
+    responses: {
+      200: ok('Each plugin.', {
+        type: 'object',
+        required: ['plugins'],
+        properties: {
+          plugins: {
+            type: 'array',
+            items: {
+              type: 'object',
+              properties: {
+                name: { type: 'string' },
+                version: { type: 'string' },
+                path: { type: 'string' },
+                state: { enum: ['loaded', 'setting_up', 'ready', 'closing', 'closed', 'failed'] },
+                problem: { type: ['string', 'null'] },
+              },
+            },
+          },
+        },
+      }),
+    },
+  },
+  reload: {
+    summary: 'Reads code and configuration again and answers when they are in force',
+    description: '`name` is a plugin or `all`; either way everything is read again.',
+    tags,
+    responses: {
+      200: ok('The new generation serves.', { type: 'object' }, { reloaded: 'all', success: true }),
+      422: {
+        description:
+          'The new configuration or a plugin is wrong, as `problems` says; the old generation serves on.',
+        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+      },
+    },
+  },
+} satisfies Record<string, Operation>;

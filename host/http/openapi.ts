@@ -1,0 +1,81 @@
+import type { Mounted } from './mounts.js';
+import { type Operation, operationOf } from './operation.js';
+
+/** The methods that a Path Item Object of OpenAPI 3.1 has. HEAD is what every GET answers too. */
+const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']);
+
+/** An OpenAPI 3.1 document of all routes; those described by `openapi()` in full, others by their path. */
+export function openapiDocument(mounts: Iterable<Mounted>, version: string): object {
+  const paths: Record<string, Record<string, object>> = {};
+  const tags = new Set<string>();
+  for (const mount of mounts) {
+    for (const layer of mount.router.stack) {
+      if (typeof layer.path !== 'string') continue;
+      const operation = layer.stack.map(operationOf).find((found) => found !== undefined);
+      const template = (mount.path + (layer.path === '/' ? '' : layer.path))
+        .replaceAll(/[:*](\w+)/g, '{$1}')
+        .replaceAll(/[{}]{2,}/g, '');
+      for (const method of layer.methods) {
+        if (!METHODS.has(method)) continue;
+        const described = describe(operation, mount, template, method);
+        for (const tag of described.tags ?? []) tags.add(tag);
+        paths[template] = { ...paths[template], [method.toLowerCase()]: described };
+      }
+    }
+  }
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'plugin-server',
+      version,
+      description: 'The routes of this server and of its plugins.',
+      license: { name: 'MIT', identifier: 'MIT' },
+    },
+    servers: [{ url: '/' }],
+    tags: [...tags].map((name) => ({ name })),
+    paths,
+    components: {
+      schemas: {
+        Error: {
+          type: 'object',
+          required: ['error', 'code', 'request_id'],
+          properties: {
+            error: { type: 'string', description: 'a sentence for people' },
+            code: { type: 'string', description: 'for programs', pattern: '^[a-z][a-z0-9_]*$' },
+            request_id: { type: 'string', description: "as in the answer's X-Request-Id and in the log" },
+          },
+        },
+      },
+      securitySchemes: {
+        bearer: { type: 'http', scheme: 'bearer', description: 'the API key' },
+        customHeader: { type: 'apiKey', in: 'header', name: 'X-Custom-Auth' },
+      },
+    },
+  };
+}
+
+function describe(operation: Operation | undefined, mount: Mounted, template: string, method: string) {
+  const written = operation?.parameters ?? [];
+  const named = new Set(written.map((parameter) => (parameter as { name?: string }).name));
+  const inPath = [...template.matchAll(/\{(\w+)\}/g)]
+    .filter(([, name]) => !named.has(name))
+    .map(([, name]) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
+  const parameters = [...inPath, ...written];
+  const id = [method.toLowerCase(), ...template.split(/[^\w]+/)].filter(Boolean).join('_');
+  return {
+    summary: `${method} ${template}`,
+    tags: [mount.name],
+    ...operation,
+    operationId:
+      operation?.operationId === undefined ? id : `${operation.operationId}_${method.toLowerCase()}`,
+    ...(parameters.length > 0 && { parameters }),
+    responses: {
+      ...(operation?.responses ?? { 200: { description: 'As the plugin answers.' } }),
+      default: {
+        description: 'An error.',
+        content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+      },
+    },
+    security: mount.keys === undefined ? [] : [{ bearer: [] }, { customHeader: [] }],
+  };
+}

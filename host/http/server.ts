@@ -1,0 +1,164 @@
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import { Server as NetServer } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import { requestId } from './request-id.js';
+import { responseClass, securityHeaders } from './response.js';
+
+export interface ServerOptions {
+  readonly listener: RequestListener;
+  readonly log: Logger;
+  /** PEM texts; undefined for plain HTTP. */
+  readonly tls: { readonly key: string; readonly cert: string } | undefined;
+  /** Seconds, but for `connections`: how many at once, 0 for no cap. */
+  readonly limits: {
+    readonly headerTimeout: number;
+    readonly requestTimeout: number;
+    readonly keepAlive: number;
+    readonly connections: number;
+  };
+}
+
+/** Milliseconds. */
+export interface DrainOptions {
+  /** Whatever is left after this is closed. */
+  readonly timeout: number;
+  /**
+   * How long a connection without a request is left open, so that a request that is on its way in still gets its answer
+   * (with `Connection: close`). Long where another process serves already, short where somebody waits for the end.
+   */
+  readonly idle: number;
+}
+
+/** How often idle connections are looked for once `idle` is over, in milliseconds. */
+const IDLE_CHECK = 50;
+
+/** Node's HTTP server with this host's limits, default headers and error answers, and a drain that drops no request. */
+export class HttpServer {
+  readonly #server: Server;
+  #draining = false;
+  #drained: Promise<void> | undefined;
+
+  constructor(options: ServerOptions) {
+    const { limits, log, tls } = options;
+    const serverOptions = {
+      ServerResponse: responseClass({
+        headers: securityHeaders(tls !== undefined),
+        draining: () => this.#draining,
+      }),
+      headersTimeout: limits.headerTimeout * 1000,
+      requestTimeout: limits.requestTimeout * 1000,
+      keepAliveTimeout: limits.keepAlive * 1000,
+      // The application answers a missing Host in its own form.
+      requireHostHeader: false,
+    };
+    this.#server =
+      tls === undefined
+        ? createServer(serverOptions, options.listener)
+        : createTlsServer({ ...serverOptions, ...tls }, options.listener);
+    if (limits.connections > 0) this.#server.maxConnections = limits.connections;
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      refuseMalformed(error, socket, log),
+    );
+  }
+
+  /** Rejects with the system's error, such as EADDRINUSE. */
+  listen(options: ListenOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen(options, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+  }
+
+  get address(): AddressInfo {
+    return this.#server.address() as AddressInfo;
+  }
+
+  /**
+   * Stops accepting, lets each connection end with the answer that it is waiting for, closes the others after `idle`
+   * and whatever is left after `timeout`. The first call decides.
+   *
+   * server.close() would not do: since Node 19 it destroys connections that are idle at that moment, and with them
+   * requests that are on their way in (nodejs/node#60617).
+   */
+  drain(options: DrainOptions): Promise<void> {
+    this.#drained ??= this.#drain(options);
+    return this.#drained;
+  }
+
+  async #drain({ timeout, idle }: DrainOptions): Promise<void> {
+    this.#draining = true;
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>((resolve) => {
+      NetServer.prototype.close.call(this.#server, () => resolve());
+    });
+    const atIdle = setTimeout(() => {
+      this.#server.closeIdleConnections();
+      sweep = setInterval(() => this.#server.closeIdleConnections(), IDLE_CHECK);
+    }, idle);
+    let sweep: NodeJS.Timeout | undefined;
+    const atDeadline = setTimeout(() => this.#server.closeAllConnections(), timeout);
+    await closed;
+    clearTimeout(atIdle);
+    clearInterval(sweep);
+    clearTimeout(atDeadline);
+  }
+}
+
+/** Answers what Node's parser refused, in the form of every other error. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex, log: Logger): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const { status, text, code, sentence } = malformed(error.code);
+  const request_id = requestId({ headers: {} } as IncomingMessage);
+  const body = JSON.stringify({ error: sentence, code, request_id });
+  log.info(
+    { request_id, status, reason: error.code, remote: (socket as Socket).remoteAddress },
+    'malformed request',
+  );
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${text}`,
+      'Connection: close',
+      'Content-Type: application/json; charset=utf-8',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      'Cache-Control: no-store',
+      'X-Content-Type-Options: nosniff',
+      `X-Request-Id: ${request_id}`,
+      '',
+      body,
+    ].join('\r\n'),
+  );
+}
+
+function malformed(code: string | undefined) {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return {
+      status: 431,
+      text: 'Request Header Fields Too Large',
+      code: 'headers_too_large',
+      sentence: 'The request line and headers are larger than 16 KiB.',
+    };
+  }
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
+    return {
+      status: 408,
+      text: 'Request Timeout',
+      code: 'request_timeout',
+      sentence: 'The request did not arrive in time.',
+    };
+  }
+  return {
+    status: 400,
+    text: 'Bad Request',
+    code: 'malformed_request',
+    sentence: 'This is not a valid HTTP request.',
+  };
+}

@@ -1,0 +1,89 @@
+import * as nodeModule from 'node:module';
+import { createRequire } from 'node:module';
+import { extname } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { createJiti, type Jiti } from 'jiti';
+import { kitModules, packageFolder } from './package-info.js';
+
+/**
+ * Imports plugin code. JavaScript is Node's own to import; TypeScript goes through jiti, which behaves the same on each
+ * Node release and takes all of TypeScript's syntax. Either may import `plugin-server` and `zod` wherever it lies.
+ */
+export async function importPlugin(entry: string): Promise<Record<string, unknown>> {
+  if (entry.startsWith(packageFolder) && !/\.[cm]?tsx?$/.test(entry))
+    return import(pathToFileURL(entry).href);
+  provideModules();
+  if (/^\.[cm]?tsx?$/.test(extname(entry))) return typescript().import(entry);
+  return import(pathToFileURL(entry).href);
+}
+
+let jiti: Jiti | undefined;
+
+function typescript(): Jiti {
+  jiti ??= createJiti(import.meta.url, {
+    alias: Object.fromEntries(provided()),
+    // Its default folder for a cache is a shared one, which another user could write to.
+    fsCache: false,
+    interopDefault: true,
+    sourceMaps: true,
+  });
+  return jiti;
+}
+
+/** The modules that plugins get from here, by specifier. A plugin's own zod, where it has one, comes first. */
+function provided(): Map<string, string> {
+  return kitModules().set('zod', fileURLToPath(import.meta.resolve('zod')));
+}
+
+/** Of Node 22.15 and later: one hook for import and require. */
+type RegisterHooks = (hooks: {
+  resolve(
+    specifier: string,
+    context: unknown,
+    nextResolve: (specifier: string, context: unknown) => object,
+  ): object;
+}) => unknown;
+
+let isProviding = false;
+
+function provideModules(): void {
+  if (isProviding) return;
+  isProviding = true;
+  const modules = provided();
+  const urls = new Map([...modules].map(([specifier, file]) => [specifier, pathToFileURL(file).href]));
+  const { registerHooks } = nodeModule as { registerHooks?: RegisterHooks };
+  if (registerHooks !== undefined) {
+    registerHooks({
+      resolve(specifier, context, nextResolve) {
+        const url = urls.get(specifier);
+        if (url === undefined) return nextResolve(specifier, context);
+        if (specifier !== 'zod') return { url, shortCircuit: true };
+        try {
+          return nextResolve(specifier, context);
+        } catch {
+          return { url, shortCircuit: true };
+        }
+      },
+    });
+    return;
+  }
+  nodeModule.register('./loader-hooks.js', import.meta.url, { data: urls });
+  provideToRequire(modules);
+}
+
+/** Node 20's hooks do not see require(). */
+function provideToRequire(modules: ReadonlyMap<string, string>): void {
+  type Resolve = (request: string, ...rest: unknown[]) => string;
+  const internals = createRequire(import.meta.url)('node:module') as { _resolveFilename: Resolve };
+  const resolve = internals._resolveFilename;
+  internals._resolveFilename = function (request, ...rest) {
+    const file = modules.get(request);
+    if (file === undefined) return resolve.call(this, request, ...rest);
+    if (request !== 'zod') return file;
+    try {
+      return resolve.call(this, request, ...rest);
+    } catch {
+      return file;
+    }
+  };
+}

@@ -1,0 +1,73 @@
+import { mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+
+export interface LogSettings {
+  readonly level: string;
+  /** Undefined: pretty on a terminal, else JSON. */
+  readonly format: 'json' | 'pretty' | undefined;
+  /** Absolute path; undefined for standard output. */
+  readonly file: string | undefined;
+}
+
+export interface Log {
+  readonly logger: Logger;
+  /** Writes out what is still in memory. */
+  flush(): void;
+}
+
+/** Members that never reach a log line, wherever a plugin's object holds them. */
+const REDACTED = [
+  'authorization',
+  'cookie',
+  'apikey',
+  'password',
+  'secret',
+  'session_id',
+  'sessionid',
+  '["set-cookie"]',
+  '["x-custom-auth"]',
+  '["x-session-id"]',
+];
+
+/** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. */
+export async function openLog(settings: LogSettings, destination?: DestinationStream): Promise<Log> {
+  const options: LoggerOptions = {
+    level: settings.level,
+    base: undefined,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label) => ({ level: label }) },
+    redact: {
+      paths: REDACTED.flatMap((name) =>
+        name.startsWith('[') ? [name, `*${name}`, `*.*${name}`] : [name, `*.${name}`, `*.*.${name}`],
+      ),
+      censor: '[masked]',
+    },
+  };
+  if (destination !== undefined) return { logger: pino(options, destination), flush: () => {} };
+  const toTerminal = settings.file === undefined && process.stdout.isTTY === true;
+  if ((settings.format ?? (toTerminal ? 'pretty' : 'json')) === 'pretty') {
+    const { default: pretty } = await import('pino-pretty');
+    const stream = pretty({
+      colorize: toTerminal,
+      destination: settings.file ?? 1,
+      mkdir: true,
+      sync: true,
+      translateTime: 'SYS:HH:MM:ss.l',
+    });
+    return { logger: pino(options, stream), flush: () => {} };
+  }
+  if (settings.file !== undefined) mkdirSync(dirname(settings.file), { recursive: true });
+  // Asynchronous without a minimum: lines go out at once, and those that come while a write is on its way go together.
+  const stream = pino.destination({ dest: settings.file ?? 1, sync: false, minLength: 0 });
+  return {
+    logger: pino(options, stream),
+    flush: () => {
+      try {
+        stream.flushSync();
+      } catch {
+        // The stream had not been opened yet: there is nothing in it.
+      }
+    },
+  };
+}

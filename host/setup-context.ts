@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import type { Router } from '@koa/router';
+import type { DefaultState } from 'koa';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { PluginUnit } from './lifecycle.js';
+import type { Context, PluginMetrics, SetupContext } from './plugin.js';
+
+export interface SetupSurroundings {
+  readonly router: Router<DefaultState, Context>;
+  readonly dataFolder: string;
+  readonly registry: Registry;
+  readonly resolvePath: (path: string) => string;
+  /** All plugins, by lower-case name. */
+  readonly units: ReadonlyMap<string, PluginUnit>;
+}
+
+/** What a plugin's `setup` is given. */
+export function setupContext(
+  unit: PluginUnit,
+  around: SetupSurroundings,
+): SetupContext<never, never, string> {
+  const { registry, router, units } = around;
+  const registers = [registry];
+  const metrics: PluginMetrics = {
+    counter: (options) => new Counter({ ...options, registers }),
+    gauge: (options) => new Gauge({ ...options, registers }),
+    histogram: (options) => new Histogram({ ...options, registers }),
+  };
+  return {
+    config: unit.parameters as never,
+    sections: unit.sections as never,
+    router,
+    log: unit.log,
+    signal: unit.abort.signal,
+    name: unit.name,
+    path: unit.path,
+    dataFolder: join(around.dataFolder, unit.name),
+    resolvePath: around.resolvePath,
+    metrics,
+    onReady: (hook) => {
+      unit.readyHooks.push(hook);
+    },
+    onClose: (hook) => {
+      unit.closeHooks.push(hook);
+    },
+    onCheck: (name, check) => {
+      unit.checks.set(name, check);
+    },
+    plugin: (name) => {
+      const after = unit.definition.after ?? [];
+      if (!after.some((other) => other.toLowerCase() === name.toLowerCase())) {
+        throw new Error(`plugin("${name}") needs "${name}" in the "after" of definePlugin`);
+      }
+      const other = units.get(name.toLowerCase());
+      if (other?.state !== 'ready')
+        throw new Error(`plugin "${name}" is not ready: ${other?.problem ?? 'it is not there'}`);
+      return other.exports as never;
+    },
+  };
+}
