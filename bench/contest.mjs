@@ -35,8 +35,9 @@ export class Contest {
    * @param {object} row of rows.mjs
    * @param {string} root where folders are made
    * @param {Map<string, object>} stores the preloaded ones, kept from one contest to the next
+   * @param {Record<string, string>} [env] added to the server's environment
    */
-  static async open(name, row, root, stores) {
+  static async open(name, row, root, stores, env = {}) {
     const { preload } = contestants.get(name);
     if (preload !== undefined && !stores.has(name)) stores.set(name, await fill(name, preload, root));
     const contest = new Contest(
@@ -45,7 +46,7 @@ export class Contest {
       stores.has(name),
     );
     try {
-      await contest.#start(name, stores.get(name)?.sessions);
+      await contest.#start(name, env, stores.get(name)?.sessions);
       return contest;
     } catch (error) {
       await contest.close();
@@ -59,11 +60,17 @@ export class Contest {
     this.#keepFolder = keepFolder;
   }
 
-  async #start(name, sessions = []) {
+  async #start(name, env, sessions = []) {
     const { request, database, shared } = this.#row;
     this.#database = database && (await startDatabase(database, this.#folder));
     const cores = shared ? bothCores : serverCore;
-    this.#server = await launch(name, request, this.#folder, cores, this.#database?.url);
+    this.#server = await launch(name, {
+      request,
+      folder: this.#folder,
+      cores,
+      databaseUrl: this.#database?.url,
+      env,
+    });
     if (request.needsSessions && sessions.length === 0)
       sessions = await makeSessions(this.#server.port, sessionCount);
     this.#requests = request.requests(sessions);
@@ -113,12 +120,20 @@ export class Contest {
   }
 }
 
-async function launch(name, request, folder, cores, databaseUrl) {
+async function launch(name, { request, folder, cores, databaseUrl, env }) {
   const port = await freePort();
   // Rows that need sessions have none yet: any row's server can be asked for a new one.
   const probe = request.needsSessions ? sessionNew.requests()[0] : request.requests([])[0];
-  const { args, env } = contestants.get(name).launch({ port, folder, databaseUrl });
-  return startServer({ name, args, env, folder, port, cores, probe });
+  const command = contestants.get(name).launch({ port, folder, databaseUrl });
+  return startServer({
+    name,
+    args: command.args,
+    env: { ...command.env, ...env },
+    folder,
+    port,
+    cores,
+    probe,
+  });
 }
 
 async function verify(port, message, { right }) {
@@ -132,7 +147,7 @@ async function verify(port, message, { right }) {
 async function fill(name, count, root) {
   const folder = join(root, name.replaceAll(/\W+/g, '-'));
   mkdirSync(folder);
-  const server = await launch(name, sessionNew, folder, bothCores);
+  const server = await launch(name, { request: sessionNew, folder, cores: bothCores });
   const { port } = server;
   try {
     let left = count - sessionCountAmongMany;

@@ -11,16 +11,21 @@ import { Contest } from './contest.mjs';
  *   time; else each round starts its servers anew and one runs at a time
  * @param {string} options.folder for all that the servers write
  * @param {Map<string, object>} options.stores see Contest.open
+ * @param {(contestant: string) => Record<string, string>} [options.environment] added to a server's environment
  * @param {(round: number, contestant: string, sample: object) => void} options.onSample
  * @returns {Promise<Map<string, object>>} by contestant, the median of each figure, and the samples
  */
-export async function measureRow(row, { rounds, seconds, keepServers, folder, stores, onSample }) {
+export async function measureRow(
+  row,
+  { rounds, seconds, keepServers, folder, stores, environment, onSample },
+) {
   const samples = new Map(row.contestants.map((name) => [name, []]));
   const running = new Map();
   try {
     for (let round = 1; round <= rounds; round++) {
       for (const name of rotated(row.contestants, round)) {
-        const contest = running.get(name) ?? (await Contest.open(name, row, folder, stores));
+        const contest =
+          running.get(name) ?? (await Contest.open(name, row, folder, stores, environment?.(name)));
         running.set(name, contest);
         const sample = row.measure === 'start' ? await contest.atRest() : await contest.underLoad(seconds);
         samples.get(name).push(sample);
