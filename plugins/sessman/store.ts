@@ -34,7 +34,10 @@ export interface Store {
   /** Removes the user's live sessions but `except`; how many those were. */
   removeOfUser(userid: string, now: number, except?: string): Promise<number>;
 
-  /** Clears away dead records in one short step that looks at `limit` of them at most. */
+  /**
+   * Clears away dead records in one short step that looks at `limit` of them at most. Those that only their absolute
+   * end has killed may stay until their idle time is over too.
+   */
   sweep(now: number, limit: number): Promise<Swept>;
 
   /** Takes or keeps the right to sweep until `until`; false while another owner holds it. */
@@ -103,8 +106,8 @@ export interface Swept {
   readonly more: boolean;
 }
 
-/** The latest time a Date can hold. */
-export const NEVER = 8_640_000_000_000_000;
+/** The end of the year 9999: later than that, not every database can keep. */
+export const NEVER = 253_402_300_799_999;
 
 /** Whether a record is live: see the contract above. */
 export function isLive(record: SessionSummary, now: number): boolean {

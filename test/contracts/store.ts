@@ -254,10 +254,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       const later = now + 1_000_000;
       const userid = `user ${randomBytes(6).toString('hex')}`;
       const dead = Array.from({ length: 30 }, (_, n) =>
-        aRecord({
-          userid,
-          ...(n % 2 ? { expires: later - 1 - n } : { ends: later - 1 - n, expires: later + 5000 }),
-        }),
+        aRecord({ userid, expires: later - n, ...(n % 2 && { ends: later - 50 }) }),
       );
       const used = Array.from({ length: 30 }, (_, n) => aRecord({ userid, expires: later - 1 - n }));
       const living = Array.from({ length: 5 }, () => aRecord({ userid, expires: later + 2000 }));

@@ -1,0 +1,86 @@
+import type { Collection, Document, IndexDescription } from 'mongodb';
+import { MongoServerError } from 'mongodb';
+
+/**
+ * Makes the indexes of the sessions collection, and replaces older ones of the same name or key that differ. Other
+ * indexes are left alone. Several hosts may do so at once.
+ *
+ * The TTL index stands on the date itself with expireAfterSeconds 0, so that no setting ever changes it.
+ *
+ * @returns whether the server clears away expired documents by itself
+ */
+export async function ensureIndexes(collection: Collection<Document>): Promise<{ expires: boolean }> {
+  await ensureIndex(collection, byUser);
+  try {
+    await ensureIndex(collection, ttl);
+    return { expires: true };
+  } catch (error) {
+    if (!hasCode(error, notImplemented)) throw error;
+  }
+  await ensureIndex(collection, byExpiry);
+  return { expires: false };
+}
+
+type Index = IndexDescription & { readonly name: string; readonly key: Readonly<Record<string, 1 | -1>> };
+
+const byUser: Index = { name: 'userid_created', key: { userid: 1, created: -1 } };
+const ttl: Index = { name: 'expires_ttl', key: { expires: 1 }, expireAfterSeconds: 0 };
+const byExpiry: Index = { name: 'expires', key: { expires: 1 } };
+
+// https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+const namespaceNotFound = [26];
+const indexNotFound = [27];
+const indexDiffers = [85, 86];
+const notImplemented = [115, 238];
+
+async function ensureIndex(collection: Collection<Document>, index: Index): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const existing = await listIndexes(collection);
+    if (existing.some((other) => isSame(other, index))) return;
+    for (const other of existing) {
+      if (other.name === index.name || hasSameKey(other, index)) await dropIndex(collection, other.name);
+    }
+    try {
+      await collection.createIndexes([index]);
+      return;
+    } catch (error) {
+      // Another host was quicker, with an index of its own version: look again.
+      if (!hasCode(error, indexDiffers) || attempt === 5) throw error;
+    }
+  }
+}
+
+async function listIndexes(collection: Collection<Document>): Promise<Document[]> {
+  try {
+    return await collection.listIndexes().toArray();
+  } catch (error) {
+    if (hasCode(error, namespaceNotFound)) return [];
+    throw error;
+  }
+}
+
+async function dropIndex(collection: Collection<Document>, name: string): Promise<void> {
+  try {
+    await collection.dropIndex(name);
+  } catch (error) {
+    if (!hasCode(error, indexNotFound)) throw error;
+  }
+}
+
+function isSame(other: Document, index: Index): boolean {
+  return (
+    hasSameKey(other, index) &&
+    other.expireAfterSeconds === index.expireAfterSeconds &&
+    !other.unique &&
+    !other.sparse &&
+    !other.partialFilterExpression
+  );
+}
+
+function hasSameKey(other: Document, index: Index): boolean {
+  return JSON.stringify(other.key) === JSON.stringify(index.key);
+}
+
+function hasCode(error: unknown, codes: readonly number[]): boolean {
+  return error instanceof MongoServerError && codes.includes(Number(error.code));
+}
