@@ -10,6 +10,7 @@ import { Application } from './http/application.js';
 import { bodyReader } from './http/body.js';
 import { corsMiddleware } from './http/cors.js';
 import { hostRoutes } from './http/host-routes.js';
+import { HttpError } from './http/http-error.js';
 import { Metrics } from './http/metrics.js';
 import { MountTable } from './http/mounts.js';
 import { openapiDocument } from './http/openapi.js';
@@ -180,6 +181,12 @@ export class Host {
         const problem = describeFailure(plugin, error);
         if (unit.required) throw new ConfigError([problem]);
         this.log.error({ err: (error as Error).cause ?? error, plugin: unit.name }, problem.message);
+        this.mounts.add({
+          name: unit.name,
+          path: unit.path,
+          router: failedRouter(unit.name),
+          keys: undefined,
+        });
         continue;
       }
       const keys = { global: globalKeys, plugin: new KeyRing(plugin.keys), none: undefined }[plugin.auth];
@@ -209,6 +216,17 @@ function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): Plu
     log.child({ plugin: plugin.name }),
     deadlines,
   );
+}
+
+/** What stands at the path of a plugin that is not required and failed. */
+function failedRouter(name: string): Router {
+  return new Router().all(/.*/, () => {
+    throw new HttpError(
+      503,
+      'plugin_failed',
+      `The plugin "${name}" did not start; the server's log says why.`,
+    );
+  });
 }
 
 /** A plugin's failure as a problem: where in its code, and where it is configured. */

@@ -128,10 +128,11 @@ export class Application extends Koa {
     const answer = errorAnswer(error);
     const { requestId: request_id, route } = res as HostResponse;
     if (answer.status >= 500 && !wasAborted(ctx)) {
-      this.#options.log.error(
-        { err: error, request_id, plugin: route?.plugin, method: req.method },
-        'request failed',
-      );
+      const about = { request_id, plugin: route?.plugin, method: req.method };
+      // One that was meant, such as a 503 while a database is away, is no fault in the code.
+      if (error instanceof HttpError)
+        this.#options.log.warn({ ...about, code: error.code, err: error.cause }, error.message);
+      else this.#options.log.error({ ...about, err: error }, 'request failed');
     }
     if (res.headersSent || !ctx.writable) {
       // Half an answer is out: only a broken connection tells the client that it is no whole one.
