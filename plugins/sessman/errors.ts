@@ -57,3 +57,25 @@ export class SessionBusy extends SessionError {
     super('Too many writers are changing this session at once. Nothing was changed; try again shortly.');
   }
 }
+
+/** The id that a caller chose for a new session is none. */
+export class InvalidSessionId extends SessionError {
+  readonly code = 'invalid_session_id';
+  readonly status = 400;
+
+  constructor() {
+    super(
+      'session_id is not 32 bytes in base64url, which are 43 characters. They should be random, or a SHA-256.',
+    );
+  }
+}
+
+/** The id that a caller chose for a new session is taken. */
+export class SessionExists extends SessionError {
+  readonly code = 'session_exists';
+  readonly status = 409;
+
+  constructor() {
+    super('There is a session with that id.');
+  }
+}

@@ -1,5 +1,13 @@
 import { timingSafeEqual } from 'node:crypto';
-import { DataTooLarge, InvalidUserid, SessionBusy, SessionNotFound, VersionMismatch } from './errors.js';
+import {
+  DataTooLarge,
+  InvalidSessionId,
+  InvalidUserid,
+  SessionBusy,
+  SessionExists,
+  SessionNotFound,
+  VersionMismatch,
+} from './errors.js';
 import { type JsonObject, mergePatch } from './merge-patch.js';
 import { isHandle, makeSessionId, parseSessionId, type SessionId } from './session-id.js';
 import { type Awaitable, NEVER, type SessionRecord, type Store } from './store.js';
@@ -72,12 +80,14 @@ export class Sessions {
     this.#observer = options.observer;
   }
 
-  async create(userid: string, data: JsonObject = {}): Promise<Session> {
+  /** @param chosenId the new session's id, of a caller that makes ids of its own */
+  async create(userid: string, data: JsonObject = {}, chosenId?: string): Promise<Session> {
     checkUserid(userid);
     const text = this.#encode(data);
+    const chosen = chosenId === undefined ? undefined : checkChosenId(chosenId);
     for (;;) {
       const now = this.#now();
-      const id = makeSessionId();
+      const id = chosen ?? makeSessionId();
       const record: SessionRecord = {
         handle: id.handle,
         secretHash: id.secretHash,
@@ -89,8 +99,11 @@ export class Sessions {
         expires: this.#idleEnd(now),
         ends: this.#limits.absoluteTimeout === 0 ? NEVER : now + this.#limits.absoluteTimeout * 1000,
       };
-      // A taken handle is a chance of one in 2^96 for each session there is.
-      if (!(await this.#store.insert(record))) continue;
+      if (!(await this.#store.insert(record))) {
+        if (chosen) throw new SessionExists();
+        // A taken handle is a chance of one in 2^96 for each session there is.
+        continue;
+      }
       this.#observer?.made();
       if (this.#limits.maxPerUser > 0) await this.#endSurplus(userid);
       return view(id.id, record);
@@ -98,8 +111,8 @@ export class Sessions {
   }
 
   /** Reads a session and changes nothing, its end included. Answers at once when the store does. */
-  get(sessionId: string, userid: string): Awaitable<Session> {
-    checkUserid(userid);
+  get(sessionId: string, userid?: string): Awaitable<Session> {
+    if (userid !== undefined) checkUserid(userid);
     const id = parse(sessionId);
     const record = this.#store.read(id.handle, this.#now());
     const judge = (found: SessionRecord | undefined) => view(id.id, owned(found, id, userid));
@@ -254,6 +267,12 @@ const maxPatchPause = 32;
 function parse(sessionId: string): SessionId {
   const id = parseSessionId(sessionId);
   return id ?? notFound();
+}
+
+function checkChosenId(sessionId: string): SessionId {
+  const id = parseSessionId(sessionId);
+  if (!id) throw new InvalidSessionId();
+  return id;
 }
 
 function notFound(): never {

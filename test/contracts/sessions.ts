@@ -55,6 +55,29 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         expect(new Set(made.map(({ id }) => id)).size).to.equal(20);
       });
 
+      it('takes an id that the caller chose, once', async () => {
+        const chosen = randomBytes(32).toString('base64url');
+        const made = await sessions.create(userid, { a: 1 }, chosen);
+        expect(made).to.include({ id: chosen, version: 1 });
+        expect(await sessions.get(chosen, userid)).to.deep.equal(made);
+        await refused('session_exists', () => sessions.create(userid, { a: 2 }, chosen));
+        await refused('session_exists', () =>
+          sessions.create('other', {}, chosen.slice(0, 16) + 'A'.repeat(27)),
+        );
+        expect((await sessions.get(chosen, userid)).data).to.equal('{"a":1}');
+      });
+
+      it('refuses a chosen id that is none', async () => {
+        for (const chosen of ['', 'x', 'A'.repeat(42), 'A'.repeat(44), `${'A'.repeat(42)}B`]) {
+          await refused('invalid_session_id', () => sessions.create(userid, {}, chosen));
+        }
+      });
+
+      it('reads without the user too', async () => {
+        const { id } = await sessions.create(userid);
+        expect(await sessions.get(id)).to.include({ id, userid });
+      });
+
       it('keeps odd names and text', async () => {
         const data = JSON.parse(
           '{"__proto__":{"a":1},"":0,"$set":{"a.b":1},"\\u0000":"\\ud800","constructor":null}',
