@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { createRequire } from 'node:module';
-import { extname } from 'node:path';
+import { dirname, extname, join, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createJiti, type Jiti } from 'jiti';
 import { kitModules, packageFolder } from './package-info.js';
@@ -10,11 +11,18 @@ import { kitModules, packageFolder } from './package-info.js';
  * Node release and takes all of TypeScript's syntax. Either may import `plugin-server` and `zod` wherever it lies.
  */
 export async function importPlugin(entry: string): Promise<Record<string, unknown>> {
-  if (entry.startsWith(packageFolder) && !/\.[cm]?tsx?$/.test(entry))
-    return import(pathToFileURL(entry).href);
+  if (isOfThisPackage(entry) && !/\.[cm]?tsx?$/.test(entry)) return import(pathToFileURL(entry).href);
   provideModules();
   if (/^\.[cm]?tsx?$/.test(extname(entry))) return typescript().import(entry);
   return import(pathToFileURL(entry).href);
+}
+
+/** Node lets a package's own files import it by its name: those that no nearer package.json claims. */
+function isOfThisPackage(entry: string): boolean {
+  if (!entry.startsWith(packageFolder)) return false;
+  let folder = dirname(entry);
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return join(folder, sep) === packageFolder;
 }
 
 let jiti: Jiti | undefined;
