@@ -21,7 +21,13 @@ import { locateError } from './locate.js';
 import { type Log, openLog } from './log.js';
 import { version } from './package-info.js';
 import type { Context } from './plugin.js';
-import { type Prepared, type PreparedPlugin, type PrepareOptions, prepare } from './prepare.js';
+import {
+  type Prepared,
+  type PreparedPlugin,
+  type PrepareOptions,
+  prepare,
+  RESERVED_PATHS,
+} from './prepare.js';
 import type { Settings } from './settings.js';
 import { setupContext } from './setup-context.js';
 
@@ -82,6 +88,7 @@ export class Host {
     try {
       await host.#setUp(prepared, options);
       await host.#listen(options.listen ?? { host: settings.bindTo, port: settings.port });
+      host.#announce();
     } catch (error) {
       await host.close();
       throw error;
@@ -194,6 +201,22 @@ export class Host {
     }
   }
 
+  #announce(): void {
+    this.log.info(
+      { url: this.url, plugins: this.plugins.map(({ name, path, state }) => ({ name, path, state })) },
+      'listening',
+    );
+    if (isLoopback(this.address.address)) return;
+    const hostPaths = new Set(RESERVED_PATHS.map((path) => `/${path}`));
+    const open = [...this.mounts].filter(({ path, keys }) => keys === undefined && !hostPaths.has(path));
+    if (open.length === 0) return;
+    const names = open.map(({ name }) => name);
+    this.log.warn(
+      { plugins: names },
+      `anyone who reaches ${this.url} may use these plugins without a key: ${names.join(', ')}`,
+    );
+  }
+
   async #listen(options: ListenOptions): Promise<void> {
     try {
       await this.#server.listen(options);
@@ -201,6 +224,10 @@ export class Host {
       throw new ListenError(error as NodeJS.ErrnoException, options);
     }
   }
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || /^(?:::ffff:)?127\./.test(address);
 }
 
 function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {

@@ -95,6 +95,25 @@ describe('API keys', () => {
   });
 });
 
+describe('a server beyond loopback', () => {
+  const warningsOf = async (text: string) => {
+    const server = await startServer({ ini: `[network]\nbindto=0.0.0.0\n${text}`, files });
+    const warnings = server.logs.filter(({ level }) => level === 'warn');
+    await server.close();
+    return warnings;
+  };
+
+  it('says which plugins need no key', async () => {
+    const [warning] = await warningsOf(ini);
+    expect(warning!.plugins).to.deep.equal(['open']);
+    expect(warning!.msg).to.match(/without a key: open$/);
+  });
+
+  it('says nothing when each needs one', async () => {
+    expect(await warningsOf(`[auth]\napikey=k\n`)).to.deep.equal([]);
+  });
+});
+
 describe('without a global key', () => {
   let server: TestServer;
   before(async () => {
