@@ -111,7 +111,7 @@ export class Host {
       mounts: this.mounts,
       readBody: bodyReader(settings.limits),
       metrics: this.metrics,
-      accessLog: accessLog(this.log),
+      accessLog: accessLog(log),
       log: this.log,
       proxy: settings.proxy,
     });

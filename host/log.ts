@@ -12,6 +12,8 @@ export interface LogSettings {
 
 export interface Log {
   readonly logger: Logger;
+  /** Writes lines that are JSON already, past pino and its redaction. */
+  write(lines: string): void;
   /** Writes out what is still in memory. */
   flush(): void;
 }
@@ -35,7 +37,7 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
   const options: LoggerOptions = {
     level: settings.level,
     base: undefined,
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    timestamp: () => `,"time":"${timestamp()}"`,
     formatters: { level: (label) => ({ level: label }) },
     redact: {
       paths: REDACTED.flatMap((name) =>
@@ -44,7 +46,7 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
       censor: '[masked]',
     },
   };
-  if (destination !== undefined) return { logger: pino(options, destination), flush: () => {} };
+  if (destination !== undefined) return logTo(destination, options);
   const toTerminal = settings.file === undefined && process.stdout.isTTY === true;
   if ((settings.format ?? (toTerminal ? 'pretty' : 'json')) === 'pretty') {
     const { default: pretty } = await import('pino-pretty');
@@ -55,19 +57,33 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
       sync: true,
       translateTime: 'SYS:HH:MM:ss.l',
     });
-    return { logger: pino(options, stream), flush: () => {} };
+    return logTo(stream, options);
   }
   if (settings.file !== undefined) mkdirSync(dirname(settings.file), { recursive: true });
   // Asynchronous without a minimum: lines go out at once, and those that come while a write is on its way go together.
   const stream = pino.destination({ dest: settings.file ?? 1, sync: false, minLength: 0 });
-  return {
-    logger: pino(options, stream),
-    flush: () => {
-      try {
-        stream.flushSync();
-      } catch {
-        // The stream had not been opened yet: there is nothing in it.
-      }
-    },
-  };
+  return logTo(stream, options, () => {
+    try {
+      stream.flushSync();
+    } catch {
+      // The stream had not been opened yet: there is nothing in it.
+    }
+  });
+}
+
+let time = 0;
+let timeText = '';
+
+/** The time in RFC 3339. Many lines are of one millisecond. */
+export function timestamp(): string {
+  const now = Date.now();
+  if (now !== time) {
+    time = now;
+    timeText = new Date(now).toISOString();
+  }
+  return timeText;
+}
+
+function logTo(stream: DestinationStream, options: LoggerOptions, flush = () => {}): Log {
+  return { logger: pino(options, stream), write: (lines) => stream.write(lines), flush };
 }

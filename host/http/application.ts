@@ -177,8 +177,17 @@ export class Application extends Koa {
 /** CORS headers are as true of an error as of any other answer. */
 const KEPT_ON_ERROR = /^(?:access-control-|vary$|x-request-id$)/;
 
+let turn: Promise<void> | undefined;
+
+/** The next turn of the event loop, the same for all who ask in this one. */
 function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  turn ??= new Promise((resolve) => {
+    setImmediate(() => {
+      turn = undefined;
+      resolve();
+    });
+  });
+  return turn;
 }
 
 function lacksBody(ctx: Koa.Context): boolean {

@@ -10,6 +10,8 @@ const DURATION = 'http_server_request_duration_seconds';
 export interface RouteLabels {
   readonly plugin: string;
   readonly route: string;
+  /** Both as members of a log line. */
+  readonly logged: string;
   /** Histogram cells by status and method. */
   readonly cells: Map<number, Cell>;
 }
@@ -43,7 +45,8 @@ export class Metrics {
     const key = `${plugin} ${route}`;
     let labels = this.#routes.get(key);
     if (labels === undefined) {
-      labels = { plugin, route, cells: new Map() };
+      const logged = `,"plugin":${JSON.stringify(plugin)},"route":${JSON.stringify(route)}`;
+      labels = { plugin, route, logged, cells: new Map() };
       this.#routes.set(key, labels);
     }
     return labels;

@@ -34,14 +34,14 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const folder = given ?? (await makeFolder());
   const iniFile = join(folder, 'plugin-server.ini');
   await writeFiles(folder, { ...files, 'plugin-server.ini': withFreePort(ini) });
-  const lines: string[] = [];
+  const written: string[] = [];
   const removeFolder = async () => {
     if (given === undefined) await rm(folder, { recursive: true, force: true });
   };
   let host: Host;
   try {
     host = await Host.start({
-      logDestination: { write: (line) => lines.push(line) },
+      logDestination: { write: (line) => written.push(line) },
       ...hostOptions,
       iniFile,
     });
@@ -54,9 +54,13 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     url: host.url,
     folder,
     get logs() {
-      return lines.map((line) => JSON.parse(line) as LogLine);
+      return written
+        .join('')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as LogLine);
     },
-    logText: () => lines.join(''),
+    logText: () => written.join(''),
     fetch: (path, init) => fetch(host.url + path, init),
     close: async () => {
       await host.close();
