@@ -14,7 +14,7 @@
  * });
  * ```
  */
-import type { Router } from '@koa/router';
+import type { Router as KoaRouter } from '@koa/router';
 import type { Context, DefaultState } from 'koa';
 // koa-bodyparser's types add `ctx.request.body`.
 import type {} from 'koa-bodyparser';
@@ -31,8 +31,11 @@ import { z } from 'zod';
 
 export { HttpError, type HttpErrorOptions } from './http/http-error.js';
 export { type Operation, openapi } from './http/operation.js';
-export type { Context, Logger, Router };
+export type { Context, Logger };
 export { z };
+
+/** The router that `setup` is given. */
+export type Router = KoaRouter<DefaultState, Context>;
 
 /**
  * What each plugin returns from its `setup`, by plugin name. A plugin that offers something to others adds itself:
@@ -66,7 +69,7 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   /** The INI sections that the plugin asked for in `sections`, each checked and typed by its schema. */
   readonly sections: Outputs<Sections>;
   /** An @koa/router whose routes lie under the plugin's path. Any Koa middleware works on it. */
-  readonly router: Router<DefaultState, Context>;
+  readonly router: Router;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */

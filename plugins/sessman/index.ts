@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { definePlugin, type Logger } from 'plugin-server';
+import { SessionCookie } from './cookie.js';
+import { observeStore } from './observed-store.js';
+import { addRoutes } from './routes.js';
+import { Sessions } from './sessions.js';
+import { type Settings, settingsSchema } from './settings.js';
+import type { Store } from './store.js';
+import { EmbeddedStore } from './stores/embedded.js';
+import { MongoStore } from './stores/mongodb.js';
+import { runSweeper } from './sweeper.js';
+
+declare module 'plugin-server' {
+  interface Plugins {
+    /** The session manager itself, for plugins that name sessman in `after`. */
+    sessman: Sessions;
+  }
+}
+
+/** sessman, the session manager: docs/sessman.md. */
+export default definePlugin({
+  name: 'sessman',
+  config: settingsSchema,
+  async setup({ config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose }) {
+    const folder = config.path === undefined ? join(dataFolder, 'store') : resolvePath(config.path);
+    const opened = await openStore(config, folder, log);
+    onClose(() => opened.close());
+    onCheck('store', () => opened.check());
+
+    const store = observeStore(opened, metrics);
+    const expired = metrics.counter({
+      name: 'sessman_sessions_expired_total',
+      help: 'Expired sessions cleared away by this server; MongoDB does that by itself.',
+    });
+    const sweeping = runSweeper(store, {
+      signal,
+      onSwept: (count) => expired.inc(count),
+      onError: (error) => log.warn({ err: error }, 'expired sessions could not be cleared away'),
+    });
+    onClose(() => sweeping);
+
+    const made = metrics.counter({ name: 'sessman_sessions_made_total', help: 'Sessions made.' });
+    const ended = metrics.counter({
+      name: 'sessman_sessions_ended_total',
+      help: 'Sessions ended before they expired: by end, by end_all, or over the limit of sessions of one user.',
+      labelNames: ['reason'],
+    });
+    const limits = {
+      idleTimeout: config.session_ttl,
+      absoluteTimeout: config.session_max_age,
+      maxData: config.max_data,
+      maxPerUser: config.max_sessions_per_user,
+    };
+    const sessions = new Sessions(store, limits, {
+      observer: { made: () => made.inc(), ended: (reason, count) => ended.inc({ reason }, count) },
+    });
+    const cookie = config.cookie
+      ? new SessionCookie({ maxAge: config.session_max_age, origins: config.cookie_origins })
+      : undefined;
+    addRoutes(router, sessions, cookie);
+    return sessions;
+  },
+});
+
+async function openStore(config: Settings, folder: string, log: Logger): Promise<Store> {
+  const { server_url, backend = server_url === undefined ? 'embedded' : 'mongodb' } = config;
+  if (backend === 'embedded' || server_url === undefined) {
+    const store = EmbeddedStore.open(folder);
+    log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
+    return store;
+  }
+  return MongoStore.open({ ...config, server_url, log });
+}
