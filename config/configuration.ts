@@ -1,18 +1,16 @@
-import { isUtf8 } from 'node:buffer';
-import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import type { z } from 'zod';
 import type { Explanation } from './explain.js';
 import { type IniSection, readIni } from './ini.js';
 import { Interpolation } from './interpolate.js';
 import { readJson } from './json.js';
-import { type Located, plainValue } from './located.js';
-import { NameMap, quoteName } from './names.js';
+import { everything, type Located, type Place, plainObject } from './located.js';
+import { foldName, NameMap, quoteName } from './names.js';
 import type { Position, Problem } from './problem.js';
+import { readTextFile, type Unreadable, unreadable } from './read-file.js';
 import { type CheckOptions, checkValue } from './schema.js';
-import { Source, type Span } from './source.js';
-import type { Fault } from './template.js';
+import { type Fault, Source, type Span } from './source.js';
 
 export interface ReadOptions {
   /** What `${ENV:NAME}` refers to. Default: the environment of the process. */
@@ -36,10 +34,16 @@ export function readConfiguration(file: string, options: ReadOptions = {}): Conf
   return new Configuration(file, options);
 }
 
+interface Finding extends Place {
+  readonly message: string;
+  readonly hint: string | undefined;
+}
+
 /** What was read. Checking its parts against schemas adds to its problems. */
 export class Configuration {
-  /** Absolute path of the INI file, and of its folder. */
+  /** Absolute path of the INI file. */
   readonly file: string;
+  /** The INI file's folder, to which relative paths in it are relative. */
   readonly folder: string;
   readonly #options: ReadOptions;
   readonly #texts = new Map<string, string>();
@@ -49,11 +53,13 @@ export class Configuration {
   readonly #findings = new Map<string, Finding>();
   #jsonFolders: readonly string[] = [];
 
-  constructor(file: string, options: ReadOptions) {
+  constructor(file: string, options: ReadOptions = {}) {
     this.file = resolve(file);
     this.folder = dirname(this.file);
     this.#options = options;
-    this.#readIni();
+    const text = this.#readFile(this.file);
+    if (typeof text === 'string') this.#readIni(this.#addSource(this.file, text));
+    else this.#tellUnreadable(this.file, text);
   }
 
   /** Every file that was read, by absolute path, with its text. */
@@ -61,6 +67,7 @@ export class Configuration {
     return this.#texts;
   }
 
+  /** The names of all sections, as they are written. */
   get sectionNames(): readonly string[] {
     return [...this.#sections.keys()];
   }
@@ -72,16 +79,13 @@ export class Configuration {
 
   /** All that is wrong, each once: the INI file's problems first, then those of other files, by line and column. */
   get problems(): readonly Problem[] {
-    const order = [...this.#sources.keys()];
-    const rank = ({ file }: Position) => (file === this.file ? -1 : order.indexOf(file));
+    const order = [this.file, ...this.#sources.keys()];
     return [...this.#findings.values()]
-      .sort(
-        (a, b) =>
-          rank(a.position) - rank(b.position) ||
-          a.position.line - b.position.line ||
-          a.position.column - b.position.column,
-      )
-      .map((finding) => this.#problem(finding));
+      .sort(({ position: a }, { position: b }) => {
+        const files = order.indexOf(a.file) - order.indexOf(b.file);
+        return files || a.line - b.line || a.column - b.column;
+      })
+      .map((finding) => this.#quote(finding));
   }
 
   /**
@@ -89,10 +93,10 @@ export class Configuration {
    * A section that is not there counts as an empty one.
    */
   read<Output>(section: string, schema: z.ZodType<Output>, options?: CheckOptions): Output | undefined {
-    return this.check(this.section(section), schema, `[${section}]`, options);
+    return this.check(this.section(section) ?? this.#nothing('absent'), schema, `[${section}]`, options);
   }
 
-  /** The same for any value of this configuration. `where` names it in messages, `[network]` say. */
+  /** The same for any value of this configuration; for one that is not there, undefined. `where` names it in messages. */
   check<Output>(
     located: Located | undefined,
     schema: z.ZodType<Output>,
@@ -103,13 +107,12 @@ export class Configuration {
       report: (explanation: Explanation) => this.#explain(explanation),
       hide: (secret: Located) => this.#hide(secret),
     };
-    return checkValue(located ?? this.#nothing(), schema, where, reporter, options);
+    return checkValue(located ?? this.#nothing('ini'), schema, where, reporter, options);
   }
 
-  /** Adds a problem. Of a value, it points at the value; of a position, at one character. */
-  report(at: Located | Position, message: string, hint?: string): void {
-    if ('line' in at) this.#find({ position: at, length: 1, message, hint });
-    else this.#find({ position: at.position, length: at.length, message, hint });
+  /** Adds a problem at a value or another stretch of a file; a position alone is one character. */
+  report(at: Place | Position, message: string, hint?: string): void {
+    this.#find('line' in at ? { position: at, length: 1 } : at, message, hint);
   }
 
   /** An absolute path of one written in the configuration: relative to the INI file, `~` is the home directory. */
@@ -120,80 +123,70 @@ export class Configuration {
     );
   }
 
-  #readIni(): void {
-    const text = this.#readFile(this.file);
-    if (typeof text !== 'string') {
-      this.#find({
-        position: text.position ?? start(this.file),
-        length: 0,
-        message: `the file ${text.reason}`,
-      });
-      return;
-    }
-    const source = this.#addSource(this.file, text);
-    const fault = (problem: Fault) => this.#fault(source, problem);
+  #readIni(source: Source): void {
+    const { env = process.env, parameterSections = [], jsonFolders } = this.#options;
+    const fault = (found: Fault) => this.#tell(source, found);
     const sections = readIni(source, fault);
-    const parameterSections = new Set(this.#options.parameterSections?.map((name) => name.toLowerCase()));
+    const withParameters = new Set(parameterSections.map(foldName));
     const interpolation = new Interpolation({
       source,
       sections,
-      env: this.#options.env ?? process.env,
-      isParameterSection: (name) => parameterSections.has(name.toLowerCase()),
+      env,
+      isParameterSection: (name) => withParameters.has(foldName(name)),
       loadJson: (name, span) => this.#loadJson(name, source, span),
+      hide: (secret) => this.#hide(secret),
       fault,
     });
-    const value = (section: string, key: string) => {
-      const entry = sections.get(section)?.entries.get(key);
-      const found = entry && interpolation.evaluate(sections.get(section)!, entry).value;
-      return typeof found === 'string' ? found : undefined;
-    };
-    this.#jsonFolders = this.#options.jsonFolders?.(value) ?? [];
-    for (const section of sections.values())
+    this.#jsonFolders =
+      jsonFolders?.((name, key) => {
+        const section = sections.get(name);
+        const entry = section?.entries.get(key);
+        const value = section && entry && interpolation.evaluate(section, entry).value;
+        return typeof value === 'string' ? value : undefined;
+      }) ?? [];
+    for (const section of sections.values()) {
       this.#sections.set(section.name, locateSection(section, source, interpolation));
+    }
   }
 
   #loadJson(name: string, source: Source, span: Span): Located | undefined {
     const paths = this.#jsonPaths(name);
     for (const path of paths) {
+      if (this.#json.has(path)) return this.#json.get(path);
       const text = this.#readFile(path);
       if (typeof text === 'string') return this.#parseJson(path, text);
-      if (text.missing) continue;
-      if (text.position)
-        this.#find({ position: text.position, length: 0, message: `the file ${text.reason}` });
+      if (text.isMissing) continue;
+      if (text.position) this.#tellUnreadable(path, text);
       else
-        this.#fault(source, {
+        this.#tell(source, {
           ...span,
           message: `the file ${quoteName(this.#display(path, name))} ${text.reason}`,
         });
       return undefined;
     }
     const tried = paths.map((path) => this.#display(path, name)).join(' and ');
-    this.#fault(source, { ...span, message: `there is no file ${quoteName(name)}; looked for ${tried}` });
+    this.#tell(source, { ...span, message: `there is no file ${quoteName(name)}; looked for ${tried}` });
     return undefined;
   }
 
   #jsonPaths(name: string): string[] {
-    if (isAbsolute(name) || name.startsWith('~')) return [this.resolvePath(name)];
-    const folders = [this.folder, ...this.#jsonFolders.map((folder) => this.resolvePath(folder))];
-    return [...new Set(folders.map((folder) => resolve(folder, name)))];
+    const isRooted = isAbsolute(name) || name.startsWith('~');
+    const folders = isRooted ? [] : this.#jsonFolders.map((folder) => this.resolvePath(folder));
+    return [...new Set([this.resolvePath(name), ...folders.map((folder) => resolve(folder, name))])];
   }
 
   #parseJson(path: string, text: string): Located | undefined {
-    if (!this.#json.has(path)) {
-      const source = this.#addSource(path, text);
-      this.#json.set(
-        path,
-        readJson(source, (problem) => this.#fault(source, problem)),
-      );
-    }
-    return this.#json.get(path);
+    const source = this.#addSource(path, text);
+    const located = readJson(source, (found) => this.#tell(source, found));
+    this.#json.set(path, located);
+    return located;
   }
 
-  /** A path as somebody who looks at the INI file would write it. */
-  #display(path: string, typed: string): string {
-    if (isAbsolute(typed) || typed.startsWith('~')) return typed;
+  /** A path as it would be written in the INI file, which tells nothing of where that lies. */
+  #display(path: string, name: string): string {
+    if (isAbsolute(name) || name.startsWith('~')) return name;
     const shown = relative(this.folder, path);
-    return shown.startsWith('..') && !typed.startsWith('..') ? join('…', typed) : shown;
+    return shown.startsWith('..') && !name.startsWith('..') ? `…/${name}` : shown;
   }
 
   #readFile(path: string): string | Unreadable {
@@ -212,66 +205,50 @@ export class Configuration {
     return source;
   }
 
-  #nothing(): Located {
-    return {
-      value: {},
-      children: new NameMap(),
-      position: start(this.file),
-      length: 0,
-      secret: false,
-      notation: 'section',
-    };
+  /** What is checked where nothing is written. */
+  #nothing(notation: Located['notation']): Located {
+    const place = { position: start(this.file), length: 0 };
+    return { ...place, value: {}, children: new NameMap(), secret: false, notation };
   }
 
   #hide(located: Located): void {
-    (located as { secret: boolean }).secret = true;
-    const source = this.#sources.get(located.position.file);
-    if (!source) return;
-    const offset = source.offset(located.position);
-    source.hide({ start: offset, end: offset + located.length });
+    for (const part of everything(located)) {
+      (part as { secret: boolean }).secret = true;
+      const source = this.#sources.get(part.position.file);
+      const offset = source?.offset(part.position) ?? 0;
+      source?.hide({ start: offset, end: offset + part.length });
+    }
   }
 
   #explain({ at, atKey, message, hint }: Explanation): void {
-    const position = atKey && at.keyPosition ? at.keyPosition : at.position;
-    const length = atKey && at.keyPosition ? (at.keyLength ?? 1) : at.length;
-    this.#find({
-      position,
-      length: atKey && at.notation === 'json' && !at.keyPosition ? 1 : length,
-      message,
-      hint,
-    });
+    if (atKey && at.keyPosition)
+      this.#find({ position: at.keyPosition, length: at.keyLength ?? 1 }, message, hint);
+    // Of a JSON object or list, the bracket that opens it.
+    else if (at.notation === 'json' && at.children)
+      this.#find({ position: at.position, length: 1 }, message, hint);
+    else this.#find(at, message, hint);
   }
 
-  #fault(source: Source, { start: from, end, message, hint }: Fault): void {
-    this.#find({ position: source.position(from), length: end - from, message, hint });
+  #tell(source: Source, { start, end, message, hint }: Fault): void {
+    this.#find({ position: source.position(start), length: Math.max(end - start, 1) }, message, hint);
   }
 
-  #find(finding: Finding): void {
-    const { file, line, column } = finding.position;
-    const key = JSON.stringify([file, line, column, finding.message]);
-    if (!this.#findings.has(key)) this.#findings.set(key, finding);
+  #tellUnreadable(path: string, { reason, hint, position = start(path) }: Unreadable): void {
+    this.#find({ position, length: 0 }, `the file ${reason}`, hint);
   }
 
-  /** Quoted only now, when every secret is known. */
-  #problem({ position, length, message, hint }: Finding): Problem {
-    const source = this.#sources.get(position.file);
-    const quotation = source && length > 0 ? source.quote(source.offset(position), length) : undefined;
+  #find({ position, length }: Place, message: string, hint: string | undefined): void {
+    const { file, line, column } = position;
+    const key = JSON.stringify([file, line, column, message]);
+    if (!this.#findings.has(key)) this.#findings.set(key, { position, length, message, hint });
+  }
+
+  /** The line is quoted only now, when every secret is known. */
+  #quote({ position, length, message, hint }: Finding): Problem {
+    const source = length > 0 ? this.#sources.get(position.file) : undefined;
+    const quotation = source?.quote(source.offset(position), length);
     return { position, message, ...(hint !== undefined && { hint }), ...quotation };
   }
-}
-
-interface Finding {
-  readonly position: Position;
-  readonly length: number;
-  readonly message: string;
-  readonly hint?: string | undefined;
-}
-
-interface Unreadable {
-  readonly missing: boolean;
-  /** Completes "the file …". */
-  readonly reason: string;
-  readonly position?: Position;
 }
 
 function start(file: string): Position {
@@ -284,30 +261,5 @@ function locateSection(section: IniSection, source: Source, interpolation: Inter
   const position = source.position(section.span.start);
   const length = section.span.end - section.span.start;
   const place = { position, length, keyPosition: position, keyLength: length };
-  return { ...place, value: plainValue(children), children, secret: false, notation: 'section' };
-}
-
-/** Reads UTF-8 text. Other bytes are an error, since what they stand for would be a guess. */
-function readTextFile(path: string): string {
-  const bytes = readFileSync(path);
-  if (isUtf8(bytes)) return bytes.toString('utf8');
-  throw Object.assign(new Error('not UTF-8'), { code: 'not_utf8', text: bytes.toString('utf8') });
-}
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: 'does not exist',
-  ENOTDIR: 'does not exist',
-  EISDIR: 'is a folder',
-  EACCES: 'may not be read by this user',
-  EPERM: 'may not be read by this user',
-  not_utf8: 'is not UTF-8 text',
-};
-
-function unreadable(path: string, error: unknown): Unreadable {
-  const { code, text } = error as { code?: unknown; text?: unknown };
-  const name = typeof code === 'string' ? code : 'unknown error';
-  const missing = name === 'ENOENT' || name === 'ENOTDIR';
-  const reason = reasons[name] ?? `cannot be read (${name})`;
-  if (typeof text !== 'string') return { missing, reason };
-  return { missing, reason, position: new Source(path, text).position(Math.max(text.indexOf('\uFFFD'), 0)) };
+  return { ...place, value: plainObject(children), children, secret: false, notation: 'ini' };
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { parseBoolean, parseDecimal, parseInteger } from './numbers.js';
+import { parseBoolean, parseDecimal, parseInteger } from './conversions.js';
 
 interface Range {
   readonly min?: number;

@@ -1,8 +1,7 @@
 import { parse } from 'ini';
-import { foldName, NameMap, quoteName } from './names.js';
-import { isSecretName } from './secrets.js';
-import type { Source, Span } from './source.js';
-import type { Fault } from './template.js';
+import { foldName, NameMap, quoteName, shortName } from './names.js';
+import { isSecretName, secretSpans } from './secrets.js';
+import type { Fault, Source, Span } from './source.js';
 
 /** One `key=value` line. */
 export interface IniEntry {
@@ -13,7 +12,7 @@ export interface IniEntry {
   readonly value: string;
   readonly valueSpan: Span;
   /** The line was refused: it is here so that nobody reports the key as missing. */
-  readonly refused?: boolean;
+  readonly refused: boolean;
 }
 
 export interface IniSection {
@@ -51,9 +50,10 @@ export function readIni(source: Source, fault: (fault: Fault) => void): NameMap<
 export function scan(source: Source, fault: (fault: Fault) => void): NameMap<IniSection> {
   const sections = new NameMap<IniSection>();
   let section: IniSection | undefined;
+  let isLost = false;
   let afterSecret = false;
   for (const line of source.lines) {
-    const text = trimmed(source.text, line);
+    const text = source.trim(line);
     const first = source.text[text.start];
     if (text.start === text.end || first === '#' || first === ';') continue;
     if (first === '[') {
@@ -62,18 +62,20 @@ export function scan(source: Source, fault: (fault: Fault) => void): NameMap<Ini
       continue;
     }
     const entry = readEntry(source, text, afterSecret, fault);
-    afterSecret = entry !== undefined && isSecretName(entry.key);
-    if (!entry) continue;
+    if (!entry.refused) afterSecret = isSecretName(entry.key);
     if (section) addEntry(source, section, entry, fault);
-    else
-      fault({
-        ...entry.keySpan,
-        message: `the key ${quoteName(entry.key)} stands before the first [section]`,
-        hint: 'write a line such as [main] above it',
-      });
+    else if (!isLost && !entry.refused) {
+      isLost = true;
+      fault({ ...entry.keySpan, ...beforeSections });
+    }
   }
   return sections;
 }
+
+const beforeSections = {
+  message: 'keys stand before the first [section]',
+  hint: 'write a line such as [main] above',
+};
 
 /** INI text that the `ini` package reads as exactly these sections and values. */
 export function escapeIni(sections: NameMap<IniSection>): string {
@@ -109,24 +111,17 @@ function readHeader(
   sections: NameMap<IniSection>,
   fault: (fault: Fault) => void,
 ): IniSection {
-  const close = source.text.indexOf(']', text.start);
-  const closed = close !== -1 && close < text.end;
-  const span = trimmed(source.text, { start: text.start + 1, end: closed ? close : text.end });
+  const close = text.start + source.text.slice(text.start, text.end).indexOf(']');
+  const isClosed = close >= text.start;
+  const span = source.trim({ start: text.start + 1, end: isClosed ? close : text.end });
   const name = source.text.slice(span.start, span.end);
-  if (!closed)
-    fault({
-      ...text,
-      message: `"]" is missing after the section name`,
-      hint: 'write [section] on a line of its own',
-    });
-  else if (name === '')
-    fault({ ...text, message: 'the section has no name', hint: 'write a name between the brackets' });
-  else if (close + 1 < text.end)
-    fault({
-      ...trimmed(source.text, { start: close + 1, end: text.end }),
-      message: `nothing may follow ${quoteName(`[${name}]`)} on its line`,
-      hint: 'put a comment or a key on a line of its own',
-    });
+  if (!isClosed)
+    fault({ ...text, message: '"]" is missing after the name of the section', hint: 'write [section]' });
+  else if (name === '') fault({ ...text, message: 'the section has no name', hint: 'write [section]' });
+  else if (close + 1 < text.end) {
+    const rest = source.trim({ start: close + 1, end: text.end });
+    fault({ ...rest, message: 'nothing may follow "]"', hint: 'a comment or a key takes a line of its own' });
+  }
   const known = sections.get(name);
   if (known) return known;
   const section = { name, span, entries: new NameMap<IniEntry>() };
@@ -139,60 +134,48 @@ function readEntry(
   text: Span,
   afterSecret: boolean,
   fault: (fault: Fault) => void,
-): IniEntry | undefined {
-  const equals = source.text.indexOf('=', text.start);
-  if (equals === -1 || equals >= text.end) {
-    const [word = '', rest] = splitAtBlankOrColon(source.text.slice(text.start, text.end));
-    // It may be the rest of a secret, or one set off by something else than "=".
-    if (afterSecret) source.hide(text);
-    else if (rest && isSecretName(word)) source.hide({ start: text.start + word.length, end: text.end });
-    fault({ ...text, message: '"=" is missing', hint: 'write key=value, on one line' });
-    const keySpan = { start: text.start, end: text.start + word.length };
-    return { key: word, keySpan, value: '', valueSpan: { start: text.end, end: text.end }, refused: true };
-  }
-  const keySpan = trimmed(source.text, { start: text.start, end: equals });
-  const valueSpan = trimmed(source.text, { start: equals + 1, end: text.end });
-  if (keySpan.start === keySpan.end) {
-    source.hide(valueSpan);
-    fault({
-      start: equals,
-      end: equals + 1,
-      message: 'the key before "=" is missing',
-      hint: 'write key=value',
-    });
-    return undefined;
-  }
-  return {
-    key: source.text.slice(keySpan.start, keySpan.end),
-    keySpan,
-    value: source.text.slice(valueSpan.start, valueSpan.end),
-    valueSpan,
-  };
+): IniEntry {
+  const equals = text.start + source.text.slice(text.start, text.end).indexOf('=');
+  if (equals < text.start) return refuse(source, text, afterSecret, fault);
+  const keySpan = source.trim({ start: text.start, end: equals });
+  const valueSpan = source.trim({ start: equals + 1, end: text.end });
+  const key = source.text.slice(keySpan.start, keySpan.end);
+  const value = source.text.slice(valueSpan.start, valueSpan.end);
+  for (const secret of secretSpans(key, value, valueSpan.start)) source.hide(secret);
+  if (key !== '') return { key, keySpan, value, valueSpan, refused: false };
+  if (afterSecret) source.hide(valueSpan);
+  fault({
+    start: equals,
+    end: equals + 1,
+    message: 'the key before "=" is missing',
+    hint: 'write key=value',
+  });
+  return { key, keySpan, value, valueSpan, refused: true };
+}
+
+/** A line without "=". */
+function refuse(source: Source, text: Span, afterSecret: boolean, fault: (fault: Fault) => void): IniEntry {
+  const line = source.text.slice(text.start, text.end);
+  const [key = ''] = line.split(/[\s:]/, 1);
+  const isSecret = afterSecret || isSecretName(key);
+  // It may be the rest of a secret that a line break cut, or follow its key after a colon or a blank.
+  if (isSecret) source.hide(afterSecret ? text : { start: text.start + key.length, end: text.end });
+  const hint = line[key.length] === ':' && !isSecret ? `write ${key}=value` : 'write key=value, on one line';
+  fault({ ...text, message: '"=" is missing', hint });
+  const nowhere = { start: text.end, end: text.end };
+  return { key: afterSecret ? '' : key, keySpan: text, value: '', valueSpan: nowhere, refused: true };
 }
 
 function addEntry(source: Source, section: IniSection, entry: IniEntry, fault: (fault: Fault) => void): void {
+  if (entry.key === '') return;
   const first = section.entries.get(entry.key);
-  if (!first) {
-    section.entries.set(entry.key, entry);
-  } else if (first.refused) {
-    if (!entry.refused) section.entries.set(entry.key, entry);
-  } else if (!entry.refused) {
+  if (!first || (first.refused && !entry.refused)) section.entries.set(entry.key, entry);
+  else if (!entry.refused) {
     const { line } = source.position(first.keySpan.start);
     fault({
       ...entry.keySpan,
-      message: `the key ${quoteName(entry.key)} is given twice in [${section.name}]; line ${line} has it first`,
+      message: `the key ${quoteName(entry.key)} is given twice in [${shortName(section.name)}]; line ${line} has it first`,
       hint: 'remove one of the two',
     });
   }
-}
-
-/** The span without the blanks at its two ends. */
-function trimmed(text: string, span: Span): Span {
-  const slice = text.slice(span.start, span.end);
-  const start = span.start + slice.length - slice.trimStart().length;
-  return { start, end: Math.max(start, span.start + slice.trimEnd().length) };
-}
-
-function splitAtBlankOrColon(text: string): string[] {
-  return text.split(/[\s:]+/, 2);
 }

@@ -1,9 +1,8 @@
 import { createScanner, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
-import { type Located, plainValue } from './located.js';
+import { type Located, plainObject } from './located.js';
 import { quoteName } from './names.js';
-import { isSecretName, secretSpans } from './secrets.js';
-import type { Source } from './source.js';
-import type { Fault } from './template.js';
+import { embeddedSecrets, isSecretName } from './secrets.js';
+import type { Fault, Source } from './source.js';
 
 const deepest = 100;
 
@@ -16,17 +15,19 @@ const Token = {
   comma: 5,
   colon: 6,
   string: 10,
+  unknown: 16,
   end: 17,
-} as const satisfies Record<string, number>;
+} as const;
 
 /**
  * Reads a JSON text, comments and trailing commas allowed, into a value every part of which knows its place. A key
- * given twice in an object and a `__proto__` key are faults. Undefined after a fault.
+ * given twice in an object, of which the first counts, and a `__proto__` key are faults. Undefined where it is no JSON.
  */
 export function readJson(source: Source, fault: (fault: Fault) => void): Located | undefined {
-  hideSecrets(source);
   const { text } = source;
-  const tooDeep = firstTooDeep(text);
+  const tokens = tokenize(text);
+  hideSecrets(source, tokens);
+  const tooDeep = firstTooDeep(tokens);
   if (tooDeep !== undefined) {
     fault({ start: tooDeep, end: tooDeep + 1, message: `the JSON is nested more than ${deepest} deep` });
     return undefined;
@@ -37,12 +38,7 @@ export function readJson(source: Source, fault: (fault: Fault) => void): Located
     for (const error of firstOfEachLine(source, errors)) fault(syntaxFault(source, error));
     return undefined;
   }
-  let sound = true;
-  const located = locate(tree, source, false, (problem) => {
-    sound = false;
-    fault(problem);
-  });
-  return sound ? located : undefined;
+  return locate(tree, source, false, fault);
 }
 
 function locate(node: Node, source: Source, secret: boolean, fault: (fault: Fault) => void): Located {
@@ -56,7 +52,12 @@ function locate(node: Node, source: Source, secret: boolean, fault: (fault: Faul
     const children = (node.children ?? []).map((child) => locate(child, source, secret, fault));
     return { ...place, value: children.map((child) => child.value), children };
   }
-  if (node.type !== 'object') return { ...place, value: node.value };
+  if (node.type !== 'object')
+    return {
+      ...place,
+      value: node.value,
+      secret: secret || (node.type === 'string' && embeddedSecrets(node.value).length > 0),
+    };
   const children = new Map<string, Located>();
   for (const property of node.children ?? []) {
     const [keyNode, valueNode] = property.children ?? [];
@@ -79,7 +80,7 @@ function locate(node: Node, source: Source, secret: boolean, fault: (fault: Faul
         keyLength: keyNode.length,
       });
   }
-  return { ...place, value: plainValue(children), children };
+  return { ...place, value: plainObject(children), children };
 }
 
 /** Errors after the first of a line follow from it more often than not. */
@@ -122,58 +123,70 @@ function syntaxFault(source: Source, error: ParseError): Fault {
   return { ...span, ...(sentences[printParseErrorCode(error.error)] ?? { message: 'this is no JSON' }) };
 }
 
-/** The offset of the first bracket that goes too deep. Recursive parsing of such a text would end the process. */
-function firstTooDeep(text: string): number | undefined {
-  const scanner = createScanner(text, true);
+/** The offset of the first bracket that goes too deep: the parser calls itself, and such a text would end the process. */
+function firstTooDeep(tokens: readonly JsonToken[]): number | undefined {
   let depth = 0;
-  for (let token = scanner.scan(); token !== Token.end; token = scanner.scan()) {
-    if (token === Token.openBrace || token === Token.openBracket) depth += 1;
-    if (token === Token.closeBrace || token === Token.closeBracket) depth -= 1;
-    if (depth > deepest) return scanner.getTokenOffset();
+  for (const { kind, start } of tokens) {
+    if (opens(kind)) depth += 1;
+    if (closes(kind)) depth -= 1;
+    if (depth > deepest) return start;
   }
   return undefined;
 }
 
-/** Hides what stands under secret names, by tokens, so that it works on text that is no valid JSON too. */
-function hideSecrets(source: Source): void {
-  const scanner = createScanner(source.text, true);
-  let key = '';
-  let secretDepth: number | undefined;
-  let secretStart = 0;
-  let depth = 0;
-  let previousEnd = 0;
-  let tokens = 0;
-  const hideUpTo = (end: number) => {
-    // More than one token where one value should be: the value is broken, and its end is not where it seems.
-    const lineEnd = source.text.slice(previousEnd).search(/[\r\n]/);
-    const brokenEnd = lineEnd === -1 ? source.text.length : previousEnd + lineEnd;
-    source.hide({ start: secretStart, end: tokens > 1 ? Math.max(brokenEnd, end) : end });
-  };
-  for (let token = scanner.scan(); token !== Token.end; token = scanner.scan()) {
-    const start = scanner.getTokenOffset();
-    const end = start + scanner.getTokenLength();
-    const closes = token === Token.closeBrace || token === Token.closeBracket;
-    const opens = token === Token.openBrace || token === Token.openBracket;
-    if (secretDepth !== undefined) {
-      const ends = (token === Token.comma && depth === secretDepth) || (closes && depth <= secretDepth);
-      if (ends) {
-        hideUpTo(previousEnd);
-        secretDepth = undefined;
-      } else {
-        if (tokens === 0) secretStart = start;
-        if (depth === secretDepth) tokens += 1;
-      }
-    } else if (token === Token.string) {
-      key = scanner.getTokenValue();
-      for (const span of secretSpans('', source.text.slice(start + 1, end - 1), start + 1)) source.hide(span);
-    } else if (token === Token.colon && isSecretName(key)) {
-      secretDepth = depth;
-      secretStart = end;
-      tokens = 0;
-    }
-    if (opens) depth += 1;
-    if (closes) depth -= 1;
-    previousEnd = end;
+/** Hides what stands under secret names, and passwords in URLs, in text that is no valid JSON too. */
+function hideSecrets(source: Source, tokens: readonly JsonToken[]): void {
+  for (let index = 0; index < tokens.length; index += 1) {
+    const { kind, start, end, text } = tokens[index]!;
+    if (kind !== Token.string && kind !== Token.unknown) continue;
+    for (const span of embeddedSecrets(source.text.slice(start, end), start)) source.hide(span);
+    const first = tokens[index + 1]?.kind === Token.colon ? index + 2 : index + 1;
+    if (!isSecretName(text)) continue;
+    const next = endOfValue(tokens, first);
+    const [from, to] = [tokens[first], tokens[next - 1]];
+    if (!from || !to || next <= first) continue;
+    // More tokens than a value has: quotes are missing somewhere, and it may reach to the end of its line.
+    const isWhole = next === first + 1 || (opens(from.kind) && closes(to.kind));
+    const line = source.position(to.end).line;
+    source.hide({ start: from.start, end: isWhole ? to.end : source.lines[line - 1]!.end });
+    index = next - 1;
   }
-  if (secretDepth !== undefined) hideUpTo(source.text.length);
+}
+
+/** The index of the token that ends the value that starts at `first`: a comma, or a bracket that it did not open. */
+function endOfValue(tokens: readonly JsonToken[], first: number): number {
+  let depth = 0;
+  for (let index = first; index < tokens.length; index += 1) {
+    const { kind } = tokens[index]!;
+    if (depth === 0 && (kind === Token.comma || closes(kind))) return index;
+    if (opens(kind)) depth += 1;
+    if (closes(kind)) depth -= 1;
+  }
+  return tokens.length;
+}
+
+interface JsonToken {
+  readonly kind: number;
+  readonly start: number;
+  readonly end: number;
+  /** Of a string, what it stands for. */
+  readonly text: string;
+}
+
+function tokenize(text: string): JsonToken[] {
+  const scanner = createScanner(text, true);
+  const tokens: JsonToken[] = [];
+  for (let kind: number = scanner.scan(); kind !== Token.end; kind = scanner.scan()) {
+    const start = scanner.getTokenOffset();
+    tokens.push({ kind, start, end: start + scanner.getTokenLength(), text: scanner.getTokenValue() });
+  }
+  return tokens;
+}
+
+function opens(kind: number): boolean {
+  return kind === Token.openBrace || kind === Token.openBracket;
+}
+
+function closes(kind: number): boolean {
+  return kind === Token.closeBrace || kind === Token.closeBracket;
 }

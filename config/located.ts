@@ -1,34 +1,42 @@
 import type { Position } from './problem.js';
 
-/** A value that remembers where it was written, down through lists and JSON. */
-export interface Located {
-  readonly value: unknown;
-  /** Where the value starts; of a section, its name. */
+/** A stretch of a file. */
+export interface Place {
   readonly position: Position;
-  /** How many characters it takes there. */
+  /** In characters; 0 when there is nothing to show. */
   readonly length: number;
+}
+
+/** A value that remembers where it was written, down through lists and JSON. */
+export interface Located extends Place {
+  readonly value: unknown;
   readonly keyPosition?: Position;
   readonly keyLength?: number;
-  /** Its key sounds like a secret, a schema says it is one, or one was interpolated into it. */
+  /** It must not be shown: its key sounds like a secret, a schema says so, or a secret was interpolated into it. */
   readonly secret: boolean;
   /** Of a section or an object by key (matched without case where INI text gave the keys), of a list by index. */
   readonly children?: ReadonlyMap<string, Located> | readonly Located[];
-  /** How it was written, which is how a message says what to write. */
-  readonly notation: 'section' | 'ini' | 'parameter' | 'json';
-  /** It could not be read, and that has been reported: whoever looks at it stays silent. */
+  /** How it was written, and so how a message says what to write. `absent`: a section that is not there. */
+  readonly notation: 'ini' | 'json' | 'absent';
+  /** As it stands in the INI file, where it is one value of a key or of a list. */
+  readonly written?: string;
+  /** Part of it could not be read, and that has been reported: nobody else complains of what is missing in it. */
   readonly broken?: boolean;
 }
 
 /** The plain object that a table of located values stands for. */
-export function plainValue(children: ReadonlyMap<string, Located>): Record<string, unknown> {
+export function plainObject(children: ReadonlyMap<string, Located>): Record<string, unknown> {
   return Object.fromEntries([...children].map(([key, child]) => [key, child.value]));
 }
 
 /** What lies under a key or an index. */
-export function childAt(located: Located, key: PropertyKey): Located | undefined {
-  const { children } = located;
-  if (children === undefined) return undefined;
-  return Array.isArray(children)
-    ? children[Number(key)]
-    : (children as ReadonlyMap<string, Located>).get(String(key));
+export function childAt({ children }: Located, key: PropertyKey): Located | undefined {
+  if (children instanceof Map) return children.get(String(key));
+  return (children as readonly Located[] | undefined)?.[Number(key)];
+}
+
+/** The value itself and all that it holds. */
+export function* everything(located: Located): Iterable<Located> {
+  yield located;
+  for (const child of located.children?.values() ?? []) yield* everything(child);
 }

@@ -46,7 +46,7 @@ export class NameMap<Value> extends Map<string, Value> {
  */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   const wanted = foldName(name);
-  const all = [...candidates];
+  const all = first(mostCandidates, candidates);
   const allowed = wanted.length < 4 ? 1 : Math.max(2, Math.floor(wanted.length / 3));
   let best: string | undefined;
   let fewest = allowed + 1;
@@ -66,15 +66,28 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
   return related.length === 1 ? related[0] : undefined;
 }
 
-/** A name as messages show it: in double quotes, with what would not print escaped, and not longer than a line. */
+/** Comparing a name with more of them than anybody would misspell takes too long where many names are wrong. */
+const mostCandidates = 500;
+
+function first<Item>(count: number, items: Iterable<Item>): Item[] {
+  const taken: Item[] = [];
+  for (const item of items) if (taken.push(item) === count) break;
+  return taken;
+}
+
+/** A name in double quotes, as messages show it: what would not print is escaped, and a long one is cut. */
 export function quoteName(name: string): string {
-  const short = name.length > 60 ? `${name.slice(0, 57)}...` : name;
-  return JSON.stringify(short).replace(unprintable, escaped);
+  return JSON.stringify(shortName(name)).replace(unprintable, escaped);
+}
+
+/** A name, cut so that it leaves room for the rest of a message. */
+export function shortName(name: string): string {
+  return name.length > 60 ? `${name.slice(0, 59)}…` : name;
 }
 
 /** Control characters, and those that reorder or hide text, which would let a file forge what a terminal shows. */
 export const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
 function escaped(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return `\\u{${character.codePointAt(0)!.toString(16)}}`;
 }

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { type Explanation, explain, noMessage, unknownKey } from './explain.js';
-import { type Located, plainValue } from './located.js';
+import { type Explanation, explain, noMessage, type Subject, unknownKey } from './explain.js';
+import { type Located, plainObject } from './located.js';
 import { NameMap, quoteName } from './names.js';
-import { core, definitionOf, metaOf, shapeOf } from './shape.js';
+import { childSchemas, isClosed, keysOf, metaOf, type Schema } from './shape.js';
 
 /** Who is told what a check finds. */
 export interface Reporter {
@@ -12,7 +12,7 @@ export interface Reporter {
 }
 
 export interface CheckOptions {
-  /** Keys that are taken elsewhere: not to be complained of, and worth suggesting for a misspelt one. */
+  /** Keys that are read elsewhere: nobody complains of them, and a misspelt one is compared with them too. */
   readonly alsoKnown?: readonly string[];
 }
 
@@ -28,97 +28,84 @@ export function checkValue<Output>(
   reporter: Reporter,
   { alsoKnown = [] }: CheckOptions = {},
 ): Output | undefined {
-  if (given.broken) return undefined;
-  let sound = true;
+  let isSound = !given.broken;
+  const misspelt = new Set<string>();
   const report = (explanation: Explanation) => {
-    sound = false;
-    if (!explanation.at.broken) reporter.report(explanation);
+    isSound = false;
+    if (explanation.meant !== undefined) misspelt.add(explanation.meant);
+    if (explanation.missing !== undefined && misspelt.has(explanation.missing)) return;
+    if (!explanation.at.broken || explanation.evenIfBroken) reporter.report(explanation);
   };
   const located = canonical(given, schema, report);
-  const walk: Walk = { where, alsoKnown, report, hide: (secret) => reporter.hide(secret) };
-  inspect(located, schema, [], true, walk);
+  const subject: Subject = { located, schema, where, alsoKnown };
+  inspect(located, [schema], [], { subject, report, hide: (secret) => reporter.hide(secret) });
   const result = z.safeParse(schema, located.value, { error: () => noMessage });
-  if (result.success) return sound ? result.data : undefined;
-  for (const issue of result.error.issues) {
-    for (const explanation of explain(issue, { located, schema, where, alsoKnown })) report(explanation);
-  }
-  return undefined;
+  for (const issue of result.error?.issues ?? []) for (const found of explain(issue, subject)) report(found);
+  return isSound ? result.data : undefined;
 }
 
 /** The value with its keys named as the schema names them: INI text is matched without case, and may use aliases. */
-function canonical(
-  located: Located,
-  schema: z.core.$ZodType,
-  report: (explanation: Explanation) => void,
-): Located {
-  const shape = shapeOf(schema);
-  if (!(located.children instanceof NameMap) || shape.size === 0) return located;
+function canonical(located: Located, schema: Schema, report: (explanation: Explanation) => void): Located {
+  if (!(located.children instanceof NameMap)) return located;
   const names = new NameMap<string>();
-  for (const [name, child] of shape) for (const alias of metaOf(child).aliases ?? []) names.set(alias, name);
-  for (const name of shape.keys()) names.set(name, name);
+  for (const [name, child] of keysOf(schema)) {
+    names.set(name, name);
+    for (const alias of metaOf(child).aliases ?? []) names.set(alias, name);
+  }
   const children = new NameMap<Located>();
   for (const [written, child] of located.children as NameMap<Located>) {
     const name = names.get(written) ?? written;
     if (!children.has(name)) children.set(name, child);
-    else
-      report({
-        at: child,
-        atKey: true,
-        message: `${quoteName(written)} is another name of ${quoteName(name)}, which is given too`,
-        hint: 'remove one of the two',
-      });
+    else {
+      const message = `${quoteName(written)} is another name of ${quoteName(name)}, and both are given`;
+      report({ at: child, atKey: true, evenIfBroken: true, message, hint: 'remove one of the two' });
+    }
   }
-  return { ...located, children, value: plainValue(children) };
+  return { ...located, children, value: plainObject(children) };
 }
 
-interface Walk {
-  readonly where: string;
-  readonly alsoKnown: readonly string[];
+interface Inspection {
+  readonly subject: Subject;
   report(explanation: Explanation): void;
   hide(located: Located): void;
 }
 
-/** Finds unknown keys and marks secrets. Of a union or an intersection one branch alone cannot tell what is unknown. */
+/** Finds unknown keys and marks secrets, all the way down. */
 function inspect(
   located: Located,
-  schema: z.core.$ZodType,
+  schemas: readonly Schema[],
   path: PropertyKey[],
-  strict: boolean,
-  walk: Walk,
+  inspection: Inspection,
 ): void {
-  if (metaOf(schema).secret && !located.secret) walk.hide(located);
+  if (!located.secret && schemas.some((schema) => metaOf(schema).secret)) inspection.hide(located);
   const { children } = located;
-  if (!children) return;
-  const definition = definitionOf(core(schema));
-  if (Array.isArray(children)) {
-    const { element, items } = definition;
-    for (const [index, child] of children.entries()) {
-      const item = element ?? items?.[index];
-      if (item) inspect(child, item, [...path, index], strict, walk);
-    }
-    return;
-  }
-  for (const branch of definition.options ?? []) inspect(located, branch, path, false, walk);
-  for (const side of [definition.left, definition.right]) if (side) inspect(located, side, path, false, walk);
-  const { shape, catchall, valueType } = definition;
-  if (!shape && !valueType) return;
-  for (const [key, child] of children as ReadonlyMap<string, Located>) {
-    const known = shape && Object.hasOwn(shape, key) ? shape[key] : (catchall ?? valueType);
-    if (known && definitionOf(known).type !== 'never') inspect(child, known, [...path, key], strict, walk);
-    else if (strict && !(path.length === 0 && walk.alsoKnown.includes(key))) {
-      walk.report(unknownKey(child, key, path, schema, walk));
-    }
+  const isObject = children instanceof Map;
+  const closed = isObject && schemas.length > 0 && schemas.every(isClosed);
+  const known = new Set(schemas.flatMap((schema) => [...keysOf(schema).keys()]));
+  for (const [key, child] of (children ?? []).entries() as Iterable<[PropertyKey, Located]>) {
+    const inner = [...path, key];
+    const isKnown =
+      known.has(String(key)) || (path.length === 0 && inspection.subject.alsoKnown.includes(String(key)));
+    if (closed && !isKnown) inspection.report(unknownKey(inner, child, inspection.subject));
+    else
+      inspect(
+        child,
+        schemas.flatMap((schema) => childSchemas(schema, key)),
+        inner,
+        inspection,
+      );
   }
 }
 
-/** The value without some of its keys, and those keys' values: for a line of which two readers each take a part. */
+/** The value in two parts, of which the first has these keys: for a line that has two readers. */
 export function splitKeys(located: Located, keys: readonly string[]): { taken: Located; rest: Located } {
   const taken = new NameMap<Located>();
   const rest = new NameMap<Located>();
-  const wanted = new Set(keys.map((key) => key.toLowerCase()));
+  const wanted = new NameMap<true>();
+  for (const key of keys) wanted.set(key, true);
   for (const [key, child] of (located.children ?? []) as ReadonlyMap<string, Located>) {
-    (wanted.has(key.toLowerCase()) ? taken : rest).set(key, child);
+    (wanted.has(key) ? taken : rest).set(key, child);
   }
-  const part = (children: NameMap<Located>) => ({ ...located, children, value: plainValue(children) });
+  const part = (children: NameMap<Located>) => ({ ...located, children, value: plainObject(children) });
   return { taken: part(taken), rest: part(rest) };
 }

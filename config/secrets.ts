@@ -1,5 +1,5 @@
 import type { Span } from './source.js';
-import { literalSpans, parseTemplate } from './template.js';
+import { literalSpans, type Part, parseTemplate } from './template.js';
 
 const words = [
   'password',
@@ -11,30 +11,33 @@ const words = [
   'privatekey',
   'accesskey',
   'signingkey',
+  'encryptionkey',
   'credential',
 ];
-const wholeNames = new Set(['pass', 'pwd', 'pw', 'pin']);
-/** What such a name ends in when its value tells about a secret rather than is one: `token_ttl`, `password_file`. */
-const about = /(file|path|name|header|ttl|age|length|timeout|type|count|size)$/;
+const wholeNames = new Set(['pass', 'pwd', 'pw', 'pin', 'passcode']);
+/** What such a name ends in when its value only tells about a secret: `token_ttl`, `password_file`. */
+const about = /(?:file|path|name|header|ttl|age|length|timeout|type|count|size)$/;
 
 /** Whether the value of a key with this name is taken for a secret: `password`, `apiKey`, `auth-token`, … */
 export function isSecretName(name: string): boolean {
   const plain = name.toLowerCase().replace(/[^a-z0-9]/g, '');
-  if (wholeNames.has(plain)) return true;
-  return words.some((word) => plain.includes(word)) && !about.test(plain);
+  return wholeNames.has(plain) || (words.some((word) => plain.includes(word)) && !about.test(plain));
 }
 
 /**
- * The stretches of a value that must not be shown: all of it under a secret name, else passwords in URLs and in
- * `name=value` pairs. References stay visible, since what they name is no secret; what they default to may be.
+ * The stretches of an INI value that must not be shown: all of it under a secret name, else the secrets within it.
+ * References stay visible, since what they name is no secret; what they default to may be.
  */
 export function secretSpans(name: string, value: string, start: number): Span[] {
-  const secrets = isSecretName(name)
-    ? [{ start, end: start + value.length }]
-    : [...urlPasswords(value, start), ...namedSecrets(value, start)];
-  if (secrets.length === 0 || !value.includes('$')) return secrets;
-  const written = literalSpans(parseTemplate(value, start, () => {}));
-  return secrets.flatMap((secret) => written.flatMap((span) => overlap(secret, span)));
+  const secrets = isSecretName(name) ? [{ start, end: start + value.length }] : embeddedSecrets(value, start);
+  if (!value.includes('$')) return secrets;
+  const parts = parseTemplate(value, start, () => {});
+  return [...overlaps(secrets, literalSpans(parts)), ...secretDefaults(parts)];
+}
+
+/** Secrets in a text whose name does not say that it has any: passwords in URLs, `token=SECRET` in queries. */
+export function embeddedSecrets(text: string, start = 0): Span[] {
+  return [...urlPasswords(text, start), ...namedSecrets(text, start)];
 }
 
 /** `scheme://user:PASSWORD@host`: to the last `@`, since a password may hold one that should have been escaped. */
@@ -43,18 +46,18 @@ function urlPasswords(value: string, start: number): Span[] {
   if (scheme === -1) return [];
   const colon = value.indexOf(':', scheme + 3);
   const at = value.lastIndexOf('@');
-  return colon !== -1 && colon < at ? [{ start: start + colon + 1, end: start + at }] : [];
+  return colon !== -1 && colon + 1 < at ? [{ start: start + colon + 1, end: start + at }] : [];
 }
 
 /** `token=SECRET` in a URL's query or in a list of parameters: up to the next `&`. */
 function namedSecrets(value: string, start: number): Span[] {
   const secrets: Span[] = [];
-  let from = 0;
+  let from = start;
   for (const parameter of value.split('&')) {
     let nameStart = 0;
     for (let at = 0; at < parameter.length; at += 1) {
       if (parameter[at] === '=' && isSecretName(parameter.slice(nameStart, at))) {
-        secrets.push({ start: start + from + at + 1, end: start + from + parameter.length });
+        if (at + 1 < parameter.length) secrets.push({ start: from + at + 1, end: from + parameter.length });
         break;
       }
       if ('=?;, '.includes(parameter[at]!)) nameStart = at + 1;
@@ -64,8 +67,26 @@ function namedSecrets(value: string, start: number): Span[] {
   return secrets;
 }
 
-function overlap(a: Span, b: Span): Span[] {
-  const start = Math.max(a.start, b.start);
-  const end = Math.min(a.end, b.end);
-  return start < end ? [{ start, end }] : [];
+/** `${ENV:DB_PASSWORD:-DEFAULT}` */
+function secretDefaults(parts: readonly Part[]): Span[] {
+  return parts.flatMap((part) => {
+    if (part.kind === 'text' || !part.fallback) return [];
+    return part.environment && isSecretName(part.key)
+      ? literalSpans(part.fallback)
+      : secretDefaults(part.fallback);
+  });
+}
+
+/** Where two lists of spans meet; the second one in order and without overlaps, so that it is walked once. */
+function overlaps(secrets: readonly Span[], written: readonly Span[]): Span[] {
+  const result: Span[] = [];
+  let next = 0;
+  for (const secret of secrets.toSorted((a, b) => a.start - b.start)) {
+    while (next < written.length && written[next]!.end <= secret.start) next += 1;
+    for (let index = next; index < written.length && written[index]!.start < secret.end; index += 1) {
+      const { start, end } = written[index]!;
+      result.push({ start: Math.max(start, secret.start), end: Math.min(end, secret.end) });
+    }
+  }
+  return result;
 }

@@ -1,21 +1,19 @@
 import type { z } from 'zod';
 
-/** What a schema may say of itself by `.meta()`; each is optional. */
+/** What a schema may say of itself by `.meta()` for this reader and for reference pages. */
 export interface KeyMeta {
   readonly description?: string;
   /** A value to show where one has to be written. */
   readonly example?: unknown;
-  /** Its value is never shown. */
+  /** The value must never be shown. */
   readonly secret?: boolean;
   /** Other names that the key may be written by. */
   readonly aliases?: readonly string[];
-  /** What is counted: `seconds`, `bytes`. */
-  readonly unit?: string;
 }
 
-type Schema = z.core.$ZodType;
+export type Schema = z.core.$ZodType;
 
-/** A schema's definition, as far as it is looked into here; zod has no common type for these fields. */
+/** The parts of a schema's definition that are looked into here; zod has no type that all schemas share for them. */
 interface Definition {
   readonly type: string;
   readonly innerType?: Schema;
@@ -25,40 +23,39 @@ interface Definition {
   readonly shape?: Readonly<Record<string, Schema>>;
   readonly catchall?: Schema;
   readonly element?: Schema;
-  readonly valueType?: Schema;
   readonly items?: readonly Schema[];
+  readonly rest?: Schema | null;
+  readonly keyType?: Schema;
+  readonly valueType?: Schema;
   readonly options?: readonly Schema[];
   readonly left?: Schema;
   readonly right?: Schema;
   readonly defaultValue?: unknown;
   readonly entries?: Readonly<Record<string, string | number>>;
   readonly values?: readonly unknown[];
+  readonly format?: string;
+  readonly checks?: readonly { readonly _zod: { readonly def: { readonly format?: string } } }[];
 }
 
 export function definitionOf(schema: Schema): Definition {
   return schema._zod.def as unknown as Definition;
 }
 
-/** The schema and those that it wraps, from the outside in, down to the one that says what kind of value it takes. */
-export function layers(schema: Schema): Schema[] {
-  const all = [schema];
-  for (let next = within(schema); next && all.length < 50; next = within(next)) all.push(next);
-  return all;
-}
-
-/** What is left of a schema without optional, default, preprocessing and the like. */
-export function core(schema: Schema): Schema {
-  return layers(schema).at(-1)!;
-}
-
-function within(schema: Schema): Schema | undefined {
-  const definition = definitionOf(schema);
-  if (definition.type === 'pipe') {
-    const { in: input, out } = definition;
-    return input && definitionOf(input).type === 'transform' ? out : input;
-  }
-  if (definition.type === 'lazy') return definition.getter?.();
-  return definition.innerType;
+/** The schemas that take a value in the end: without defaults, preprocessing and the like, unions taken apart. */
+export function branches(schema: Schema): Schema[] {
+  const found = new Set<Schema>();
+  const seen = new Set<Schema>();
+  const visit = (next: Schema) => {
+    if (seen.has(next)) return;
+    seen.add(next);
+    const { options, left, right } = definitionOf(next);
+    const inner = wrapped(next);
+    const parts = inner ? [inner] : [...(options ?? []), left, right].filter((part) => part !== undefined);
+    if (parts.length === 0) found.add(next);
+    for (const part of parts) visit(part);
+  };
+  visit(schema);
+  return [...found];
 }
 
 /** All that `.meta()` said, an outer schema's word before an inner one's. */
@@ -73,30 +70,56 @@ export function metaOf(schema: Schema): KeyMeta {
 
 /** What a key is when it is not written, where the schema says so. */
 export function defaultOf(schema: Schema): unknown {
-  const layer = layers(schema).find((candidate) => definitionOf(candidate).defaultValue !== undefined);
-  return layer && definitionOf(layer).defaultValue;
+  return layers(schema)
+    .map((layer) => definitionOf(layer).defaultValue)
+    .find((value) => value !== undefined);
 }
 
-/** The keys that a value of this schema may have, with their schemas; those of all branches of a union. */
-export function shapeOf(schema: Schema): ReadonlyMap<string, Schema> {
-  const { shape, options, left, right } = definitionOf(core(schema));
-  const branches = options ?? [left, right].filter((side) => side !== undefined);
-  return new Map([...branches.flatMap((branch) => [...shapeOf(branch)]), ...Object.entries(shape ?? {})]);
+/** The keys that an object of this schema has by name. */
+export function keysOf(schema: Schema): ReadonlyMap<string, Schema> {
+  const keys = new Map<string, Schema>();
+  for (const branch of branches(schema)) {
+    const { shape = {}, keyType, valueType } = definitionOf(branch);
+    for (const [key, value] of Object.entries(shape)) if (!keys.has(key)) keys.set(key, value);
+    const names = keyType && Object.values(definitionOf(keyType).entries ?? {});
+    for (const name of names ?? [])
+      if (valueType && !keys.has(String(name))) keys.set(String(name), valueType);
+  }
+  return keys;
 }
 
-/** The schema of what lies under `key` in a value of this schema, where that can be told. */
-export function childOf(schema: Schema, key: PropertyKey): Schema | undefined {
-  const inner = core(schema);
-  const { element, valueType, items, catchall, options, left, right } = definitionOf(inner);
-  if (typeof key === 'number') {
-    const direct = element ?? items?.[key];
-    if (direct) return direct;
-  }
-  const named = shapeOf(inner).get(String(key)) ?? valueType ?? catchall;
-  if (named) return named;
-  for (const branch of [...(options ?? []), left, right]) {
-    const found = branch && childOf(branch, key);
-    if (found) return found;
-  }
-  return undefined;
+/** Whether an object of this schema may have no other keys than those of `keysOf`. */
+export function isClosed(schema: Schema): boolean {
+  const definitions = branches(schema).map(definitionOf);
+  const takesAny = definitions.some(({ type, shape, catchall }) =>
+    shape
+      ? catchall && definitionOf(catchall).type !== 'never'
+      : ['record', 'any', 'unknown', 'custom', 'transform'].includes(type),
+  );
+  return !takesAny && definitions.some(({ shape }) => shape);
+}
+
+/** The schemas that may apply to what lies under `key`. */
+export function childSchemas(schema: Schema, key: PropertyKey): Schema[] {
+  return branches(schema).flatMap((branch) => {
+    const { shape, catchall, valueType, element, items, rest } = definitionOf(branch);
+    if (typeof key === 'number') return [element ?? items?.[key] ?? rest].filter((item) => item != null);
+    const name = String(key);
+    const named = shape && Object.hasOwn(shape, name) ? shape[name] : (valueType ?? catchall);
+    return named ? [named] : [];
+  });
+}
+
+/** The schema and those that it wraps, from the outside in. */
+function layers(schema: Schema): Schema[] {
+  const all = new Set<Schema>();
+  for (let next: Schema | undefined = schema; next && !all.has(next); next = wrapped(next)) all.add(next);
+  return [...all];
+}
+
+/** What is behind a wrapper: of a preprocessed or transformed value, the schema that checks it. */
+function wrapped(schema: Schema): Schema | undefined {
+  const { type, in: input, out, getter, innerType } = definitionOf(schema);
+  if (type === 'pipe') return input && definitionOf(input).type === 'transform' ? out : input;
+  return type === 'lazy' ? getter?.() : innerType;
 }

@@ -6,6 +6,13 @@ export interface Span {
   readonly end: number;
 }
 
+/** Something wrong in a text. */
+export interface Fault extends Span {
+  readonly message: string;
+  /** What to write instead. */
+  readonly hint?: string | undefined;
+}
+
 /** A line as it may be shown: secrets masked, and where in it the caret goes. */
 export interface Quotation {
   readonly source: string;
@@ -22,74 +29,74 @@ export class Source {
   readonly path: string;
   /** The text without a byte order mark; offsets count from its start in UTF-16 units. */
   readonly text: string;
-  readonly #lines: readonly Span[];
-  readonly #secrets: Span[] = [];
+  /** Every line without its line break, which is LF, CRLF or CR. */
+  readonly lines: readonly Span[];
+  readonly #secrets = new Map<Span, Span[]>();
 
   constructor(path: string, text: string) {
     this.path = path;
     this.text = text.startsWith('\uFEFF') ? text.slice(1) : text;
-    this.#lines = splitLines(this.text);
-  }
-
-  /** Every line without its line break, which is LF, CRLF or CR. */
-  get lines(): readonly Span[] {
-    return this.#lines;
+    this.lines = splitLines(this.text);
   }
 
   position(offset: number): Position {
     const index = this.#lineIndex(offset);
-    return { file: this.path, line: index + 1, column: offset - this.#lines[index]!.start + 1 };
+    return { file: this.path, line: index + 1, column: offset - this.lines[index]!.start + 1 };
   }
 
   /** The inverse of `position`. */
-  offset(position: Position): number {
-    return (this.#lines[position.line - 1]?.start ?? 0) + position.column - 1;
+  offset({ line, column }: Position): number {
+    return (this.lines[line - 1]?.start ?? 0) + column - 1;
+  }
+
+  /** The text without the blanks at the ends of a stretch of it. */
+  trim({ start, end }: Span): Span {
+    const text = this.text.slice(start, end);
+    const trimmed = text.trimStart();
+    const from = end - trimmed.length;
+    return { start: from, end: from + trimmed.trimEnd().length };
   }
 
   /** From now on no quotation shows this stretch. */
-  hide(secret: Span): void {
-    if (secret.end > secret.start) this.#secrets.push(secret);
+  hide({ start, end }: Span): void {
+    for (let index = this.#lineIndex(start); index < this.lines.length; index += 1) {
+      const line = this.lines[index]!;
+      if (line.start >= end) return;
+      const onLine = { start: Math.max(start, line.start), end: Math.min(end, line.end) };
+      if (onLine.start >= onLine.end) continue;
+      const known = this.#secrets.get(line);
+      if (known) known.push(onLine);
+      else this.#secrets.set(line, [onLine]);
+    }
   }
 
   quote(offset: number, length: number): Quotation {
-    const line = this.#lines[this.#lineIndex(offset)]!;
-    const end = Math.min(offset + Math.max(length, 1), Math.max(line.end, offset + 1));
+    const line = this.lines[this.#lineIndex(offset)]!;
+    const end = Math.min(offset + length, line.end);
     let source = '';
     let caret = offset - line.start;
     let caretEnd = end - line.start;
     let shown = line.start;
-    for (const secret of this.#secretsOn(line)) {
-      source += this.text.slice(shown, secret.start) + mask;
-      const masked = { start: source.length - mask.length, end: source.length };
-      caret = moved(offset, secret, masked, caret);
-      caretEnd = moved(end, secret, masked, caretEnd, true);
+    for (const secret of joined(this.#secrets.get(line) ?? [])) {
+      source += this.text.slice(shown, secret.start);
+      const masked = { start: source.length, end: source.length + mask.length };
+      source += mask;
       shown = secret.end;
+      if (offset >= secret.end) caret = masked.end + offset - secret.end;
+      else if (offset >= secret.start) caret = masked.start;
+      if (end >= secret.end) caretEnd = masked.end + end - secret.end;
+      else if (end > secret.start) caretEnd = masked.end;
     }
     source += this.text.slice(shown, line.end);
     return { source, caret, length: Math.max(caretEnd - caret, 1) };
   }
 
-  /** The secrets on a line, cut to it, in order, those that touch joined. */
-  #secretsOn(line: Span): Span[] {
-    const joined: { start: number; end: number }[] = [];
-    const cut = this.#secrets
-      .filter((secret) => secret.start < line.end && secret.end > line.start)
-      .map((secret) => ({ start: Math.max(secret.start, line.start), end: Math.min(secret.end, line.end) }))
-      .sort((a, b) => a.start - b.start);
-    for (const secret of cut) {
-      const last = joined.at(-1);
-      if (last && secret.start <= last.end) last.end = Math.max(last.end, secret.end);
-      else joined.push(secret);
-    }
-    return joined;
-  }
-
   #lineIndex(offset: number): number {
     let low = 0;
-    let high = this.#lines.length - 1;
+    let high = this.lines.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.#lines[middle]!.start <= offset) low = middle;
+      if (this.lines[middle]!.start <= offset) low = middle;
       else high = middle - 1;
     }
     return low;
@@ -107,9 +114,13 @@ function splitLines(text: string): Span[] {
   return lines;
 }
 
-/** Where a point of the original line lies once `secret` has become `masked`; within a secret, at the mask's edge. */
-function moved(offset: number, secret: Span, masked: Span, before: number, isEnd = false): number {
-  if (isEnd ? offset <= secret.start : offset < secret.start) return before;
-  if (offset < secret.end) return isEnd ? masked.end : masked.start;
-  return masked.end + (offset - secret.end);
+/** The spans in order, those that overlap or touch as one. */
+function joined(spans: readonly Span[]): Span[] {
+  const result: { start: number; end: number }[] = [];
+  for (const span of spans.toSorted((a, b) => a.start - b.start)) {
+    const last = result.at(-1);
+    if (last && span.start <= last.end) last.end = Math.max(last.end, span.end);
+    else result.push({ ...span });
+  }
+  return result;
 }

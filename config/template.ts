@@ -1,4 +1,5 @@
-import type { Span } from './source.js';
+import { shortName } from './names.js';
+import type { Fault, Span } from './source.js';
 
 /** Text between references, with every `$$` already a `$`. */
 export interface TextPart extends Span {
@@ -9,20 +10,16 @@ export interface TextPart extends Span {
 /** `${key}`, `${section:key}`, `${ENV:NAME}` or `${ENV:NAME:-default}`. */
 export interface Reference extends Span {
   readonly kind: 'reference';
-  /** `ENV` for the environment; undefined for a key of the same section. */
+  /** Undefined for a key of the same section, and for the environment. */
   readonly section: string | undefined;
   readonly key: string;
+  /** `key` names an environment variable. */
+  readonly environment: boolean;
   /** What an environment variable that is not set, or empty, is taken to be. */
-  readonly fallback?: readonly Part[];
+  readonly fallback: readonly Part[] | undefined;
 }
 
 export type Part = TextPart | Reference;
-
-/** Something wrong with the text itself, by offsets. */
-export interface Fault extends Span {
-  readonly message: string;
-  readonly hint?: string;
-}
 
 const deepestDefault = 20;
 
@@ -43,30 +40,29 @@ export function parseTemplate(
   };
   let shown = 0;
   for (let at = value.indexOf('$'); at !== -1; at = value.indexOf('$', at)) {
-    const next = value[at + 1];
-    if (next !== '$' && next !== '{') {
-      at += 1;
-      continue;
-    }
-    addText(shown, at);
-    if (next === '$') {
+    if (value[at + 1] === '$') {
+      addText(shown, at);
       shown = at + 2;
       parts.push({ kind: 'text', text: '$', start: start + at, end: start + shown });
-    } else {
+      at = shown;
+    } else if (value[at + 1] === '{') {
       const close = closingBrace(value, at);
-      const problem = close === -1 ? unclosed : depth === deepestDefault ? tooDeep : undefined;
-      if (problem) {
-        fault({ ...problem, start: start + at, end: start + (close === -1 ? value.length : close + 1) });
-        shown = at;
+      if (close === -1 || depth > deepestDefault) {
+        const end = start + (close === -1 ? value.length : close + 1);
+        fault({ start: start + at, end, ...(close === -1 ? unclosed : tooDeep) });
         break;
       }
-      shown = close + 1;
-      const span = { start: start + at, end: start + shown };
+      const span = { start: start + at, end: start + close + 1 };
       const reference = parseReference(value.slice(at + 2, close), span, fault, depth);
-      if (reference) parts.push(reference);
-      else addText(at, shown);
+      if (reference) {
+        addText(shown, at);
+        parts.push(reference);
+        shown = close + 1;
+      }
+      at = close + 1;
+    } else {
+      at += 1;
     }
-    at = shown;
   }
   addText(shown, value.length);
   return parts;
@@ -77,22 +73,26 @@ const unclosed = {
   hint: `write \${section:key}, or $$ for a plain $`,
 };
 const tooDeep = { message: `a default holds defaults more than ${deepestDefault} deep` };
+const empty = {
+  message: 'the reference names nothing',
+  hint: `write \${section:key}, \${key} or \${ENV:NAME}, or $$ for a plain $`,
+};
 
-/** Splits at each run of `separator` characters in the text; what a reference stands for is never split. */
+/** Splits at each match of `separator` in the text; what a reference stands for is never split. */
 export function splitParts(parts: readonly Part[], separator: RegExp): Part[][] {
   const pieces: Part[][] = [[]];
   for (const part of parts) {
-    if (part.kind === 'reference' || part.text.length !== part.end - part.start) {
+    if (part.kind === 'reference') {
       pieces.at(-1)!.push(part);
       continue;
     }
     let from = 0;
     for (const match of part.text.matchAll(separator)) {
-      pieces.at(-1)!.push(...slicePart(part, from, match.index));
+      pieces.at(-1)!.push(...sliceText(part, from, match.index));
       pieces.push([]);
       from = match.index + match[0].length;
     }
-    pieces.at(-1)!.push(...slicePart(part, from, part.text.length));
+    pieces.at(-1)!.push(...sliceText(part, from, part.text.length));
   }
   return pieces;
 }
@@ -103,14 +103,15 @@ export function trimParts(parts: readonly Part[]): Part[] {
   const led =
     first?.kind === 'text' ? dropStart(parts, first.text.length - first.text.trimStart().length) : parts;
   const last = led.at(-1);
-  if (last?.kind !== 'text') return [...led];
-  return [...led.slice(0, -1), ...slicePart(last, 0, last.text.trimEnd().length)];
+  return last?.kind === 'text'
+    ? [...led.slice(0, -1), ...sliceText(last, 0, last.text.trimEnd().length)]
+    : [...led];
 }
 
-/** The parts without the first `count` characters, which must be plain text of the first part. */
+/** The parts without the first `count` characters, which must be text of the first part. */
 export function dropStart(parts: readonly Part[], count: number): Part[] {
   const [first, ...rest] = parts;
-  return first?.kind === 'text' ? [...slicePart(first, count, first.text.length), ...rest] : [...parts];
+  return first?.kind === 'text' ? [...sliceText(first, count, first.text.length), ...rest] : [...parts];
 }
 
 /** The stretches that are written out, those in defaults included: all but the references themselves. */
@@ -118,7 +119,22 @@ export function literalSpans(parts: readonly Part[]): Span[] {
   return parts.flatMap((part) => (part.kind === 'text' ? [part] : literalSpans(part.fallback ?? [])));
 }
 
-function slicePart(part: TextPart, from: number, to: number): TextPart[] {
+/** From the first part's start to the last one's end. */
+export function spanOf(parts: readonly Part[]): Span | undefined {
+  const [first, last] = [parts[0], parts.at(-1)];
+  return first && last && { start: first.start, end: last.end };
+}
+
+/** `${section:key}` */
+export function nameOf({
+  section,
+  key,
+  environment,
+}: Pick<Reference, 'section' | 'key' | 'environment'>): string {
+  return `\${${environment ? 'ENV:' : section === undefined ? '' : `${shortName(section)}:`}${shortName(key)}}`;
+}
+
+function sliceText(part: TextPart, from: number, to: number): TextPart[] {
   if (from >= to) return [];
   if (from === 0 && to === part.text.length) return [part];
   return [{ kind: 'text', text: part.text.slice(from, to), start: part.start + from, end: part.start + to }];
@@ -147,22 +163,21 @@ function parseReference(
 ): Reference | undefined {
   const colon = inside.indexOf(':');
   const section = colon === -1 ? undefined : inside.slice(0, colon).trim();
-  let key = inside.slice(colon + 1).trim();
-  let fallback: Part[] | undefined;
-  if (section?.toUpperCase() === 'ENV') {
-    const dash = inside.indexOf(':-', colon + 1);
-    if (dash !== -1) {
-      key = inside.slice(colon + 1, dash).trim();
-      fallback = parseTemplate(inside.slice(dash + 2), span.start + 2 + dash + 2, fault, depth + 1);
-    }
-  }
+  const environment = section?.toUpperCase() === 'ENV';
+  const dash = environment ? inside.indexOf(':-', colon + 1) : -1;
+  const key = inside.slice(colon + 1, dash === -1 ? undefined : dash).trim();
   if (key === '' || section === '') {
-    fault({
-      ...span,
-      message: 'the reference names nothing',
-      hint: `write \${section:key}, \${key}, \${ENV:NAME}, or $$ for a plain $`,
-    });
+    fault({ ...span, ...empty });
     return undefined;
   }
-  return { kind: 'reference', section, key, ...(fallback && { fallback }), ...span };
+  const fallback =
+    dash === -1 ? undefined : parseTemplate(inside.slice(dash + 2), span.start + dash + 4, fault, depth + 1);
+  return {
+    kind: 'reference',
+    section: environment ? undefined : section,
+    key,
+    environment,
+    fallback,
+    ...span,
+  };
 }
