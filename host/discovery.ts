@@ -106,7 +106,6 @@ function readPackage(path: string, bundled: boolean, faults: DiscoveryFault[]): 
     .map((file) => join(folder, file))
     .find((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
   if (entry === undefined) {
-    if (bundled) return undefined;
     faults.push({
       path: folder,
       message: `no plugin in ${basename(path)}/: none of ${tried.map((file) => relative('.', file)).join(', ')} is there`,

@@ -104,7 +104,7 @@ export class Host {
     this.log = log.logger;
     this.#tls = tls !== undefined;
     this.metrics = new Metrics(this.#tls ? 'https' : 'http');
-    this.mounts = new MountTable();
+    this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => newUnit(plugin, this.log, deadlines));
     const application = new Application({

@@ -18,33 +18,13 @@ export interface Log {
   flush(): void;
 }
 
-/** Members that never reach a log line, wherever a plugin's object holds them. */
-const REDACTED = [
-  'authorization',
-  'cookie',
-  'apikey',
-  'password',
-  'secret',
-  'session_id',
-  'sessionid',
-  '["set-cookie"]',
-  '["x-custom-auth"]',
-  '["x-session-id"]',
-];
-
-/** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. */
+/** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. Members that are secrets by their name are masked. */
 export async function openLog(settings: LogSettings, destination?: DestinationStream): Promise<Log> {
   const options: LoggerOptions = {
     level: settings.level,
     base: undefined,
     timestamp: () => `,"time":"${timestamp()}"`,
-    formatters: { level: (label) => ({ level: label }) },
-    redact: {
-      paths: REDACTED.flatMap((name) =>
-        name.startsWith('[') ? [name, `*${name}`, `*.*${name}`] : [name, `*.${name}`, `*.*.${name}`],
-      ),
-      censor: '[masked]',
-    },
+    formatters: { level: (label) => ({ level: label }), log: masked },
   };
   if (destination !== undefined) return logTo(destination, options);
   const toTerminal = settings.file === undefined && process.stdout.isTTY === true;
@@ -86,4 +66,28 @@ export function timestamp(): string {
 
 function logTo(stream: DestinationStream, options: LoggerOptions, flush = () => {}): Log {
   return { logger: pino(options, stream), write: (lines) => stream.write(lines), flush };
+}
+
+const SECRET =
+  /^(?:authorization|(?:set-)?cookie|x-custom-auth|x-session-id|api_?key|password|passwd|secret|token|session_?id)$/i;
+const DEEPEST = 4;
+
+/** The same object where nothing in it is a secret by its name, else a copy with `[masked]` in those places. */
+function masked(object: Record<string, unknown>, depth = 0): Record<string, unknown> {
+  let copy: Record<string, unknown> | undefined;
+  for (const key in object) {
+    const value = object[key];
+    let shown = value;
+    if (SECRET.test(key)) shown = '[masked]';
+    else if (depth < DEEPEST && isPlainObject(value)) shown = masked(value, depth + 1);
+    if (shown !== value) {
+      copy ??= { ...object };
+      copy[key] = shown;
+    }
+  }
+  return copy ?? object;
+}
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Error);
 }

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type Koa from 'koa';
 import { HttpError } from './http-error.js';
@@ -44,9 +44,10 @@ export function takeBodyKey(ctx: Koa.Context): string | undefined {
   return apikey;
 }
 
-/** RFC 6750 section 3. */
-export function unauthorized(brought: boolean): HttpError {
-  return brought
+/** Throws the 401 of RFC 6750 section 3 unless the key is one of the ring's. */
+export function checkKey(keys: KeyRing, key: string | undefined): void {
+  if (key !== undefined && keys.accepts(key)) return;
+  throw key !== undefined
     ? new HttpError(401, 'wrong_api_key', 'The API key is not one that opens this path.', {
         headers: { 'WWW-Authenticate': 'Bearer realm="plugin-server", error="invalid_token"' },
       })
@@ -61,5 +62,5 @@ export function unauthorized(brought: boolean): HttpError {
 }
 
 function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
+  return hash('sha256', text, 'buffer');
 }

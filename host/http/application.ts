@@ -3,12 +3,13 @@ import Koa from 'koa';
 import type { Logger } from 'pino';
 import type { AccessLog } from './access-log.js';
 import { answerJson, deferJsonHeader } from './answer.js';
-import { headKey, takeBodyKey, unauthorized } from './api-key.js';
+import { checkKey, headKey, takeBodyKey } from './api-key.js';
 import type { ReadBody } from './body.js';
+import { type Chain, compose } from './compose.js';
 import { type ErrorAnswer, errorAnswer, statusAnswer } from './errors.js';
 import { HttpError } from './http-error.js';
 import type { Metrics, RouteLabels } from './metrics.js';
-import { type Mounted, type MountTable, pathBelow, routeTemplate } from './mounts.js';
+import { type Mounted, type MountTable, pathBelow } from './mounts.js';
 import { requestId } from './request-id.js';
 import type { HostResponse } from './response.js';
 
@@ -22,8 +23,6 @@ export interface ApplicationOptions {
   readonly proxy: boolean;
 }
 
-type Run = (ctx: Koa.Context) => Promise<void>;
-
 /**
  * The way of a request: an id, the mount by its path, the API key, the body, the plugin's route, the answer, the record
  * of it in log and metrics. It is Koa's own application but for three short cuts (answer.ts, body.ts, routes.ts).
@@ -31,9 +30,11 @@ type Run = (ctx: Koa.Context) => Promise<void>;
 export class Application extends Koa {
   readonly #options: ApplicationOptions;
   readonly #noRoute: RouteLabels;
+  #run: Chain = () => {};
+  #arrived: Koa.Context[] = [];
 
   constructor(options: ApplicationOptions) {
-    super({ proxy: options.proxy });
+    super({ proxy: options.proxy, compose } as object);
     this.#options = options;
     this.#noRoute = options.metrics.route('', '');
     deferJsonHeader(this.response);
@@ -55,17 +56,29 @@ export class Application extends Koa {
     return this;
   }
 
-  async handleRequest(ctx: Koa.Context, run: Run): Promise<void> {
+  /** Koa's, called for each request with the middleware composed. */
+  handleRequest(ctx: Koa.Context, run: Chain): void {
     const res = ctx.res as HostResponse;
     res.requestId = requestId(ctx.req);
     res.startedAt = performance.now();
     res.statusCode = 404;
     this.#options.metrics.active += 1;
+    this.#run = run;
+    // All requests of one poll of the event loop are read before the first is answered: fewer wake-ups, and a small body
+    // has arrived whole by then.
+    if (this.#arrived.push(ctx) === 1) setImmediate(this.#answerArrived);
+  }
+
+  readonly #answerArrived = (): void => {
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const ctx of arrived) void this.#answer(ctx);
+  };
+
+  async #answer(ctx: Koa.Context): Promise<void> {
+    const res = ctx.res as HostResponse;
     try {
-      // All requests of one poll of the event loop are read before the first is answered: fewer wake-ups, and a small
-      // body has arrived whole by then.
-      await nextTurn();
-      await run(ctx);
+      await this.#run(ctx);
       if (answerJson(ctx)) {
         this.#record(ctx);
         return;
@@ -76,50 +89,45 @@ export class Application extends Koa {
     }
     this.#recordAtEnd(ctx);
     const { statusCode } = res;
-    const koa = Koa.prototype as unknown as { handleRequest(ctx: Koa.Context, run: Run): Promise<void> };
+    const koa = Koa.prototype as unknown as { handleRequest(ctx: Koa.Context, run: Chain): Promise<void> };
     // Koa answers: text, a Buffer, a stream, HEAD, 204.
-    return koa.handleRequest.call(this, ctx, async () => {
+    await koa.handleRequest.call(this, ctx, async () => {
       res.statusCode = statusCode;
     });
   }
 
-  #dispatch(ctx: Koa.Context): Promise<void> {
+  #dispatch(ctx: Koa.Context): unknown {
     const { req } = ctx;
     if (req.headers.host === undefined && req.httpVersionMinor === 1) {
       throw new HttpError(400, 'host_required', 'An HTTP/1.1 request needs a Host header.');
     }
     // The absolute form of a target (RFC 9112 section 3.2.2) is for Koa to take apart.
-    const url = req.url!.charCodeAt(0) === 47 ? req.url! : ctx.path;
+    const url = req.url!.charCodeAt(0) === SLASH ? req.url! : ctx.path;
     const query = url.indexOf('?');
     const end = query < 0 ? url.length : query;
     const mount = this.#options.mounts.find(url, end);
     if (mount === undefined) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
-    (ctx.res as HostResponse).route = this.#options.metrics.route(mount.name, '');
+    (ctx.res as HostResponse).route = mount.labels;
     return this.#enter(ctx, mount, pathBelow(mount, url, end));
   }
 
-  async #enter(ctx: Koa.Context, mount: Mounted, path: string): Promise<void> {
-    const { method } = ctx.req;
-    const mayHaveBody = method !== 'GET' && method !== 'HEAD';
-    const { keys } = mount;
-    if (keys !== undefined) {
-      let key = headKey(ctx.req);
-      if (key === undefined && mayHaveBody) {
-        await this.#options.readBody(ctx);
-        key = takeBodyKey(ctx);
+  /** The key, then the body, then the route. Nothing is awaited where nothing needs to be. */
+  #enter(ctx: Koa.Context, mount: Mounted, path: string): unknown {
+    const { keys, routes } = mount;
+    const hasBody = ctx.req.method !== 'GET' && ctx.req.method !== 'HEAD';
+    const key = keys === undefined ? undefined : headKey(ctx.req);
+    const keyIsInBody = keys !== undefined && key === undefined && hasBody;
+    if (keys !== undefined && !keyIsInBody) checkKey(keys, key);
+    if (!hasBody) return routes.run(ctx, path);
+    const proceed = () => {
+      if (keys !== undefined) {
+        const bodyKey = takeBodyKey(ctx);
+        if (keyIsInBody) checkKey(keys, bodyKey);
       }
-      if (key === undefined || !keys.accepts(key)) throw unauthorized(key !== undefined);
-    }
-    if (mayHaveBody) {
-      const reading = this.#options.readBody(ctx);
-      if (reading !== undefined) await reading;
-      if (keys !== undefined) takeBodyKey(ctx);
-    }
-    try {
-      await mount.routes.run(ctx, path);
-    } finally {
-      (ctx.res as HostResponse).route = this.#options.metrics.route(mount.name, routeTemplate(mount, ctx));
-    }
+      return routes.run(ctx, path);
+    };
+    const reading = this.#options.readBody(ctx);
+    return reading === undefined ? proceed() : reading.then(proceed);
   }
 
   /** Answers an error, whatever it is; what the client is not told goes to the log. */
@@ -174,21 +182,10 @@ export class Application extends Koa {
   }
 }
 
+const SLASH = 47;
+
 /** CORS headers are as true of an error as of any other answer. */
 const KEPT_ON_ERROR = /^(?:access-control-|vary$|x-request-id$)/;
-
-let turn: Promise<void> | undefined;
-
-/** The next turn of the event loop, the same for all who ask in this one. */
-function nextTurn(): Promise<void> {
-  turn ??= new Promise((resolve) => {
-    setImmediate(() => {
-      turn = undefined;
-      resolve();
-    });
-  });
-  return turn;
-}
 
 function lacksBody(ctx: Koa.Context): boolean {
   return (

@@ -1,6 +1,6 @@
 import type { Router } from '@koa/router';
-import type Koa from 'koa';
 import type { KeyRing } from './api-key.js';
+import type { RouteLabels } from './metrics.js';
 import { type CompiledRoutes, compileRoutes } from './routes.js';
 
 /** A router under its path, with the keys that open it. */
@@ -16,6 +16,8 @@ export interface Mount {
 
 export interface Mounted extends Mount {
   readonly routes: CompiledRoutes;
+  /** Of a request that none of the routes took. */
+  readonly labels: RouteLabels;
 }
 
 /**
@@ -24,6 +26,11 @@ export interface Mounted extends Mount {
  */
 export class MountTable {
   readonly #bySegment = new Map<string, Mounted[]>();
+  readonly #labels: (plugin: string, route: string) => RouteLabels;
+
+  constructor(labels: (plugin: string, route: string) => RouteLabels) {
+    this.#labels = labels;
+  }
 
   /** The mount that has the path already, if any. */
   add(mount: Mount): Mounted | undefined {
@@ -31,7 +38,11 @@ export class MountTable {
     const mounts = this.#bySegment.get(segment) ?? [];
     const taken = mounts.find((other) => other.path === mount.path);
     if (taken !== undefined) return taken;
-    mounts.push({ ...mount, routes: compileRoutes(mount.router) });
+    const { name, path, router } = mount;
+    const routes = compileRoutes(router, (template) =>
+      this.#labels(name, template === '/' ? path : path + template),
+    );
+    mounts.push({ ...mount, routes, labels: this.#labels(name, '') });
     mounts.sort((a, b) => b.path.length - a.path.length);
     this.#bySegment.set(segment, mounts);
     return undefined;
@@ -58,17 +69,6 @@ export class MountTable {
 export function pathBelow(mount: Mount, url: string, end: number): string {
   const { length } = mount.path;
   return length === end ? '/' : url.slice(length, end);
-}
-
-/** The template of the route that a request took, as logs and metrics name it. */
-export function routeTemplate(mount: Mount, ctx: Koa.Context): string {
-  const { _matchedRoute: matched, routeMatched } = ctx as unknown as {
-    _matchedRoute?: string | RegExp;
-    routeMatched?: boolean;
-  };
-  if (routeMatched !== true || matched === undefined) return '';
-  const template = String(matched);
-  return template === '/' ? mount.path : mount.path + template;
 }
 
 function firstSegment(path: string, end: number): string {

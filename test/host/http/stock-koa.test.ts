@@ -317,12 +317,13 @@ describe('the short cuts of the request path', () => {
     koa.use(fill(new Router({ prefix: '/p' })).routes() as unknown as Koa.Middleware);
     stock = createServer(koa.callback());
 
-    const mounts = new MountTable();
+    const metrics = new Metrics('http');
+    const mounts = new MountTable((plugin, route) => metrics.route(plugin, route));
     mounts.add({ name: 'p', path: '/p', router: fill(new Router()), keys: undefined });
     const application = new Application({
       mounts,
       readBody: bodyReader({ body: 1_048_576, depth: 64 }),
-      metrics: new Metrics('http'),
+      metrics,
       accessLog: () => {},
       log: pino({ level: 'silent' }),
       proxy: false,
