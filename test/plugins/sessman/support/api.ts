@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { sharedMongo } from '../../../support/mongodb.js';
+import { startServer, type TestServer, type TestServerOptions } from '../../../support/server.js';
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: an answer's JSON, whose members the tests check
+  readonly body: any;
+  readonly text: string;
+}
+
+/** A server with sessman, and its calls as a client makes them. */
+export interface Api {
+  readonly server: TestServer;
+  /** POST with parameters and data in a JSON body, unless `init` says otherwise. */
+  post(path: string, body?: object, init?: RequestInit): Promise<Reply>;
+  get(path: string, init?: RequestInit): Promise<Reply>;
+  close(): Promise<void>;
+}
+
+export async function startApi(settings: object = {}, options: TestServerOptions = {}): Promise<Api> {
+  const server = await startServer({
+    ...options,
+    ini: `${options.ini ?? ''}\n[plugin_parms]\nsessman=json=sessman.json\n`,
+    files: { ...options.files, 'sessman.json': JSON.stringify(settings) },
+  });
+  return apiOf(server);
+}
+
+export function apiOf(server: TestServer): Api {
+  const send = async (path: string, init: RequestInit): Promise<Reply> => {
+    const response = await server.fetch(path, init);
+    const text = await response.text();
+    const isJson = text !== '' && response.headers.get('content-type')?.startsWith('application/json');
+    return {
+      status: response.status,
+      headers: response.headers,
+      text,
+      body: isJson ? JSON.parse(text) : undefined,
+    };
+  };
+  return {
+    server,
+    get: (path, init = {}) => send(path, init),
+    post: (path, body, init = {}) =>
+      send(path, {
+        method: 'POST',
+        ...(body && { body: JSON.stringify(body) }),
+        ...init,
+        headers: { ...(body && { 'Content-Type': 'application/json' }), ...init.headers },
+      }),
+    close: () => server.close(),
+  };
+}
+
+/** The settings of each store, for tests of what must be the same on both. */
+export const backends: readonly { name: string; settings: () => Promise<object> }[] = [
+  { name: 'embedded', settings: async () => ({}) },
+  {
+    name: 'mongodb',
+    settings: async () => {
+      const { host, user, password, database } = await (await sharedMongo()).createDatabase();
+      return { server_url: host, username: user, password, database };
+    },
+  },
+];
+
+export function aUser(): string {
+  return `user ${randomBytes(6).toString('hex')}`;
+}
