@@ -5,7 +5,7 @@ import type { Explanation } from './explain.js';
 import { type IniSection, readIni } from './ini.js';
 import { Interpolation } from './interpolate.js';
 import { readJson } from './json.js';
-import { everything, type Located, type Place, plainObject } from './located.js';
+import { childAt, everything, type Located, type Place, plainObject } from './located.js';
 import { foldName, NameMap, quoteName } from './names.js';
 import type { Position, Problem } from './problem.js';
 import { readTextFile, type Unreadable, unreadable } from './read-file.js';
@@ -75,6 +75,17 @@ export class Configuration {
   /** A section, by its name in any case; its `children` are its keys, in any case as well. */
   section(name: string): Located | undefined {
     return this.#sections.get(name);
+  }
+
+  /** What lies at a section, a key, and further keys or indexes into that, as far as they lead. */
+  locate([section = '', ...keys]: readonly (string | number)[]): Located | undefined {
+    let found = this.section(String(section));
+    for (const key of keys) {
+      const child = found && childAt(found, key);
+      if (!child) break;
+      found = child;
+    }
+    return found;
   }
 
   /** All that is wrong, each once: the INI file's problems first, then those of other files, by line and column. */

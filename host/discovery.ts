@@ -1,6 +1,9 @@
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type ParseError, parse as parseJson } from 'jsonc-parser';
+import type { Position } from '../config/index.js';
+import { positionAt } from './locate.js';
 import { packageFolder } from './package-info.js';
 
 /** A plugin package on disk, not yet imported. */
@@ -19,7 +22,9 @@ export interface PluginPackage {
 
 /** A thing in the plugins folder that should be a plugin and is not. */
 export interface DiscoveryFault {
-  readonly path: string;
+  /** What the plugin would be called. */
+  readonly name: string;
+  readonly position: Position;
   readonly message: string;
   readonly hint: string;
 }
@@ -89,12 +94,15 @@ function readPackage(path: string, bundled: boolean, faults: DiscoveryFault[]): 
   const manifestPath = join(folder, 'package.json');
   let manifest: Manifest = {};
   if (existsSync(manifestPath)) {
-    try {
-      manifest = JSON.parse(readFileSync(manifestPath, 'utf8')) as Manifest;
-    } catch {
+    const text = readFileSync(manifestPath, 'utf8');
+    const errors: ParseError[] = [];
+    manifest = (parseJson(text, errors, { disallowComments: true }) ?? {}) as Manifest;
+    const [error] = errors;
+    if (error !== undefined) {
       faults.push({
-        path: manifestPath,
-        message: 'this package.json is not JSON',
+        name: basename(path),
+        position: positionAt(manifestPath, text, error.offset),
+        message: `the package.json of plugin "${basename(path)}" is not JSON`,
         hint: 'mend it, or remove it',
       });
       return undefined;
@@ -107,7 +115,8 @@ function readPackage(path: string, bundled: boolean, faults: DiscoveryFault[]): 
     .find((file) => statSync(file, { throwIfNoEntry: false })?.isFile());
   if (entry === undefined) {
     faults.push({
-      path: folder,
+      name: basename(path),
+      position: { file: folder, line: 1, column: 1 },
       message: `no plugin in ${basename(path)}/: none of ${tried.map((file) => relative('.', file)).join(', ')} is there`,
       hint: 'write one of them, or begin the folder\'s name with "_" if it is no plugin',
     });

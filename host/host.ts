@@ -20,14 +20,10 @@ import { ListenError } from './listen-error.js';
 import { locateError } from './locate.js';
 import { type Log, openLog } from './log.js';
 import { version } from './package-info.js';
+import { PathClaims, RESERVED_PATHS } from './paths.js';
 import type { Context } from './plugin.js';
-import {
-  type Prepared,
-  type PreparedPlugin,
-  type PrepareOptions,
-  prepare,
-  RESERVED_PATHS,
-} from './prepare.js';
+import { type Prepared, type PreparedPlugin, type PrepareOptions, prepare } from './prepare.js';
+import { SettingError } from './setting-error.js';
 import type { Settings } from './settings.js';
 import { setupContext } from './setup-context.js';
 
@@ -171,12 +167,25 @@ export class Host {
     })) {
       this.mounts.add(mount);
     }
+    const claims = new PathClaims(this.plugins);
     const units = new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit]));
     for (const [i, unit] of this.plugins.entries()) {
       const plugin = prepared.plugins[i]!;
+      if (plugin.fault !== undefined) {
+        unit.fail(plugin.fault.message);
+        this.#leaveOut(unit, plugin.fault.message);
+        continue;
+      }
       const router = new Router<DefaultState, Context>();
+      const routers = new Map([[unit.path, router]]);
       const context = setupContext(unit, {
         router,
+        mount: (text) => {
+          const path = claims.claim(text, unit.name);
+          const mounted = routers.get(path) ?? new Router<DefaultState, Context>();
+          routers.set(path, mounted);
+          return mounted;
+        },
         dataFolder: settings.dataFolder,
         registry: this.metrics.registry,
         resolvePath: (path) => configuration.resolvePath(path),
@@ -185,20 +194,22 @@ export class Host {
       try {
         await unit.start(() => unit.definition.setup(context));
       } catch (error) {
-        const problem = describeFailure(plugin, error);
+        const problem = describeFailure(configuration, plugin, error);
         if (unit.required) throw new ConfigError([problem]);
-        this.log.error({ err: (error as Error).cause ?? error, plugin: unit.name }, problem.message);
-        this.mounts.add({
-          name: unit.name,
-          path: unit.path,
-          router: failedRouter(unit.name),
-          keys: undefined,
-        });
+        this.#leaveOut(unit, problem.message, (error as Error).cause ?? error);
         continue;
       }
       const keys = { global: globalKeys, plugin: new KeyRing(plugin.keys), none: undefined }[plugin.auth];
-      this.mounts.add({ name: unit.name, path: unit.path, router: router as never, keys });
+      for (const [path, mounted] of routers) {
+        this.mounts.add({ name: unit.name, path, router: mounted as never, keys });
+      }
     }
+  }
+
+  /** The server goes on without the plugin; its path says so. */
+  #leaveOut(unit: PluginUnit, message: string, error?: unknown): void {
+    this.log.error({ ...(error !== undefined && { err: error }), plugin: unit.name }, message);
+    this.mounts.add({ name: unit.name, path: unit.path, router: failedRouter(unit.name), keys: undefined });
   }
 
   #announce(): void {
@@ -257,9 +268,17 @@ function failedRouter(name: string): Router {
 }
 
 /** A plugin's failure as a problem: where in its code, and where it is configured. */
-function describeFailure({ package_, position, name }: PreparedPlugin, error: unknown): Problem {
+function describeFailure(
+  configuration: Configuration,
+  { package_, position, name }: PreparedPlugin,
+  error: unknown,
+): Problem {
   const cause = error instanceof StepError ? error.cause : error;
-  // A ConfigError of a plugin, say of a file that its parameters name, knows better where.
+  if (cause instanceof SettingError) {
+    const { setting, message, hint } = cause;
+    configuration.report(configuration.locate(setting) ?? position, message, hint);
+    return configuration.problems.find((problem) => problem.message === message)!;
+  }
   const inCode: Position | undefined = package_.bundled ? undefined : locateError(cause, package_.folder);
   return {
     position: inCode ?? position,

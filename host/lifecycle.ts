@@ -59,6 +59,12 @@ export class PluginUnit {
     readonly deadlines: Deadlines,
   ) {}
 
+  /** For a plugin that cannot even be set up. */
+  fail(problem: string): void {
+    this.state = 'failed';
+    this.problem = problem;
+  }
+
   /** Runs setup and the ready hooks; rejects with a StepError, the plugin then closed as far as it had come. */
   async start(setup: () => unknown): Promise<void> {
     this.state = 'setting_up';
@@ -83,6 +89,7 @@ export class PluginUnit {
   }
 
   async #close(): Promise<void> {
+    if (this.state === 'failed') return;
     if (this.state === 'loaded') {
       this.state = 'closed';
       return;

@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import * as nodeModule from 'node:module';
 import { createRequire } from 'node:module';
 import { dirname, extname, join, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createJiti, type Jiti } from 'jiti';
+import type { Position } from '../config/index.js';
 import { kitModules, packageFolder } from './package-info.js';
 
 /**
@@ -23,6 +24,30 @@ function isOfThisPackage(entry: string): boolean {
   let folder = dirname(entry);
   while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
   return join(folder, sep) === packageFolder;
+}
+
+/**
+ * Where in a folder, or a file, the JavaScript is that cannot be parsed. Node's own SyntaxError does not say it for what
+ * was imported; the parser that reads the TypeScript does.
+ */
+export function findSyntaxError(folder: string): Position | undefined {
+  for (const file of scripts(folder)) {
+    const code = typescript().transform({ source: readFileSync(file, 'utf8'), filename: file, async: true });
+    const [, fault] = /^exports\.__JITI_ERROR__ = (\{.*\})$/.exec(code) ?? [];
+    if (fault === undefined) continue;
+    const { line, column } = JSON.parse(fault) as { line: number; column: number };
+    return { file, line, column: column + 1 };
+  }
+  return undefined;
+}
+
+function scripts(path: string): string[] {
+  if (!statSync(path).isDirectory()) return [path];
+  return readdirSync(path, { withFileTypes: true }).flatMap((entry) => {
+    const inner = join(path, entry.name);
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : scripts(inner);
+    return /\.[cm]?js$/.test(entry.name) ? [inner] : [];
+  });
 }
 
 let jiti: Jiti | undefined;

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Position } from '../config/index.js';
 
 /** `file:///x/y.js:3:7`, `/x/y.ts:3:7` and `/x/y.js:3`, as stacks and syntax errors have them. */
@@ -15,4 +16,15 @@ export function locateError(error: unknown, folder: string): Position | undefine
     }
   }
   return undefined;
+}
+
+/** Where a text stands for the first time in a file; the file's beginning when it does not. */
+export function locateText(file: string, text: string): Position {
+  const content = readFileSync(file, 'utf8');
+  return positionAt(file, content, Math.max(0, content.indexOf(text)));
+}
+
+export function positionAt(file: string, content: string, offset: number): Position {
+  const lines = content.slice(0, offset).split('\n');
+  return { file, line: lines.length, column: lines.at(-1)!.length + 1 };
 }

@@ -29,8 +29,11 @@ import type {
 } from 'prom-client';
 import { z } from 'zod';
 
+// Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
+export { boolean, choice, decimal, integer, list, text } from '../config/fields.js';
 export { HttpError, type HttpErrorOptions } from './http/http-error.js';
 export { type Operation, openapi } from './http/operation.js';
+export { SettingError } from './setting-error.js';
 export type { Context, Logger };
 export { z };
 
@@ -70,6 +73,8 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   readonly sections: Outputs<Sections>;
   /** An @koa/router whose routes lie under the plugin's path. Any Koa middleware works on it. */
   readonly router: Router;
+  /** A router under one more path that is the plugin's, where its configuration names one: `/docs`. For setup only. */
+  mount(path: string): Router;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */

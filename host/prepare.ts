@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+import { basename, join } from 'node:path';
 import { satisfies, validRange } from 'semver';
 import { z } from 'zod';
 import {
@@ -12,15 +12,17 @@ import {
   list,
   nearest,
   type Position,
+  type Problem,
   readConfiguration,
   splitKeys,
   text,
 } from '../config/index.js';
 import { discoverPlugins, type PluginPackage } from './discovery.js';
 import { messageOf, orderPlugins } from './lifecycle.js';
-import { importPlugin } from './loader.js';
-import { locateError } from './locate.js';
+import { findSyntaxError, importPlugin } from './loader.js';
+import { locateError, locateText } from './locate.js';
 import { version as hostVersion, packageFolder } from './package-info.js';
+import { isReserved, PATH_FORM, RESERVED_PATHS, routePath } from './paths.js';
 import { isPlugin, type PluginDefinition } from './plugin.js';
 import { PARAMETERS, readSettings, type Settings, sections } from './settings.js';
 
@@ -44,6 +46,8 @@ export interface Prepared {
   readonly tls: { readonly key: string; readonly cert: string } | undefined;
 }
 
+export { RESERVED_PATHS };
+
 export interface PreparedPlugin {
   readonly name: string;
   /** `/sessman` */
@@ -60,6 +64,10 @@ export interface PreparedPlugin {
   readonly keys: readonly string[];
   /** Where its parameters are, or where they would be. */
   readonly position: Position;
+  /** Where its path is written, when it is. */
+  readonly pathPosition?: Position | undefined;
+  /** Why it cannot be set up; only a plugin that is not required gets as far as this with a fault. */
+  readonly fault?: Problem;
 }
 
 export type AuthType = 'global' | 'plugin' | 'none';
@@ -84,9 +92,6 @@ export const hostParameters = z.object({
 
 /** Those, and their other names. */
 const HOST_KEYS = [...Object.keys(hostParameters.shape), 'auth'];
-
-/** Paths that are the host's own. */
-export const RESERVED_PATHS = ['livez', 'healthz', 'readyz', 'metrics', 'openapi.json', 'plugins', 'reload'];
 
 const NAME = /^[a-z0-9][\w.-]*$/i;
 
@@ -132,16 +137,16 @@ async function preparePlugins(
   safe: boolean,
 ): Promise<readonly PreparedPlugin[]> {
   const { packages, faults } = discoverPlugins(pluginsFolder);
-  for (const { path, message, hint } of faults) {
-    configuration.report({ file: path, line: 1, column: 1 }, message, hint);
-  }
+  for (const { position, message, hint } of faults) configuration.report(position, message, hint);
   const lines = parameterLines(configuration);
-  const known = new Map<string, PluginPackage>();
+  const known = new Map<string, PluginPackage | undefined>(
+    faults.map(({ name }) => [name.toLowerCase(), undefined]),
+  );
   const plugins: PreparedPlugin[] = [];
   for (const package_ of packages) {
     known.set(package_.name.toLowerCase(), package_);
     if (safe && !settings?.safe.some((name) => name.toLowerCase() === package_.name.toLowerCase())) continue;
-    if (isDisabled(lines.get(package_.name.toLowerCase()))) continue;
+    if (isSwitchedOff(lines.get(package_.name.toLowerCase()), 'enabled')) continue;
     const plugin = await preparePlugin(configuration, package_, lines);
     if (plugin === undefined) continue;
     known.set(plugin.name.toLowerCase(), package_);
@@ -158,16 +163,19 @@ async function preparePlugins(
   }
   reportClashes(configuration, plugins);
   const { ordered, faults: orderFaults } = orderPlugins(plugins);
+  const misplaced = new Map<string, Problem>();
   for (const { plugin, message, missing } of orderFaults) {
-    const { package_, position } = plugins.find(({ name }) => name === plugin)!;
+    const { package_, position, required } = plugins.find(({ name }) => name === plugin)!;
     const near = missing === undefined ? undefined : nearest(missing, [...known.keys()]);
-    configuration.report(
-      package_.bundled ? position : { file: package_.entry, line: 1, column: 1 },
-      message,
-      near === undefined ? 'mend "after" in definePlugin' : `did you mean "${near}"?`,
-    );
+    const at = package_.bundled ? position : { file: package_.entry, line: 1, column: 1 };
+    const hint = near === undefined ? 'mend "after" in definePlugin' : `did you mean "${near}"?`;
+    if (required) configuration.report(at, message, hint);
+    else misplaced.set(plugin, { position: at, message, hint });
   }
-  return ordered;
+  return ordered.map((plugin) => {
+    const fault = misplaced.get(plugin.name);
+    return fault === undefined ? plugin : { ...plugin, fault };
+  });
 }
 
 async function preparePlugin(
@@ -175,47 +183,88 @@ async function preparePlugin(
   package_: PluginPackage,
   lines: ReadonlyMap<string, Located>,
 ): Promise<PreparedPlugin | undefined> {
-  const atEntry = { file: package_.entry, line: 1, column: 1 };
-  const { hostRange } = package_;
-  if (hostRange !== undefined && !(validRange(hostRange) && satisfies(hostVersion, hostRange))) {
-    configuration.report(
-      { file: package_.folder, line: 1, column: 1 },
-      `plugin "${package_.name}" is for plugin-server ${hostRange}, and this is ${hostVersion}`,
-      'install a version of the plugin that fits, or mend "engines" in its package.json',
-    );
+  const ownLine = lines.get(package_.name.toLowerCase());
+  const loaded = await load(package_);
+  if ('fault' in loaded) {
+    if (isSwitchedOff(ownLine, 'required')) return unusable(configuration, package_, ownLine, loaded.fault);
+    const { position, message, hint } = loaded.fault;
+    configuration.report(position, message, hint);
     return undefined;
+  }
+  const { definition } = loaded;
+  const name = definition.name ?? package_.name;
+  const line = lines.get(name.toLowerCase()) ?? ownLine;
+  return readParameters(configuration, { name, package_, definition, line });
+}
+
+/** The package's definition, or what keeps it from being used. */
+async function load(
+  package_: PluginPackage,
+): Promise<{ readonly definition: PluginDefinition } | { readonly fault: Problem }> {
+  const { name, entry, folder, hostRange } = package_;
+  const fault = (
+    message: string,
+    hint: string,
+    position: Position = { file: entry, line: 1, column: 1 },
+  ) => ({
+    fault: { position, message, hint },
+  });
+  if (hostRange !== undefined && !(validRange(hostRange) && satisfies(hostVersion, hostRange))) {
+    return fault(
+      `plugin "${name}" is for plugin-server ${hostRange}, and this is ${hostVersion}`,
+      'install a version of the plugin that fits, or mend "engines" in its package.json',
+      locateText(join(folder, 'package.json'), '"plugin-server"'),
+    );
   }
   let exported: unknown;
   try {
-    exported = defaultExport(await importPlugin(package_.entry));
+    exported = defaultExport(await importPlugin(entry));
   } catch (error) {
-    const at = locateError(error, package_.folder) ?? atEntry;
-    configuration.report(
-      at,
-      `plugin "${package_.name}" cannot be loaded: ${firstLine(error)}`,
-      'mend this file',
-    );
-    return undefined;
+    const why = firstLine(error)
+      .replaceAll(join(folder, '..', '/'), '')
+      .replaceAll(packageFolder, '');
+    const at =
+      locateError(error, folder) ?? (error instanceof SyntaxError ? findSyntaxError(folder) : undefined);
+    return fault(`plugin "${name}" cannot be loaded: ${why}`, 'mend this file', at);
   }
   if (!isPlugin(exported)) {
-    configuration.report(
-      atEntry,
-      `plugin "${package_.name}" has no default export made by definePlugin`,
+    return fault(
+      `plugin "${name}" has no default export made by definePlugin`,
       'write: export default definePlugin({ setup({ router }) { … } })',
     );
-    return undefined;
   }
-  const name = exported.name ?? package_.name;
-  if (!NAME.test(name)) {
-    configuration.report(
-      atEntry,
-      `"${name}" is no name for a plugin`,
+  if (exported.name !== undefined && !NAME.test(exported.name)) {
+    return fault(
+      `plugin "${name}" calls itself "${exported.name}", which is no name for a plugin`,
       'use letters, digits, ".", "_" and "-", a letter or digit first',
     );
-    return undefined;
   }
-  const line = lines.get(name.toLowerCase()) ?? lines.get(package_.name.toLowerCase());
-  return readParameters(configuration, { name, package_, definition: exported, line });
+  return { definition: exported };
+}
+
+/** A plugin that the server starts without. */
+function unusable(
+  configuration: Configuration,
+  package_: PluginPackage,
+  line: Located | undefined,
+  fault: Problem,
+): PreparedPlugin {
+  const { name, version = '0.0.0' } = package_;
+  return {
+    name,
+    path: routePath(String(childOf(line, 'route_path')?.value ?? name)) ?? `/${name}`,
+    version,
+    package_,
+    definition: { setup() {} },
+    after: [],
+    parameters: {},
+    sections: {},
+    required: false,
+    auth: 'none',
+    keys: [],
+    position: positionOf(configuration, line),
+    fault,
+  };
 }
 
 function readParameters(
@@ -250,7 +299,7 @@ function readParameters(
     configuration.report(
       childOf(line, 'route_path') ?? positionOf(configuration, line),
       `"${host.route_path ?? name}" is no path for a plugin`,
-      'write segments of letters, digits, ".", "_", "~" and "-", such as api/hello',
+      PATH_FORM,
     );
     return undefined;
   }
@@ -267,15 +316,8 @@ function readParameters(
     auth: host.auth_type,
     keys,
     position: positionOf(configuration, line),
+    pathPosition: childOf(line, 'route_path')?.position,
   };
-}
-
-/** `/api/hello` of `api/hello/`; undefined when it cannot be one. */
-function routePath(text: string): string | undefined {
-  const trimmed = text.replace(/^\/|\/$/g, '');
-  return /^[\w.~-]+(?:\/[\w.~-]+)*$/.test(trimmed) && !/(?:^|\/)\.{1,2}(?:\/|$)/.test(trimmed)
-    ? `/${trimmed}`
-    : undefined;
 }
 
 function reportClashes(configuration: Configuration, plugins: readonly PreparedPlugin[]): void {
@@ -293,19 +335,20 @@ function reportClashes(configuration: Configuration, plugins: readonly PreparedP
       continue;
     }
     names.set(plugin.name.toLowerCase(), plugin);
-    if (RESERVED_PATHS.includes(plugin.path.split('/')[1]!)) {
+    if (isReserved(plugin.path)) {
       configuration.report(
-        plugin.position,
+        plugin.pathPosition ?? plugin.position,
         `the path ${plugin.path} of plugin "${plugin.name}" is the host's own`,
         `write ${plugin.name}=route_path=PATH in [${PARAMETERS}]`,
       );
     }
     const samePath = paths.get(plugin.path);
     if (samePath !== undefined) {
+      const movable = plugin.pathPosition === undefined ? samePath : plugin;
       configuration.report(
-        plugin.position,
+        movable.pathPosition ?? movable.position,
         `plugins "${samePath.name}" and "${plugin.name}" both want the path ${plugin.path}`,
-        `write ${plugin.name}=route_path=PATH in [${PARAMETERS}]`,
+        `write ${movable.name}=route_path=PATH in [${PARAMETERS}]`,
       );
     }
     paths.set(plugin.path, plugin);
@@ -390,9 +433,10 @@ function positionOf(configuration: Configuration, line: Located | undefined): Po
   return at?.keyPosition ?? { file: configuration.file, line: 1, column: 1 };
 }
 
-function isDisabled(line: Located | undefined): boolean {
-  const enabled = childOf(line, 'enabled')?.value;
-  return enabled === false || boolean().safeParse(enabled).data === false;
+/** Whether a line has a switch of the host's and it is off. */
+function isSwitchedOff(line: Located | undefined, key: 'enabled' | 'required'): boolean {
+  const value = childOf(line, key)?.value;
+  return value === false || boolean().safeParse(value).data === false;
 }
 
 function childOf(located: Located | undefined, key: string): Located | undefined {
@@ -409,5 +453,5 @@ function defaultExport(module: Record<string, unknown>): unknown {
 }
 
 function firstLine(error: unknown): string {
-  return messageOf(error).split('\n')[0]!.replaceAll(packageFolder, '');
+  return messageOf(error).split('\n', 1)[0]!;
 }

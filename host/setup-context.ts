@@ -7,6 +7,8 @@ import type { Context, PluginMetrics, SetupContext } from './plugin.js';
 
 export interface SetupSurroundings {
   readonly router: Router<DefaultState, Context>;
+  /** Gives the router of one more path, or throws. */
+  readonly mount: (path: string) => Router<DefaultState, Context>;
   readonly dataFolder: string;
   readonly registry: Registry;
   readonly resolvePath: (path: string) => string;
@@ -30,6 +32,10 @@ export function setupContext(
     config: unit.parameters as never,
     sections: unit.sections as never,
     router,
+    mount: (path) => {
+      if (unit.state !== 'setting_up') throw new Error(`mount("${path}") comes too late: call it in setup`);
+      return around.mount(path);
+    },
     log: unit.log,
     signal: unit.abort.signal,
     name: unit.name,

@@ -13,8 +13,8 @@ export function openapiDocument(mounts: Iterable<Mounted>, version: string): obj
       if (typeof layer.path !== 'string') continue;
       const operation = layer.stack.map(operationOf).find((found) => found !== undefined);
       const template = (mount.path + (layer.path === '/' ? '' : layer.path))
-        .replaceAll(/[:*](\w+)/g, '{$1}')
-        .replaceAll(/[{}]{2,}/g, '');
+        .replaceAll(/[{}]/g, '')
+        .replaceAll(/[:*](\w+)/g, '{$1}');
       for (const method of layer.methods) {
         if (!METHODS.has(method)) continue;
         const described = describe(operation, mount, template, method);

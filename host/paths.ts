@@ -1,0 +1,38 @@
+/** First segments of paths that are the host's own. */
+export const RESERVED_PATHS = ['livez', 'healthz', 'readyz', 'metrics', 'openapi.json', 'plugins', 'reload'];
+
+/** `/api/hello` of `api/hello/`; undefined when it cannot be the path of a plugin. */
+export function routePath(text: string): string | undefined {
+  const trimmed = text.replace(/^\/|\/$/g, '');
+  return /^[\w.~-]+(?:\/[\w.~-]+)*$/.test(trimmed) && !/(?:^|\/)\.{1,2}(?:\/|$)/.test(trimmed)
+    ? `/${trimmed}`
+    : undefined;
+}
+
+export function isReserved(path: string): boolean {
+  return RESERVED_PATHS.includes(path.split('/')[1]!);
+}
+
+/** What a path of a plugin may look like, for messages. */
+export const PATH_FORM = 'write segments of letters, digits, ".", "_", "~" and "-", such as api/hello';
+
+/** Whose which path is: each plugin's own, and those that plugins take beside it in their setup. */
+export class PathClaims {
+  readonly #owners: Map<string, string>;
+
+  constructor(plugins: Iterable<{ readonly name: string; readonly path: string }>) {
+    this.#owners = new Map([...plugins].map(({ name, path }) => [path, name]));
+  }
+
+  /** The path as it is mounted. Throws an Error that says why the plugin cannot have it. */
+  claim(text: string, plugin: string): string {
+    const path = routePath(text);
+    if (path === undefined) throw new Error(`"${text}" is no path for a plugin; ${PATH_FORM}`);
+    if (isReserved(path)) throw new Error(`the path ${path} is the host's own`);
+    const owner = this.#owners.get(path);
+    if (owner !== undefined && owner !== plugin)
+      throw new Error(`the path ${path} is that of plugin "${owner}"`);
+    this.#owners.set(path, plugin);
+    return path;
+  }
+}

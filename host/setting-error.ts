@@ -1,0 +1,22 @@
+/**
+ * A setting that is wrong in a way that no schema can see, such as the path of a folder that is not there. Thrown in a
+ * plugin's setup, it stops the start, and is shown at the setting's place in the INI or JSON file.
+ *
+ * ```ts
+ * throw new SettingError(['file_server', 'documents'], 'the folder "html" is not there', 'make it, or name another');
+ * ```
+ */
+export class SettingError extends Error {
+  override readonly name = 'SettingError';
+
+  constructor(
+    /** Section, key, and further keys or indexes into it; a plugin's parameters are in `plugin_parms` under its name. */
+    readonly setting: readonly (string | number)[],
+    /** What is wrong. */
+    message: string,
+    /** What to write instead. */
+    readonly hint?: string,
+  ) {
+    super(message);
+  }
+}

@@ -1,0 +1,92 @@
+import { join, posix } from 'node:path';
+import type { Logger } from 'plugin-server';
+import type { Folder, OpenFile } from './folder.js';
+import { missing, type Source, sourceOf } from './sources.js';
+
+/** A Markdown text whose `@INCLUDE=…@` and `@TITLE=…@` have been carried out. */
+export interface ExpandedText {
+  readonly text: string;
+  /** As its last `@TITLE=…@` says. */
+  readonly title: string | undefined;
+  /** All files that the text came from, so that a change of any of them shows. */
+  readonly sources: Source[];
+}
+
+/** Bytes of Markdown that a page may be made of, and files that it may include. */
+export const maximumText = 512 * 1024;
+const maximumIncludes = 100;
+
+/** `@NAME=value@`; a backslash in front keeps it as it is written. */
+const variable = /(\\?)@(INCLUDE|TITLE)=([^@\r\n]+)@/g;
+
+/**
+ * Reads a Markdown file with all that it includes. A name in `@INCLUDE=name@` is relative to the file it stands in, or
+ * to the served folder when it starts with a slash; nothing outside that folder can be included. What cannot be
+ * included leaves a note in its place, in the page and in the log.
+ */
+export async function expand(
+  folder: Folder,
+  names: readonly string[],
+  file: OpenFile,
+  log: Logger,
+): Promise<ExpandedText> {
+  const sources: Source[] = [];
+  let title: string | undefined;
+  let room = maximumText;
+
+  async function read(open: OpenFile): Promise<string> {
+    const text = await open.handle.readFile('utf8');
+    sources.push(sourceOf(open.path, open.stat));
+    room -= text.length;
+    return text;
+  }
+
+  async function carryOut(text: string, at: readonly string[], above: readonly string[]): Promise<string> {
+    const parts: string[] = [];
+    let done = 0;
+    for (const match of text.matchAll(variable)) {
+      const [whole, backslash, name, value = ''] = match;
+      parts.push(text.slice(done, match.index));
+      done = match.index + whole.length;
+      if (backslash) parts.push(whole.slice(1));
+      else if (name === 'INCLUDE') parts.push(await include(value.trim(), at, above));
+      else if (above.length === 1) title = value.trim();
+    }
+    parts.push(text.slice(done));
+    return parts.join('');
+  }
+
+  async function include(name: string, at: readonly string[], above: readonly string[]): Promise<string> {
+    const target = resolveName(name, at);
+    const found = target && (await folder.find(target));
+    if (found?.kind !== 'file') {
+      if (target) sources.push(missing(join(folder.path, ...target)));
+      return refuse(name, at, 'there is no such file in the served folder');
+    }
+    try {
+      if (above.includes(found.path)) return refuse(name, at, 'it includes itself');
+      if (sources.length > maximumIncludes)
+        return refuse(name, at, `a page includes at most ${maximumIncludes} files`);
+      if (Number(found.stat.size) > room)
+        return refuse(name, at, `a page has at most ${maximumText / 1024} KiB`);
+      return await carryOut(await read(found), target ?? [], [...above, found.path]);
+    } finally {
+      await found.handle.close();
+    }
+  }
+
+  function refuse(name: string, at: readonly string[], why: string): string {
+    log.warn({ folder: folder.path, file: at.join('/'), include: name }, `not included: ${why}`);
+    return `[${name} is not included: ${why}]`;
+  }
+
+  const text = await carryOut(await read(file), names, [file.path]);
+  return { text, title, sources };
+}
+
+/** The names below the folder that an include means. Undefined when it climbs out of the folder. */
+function resolveName(name: string, at: readonly string[]): string[] | undefined {
+  const resolved = posix.join(...(name.startsWith('/') ? [] : at.slice(0, -1)), name);
+  const names = resolved.split('/').filter((part) => part !== '' && part !== '.');
+  return names.includes('..') || name.includes('\0') ? undefined : names;
+}

@@ -1,0 +1,81 @@
+import { extname } from 'node:path';
+import { contentType } from 'mime-types';
+import { type Context, HttpError } from 'plugin-server';
+import type { Folder, OpenFile } from './folder.js';
+import { maximumText } from './includes.js';
+import type { Pages } from './pages.js';
+import { parseRequestPath } from './request-path.js';
+import { sendFile, startAnswer } from './send-file.js';
+
+export interface ServeOptions {
+  /** The request path that the folder lies under: `/html`. */
+  readonly path: string;
+  /** Files that answer for their folder, the first that is there. */
+  readonly index: readonly string[];
+  /** Renders Markdown; without it Markdown is served as it is. */
+  readonly pages: Pages | undefined;
+  readonly maxAge: number;
+  /** Replaces the Content-Security-Policy of every answer. */
+  readonly policy: string | undefined;
+}
+
+/** A Koa middleware that answers GET and HEAD with what the folder holds at the request's path. */
+export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => Promise<void> {
+  return async (ctx) => {
+    const path = parseRequestPath(ctx.path.slice(options.path.length));
+    const found = path && (await folder.find(path.names));
+    if (found?.kind === 'file') {
+      if (!path?.slash) return answer(ctx, path?.names ?? [], found);
+      await found.handle.close();
+    } else if (found && path) {
+      const index = await findIndex(path.names);
+      if (index && path.slash) return answer(ctx, index.names, index.file);
+      await index?.file.handle.close();
+      if (index) return redirectInto(ctx);
+    }
+    throw new HttpError(404, 'not_found', 'There is no such file.');
+  };
+
+  async function findIndex(names: readonly string[]) {
+    for (const name of options.index) {
+      const file = await folder.find([...names, name]);
+      if (file?.kind === 'file') return { names: [...names, name], file };
+    }
+    return undefined;
+  }
+
+  async function answer(ctx: Context, names: readonly string[], file: OpenFile): Promise<void> {
+    ctx.set({
+      'Cache-Control': options.maxAge > 0 ? `max-age=${options.maxAge}` : 'no-cache',
+      'X-Content-Type-Options': 'nosniff',
+      'X-Frame-Options': 'SAMEORIGIN',
+      'Content-Security-Policy': options.policy ?? "frame-ancestors 'self'",
+    });
+    const type = contentType(extname(file.path)) || 'application/octet-stream';
+    const { pages } = options;
+    if (pages && type.startsWith('text/markdown') && file.stat.size <= maximumText) {
+      return answerPage(ctx, pages, names, file);
+    }
+    return sendFile(ctx, file, type);
+  }
+
+  async function answerPage(
+    ctx: Context,
+    pages: Pages,
+    names: readonly string[],
+    file: OpenFile,
+  ): Promise<void> {
+    const page = await pages.page(names, file).finally(() => file.handle.close());
+    if (options.policy === undefined) ctx.set('Content-Security-Policy', page.policy);
+    if (!startAnswer(ctx, page.etag, page.modified)) return;
+    ctx.type = 'text/html; charset=utf-8';
+    ctx.body = page.html;
+  }
+}
+
+/** Relative, so that it is right behind a proxy that serves this under another path, and never leads elsewhere. */
+function redirectInto(ctx: Context): void {
+  const name = ctx.path.slice(ctx.path.lastIndexOf('/') + 1);
+  ctx.redirect(`./${name}/${ctx.search}`);
+  ctx.status = 301;
+}

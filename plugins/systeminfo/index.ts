@@ -1,0 +1,94 @@
+import { uptime } from 'node:os';
+import { decimal, definePlugin, HttpError, list, text, z } from 'plugin-server';
+import { describe } from './describe.js';
+import { Sampled } from './sampled.js';
+
+/** Tells of the machine's CPU, memory, disks, network and uptime, as measured in the background. */
+export default definePlugin({
+  config: z.object({
+    interval: decimal({ min: 1, max: 3600 }).default(5).describe('seconds between two measurements'),
+    disk_interval: decimal({ min: 1, max: 86400 })
+      .default(60)
+      .describe('seconds between two looks at the disks'),
+    interfaces: list(text())
+      .default([])
+      .describe('network interfaces to measure; the first eight that lead to other machines when absent'),
+  }),
+
+  setup({ config, router, log, signal }) {
+    const { interval, disk_interval, interfaces } = config;
+    // Loaded with the first measurement, so that it takes nothing from the start of the server.
+    const library = once(() => import('./measurements.js'));
+    const cpu = once(async () => (await library()).cpuMeter());
+    const sources = {
+      cpu: new Sampled('cpu', async () => (await cpu())(), interval * 1000, log),
+      memory: new Sampled('memory', async () => (await library()).memory(), interval * 1000, log),
+      disks: new Sampled('disks', async () => (await library()).disks(), disk_interval * 1000, log),
+      network: new Sampled(
+        'network',
+        async () => (await library()).network(interfaces),
+        interval * 1000,
+        log,
+      ),
+    };
+    const startAll = () => Promise.all(Object.values(sources).map((source) => source.start(signal)));
+    const starting = setTimeout(startAll, firstPause).unref();
+    signal.addEventListener('abort', () => clearTimeout(starting), { once: true });
+
+    router.get('/', describe.all, async (ctx) => {
+      await inTime(startAll());
+      ctx.body = {
+        cpu: sources.cpu.latest ?? null,
+        memory: sources.memory.latest ?? null,
+        disks: sources.disks.latest ?? null,
+        network: sources.network.latest ?? null,
+        uptime: sinceBoot(),
+      };
+    });
+    for (const [name, source] of Object.entries(sources)) {
+      router.get(`/${name}`, describe[name as keyof typeof sources], async (ctx) => {
+        await inTime(source.start(signal));
+        if (!source.latest) throw notMeasured(name);
+        ctx.body = source.latest;
+      });
+    }
+    router.get('/uptime', describe.uptime, (ctx) => {
+      ctx.body = sinceBoot();
+    });
+  },
+});
+
+/** Milliseconds from the start to the first measurement, if no one asks before. */
+const firstPause = 1000;
+
+/** Milliseconds that a request waits for the very first measurement; those after it find the latest and never wait. */
+const firstMeasurement = 1000;
+
+async function inTime(first: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, firstMeasurement);
+  });
+  await Promise.race([first, late]);
+  clearTimeout(timer);
+}
+
+function sinceBoot(): { seconds: number; booted_at: string } {
+  const seconds = Math.floor(uptime());
+  return { seconds, booted_at: new Date(Date.now() - seconds * 1000).toISOString() };
+}
+
+function notMeasured(name: string): HttpError {
+  return new HttpError(503, 'not_measured', `The ${name} cannot be measured at the moment.`, {
+    headers: { 'Retry-After': '5' },
+  });
+}
+
+/** A function that works once and gives the same to all who call it. */
+function once<Value>(work: () => Promise<Value>): () => Promise<Value> {
+  let result: Promise<Value> | undefined;
+  return () => {
+    result ??= work();
+    return result;
+  };
+}

@@ -1,0 +1,312 @@
+import { rm } from 'node:fs/promises';
+import { relative } from 'node:path';
+import { expect } from 'chai';
+import { ConfigError, type Problem } from '../../config/index.js';
+import { makeFolder, startServer, type TestServerOptions } from '../support/server.js';
+
+/** A plugin that behaves, to see that the rest goes on. */
+const good = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => {
+      ctx.body = { fine: true };
+    });
+  },
+});
+`;
+
+interface Misbehaviour {
+  readonly title: string;
+  /** Of the plugin `bad`, or of whatever else is in the plugins folder. */
+  readonly files: Readonly<Record<string, string>>;
+  readonly ini?: string;
+  /** The plugin that the message names, when it is not `bad`. */
+  readonly plugin?: string;
+  readonly message: RegExp;
+  /** File and line that the problem is at; of plugin-server.ini when the fault is not in the plugin's code. */
+  readonly at: string;
+  /** The server cannot start without it, whatever `required` says. */
+  readonly fatal?: true;
+}
+
+const kit = "import { definePlugin, z } from 'plugin-server';\n";
+
+const misbehaviours: readonly Misbehaviour[] = [
+  {
+    title: 'throws in setup',
+    files: {
+      'plugins/bad/index.ts': `${kit}import { connect } from './database.js';\n\nexport default definePlugin({\n  setup() {\n    connect();\n  },\n});\n`,
+      'plugins/bad/database.ts': `export function connect(): never {\n  throw new Error('no database at db.example');\n}\n`,
+    },
+    message: /plugin "bad" failed in its setup: no database at db\.example/,
+    at: 'plugins/bad/database.ts:2',
+  },
+  {
+    title: 'throws in setup, being JavaScript',
+    files: {
+      'plugins/bad.js': `${kit}\nexport default definePlugin({\n  setup() {\n    null.x;\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its setup: Cannot read properties of null/,
+    at: 'plugins/bad.js:5',
+  },
+  {
+    title: 'throws something that is no Error',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup() {\n    throw 'out of luck';\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its setup: out of luck/,
+    at: 'plugin-server.ini:2',
+  },
+  {
+    title: 'rejects in setup',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  async setup() {\n    await null;\n    throw new Error('later');\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its setup: later/,
+    at: 'plugins/bad/index.ts:6',
+  },
+  {
+    title: 'hangs in setup',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup: () => new Promise<void>(() => {}),\n});\n`,
+    },
+    message: /plugin "bad" did not finish its setup within 0\.2 s/,
+    at: 'plugin-server.ini:2',
+  },
+  {
+    title: 'throws in its onReady hook',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ onReady }) {\n    onReady(() => {\n      throw new Error('not today');\n    });\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its onReady hook: not today/,
+    at: 'plugins/bad/index.ts:6',
+  },
+  {
+    title: 'hangs in its onReady hook',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ onReady }) {\n    onReady(() => new Promise<void>(() => {}));\n  },\n});\n`,
+    },
+    message: /plugin "bad" did not finish its onReady hook within 0\.2 s/,
+    at: 'plugin-server.ini:2',
+  },
+  {
+    title: 'has a syntax error',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nconst broken = ;\nexport default definePlugin({ setup() {} });\n`,
+    },
+    message: /plugin "bad" cannot be loaded/,
+    at: 'plugins/bad/index.ts:3',
+  },
+  {
+    title: 'has a syntax error, being JavaScript',
+    files: {
+      'plugins/bad/index.js': `${kit}\nexport default definePlugin({\n  setup() { return return; },\n});\n`,
+    },
+    message: /plugin "bad" cannot be loaded/,
+    at: 'plugins/bad/index.js:4',
+  },
+  {
+    title: 'has a syntax error in a file that it imports',
+    files: {
+      'plugins/bad/index.js': `${kit}import './part.js';\nexport default definePlugin({ setup() {} });\n`,
+      'plugins/bad/part.js': 'export const a = 1;\nexport const b = ;\n',
+    },
+    message: /plugin "bad" cannot be loaded/,
+    at: 'plugins/bad/part.js:2',
+  },
+  {
+    title: 'throws while it is imported',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nthrow new Error('not even loaded');\nexport default definePlugin({ setup() {} });\n`,
+    },
+    message: /plugin "bad" cannot be loaded: not even loaded/,
+    at: 'plugins/bad/index.ts:3',
+  },
+  {
+    title: 'imports what is not there',
+    files: {
+      'plugins/bad/index.js': `${kit}import 'no-such-package';\nexport default definePlugin({ setup() {} });\n`,
+    },
+    message: /plugin "bad" cannot be loaded: .*no-such-package/,
+    at: 'plugins/bad/index.js:1',
+  },
+  {
+    title: 'has no default export',
+    files: { 'plugins/bad/index.ts': `${kit}\nexport const plugin = definePlugin({ setup() {} });\n` },
+    message: /plugin "bad" has no default export made by definePlugin/,
+    at: 'plugins/bad/index.ts:1',
+  },
+  {
+    title: 'exports something else',
+    files: { 'plugins/bad/index.ts': 'export default function setup() {}\n' },
+    message: /plugin "bad" has no default export made by definePlugin/,
+    at: 'plugins/bad/index.ts:1',
+  },
+  {
+    title: 'comes after a plugin that is not there',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ after: ['godo'], setup() {} });\n`,
+    },
+    message: /plugin "bad" comes after "godo", which is not there/,
+    at: 'plugins/bad/index.ts:1',
+  },
+  {
+    title: 'is for another version of plugin-server',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ setup() {} });\n`,
+      'plugins/bad/package.json': '{\n  "name": "bad",\n  "engines": { "plugin-server": "^99" }\n}\n',
+    },
+    message: /plugin "bad" is for plugin-server \^99, and this is \d/,
+    at: 'plugins/bad/package.json:3',
+  },
+  {
+    title: 'has a package.json that is no JSON',
+    files: { 'plugins/bad/index.ts': good, 'plugins/bad/package.json': '{\n  "name": "bad",,\n}\n' },
+    message: /the package\.json of plugin "bad" is not JSON/,
+    at: 'plugins/bad/package.json:2',
+    fatal: true,
+  },
+  {
+    title: 'asks for a plugin that it does not come after',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ plugin }) {\n    plugin('good' as never);\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its setup: plugin\("good"\) needs "good" in the "after" of definePlugin/,
+    at: 'plugins/bad/index.ts:5',
+  },
+  {
+    title: 'mounts a path that another plugin has',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ mount }) {\n    mount('/good');\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its setup: .*"?\/good"?.* plugin "good"/,
+    at: 'plugins/bad/index.ts:5',
+  },
+  {
+    title: "mounts one of the host's paths",
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ mount }) {\n    mount('metrics');\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its setup: .*\/metrics/,
+    at: 'plugins/bad/index.ts:5',
+  },
+  {
+    title: 'uses a wrong pattern of a route',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ router }) {\n    router.get('/:', () => {});\n  },\n});\n`,
+    },
+    message: /plugin "bad" failed in its setup/,
+    at: 'plugins/bad/index.ts:5',
+  },
+  {
+    title: 'wants the path of another plugin',
+    files: { 'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ setup() {} });\n` },
+    ini: '[plugin_parms]\nbad=route_path=good\n',
+    message: /plugins "bad" and "good" both want the path \/good/,
+    at: 'plugin-server.ini:2',
+    fatal: true,
+  },
+  {
+    title: "wants a path of the host's",
+    files: { 'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ setup() {} });\n` },
+    ini: '[plugin_parms]\nbad=route_path=plugins/mine\n',
+    message: /the path \/plugins\/mine of plugin "bad" is the host's own/,
+    at: 'plugin-server.ini:2',
+    fatal: true,
+  },
+  {
+    title: 'has a name that is none',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ name: 'very bad', setup() {} });\n`,
+    },
+    message: /plugin "bad" calls itself "very bad", which is no name for a plugin/,
+    at: 'plugins/bad/index.ts:1',
+  },
+  {
+    title: 'has the name of another plugin',
+    files: { 'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ name: 'good', setup() {} });\n` },
+    plugin: 'good',
+    message: /two plugins are named "good": bad and good/,
+    at: 'plugins/good/index.ts:1',
+    fatal: true,
+  },
+  {
+    title: 'is an empty folder',
+    files: { 'plugins/bad/README.md': 'nothing here' },
+    message: /no plugin in bad\/: none of index\.ts, .* is there/,
+    at: 'plugins/bad:1',
+    fatal: true,
+  },
+];
+
+describe('a plugin that', () => {
+  for (const {
+    title,
+    files,
+    ini = '[plugin_parms]\nbad=required=bool:true\n',
+    plugin = 'bad',
+    message,
+    at,
+    fatal,
+  } of misbehaviours) {
+    describe(title, () => {
+      const options: TestServerOptions = {
+        ini,
+        files: { 'plugins/good/index.ts': good, ...files },
+        deadlines: { setup: 200, ready: 200, close: 200 },
+      };
+
+      it(`stops the start: the message names it and where it is`, async () => {
+        const { problems, folder } = await failedStart(options);
+        const problem = problems.find((candidate) => message.test(candidate.message));
+        expect(problem, JSON.stringify(problems, null, 2)).not.to.equal(undefined);
+        const { file, line } = problem!.position;
+        expect(`${relative(folder, file)}:${line}`).to.equal(at);
+        expect(`${problem!.message} ${file}`).to.contain(plugin);
+        expect(problem!.message).not.to.contain('\n').and.not.to.contain(folder);
+        expect(problem!.hint).to.be.a('string');
+      });
+
+      if (!fatal) {
+        it('is left out when it is not required, and the rest is served', async () => {
+          const server = await startServer({ ...options, ini: ini.replace('bool:true', 'bool:false') });
+          try {
+            expect(await (await server.fetch('/good')).json()).to.deep.equal({ fine: true });
+            const gone = await server.fetch('/bad/anything');
+            expect(gone.status).to.equal(503);
+            expect(await gone.json()).to.include({ code: 'plugin_failed' });
+            const ready = await server.fetch('/readyz');
+            expect(ready.status).to.equal(503);
+            expect(await ready.text())
+              .to.contain('bad')
+              .and.not.to.contain(server.folder);
+            expect(
+              server.logs.some(({ level, msg }) => level === 'error' && message.test(msg)),
+              server.logText(),
+            ).to.equal(true);
+          } finally {
+            await server.close();
+          }
+        });
+      }
+    });
+  }
+});
+
+/** What keeps the server from starting. */
+async function failedStart(
+  options: TestServerOptions,
+): Promise<{ problems: readonly Problem[]; folder: string }> {
+  const folder = await makeFolder();
+  try {
+    const server = await startServer({ ...options, folder });
+    await server.close();
+  } catch (error) {
+    if (error instanceof ConfigError) return { problems: error.problems, folder };
+    throw error;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+  throw new Error('the server started');
+}
