@@ -3,5 +3,6 @@ export { boolean, choice, decimal, integer, list, text } from './fields.js';
 export type { Located, Place } from './located.js';
 export { nearest, quoteName } from './names.js';
 export { ConfigError, type FormatOptions, formatProblem, type Position, type Problem } from './problem.js';
+export { describeKeys, type KeyReference } from './reference.js';
 export { type CheckOptions, splitKeys } from './schema.js';
 export type { KeyMeta } from './shape.js';

@@ -1,0 +1,23 @@
+import type { z } from 'zod';
+import { kindsOf } from './kinds.js';
+import { defaultOf, type KeyMeta, keysOf, metaOf } from './shape.js';
+
+/** One key of a section or of a plugin's parameters, as a reference page shows it. */
+export interface KeyReference {
+  readonly name: string;
+  /** What it takes: `an integer`, `text`, `"json"`; several where it takes any of them. */
+  readonly kinds: readonly string[];
+  /** Undefined where there is none. */
+  readonly default: unknown;
+  readonly meta: KeyMeta;
+}
+
+/** The keys of an object schema, in its order. A page made from them says what the code does, and cannot drift from it. */
+export function describeKeys(schema: z.ZodType): KeyReference[] {
+  return [...keysOf(schema)].map(([name, child]) => ({
+    name,
+    kinds: kindsOf(child),
+    default: defaultOf(child),
+    meta: metaOf(child),
+  }));
+}

@@ -1,0 +1,59 @@
+/**
+ * Writes the tables of keys in the documentation from the schemas that the code checks with: `npm run docs`.
+ * Exports `pages` for the test that says when they are out of date.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { describeKeys } from '../dist/config/index.js';
+import { hostParameters } from '../dist/host/prepare.js';
+import { sections } from '../dist/host/settings.js';
+import { settingsSchema } from '../dist/plugins/sessman/settings.js';
+
+/** Each page with the parts of it that are made: what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. */
+const parts = [
+  { page: 'configuration.md', name: 'keys', text: hostKeys },
+  { page: 'configuration.md', name: 'parameters', text: () => table(hostParameters) },
+  { page: 'sessman.md', name: 'keys', text: () => table(settingsSchema) },
+];
+
+/** The pages as they should be: path -> text. */
+export async function pages() {
+  const texts = new Map();
+  for (const { page, name, text } of parts) {
+    const path = fileURLToPath(new URL(page, import.meta.url));
+    const before = texts.get(path) ?? (await readFile(path, 'utf8'));
+    const place = new RegExp(`(<!-- ${name}:begin -->\n)[^]*?(<!-- ${name}:end -->)`);
+    if (!place.test(before))
+      throw new Error(`docs/${page} has no <!-- ${name}:begin --> … <!-- ${name}:end -->`);
+    texts.set(
+      path,
+      before.replace(place, (_all, begin, end) => `${begin}${text()}${end}`),
+    );
+  }
+  return texts;
+}
+
+function hostKeys() {
+  return Object.entries(sections)
+    .map(([name, schema]) => `\n### [${name}]\n\n${schema.meta().description}\n\n${table(schema)}`)
+    .join('')
+    .concat('\n');
+}
+
+function table(schema) {
+  const rows = describeKeys(schema).map(({ name, kinds, default: value, meta }) => {
+    const names = [name, ...(meta.aliases ?? [])].map((each) => `\`${each}\``).join(', also ');
+    const unit = meta.unit === undefined ? '' : `, ${meta.unit}`;
+    return `| ${names} | ${kinds.join(' or ').replaceAll('"', '`')}${unit} | ${shown(value)} | ${(meta.description ?? '').replaceAll('|', '\\|')} |\n`;
+  });
+  return `\n| key | value | default | |\n| --- | --- | --- | --- |\n${rows.join('')}\n`;
+}
+
+function shown(value) {
+  if (value === undefined || (Array.isArray(value) && value.length === 0)) return '–';
+  return `\`${value}\``;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [path, text] of await pages()) await writeFile(path, text);
+}
