@@ -22,7 +22,8 @@ export interface Quotation {
   readonly length: number;
 }
 
-const mask = '***';
+/** What stands in place of a secret. */
+export const mask = '***';
 
 /** One file's text: turns offsets into lines and columns, and quotes lines without their secrets. */
 export class Source {

@@ -1,4 +1,5 @@
 import type { Problem } from '../config/problem.js';
+import type { MonitorLink } from './monitor/monitor.js';
 
 /** How a reload ended. */
 export type ReloadOutcome =
@@ -17,4 +18,6 @@ export interface Control {
   reload(): Promise<ReloadOutcome>;
   /** The Prometheus exposition of all workers together. */
   metrics(): Promise<string>;
+  /** Where the reports of all workers come together. A Host without one keeps its own. */
+  readonly monitor?: MonitorLink;
 }

@@ -19,10 +19,14 @@ import { DEADLINES, type Deadlines, messageOf, PluginUnit, StepError } from './l
 import { ListenError } from './listen-error.js';
 import { locateError } from './locate.js';
 import { type Log, openLog } from './log.js';
+import { LocalMonitor, type MonitorLink } from './monitor/monitor.js';
+import { Reporter } from './monitor/reporter.js';
+import { requestProblem } from './monitor/request-problem.js';
 import { version } from './package-info.js';
 import { PathClaims, RESERVED_PATHS } from './paths.js';
 import type { Context } from './plugin.js';
 import { type Prepared, type PreparedPlugin, type PrepareOptions, prepare } from './prepare.js';
+import { serverView } from './server-view.js';
 import { SettingError } from './setting-error.js';
 import type { Settings } from './settings.js';
 import { setupContext } from './setup-context.js';
@@ -62,6 +66,8 @@ export class Host {
   readonly #log: Log;
   readonly #server: HttpServer;
   readonly #tls: boolean;
+  readonly #monitor: MonitorLink;
+  readonly #reporter: Reporter;
   #stopping = false;
   #closed: Promise<void> | undefined;
 
@@ -103,12 +109,24 @@ export class Host {
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => newUnit(plugin, this.log, deadlines));
+    this.#monitor = options.control?.monitor ?? new LocalMonitor();
+    this.#reporter = new Reporter({
+      metrics: this.metrics,
+      send: (report) => this.#monitor.report(report),
+    });
+    const code = new Map(
+      prepared.plugins
+        .filter(({ package_ }) => !package_.bundled)
+        .map(({ name, package_ }) => [name, package_.folder]),
+    );
+    const around = { folder: configuration.folder, codeOf: (plugin: string) => code.get(plugin) };
     const application = new Application({
       mounts: this.mounts,
       readBody: bodyReader(settings.limits),
       metrics: this.metrics,
       accessLog: accessLog(log),
       log: this.log,
+      onFailure: (failure) => this.#reporter.addProblem(requestProblem(failure, around)),
       proxy: settings.proxy,
     });
     if (settings.corsOrigins.length > 0) application.use(corsMiddleware(settings.corsOrigins));
@@ -149,6 +167,7 @@ export class Host {
     this.announceStop();
     await this.#server.drain({ timeout: this.settings.stopTimeout, idle });
     for (const plugin of this.plugins.toReversed()) await plugin.close();
+    this.#reporter.close();
     this.metrics.close();
     this.#log.flush();
   }
@@ -168,11 +187,21 @@ export class Host {
       this.mounts.add(mount);
     }
     const claims = new PathClaims(this.plugins);
+    const server = serverView({
+      version,
+      units: this.plugins,
+      prepared: prepared.plugins,
+      monitor: this.#monitor,
+      control: options.control,
+      keys: globalKeys,
+      folder: configuration.folder,
+    });
     const units = new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit]));
     for (const [i, unit] of this.plugins.entries()) {
       const plugin = prepared.plugins[i]!;
       if (plugin.fault !== undefined) {
         unit.fail(plugin.fault.message);
+        unit.fault = plugin.fault;
         this.#leaveOut(unit, plugin.fault.message);
         continue;
       }
@@ -189,6 +218,8 @@ export class Host {
         dataFolder: settings.dataFolder,
         registry: this.metrics.registry,
         resolvePath: (path) => configuration.resolvePath(path),
+        server,
+        draining: this.#server.draining,
         units,
       });
       try {
@@ -196,10 +227,13 @@ export class Host {
       } catch (error) {
         const problem = describeFailure(configuration, plugin, error);
         if (unit.required) throw new ConfigError([problem]);
+        unit.fault = problem;
         this.#leaveOut(unit, problem.message, (error as Error).cause ?? error);
         continue;
       }
-      const keys = { global: globalKeys, plugin: new KeyRing(plugin.keys), none: undefined }[plugin.auth];
+      const keys = { global: globalKeys, plugin: new KeyRing(plugin.keys), none: undefined, own: undefined }[
+        plugin.auth
+      ];
       for (const [path, mounted] of routers) {
         this.mounts.add({ name: unit.name, path, router: mounted as never, keys });
       }
@@ -219,7 +253,12 @@ export class Host {
     );
     if (isLoopback(this.address.address)) return;
     const hostPaths = new Set(RESERVED_PATHS.map((path) => `/${path}`));
-    const open = [...this.mounts].filter(({ path, keys }) => keys === undefined && !hostPaths.has(path));
+    const own = new Set(
+      this.plugins.filter(({ definition }) => definition.auth === 'own').map(({ name }) => name),
+    );
+    const open = [...this.mounts].filter(
+      ({ name, path, keys }) => keys === undefined && !own.has(name) && !hostPaths.has(path),
+    );
     if (open.length === 0) return;
     const names = open.map(({ name }) => name);
     this.log.warn(

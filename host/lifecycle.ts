@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
+import type { Problem } from '../config/index.js';
 import type { PluginPackage } from './discovery.js';
 import type { PluginDefinition } from './plugin.js';
 
@@ -37,6 +38,8 @@ export class PluginUnit {
   state: PluginState = 'loaded';
   /** Why it is failed, for people. */
   problem: string | undefined;
+  /** The same, with its place. */
+  fault: Problem | undefined;
   exports: unknown;
   readonly abort = new AbortController();
   readonly checks = new Map<string, Hook>();
@@ -145,6 +148,12 @@ export interface OrderFault {
   readonly missing?: string;
 }
 
+/** An entry of `after`: `name`, or `name?` of a plugin that may be missing. */
+export function parseAfter(entry: string): { readonly name: string; readonly optional: boolean } {
+  const optional = entry.endsWith('?');
+  return { name: optional ? entry.slice(0, -1) : entry, optional };
+}
+
 /** Sorts so that each plugin comes behind those in its `after`; names compare without case. Otherwise the order stays. */
 export function orderPlugins<Item extends { readonly name: string; readonly after: readonly string[] }>(
   items: readonly Item[],
@@ -160,9 +169,10 @@ export function orderPlugins<Item extends { readonly name: string; readonly afte
       faults.push({ plugin: item.name, message: `plugins wait for each other in a circle: ${circle}` });
       return;
     }
-    for (const name of item.after) {
+    for (const { name, optional } of item.after.map(parseAfter)) {
       const before = byName.get(name.toLowerCase());
       if (before === undefined) {
+        if (optional) continue;
         faults.push({
           plugin: item.name,
           message: `plugin "${item.name}" comes after "${name}", which is not there`,

@@ -28,11 +28,16 @@ import type {
   HistogramConfiguration,
 } from 'prom-client';
 import { z } from 'zod';
+import type { ServerView } from './server-view.js';
 
 // Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../config/fields.js';
 export { HttpError, type HttpErrorOptions } from './http/http-error.js';
 export { type Operation, openapi } from './http/operation.js';
+export type { MonitorEvent } from './monitor/monitor.js';
+export type { Sample, ServerProblem, Traffic } from './monitor/report.js';
+export type { PlacedProblem } from './placed-problem.js';
+export type { PluginView, ReloadResult, ServerView } from './server-view.js';
 export { SettingError } from './setting-error.js';
 export type { Context, Logger };
 export { z };
@@ -62,6 +67,9 @@ export interface PluginMetrics {
   histogram<Label extends string>(options: HistogramConfiguration<Label>): Histogram<Label>;
 }
 
+/** The names in `after`: `clock` of `clock?` too. */
+export type AfterName<After extends string> = After extends `${infer Name}?` ? Name : After;
+
 type Schemas = Readonly<Record<string, z.ZodType>>;
 type Outputs<Sections extends Schemas> = { [Name in keyof Sections]: z.output<Sections[Name]> };
 
@@ -79,6 +87,13 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */
   readonly signal: AbortSignal;
+  /**
+   * Aborts when the server begins to drain, which lasts until every answer has ended: end those that would not end by
+   * themselves, such as event streams.
+   */
+  readonly draining: AbortSignal;
+  /** The server as its operator sees it: plugins, figures, recent problems, reload. */
+  readonly server: ServerView;
   /** The plugin's name and the path its routes lie under (`/hello`). */
   readonly name: string;
   readonly path: string;
@@ -93,8 +108,13 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   /** A named readiness check, run at each /readyz: throws or rejects while the plugin cannot do its work. */
   onCheck(name: string, check: () => void | Promise<void>): void;
   readonly metrics: PluginMetrics;
-  /** What the plugin `name`, listed in `after`, returned from its setup. */
-  plugin<Name extends After>(name: Name): PluginExports<Name>;
+  /**
+   * What the plugin `name`, listed in `after`, returned from its setup; undefined when it is listed as `name?` and is
+   * not there, or has failed.
+   */
+  plugin<Name extends AfterName<After>>(
+    name: Name,
+  ): PluginExports<Name> | (Name extends After ? never : undefined);
 }
 
 export interface PluginDefinition<
@@ -105,12 +125,20 @@ export interface PluginDefinition<
 > {
   /** Defaults to the name in the folder's package.json (without its scope), then to the folder's or file's own. */
   readonly name?: string;
-  /** Plugins that must be ready before this one is set up. */
+  /**
+   * Plugins that must be ready before this one is set up. `clock?` is one that it can do without: it is waited for where
+   * it is there.
+   */
   readonly after?: readonly After[];
   /** The schema of the plugin's line in `[plugin_parms]`. Without one, the plugin takes no parameters. */
   readonly config?: Config;
   /** Schemas of whole INI sections that belong to this plugin, by section name. */
   readonly sections?: Sections;
+  /**
+   * `own`: the plugin's routes are open but for those that ask for a key themselves (`server.requireGlobalKey`), and its
+   * line in `[plugin_parms]` takes no `auth_type`. For pages in a browser, which cannot send a key before they are loaded.
+   */
+  readonly auth?: 'own';
   setup(context: SetupContext<z.output<Config>, Sections, After>): Exports | Promise<Exports>;
 }
 

@@ -10,6 +10,7 @@ import {
   choice,
   type Located,
   list,
+  maskedValue,
   nearest,
   type Position,
   type Problem,
@@ -62,15 +63,20 @@ export interface PreparedPlugin {
   readonly auth: AuthType;
   /** The plugin's own keys, where `auth` is `plugin`. */
   readonly keys: readonly string[];
+  /** Its line in `[plugin_parms]`, if there is one. */
+  readonly line: Located | undefined;
   /** Where its parameters are, or where they would be. */
   readonly position: Position;
   /** Where its path is written, when it is. */
   readonly pathPosition?: Position | undefined;
   /** Why it cannot be set up; only a plugin that is not required gets as far as this with a fault. */
   readonly fault?: Problem;
+  /** Its configuration as it is written, secrets masked. */
+  readonly shown: { readonly parameters: unknown; readonly sections: Readonly<Record<string, unknown>> };
 }
 
-export type AuthType = 'global' | 'plugin' | 'none';
+/** Which key opens a plugin. `own`: it asks for keys itself, route by route. */
+export type AuthType = 'global' | 'plugin' | 'none' | 'own';
 
 /** The parameters that the host takes of each plugin's line. */
 export const hostParameters = z.object({
@@ -262,7 +268,9 @@ function unusable(
     required: false,
     auth: 'none',
     keys: [],
+    line,
     position: positionOf(configuration, line),
+    shown: { parameters: line === undefined ? {} : maskedValue(line), sections: {} },
     fault,
   };
 }
@@ -279,6 +287,7 @@ function readParameters(
   const schema = definition.config ?? z.strictObject({});
   const parameters = configuration.check(rest, schema, where, { alsoKnown: HOST_KEYS });
   const sectionValues: Record<string, unknown> = {};
+  const shownSections: Record<string, unknown> = {};
   for (const [section, sectionSchema] of Object.entries(definition.sections ?? {})) {
     if (section.toLowerCase() in sections) {
       configuration.report(
@@ -286,7 +295,22 @@ function readParameters(
         `plugin "${name}" asks for the section [${section}], which is the host's`,
         'name a section of its own',
       );
-    } else sectionValues[section] = configuration.read(section, sectionSchema);
+    } else {
+      sectionValues[section] = configuration.read(section, sectionSchema);
+      const written = configuration.section(section);
+      if (written !== undefined) shownSections[section] = maskedValue(written);
+    }
+  }
+  if (definition.auth === 'own') {
+    for (const key of ['auth_type', 'auth', 'apikey']) {
+      const given = childOf(taken, key);
+      if (given === undefined) continue;
+      configuration.report(
+        given.keyPosition ?? given.position,
+        `${name} takes no ${key}: it asks for keys itself`,
+        'remove it',
+      );
+    }
   }
   if (host === undefined || parameters === undefined) return undefined;
   if (!host.enabled) return undefined;
@@ -313,10 +337,12 @@ function readParameters(
     parameters,
     sections: sectionValues,
     required: host.required,
-    auth: host.auth_type,
+    auth: definition.auth ?? host.auth_type,
     keys,
+    line,
     position: positionOf(configuration, line),
     pathPosition: childOf(line, 'route_path')?.position,
+    shown: { parameters: line === undefined ? {} : maskedValue(line), sections: shownSections },
   };
 }
 

@@ -2,8 +2,9 @@ import { join } from 'node:path';
 import type { Router } from '@koa/router';
 import type { DefaultState } from 'koa';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { PluginUnit } from './lifecycle.js';
+import { type PluginUnit, parseAfter } from './lifecycle.js';
 import type { Context, PluginMetrics, SetupContext } from './plugin.js';
+import type { ServerView } from './server-view.js';
 
 export interface SetupSurroundings {
   readonly router: Router<DefaultState, Context>;
@@ -12,6 +13,9 @@ export interface SetupSurroundings {
   readonly dataFolder: string;
   readonly registry: Registry;
   readonly resolvePath: (path: string) => string;
+  readonly server: ServerView;
+  /** Aborts when the server begins to drain. */
+  readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
   readonly units: ReadonlyMap<string, PluginUnit>;
 }
@@ -38,6 +42,8 @@ export function setupContext(
     },
     log: unit.log,
     signal: unit.abort.signal,
+    draining: around.draining,
+    server: around.server,
     name: unit.name,
     path: unit.path,
     dataFolder: join(around.dataFolder, unit.name),
@@ -53,11 +59,13 @@ export function setupContext(
       unit.checks.set(name, check);
     },
     plugin: (name) => {
-      const after = unit.definition.after ?? [];
-      if (!after.some((other) => other.toLowerCase() === name.toLowerCase())) {
+      const after = (unit.definition.after ?? []).map(parseAfter);
+      const entry = after.find((each) => each.name.toLowerCase() === name.toLowerCase());
+      if (entry === undefined) {
         throw new Error(`plugin("${name}") needs "${name}" in the "after" of definePlugin`);
       }
       const other = units.get(name.toLowerCase());
+      if (other?.state !== 'ready' && entry.optional) return undefined as never;
       if (other?.state !== 'ready')
         throw new Error(`plugin "${name}" is not ready: ${other?.problem ?? 'it is not there'}`);
       return other.exports as never;

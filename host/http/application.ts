@@ -19,8 +19,20 @@ export interface ApplicationOptions {
   readonly metrics: Metrics;
   readonly accessLog: AccessLog;
   readonly log: Logger;
+  /** Told of every answer of 5xx. */
+  readonly onFailure: (failure: Failure) => void;
   /** Koa's `proxy`: believe X-Forwarded-* headers. */
   readonly proxy: boolean;
+}
+
+/** A request that was answered with 5xx. */
+export interface Failure {
+  readonly requestId: string;
+  readonly method: string;
+  readonly status: number;
+  readonly route: RouteLabels | undefined;
+  /** What was thrown; undefined where the answer was made without. */
+  readonly error: unknown;
 }
 
 /**
@@ -87,7 +99,9 @@ export class Application extends Koa {
     } catch (error) {
       this.#fail(ctx, error);
     }
-    this.#recordAtEnd(ctx);
+    // How long somebody watches says nothing about how fast the server answers.
+    if (isEventStream(ctx)) this.#record(ctx);
+    else this.#recordAtEnd(ctx);
     const { statusCode } = res;
     const koa = Koa.prototype as unknown as { handleRequest(ctx: Koa.Context, run: Chain): Promise<void> };
     // Koa answers: text, a Buffer, a stream, HEAD, 204.
@@ -135,6 +149,7 @@ export class Application extends Koa {
     const { res, req } = ctx;
     const answer = errorAnswer(error);
     const { requestId: request_id, route } = res as HostResponse;
+    (res as HostResponse).failure = error;
     if (answer.status >= 500 && !wasAborted(ctx)) {
       const about = { request_id, plugin: route?.plugin, method: req.method };
       // One that was meant, such as a 503 while a database is away, is no fault in the code.
@@ -169,11 +184,15 @@ export class Application extends Koa {
     const res = ctx.res as HostResponse;
     if (res.recorded) return;
     res.recorded = true;
-    const { metrics, accessLog } = this.#options;
+    const { metrics, accessLog, onFailure } = this.#options;
     const seconds = (performance.now() - res.startedAt) / 1000;
     metrics.active -= 1;
     metrics.observe(res.route ?? this.#noRoute, ctx.req.method!, res.statusCode, seconds);
     accessLog(ctx.req, res, seconds);
+    if (res.statusCode >= 500 && !wasAborted(ctx)) {
+      const { requestId, statusCode: status, route, failure: error } = res;
+      onFailure({ requestId, method: ctx.req.method!, status, route, error });
+    }
   }
 
   #recordAtEnd(ctx: Koa.Context): void {
@@ -195,6 +214,11 @@ function lacksBody(ctx: Koa.Context): boolean {
     ctx.writable &&
     !ctx.res.headersSent
   );
+}
+
+function isEventStream(ctx: Koa.Context): boolean {
+  const type = ctx.res.getHeader('Content-Type');
+  return typeof type === 'string' && type.startsWith('text/event-stream');
 }
 
 function wasAborted(ctx: Koa.Context): boolean {

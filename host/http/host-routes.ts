@@ -1,9 +1,9 @@
-import { relative } from 'node:path';
 import { Router } from '@koa/router';
 import type Koa from 'koa';
-import type { Problem } from '../../config/index.js';
 import type { Control } from '../control.js';
 import type { PluginUnit } from '../lifecycle.js';
+import { placedProblem } from '../placed-problem.js';
+import { noGlobalKey, requireControl } from '../server-view.js';
 import type { KeyRing } from './api-key.js';
 import { readiness } from './health.js';
 import { HttpError } from './http-error.js';
@@ -85,11 +85,7 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
 function requireGlobalKey(keys: KeyRing | undefined): Koa.Middleware {
   return (_ctx, next) => {
     if (keys !== undefined) return next();
-    throw new HttpError(
-      403,
-      'no_global_key',
-      'The control routes are closed while no global key is set: write apikey=KEY in [auth] of the INI file.',
-    );
+    throw noGlobalKey();
   };
 }
 
@@ -111,34 +107,15 @@ async function reloadPlugin(name: string, { plugins, control, folder }: HostRout
       `There is no plugin "${name}"; reload one of ${plugins.map((plugin) => plugin.name).join(', ')}, or all.`,
     );
   }
-  if (control === undefined) {
-    throw new HttpError(
-      501,
-      'reload_unavailable',
-      'This server runs without a supervisor, which a reload needs.',
-    );
-  }
-  const outcome = await control.reload();
+  const outcome = await requireControl(control).reload();
   if (outcome.success) return { reloaded: name, success: true };
   throw new HttpError(422, 'reload_failed', outcome.reason, {
     details: {
       reloaded: name,
       success: false,
-      problems: outcome.problems.map((problem) => describeProblem(problem, folder)),
+      problems: outcome.problems.map((problem) => placedProblem(problem, folder)),
     },
   });
-}
-
-function describeProblem({ position, message, hint, source }: Problem, folder: string) {
-  const { line, column } = position;
-  return {
-    file: relative(folder, position.file),
-    line,
-    column,
-    message,
-    hint: hint ?? null,
-    source: source ?? null,
-  };
 }
 
 const ok = (description: string, schema: object = { type: 'object' }, example?: unknown) => ({

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { Durations } from '../monitor/durations.js';
 
 /** Seconds; the boundaries that OpenTelemetry's HTTP semantic conventions advise for http.server.request.duration. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -14,6 +15,17 @@ export interface RouteLabels {
   readonly logged: string;
   /** Histogram cells by status and method. */
   readonly cells: Map<number, Cell>;
+  /** The plugin's. */
+  readonly tally: Tally;
+}
+
+/** Answers of one plugin since the monitor looked last. */
+export interface Tally {
+  requests: number;
+  /** With a status from 400 to 499. */
+  refused: number;
+  /** With a status from 500 on. */
+  failed: number;
 }
 
 interface Cell {
@@ -27,6 +39,10 @@ interface Cell {
 export class Metrics {
   readonly registry = new Registry();
   active = 0;
+  /** By plugin. */
+  readonly tallies = new Map<string, Tally>();
+  readonly durations = new Durations();
+  readonly #own: ReadonlySet<string>;
   readonly #routes = new Map<string, RouteLabels>();
   readonly #scheme: string;
 
@@ -39,6 +55,14 @@ export class Metrics {
         { value: this.active, labels: { url_scheme: this.#scheme } },
       ]),
     );
+    this.#own = new Set(this.registry.getMetricsAsArray().map(({ name }) => name));
+  }
+
+  /** The metrics that plugins have added. */
+  ofPlugins(): readonly Metric[] {
+    // The registry's type describes what a scrape gives; it holds the metrics themselves.
+    const metrics = this.registry.getMetricsAsArray() as unknown as readonly (Metric & { name: string })[];
+    return metrics.filter(({ name }) => !this.#own.has(name));
   }
 
   route(plugin: string, route: string): RouteLabels {
@@ -46,7 +70,7 @@ export class Metrics {
     let labels = this.#routes.get(key);
     if (labels === undefined) {
       const logged = `,"plugin":${JSON.stringify(plugin)},"route":${JSON.stringify(route)}`;
-      labels = { plugin, route, logged, cells: new Map() };
+      labels = { plugin, route, logged, cells: new Map(), tally: this.#tally(plugin) };
       this.#routes.set(key, labels);
     }
     return labels;
@@ -74,6 +98,20 @@ export class Metrics {
     while (bucket < BUCKETS.length && seconds > BUCKETS[bucket]!) bucket += 1;
     cell.counts[bucket]! += 1;
     cell.sum += seconds;
+    this.durations.add(seconds);
+    const { tally } = route;
+    tally.requests += 1;
+    if (status >= 500) tally.failed += 1;
+    else if (status >= 400) tally.refused += 1;
+  }
+
+  #tally(plugin: string): Tally {
+    let tally = this.tallies.get(plugin);
+    if (tally === undefined) {
+      tally = { requests: 0, refused: 0, failed: 0 };
+      this.tallies.set(plugin, tally);
+    }
+    return tally;
   }
 
   /** Lets go of what the default metrics listen to. */

@@ -22,6 +22,8 @@ export abstract class HostResponse extends ServerResponse<IncomingMessage> {
   /** The plugin and route that the request was for, once known. */
   route: RouteLabels | undefined = undefined;
   recorded = false;
+  /** What was thrown, where that made the answer. */
+  failure: unknown = undefined;
 
   protected abstract readonly defaults: ResponseDefaults;
 

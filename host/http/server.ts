@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
@@ -38,15 +39,17 @@ const IDLE_CHECK = 50;
 /** Node's HTTP server with this host's limits, default headers and error answers, and a drain that drops no request. */
 export class HttpServer {
   readonly #server: Server;
-  #draining = false;
+  readonly #draining = new AbortController();
   #drained: Promise<void> | undefined;
 
   constructor(options: ServerOptions) {
     const { limits, log, tls } = options;
+    // Each long answer may listen to it.
+    setMaxListeners(0, this.draining);
     const serverOptions = {
       ServerResponse: responseClass({
         headers: securityHeaders(tls !== undefined),
-        draining: () => this.#draining,
+        draining: () => this.draining.aborted,
       }),
       headersTimeout: limits.headerTimeout * 1000,
       requestTimeout: limits.requestTimeout * 1000,
@@ -62,6 +65,11 @@ export class HttpServer {
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       refuseMalformed(error, socket, log),
     );
+  }
+
+  /** Aborts when the drain begins. */
+  get draining(): AbortSignal {
+    return this.#draining.signal;
   }
 
   /** Rejects with the system's error, such as EADDRINUSE. */
@@ -92,7 +100,7 @@ export class HttpServer {
   }
 
   async #drain({ timeout, idle }: DrainOptions): Promise<void> {
-    this.#draining = true;
+    this.#draining.abort();
     if (!this.#server.listening) return;
     const closed = new Promise<void>((resolve) => {
       NetServer.prototype.close.call(this.#server, () => resolve());

@@ -101,7 +101,18 @@ describe('the routes of the host', () => {
       error: 'The configuration is wrong.',
       code: 'reload_failed',
       success: false,
-      problems: [{ file: 'plugin-server.ini', line: 2, column: 1, message: 'm', hint: 'h', source: 's' }],
+      problems: [
+        {
+          file: 'plugin-server.ini',
+          line: 2,
+          column: 1,
+          message: 'm',
+          hint: 'h',
+          source: 's',
+          caret: 0,
+          length: 1,
+        },
+      ],
     });
   });
 

@@ -325,6 +325,7 @@ describe('the short cuts of the request path', () => {
       readBody: bodyReader({ body: 1_048_576, depth: 64 }),
       metrics,
       accessLog: () => {},
+      onFailure: () => {},
       log: pino({ level: 'silent' }),
       proxy: false,
     });

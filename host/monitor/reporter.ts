@@ -1,0 +1,136 @@
+import { type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { Counter, Gauge } from 'prom-client';
+import type { Metrics } from '../http/metrics.js';
+import {
+  type Figure,
+  mergeProblems,
+  problemKey,
+  type Report,
+  type ServerProblem,
+  type Traffic,
+} from './report.js';
+
+export interface ReporterOptions {
+  readonly metrics: Metrics;
+  readonly send: (report: Report) => void;
+}
+
+const SECOND = 1000;
+/** Milliseconds. */
+const DELAY_RESOLUTION = 20;
+/** Different problems a second; whoever has more of them has seen enough. */
+const MOST_PROBLEMS = 20;
+
+/**
+ * Reports each second what this process does. It does so at full seconds of the clock, so that the reports of several
+ * processes tell of the same second.
+ */
+export class Reporter {
+  readonly #options: ReporterOptions;
+  readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION });
+  readonly #problems = new Map<string, ServerProblem>();
+  /** Counters as they stood at the report before. */
+  readonly #counters = new Map<string, number>();
+  #figures: Readonly<Record<string, Figure>> = {};
+  #reading = false;
+  #timer: NodeJS.Timeout | undefined;
+  #then = performance.now();
+  #cpu = process.cpuUsage();
+
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+    this.#delay.enable();
+    this.#schedule();
+  }
+
+  addProblem(problem: ServerProblem): void {
+    const key = problemKey(problem);
+    const earlier = this.#problems.get(key);
+    if (earlier === undefined && this.#problems.size >= MOST_PROBLEMS) return;
+    this.#problems.set(key, earlier === undefined ? problem : mergeProblems(earlier, problem));
+  }
+
+  /** Sends what there is since the last report, and stops. */
+  close(): void {
+    if (this.#timer === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#report();
+    this.#delay.disable();
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(
+      () => {
+        this.#report();
+        this.#schedule();
+      },
+      SECOND - (Date.now() % SECOND),
+    );
+    this.#timer.unref();
+  }
+
+  #report(): void {
+    const { metrics, send } = this.#options;
+    const now = performance.now();
+    const { user, system } = process.cpuUsage(this.#cpu);
+    this.#cpu = process.cpuUsage();
+    send({
+      seconds: (now - this.#then) / SECOND,
+      traffic: Object.fromEntries(takeTraffic(metrics)),
+      durations: metrics.durations.take(),
+      active: metrics.active,
+      delay: Math.max(0, this.#delay.max / 1e9 - DELAY_RESOLUTION / SECOND),
+      memory: process.memoryUsage.rss(),
+      cpu: (user + system) / 1e6,
+      figures: this.#figures,
+      problems: [...this.#problems.values()],
+    });
+    this.#then = now;
+    this.#delay.reset();
+    this.#problems.clear();
+    this.#readFigures();
+  }
+
+  /** Reads the plugins' metrics for the next report: one of them may have to ask a database, which may be slow. */
+  async #readFigures(): Promise<void> {
+    this.#figures = Object.fromEntries(
+      Object.entries(this.#figures).filter(([, { combine }]) => combine !== 'count'),
+    );
+    if (this.#reading) return;
+    this.#reading = true;
+    const figures: Record<string, Figure> = {};
+    for (const metric of this.#options.metrics.ofPlugins()) {
+      if (!(metric instanceof Counter || metric instanceof Gauge)) continue;
+      try {
+        const { name, values, aggregator } = await metric.get();
+        const value = values.reduce((total, each) => total + each.value, 0);
+        if (metric instanceof Counter) {
+          figures[name] = { value: value - (this.#counters.get(name) ?? 0), combine: 'count' };
+          this.#counters.set(name, value);
+        } else if (values.length > 0) figures[name] = { value, combine: combination(aggregator) };
+      } catch {
+        // A gauge whose source cannot be reached has no value now.
+      }
+    }
+    this.#figures = figures;
+    this.#reading = false;
+  }
+}
+
+function* takeTraffic(metrics: Metrics): Generator<[plugin: string, Traffic]> {
+  for (const [plugin, tally] of metrics.tallies) {
+    const { requests, refused, failed } = tally;
+    if (requests === 0) continue;
+    yield [plugin, { requests, refused, failed }];
+    tally.requests = 0;
+    tally.refused = 0;
+    tally.failed = 0;
+  }
+}
+
+/** prom-client's names for how workers' values become one. */
+function combination(aggregator: string): Figure['combine'] {
+  if (aggregator === 'average') return 'average';
+  return aggregator === 'sum' ? 'sum' : 'max';
+}
