@@ -1,4 +1,5 @@
 import type { AddressInfo, ListenOptions } from 'node:net';
+import { relative } from 'node:path';
 import { Router } from '@koa/router';
 import type { DefaultState } from 'koa';
 import type { DestinationStream, Logger } from 'pino';
@@ -238,6 +239,18 @@ export class Host {
         this.mounts.add({ name: unit.name, path, router: mounted as never, keys });
       }
     }
+  }
+
+  /** Logs an error that nobody caught, with the plugin whose code it came from and the place there. */
+  reportStray(error: unknown): void {
+    for (const { name, package_ } of this.plugins) {
+      const at = locateError(error, package_.folder);
+      if (at === undefined) continue;
+      const place = `${relative(this.configuration.folder, at.file)}:${at.line}:${at.column}`;
+      this.log.error({ err: error, plugin: name, at: place }, `plugin "${name}" left an error uncaught`);
+      return;
+    }
+    this.log.error({ err: error }, 'an error was left uncaught');
   }
 
   /** The server goes on without the plugin; its path says so. */

@@ -105,7 +105,10 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   onReady(hook: () => void | Promise<void>): void;
   /** Runs at shutdown, in reverse order of registration, each within its own deadline, all even when one throws. */
   onClose(hook: () => void | Promise<void>): void;
-  /** A named readiness check, run at each /readyz: throws or rejects while the plugin cannot do its work. */
+  /**
+   * A named readiness check, run at each /readyz: throws or rejects while the plugin cannot do its work. Only the words
+   * of an HttpError are shown there; every error is logged.
+   */
   onCheck(name: string, check: () => void | Promise<void>): void;
   readonly metrics: PluginMetrics;
   /**

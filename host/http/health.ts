@@ -1,12 +1,13 @@
+import type { Logger } from 'pino';
 import type { PluginUnit } from '../lifecycle.js';
-import { messageOf } from '../lifecycle.js';
+import { HttpError } from './http-error.js';
 
 /** Milliseconds that one readiness check may take. */
 const CHECK_DEADLINE = 2000;
 
 export interface Readiness {
   readonly ready: boolean;
-  /** By `plugin` or `plugin/check`: `ok`, or why not. */
+  /** By `plugin` or `plugin/check`: `ok`, or why not, as far as a client may know. */
   readonly checks: Readonly<Record<string, string>>;
 }
 
@@ -18,13 +19,15 @@ export async function readiness(plugins: readonly PluginUnit[], stopping: boolea
     plugins.map(async (plugin) => {
       checks[plugin.name] = plugin.state === 'ready' ? 'ok' : plugin.state;
       if (plugin.state !== 'ready') return;
-      for (const [name, check] of plugin.checks) checks[`${plugin.name}/${name}`] = await outcome(check);
+      for (const [name, check] of plugin.checks) {
+        checks[`${plugin.name}/${name}`] = await outcome(name, check, plugin.log);
+      }
     }),
   );
   return { ready: Object.values(checks).every((result) => result === 'ok'), checks };
 }
 
-async function outcome(check: () => void | Promise<void>): Promise<string> {
+async function outcome(name: string, check: () => void | Promise<void>, log: Logger): Promise<string> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(resolve, CHECK_DEADLINE, `no answer within ${CHECK_DEADLINE / 1000} s`);
@@ -37,7 +40,8 @@ async function outcome(check: () => void | Promise<void>): Promise<string> {
       late,
     ]);
   } catch (error) {
-    return messageOf(error);
+    log.warn({ err: error, check: name }, 'readiness check failed');
+    return error instanceof HttpError ? error.message : 'failed';
   } finally {
     clearTimeout(timer);
   }

@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises';
 import { relative } from 'node:path';
 import { expect } from 'chai';
 import { ConfigError, type Problem } from '../../config/index.js';
-import { makeFolder, startServer, type TestServerOptions } from '../support/server.js';
+import { makeFolder, startServer, type TestServer, type TestServerOptions } from '../support/server.js';
 
 /** A plugin that behaves, to see that the rest goes on. */
 const good = `
@@ -310,3 +310,178 @@ async function failedStart(
   }
   throw new Error('the server started');
 }
+
+describe('plugins among each other', () => {
+  const open: TestServer[] = [];
+  const start = async (options: TestServerOptions) => {
+    const server = await startServer({ deadlines: { setup: 2000, ready: 2000, close: 200 }, ...options });
+    open.push(server);
+    return server;
+  };
+  afterEach(async () => {
+    for (const server of open.splice(0)) await server.close();
+  });
+
+  const waitingFor = (names: readonly string[], body = '') =>
+    `${kit}export default definePlugin({ after: ${JSON.stringify(names)}, setup(context) { ${body} } });\n`;
+
+  it('that wait for each other in a circle stop the start, and the circle is shown', async () => {
+    const { problems } = await failedStart({
+      files: {
+        'plugins/a.ts': waitingFor(['b']),
+        'plugins/b.ts': waitingFor(['c']),
+        'plugins/c.ts': waitingFor(['a']),
+      },
+    });
+    expect(problems.map(({ message }) => message)).to.deep.equal([
+      'plugins wait for each other in a circle: a -> b -> c -> a',
+    ]);
+  });
+
+  it('one that waits for itself is a circle too', async () => {
+    const { problems } = await failedStart({ files: { 'plugins/a.ts': waitingFor(['a']) } });
+    expect(problems[0]?.message).to.equal('plugins wait for each other in a circle: a -> a');
+  });
+
+  it('one that comes after a failed one that it uses fails with it, and says why', async () => {
+    const { problems } = await failedStart({
+      ini: '[plugin_parms]\nfirst=required=bool:false\n',
+      files: {
+        'plugins/first.ts': `${kit}export default definePlugin({ setup() { throw new Error('no luck'); } });\n`,
+        'plugins/second.ts': waitingFor(['first'], "context.plugin('first');"),
+      },
+    });
+    expect(problems[0]?.message).to.match(
+      /plugin "second" failed in its setup: plugin "first" is not ready: .*no luck/,
+    );
+  });
+
+  it('all that is wrong with several is said at once', async () => {
+    const { problems } = await failedStart({
+      ini: '[plugin_parms]\nfour=count=many\nfvie=x=1\n',
+      files: {
+        'plugins/one.ts': 'const = 1;\n',
+        'plugins/two.ts': 'export default 1;\n',
+        'plugins/three.ts': waitingFor(['nobody']),
+        'plugins/four.ts': `${kit}export default definePlugin({ config: z.object({ count: z.number() }), setup() {} });\n`,
+        'plugins/five.ts': waitingFor([]),
+      },
+    });
+    const messages = problems.map(({ message }) => message).join('\n');
+    expect(messages).to.match(/plugin "one" cannot be loaded/);
+    expect(messages).to.match(/plugin "two" has no default export/);
+    expect(messages).to.match(/plugin "three" comes after "nobody"/);
+    expect(messages).to.match(/"count" in the parameters of four/);
+    expect(messages).to.match(/there is no plugin "fvie"/);
+    expect(problems).to.have.length(5);
+  });
+
+  it('those set up already are closed in reverse order when a later one stops the start', async () => {
+    const lines: string[] = [];
+    const closing = (name: string) =>
+      `${kit}export default definePlugin({ setup({ onClose, log }) { onClose(() => log.info('${name} closes')); } });\n`;
+    const failed = await failedStart({
+      logDestination: { write: (line) => lines.push(JSON.parse(line).msg) },
+      files: {
+        'plugins/a.ts': closing('a'),
+        'plugins/b.ts': closing('b'),
+        'plugins/c.ts': `${kit}export default definePlugin({ setup({ onClose, log, signal }) {
+          onClose(() => log.info('c closes, aborted ' + signal.aborted));
+          throw new Error('no');
+        } });\n`,
+      },
+    });
+    expect(failed.problems).to.have.length(1);
+    expect(lines.filter((line) => line.includes('closes'))).to.deep.equal([
+      'c closes, aborted true',
+      'b closes',
+      'a closes',
+    ]);
+  });
+
+  it('one whose close hooks throw or hang keeps no other from closing', async () => {
+    const server = await start({
+      files: {
+        'plugins/a.ts': `${kit}export default definePlugin({ setup({ onClose, log }) { onClose(() => log.info('a closes')); } });\n`,
+        'plugins/b.ts': `${kit}export default definePlugin({ setup({ onClose, log }) {
+          onClose(() => log.info('b closes'));
+          onClose(() => new Promise<void>(() => {}));
+          onClose(() => { throw new Error('cannot close'); });
+          onClose(async () => { throw new Error('cannot close later'); });
+        } });\n`,
+      },
+    });
+    await server.host.close();
+    const said = server.logs.map(({ msg }) => msg);
+    expect(said.filter((msg) => /clos/i.test(msg))).to.deep.equal([
+      'plugin "b" failed in its onClose hook: cannot close later',
+      'plugin "b" failed in its onClose hook: cannot close',
+      'plugin "b" did not finish its onClose hook within 0.2 s',
+      'b closes',
+      'a closes',
+    ]);
+  });
+
+  it('one whose readiness check fails or hangs is named by /readyz, and serves on', async () => {
+    const server = await start({
+      files: {
+        'plugins/a.ts': `${kit}export default definePlugin({ setup({ router, onCheck }) {
+          router.get('/', (ctx) => { ctx.body = 'still here'; });
+          onCheck('database', () => { throw new Error('connect ECONNREFUSED 10.0.0.7:27017 as admin:secret'); });
+        } });\n`,
+      },
+    });
+    const ready = await server.fetch('/readyz');
+    expect(ready.status).to.equal(503);
+    expect(await ready.json()).to.deep.include({
+      code: 'not_ready',
+      error: 'Not ready: a/database (failed).',
+    });
+    expect(server.logText()).to.contain('ECONNREFUSED');
+    expect(await (await server.fetch('/a')).text()).to.equal('still here');
+  });
+
+  it('a late failure of setup, after its deadline, is not taken for anything', async () => {
+    const server = await start({
+      ini: '[plugin_parms]\nslow=required=bool:false\n',
+      deadlines: { setup: 50 },
+      files: {
+        'plugins/slow.ts': `${kit}export default definePlugin({ async setup({ signal, router }) {
+          await new Promise((resolve) => signal.addEventListener('abort', resolve));
+          router.get('/', (ctx) => { ctx.body = 'too late'; });
+          throw new Error('late');
+        } });\n`,
+        'plugins/good/index.ts': good,
+      },
+    });
+    expect((await server.fetch('/slow')).status).to.equal(503);
+    expect((await server.fetch('/good')).status).to.equal(200);
+  });
+
+  it('a plugin may take a second path, and its own once more', async () => {
+    const server = await start({
+      files: {
+        'plugins/two.ts': `${kit}export default definePlugin({ setup({ router, mount }) {
+          router.get('/', (ctx) => { ctx.body = 'own'; });
+          mount('other/place').get('/', (ctx) => { ctx.body = 'second'; });
+          mount('/two').get('/again', (ctx) => { ctx.body = 'own again'; });
+        } });\n`,
+      },
+    });
+    expect(await (await server.fetch('/two')).text()).to.equal('own');
+    expect(await (await server.fetch('/other/place')).text()).to.equal('second');
+    expect(await (await server.fetch('/two/again')).text()).to.equal('own again');
+  });
+
+  it('a path taken too late is refused', async () => {
+    const server = await start({
+      files: {
+        'plugins/late.ts': `${kit}export default definePlugin({ setup({ router, mount }) {
+          router.get('/', (ctx) => { mount('/later'); ctx.body = 'no'; });
+        } });\n`,
+      },
+    });
+    expect((await server.fetch('/late')).status).to.equal(500);
+    expect(server.logText()).to.contain('comes too late: call it in setup');
+  });
+});

@@ -8,12 +8,12 @@ const ini = '[auth]\napikey=k\n[plugin_parms]\nbroken=required=bool:false\nmoody
 const files = {
   'plugins/moody/package.json': '{"name":"@acme/moody","version":"1.2.3","type":"module"}',
   'plugins/moody/index.js': `
-    import { definePlugin, openapi } from 'plugin-server';
+    import { definePlugin, HttpError, openapi } from 'plugin-server';
     export default definePlugin({
       setup({ router, onCheck, metrics }) {
         let mood = 'good';
         const changes = metrics.counter({ name: 'moody_changes_total', help: 'Changes of mood.', labelNames: ['to'] });
-        onCheck('mood', () => { if (mood === 'bad') throw new Error('in a bad mood'); });
+        onCheck('mood', () => { if (mood === 'bad') throw new HttpError(503, 'bad_mood', 'in a bad mood'); });
         router.post('/:mood', openapi({ summary: 'Changes the mood', operationId: 'changeMood' }), (ctx) => {
           mood = ctx.params.mood;
           changes.inc({ to: mood });
