@@ -3,7 +3,7 @@ import * as nodeModule from 'node:module';
 import { createRequire } from 'node:module';
 import { dirname, extname, join, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { createJiti, type Jiti } from 'jiti';
+import type { Jiti } from 'jiti';
 import type { Position } from '../config/index.js';
 import { kitModules, packageFolder } from './package-info.js';
 
@@ -14,7 +14,7 @@ import { kitModules, packageFolder } from './package-info.js';
 export async function importPlugin(entry: string): Promise<Record<string, unknown>> {
   if (isOfThisPackage(entry) && !/\.[cm]?tsx?$/.test(entry)) return import(pathToFileURL(entry).href);
   provideModules();
-  if (/^\.[cm]?tsx?$/.test(extname(entry))) return typescript().import(entry);
+  if (/^\.[cm]?tsx?$/.test(extname(entry))) return (await typescript()).import(entry);
   return import(pathToFileURL(entry).href);
 }
 
@@ -30,9 +30,10 @@ function isOfThisPackage(entry: string): boolean {
  * Where in a folder, or a file, the JavaScript is that cannot be parsed. Node's own SyntaxError does not say it for what
  * was imported; the parser that reads the TypeScript does.
  */
-export function findSyntaxError(folder: string): Position | undefined {
+export async function findSyntaxError(folder: string): Promise<Position | undefined> {
+  const { transform } = await typescript();
   for (const file of scripts(folder)) {
-    const code = typescript().transform({ source: readFileSync(file, 'utf8'), filename: file, async: true });
+    const code = transform({ source: readFileSync(file, 'utf8'), filename: file, async: true });
     const [, fault] = /^exports\.__JITI_ERROR__ = (\{.*\})$/.exec(code) ?? [];
     if (fault === undefined) continue;
     const { line, column } = JSON.parse(fault) as { line: number; column: number };
@@ -52,7 +53,8 @@ function scripts(path: string): string[] {
 
 let jiti: Jiti | undefined;
 
-function typescript(): Jiti {
+async function typescript(): Promise<Jiti> {
+  const { createJiti } = await import('jiti');
   jiti ??= createJiti(import.meta.url, {
     alias: Object.fromEntries(provided()),
     // Its default folder for a cache is a shared one, which another user could write to.

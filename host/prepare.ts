@@ -1,7 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { satisfies, validRange } from 'semver';
 import { z } from 'zod';
 import {
   boolean,
@@ -215,7 +214,7 @@ async function load(
   ) => ({
     fault: { position, message, hint },
   });
-  if (hostRange !== undefined && !(validRange(hostRange) && satisfies(hostVersion, hostRange))) {
+  if (hostRange !== undefined && !(await fitsHost(hostRange))) {
     return fault(
       `plugin "${name}" is for plugin-server ${hostRange}, and this is ${hostVersion}`,
       'install a version of the plugin that fits, or mend "engines" in its package.json',
@@ -230,7 +229,8 @@ async function load(
       .replaceAll(join(folder, '..', '/'), '')
       .replaceAll(packageFolder, '');
     const at =
-      locateError(error, folder) ?? (error instanceof SyntaxError ? findSyntaxError(folder) : undefined);
+      locateError(error, folder) ??
+      (error instanceof SyntaxError ? await findSyntaxError(folder) : undefined);
     return fault(`plugin "${name}" cannot be loaded: ${why}`, 'mend this file', at);
   }
   if (!isPlugin(exported)) {
@@ -246,6 +246,11 @@ async function load(
     );
   }
   return { definition: exported };
+}
+
+async function fitsHost(range: string): Promise<boolean> {
+  const { satisfies, validRange } = (await import('semver')).default;
+  return validRange(range) !== null && satisfies(hostVersion, range);
 }
 
 /** A plugin that the server starts without. */

@@ -6,8 +6,6 @@ import { addRoutes } from './routes.js';
 import { Sessions } from './sessions.js';
 import { type Settings, settingsSchema } from './settings.js';
 import type { Store } from './store.js';
-import { EmbeddedStore } from './stores/embedded.js';
-import { MongoStore } from './stores/mongodb.js';
 import { runSweeper } from './sweeper.js';
 
 declare module 'plugin-server' {
@@ -62,12 +60,15 @@ export default definePlugin({
   },
 });
 
+/** Loads the code of the one store that is used. */
 async function openStore(config: Settings, folder: string, log: Logger): Promise<Store> {
   const { server_url, backend = server_url === undefined ? 'embedded' : 'mongodb' } = config;
   if (backend === 'embedded' || server_url === undefined) {
+    const { EmbeddedStore } = await import('./stores/embedded.js');
     const store = EmbeddedStore.open(folder);
     log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
     return store;
   }
+  const { MongoStore } = await import('./stores/mongodb.js');
   return MongoStore.open({ ...config, server_url, log });
 }

@@ -1,4 +1,5 @@
-import { MongoClient, type MongoClientOptions } from 'mongodb';
+import { createRequire } from 'node:module';
+import type { MongoClientOptions } from 'mongodb';
 
 /** Where sessions are kept, as an operator writes it. */
 export interface MongoSettings {
@@ -123,6 +124,8 @@ function checkCredentials(userinfo?: string, username?: string, password?: strin
 
 /** Lets the driver judge the URL and its parameters. */
 function checkUrl(url: string, options: MongoClientOptions): void {
+  // Only now: the driver takes longer to load, and more memory, than all else that a server without MongoDB needs.
+  const { MongoClient } = createRequire(import.meta.url)('mongodb') as typeof import('mongodb');
   try {
     new MongoClient(url, options);
   } catch (error) {
