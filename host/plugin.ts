@@ -29,6 +29,7 @@ import type {
 } from 'prom-client';
 import { z } from 'zod';
 import type { ServerView } from './server-view.js';
+import type { SettingPath } from './setting-error.js';
 
 // Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../config/fields.js';
@@ -38,7 +39,7 @@ export type { MonitorEvent } from './monitor/monitor.js';
 export type { Sample, ServerProblem, Traffic } from './monitor/report.js';
 export type { PlacedProblem } from './placed-problem.js';
 export type { PluginView, ReloadResult, ServerView } from './server-view.js';
-export { SettingError } from './setting-error.js';
+export { SettingError, type SettingPath } from './setting-error.js';
 export type { Context, Logger };
 export { z };
 
@@ -81,8 +82,11 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   readonly sections: Outputs<Sections>;
   /** An @koa/router whose routes lie under the plugin's path. Any Koa middleware works on it. */
   readonly router: Router;
-  /** A router under one more path that is the plugin's, where its configuration names one: `/docs`. For setup only. */
-  mount(path: string): Router;
+  /**
+   * A router under one more path that is the plugin's, where its configuration names one: `/docs`. For setup only. Throws
+   * when the path is no path or another's; shown at `setting`, as in SettingError, where that is given.
+   */
+  mount(path: string, setting?: SettingPath): Router;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */

@@ -1,3 +1,6 @@
+/** Section, key, and further keys or indexes into it. A plugin's parameters are in `plugin_parms` under its name. */
+export type SettingPath = readonly (string | number)[];
+
 /**
  * A setting that is wrong in a way that no schema can see, such as the path of a folder that is not there. Thrown in a
  * plugin's setup, it stops the start, and is shown at the setting's place in the INI or JSON file.
@@ -10,8 +13,7 @@ export class SettingError extends Error {
   override readonly name = 'SettingError';
 
   constructor(
-    /** Section, key, and further keys or indexes into it; a plugin's parameters are in `plugin_parms` under its name. */
-    readonly setting: readonly (string | number)[],
+    readonly setting: SettingPath,
     /** What is wrong. */
     message: string,
     /** What to write instead. */

@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import type { Router } from '@koa/router';
 import type { DefaultState } from 'koa';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import { type PluginUnit, parseAfter } from './lifecycle.js';
+import { messageOf, type PluginUnit, parseAfter } from './lifecycle.js';
+import { PATH_FORM } from './paths.js';
 import type { Context, PluginMetrics, SetupContext } from './plugin.js';
 import type { ServerView } from './server-view.js';
+import { SettingError } from './setting-error.js';
 
 export interface SetupSurroundings {
   readonly router: Router<DefaultState, Context>;
@@ -36,9 +38,13 @@ export function setupContext(
     config: unit.parameters as never,
     sections: unit.sections as never,
     router,
-    mount: (path) => {
+    mount: (path, setting) => {
       if (unit.state !== 'setting_up') throw new Error(`mount("${path}") comes too late: call it in setup`);
-      return around.mount(path);
+      try {
+        return around.mount(path);
+      } catch (error) {
+        throw setting === undefined ? error : new SettingError(setting, messageOf(error), PATH_FORM);
+      }
     },
     log: unit.log,
     signal: unit.abort.signal,

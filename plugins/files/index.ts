@@ -25,7 +25,7 @@ export default definePlugin({
       const pages = options.markdown
         ? new Pages(folder, { html: options.markdown_html, template, stylesheets }, log)
         : undefined;
-      mount(path).get(
+      mount(path, ['file_server', 'documents', index]).get(
         '/{*path}',
         openapi(operation),
         serve(folder, {
