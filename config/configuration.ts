@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, relative, resolve } from 'node:path';
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import type { z } from 'zod';
 import type { Explanation } from './explain.js';
 import { type IniSection, readIni } from './ini.js';
@@ -34,7 +34,10 @@ export function readConfiguration(file: string, options: ReadOptions = {}): Conf
   return new Configuration(file, options);
 }
 
-interface Finding extends Place {
+interface Finding {
+  readonly position: Position;
+  /** How much of the line is wrong; undefined when there is no line to show. */
+  readonly length: number | undefined;
   readonly message: string;
   readonly hint: string | undefined;
 }
@@ -104,7 +107,7 @@ export class Configuration {
    * A section that is not there counts as an empty one.
    */
   read<Output>(section: string, schema: z.ZodType<Output>, options?: CheckOptions): Output | undefined {
-    return this.check(this.section(section) ?? this.#nothing('absent'), schema, `[${section}]`, options);
+    return this.check(this.section(section), schema, `[${section}]`, options);
   }
 
   /** The same for any value of this configuration; for one that is not there, undefined. `where` names it in messages. */
@@ -118,12 +121,13 @@ export class Configuration {
       report: (explanation: Explanation) => this.#explain(explanation),
       hide: (secret: Located) => this.#hide(secret),
     };
-    return checkValue(located ?? this.#nothing('ini'), schema, where, reporter, options);
+    return checkValue(located ?? this.#nothing(), schema, where, reporter, options);
   }
 
   /** Adds a problem at a value or another stretch of a file; a position alone is one character. */
   report(at: Place | Position, message: string, hint?: string): void {
-    this.#find('line' in at ? { position: at, length: 1 } : at, message, hint);
+    const { position, length } = 'line' in at ? { position: at, length: 1 } : at;
+    this.#find({ position, length, message, hint });
   }
 
   /** An absolute path of one written in the configuration: relative to the INI file, `~` is the home directory. */
@@ -161,8 +165,8 @@ export class Configuration {
   }
 
   #loadJson(name: string, source: Source, span: Span): Located | undefined {
-    const paths = this.#jsonPaths(name);
-    for (const path of paths) {
+    const candidates = this.#jsonPaths(name);
+    for (const { path, shown } of candidates) {
       if (this.#json.has(path)) return this.#json.get(path);
       const text = this.#readFile(path);
       if (typeof text === 'string') return this.#parseJson(path, text);
@@ -171,19 +175,25 @@ export class Configuration {
       else
         this.#tell(source, {
           ...span,
-          message: `the file ${quoteName(this.#display(path, name))} ${text.reason}`,
+          message: `the file ${quoteName(shown)} ${text.reason}`,
         });
       return undefined;
     }
-    const tried = paths.map((path) => this.#display(path, name)).join(' and ');
+    const tried = candidates.map(({ shown }) => shown).join(' and ');
     this.#tell(source, { ...span, message: `there is no file ${quoteName(name)}; looked for ${tried}` });
     return undefined;
   }
 
-  #jsonPaths(name: string): string[] {
+  /** Where a JSON file may be, and how that place is written in the INI file, which tells nothing of where that lies. */
+  #jsonPaths(name: string): { path: string; shown: string }[] {
     const isRooted = isAbsolute(name) || name.startsWith('~');
-    const folders = isRooted ? [] : this.#jsonFolders.map((folder) => this.resolvePath(folder));
-    return [...new Set([this.resolvePath(name), ...folders.map((folder) => resolve(folder, name))])];
+    const paths = new Map([[this.resolvePath(name), name]]);
+    for (const folder of isRooted ? [] : this.#jsonFolders) {
+      const path = resolve(this.resolvePath(folder), name);
+      const within = relative(this.folder, path);
+      if (!paths.has(path)) paths.set(path, within.startsWith('..') ? join(folder, name) : within);
+    }
+    return [...paths].map(([path, shown]) => ({ path, shown }));
   }
 
   #parseJson(path: string, text: string): Located | undefined {
@@ -191,13 +201,6 @@ export class Configuration {
     const located = readJson(source, (found) => this.#tell(source, found));
     this.#json.set(path, located);
     return located;
-  }
-
-  /** A path as it would be written in the INI file, which tells nothing of where that lies. */
-  #display(path: string, name: string): string {
-    if (isAbsolute(name) || name.startsWith('~')) return name;
-    const shown = relative(this.folder, path);
-    return shown.startsWith('..') && !name.startsWith('..') ? `…/${name}` : shown;
   }
 
   #readFile(path: string): string | Unreadable {
@@ -217,9 +220,9 @@ export class Configuration {
   }
 
   /** What is checked where nothing is written. */
-  #nothing(notation: Located['notation']): Located {
+  #nothing(): Located {
     const place = { position: start(this.file), length: 0 };
-    return { ...place, value: {}, children: new NameMap(), secret: false, notation };
+    return { ...place, value: {}, children: new NameMap(), secret: false, notation: 'absent' };
   }
 
   #hide(located: Located): void {
@@ -232,32 +235,31 @@ export class Configuration {
   }
 
   #explain({ at, atKey, message, hint }: Explanation): void {
-    if (atKey && at.keyPosition)
-      this.#find({ position: at.keyPosition, length: at.keyLength ?? 1 }, message, hint);
+    const { position, length, keyPosition, keyLength, notation } = at;
+    if (atKey && keyPosition) this.#find({ position: keyPosition, length: keyLength, message, hint });
+    else if (notation === 'absent') this.#find({ position, length: undefined, message, hint });
     // Of a JSON object or list, the bracket that opens it.
-    else if (at.notation === 'json' && at.children)
-      this.#find({ position: at.position, length: 1 }, message, hint);
-    else this.#find(at, message, hint);
+    else this.#find({ position, length: notation === 'json' && at.children ? 1 : length, message, hint });
   }
 
   #tell(source: Source, { start, end, message, hint }: Fault): void {
-    this.#find({ position: source.position(start), length: Math.max(end - start, 1) }, message, hint);
+    this.#find({ position: source.position(start), length: end - start, message, hint });
   }
 
   #tellUnreadable(path: string, { reason, hint, position = start(path) }: Unreadable): void {
-    this.#find({ position, length: 0 }, `the file ${reason}`, hint);
+    this.#find({ position, length: undefined, message: `the file ${reason}`, hint });
   }
 
-  #find({ position, length }: Place, message: string, hint: string | undefined): void {
-    const { file, line, column } = position;
-    const key = JSON.stringify([file, line, column, message]);
-    if (!this.#findings.has(key)) this.#findings.set(key, { position, length, message, hint });
+  #find(finding: Finding): void {
+    const { file, line, column } = finding.position;
+    const key = JSON.stringify([file, line, column, finding.message]);
+    if (!this.#findings.has(key)) this.#findings.set(key, finding);
   }
 
   /** The line is quoted only now, when every secret is known. */
   #quote({ position, length, message, hint }: Finding): Problem {
-    const source = length > 0 ? this.#sources.get(position.file) : undefined;
-    const quotation = source?.quote(source.offset(position), length);
+    const source = this.#sources.get(position.file);
+    const quotation = length === undefined ? undefined : source?.quote(source.offset(position), length);
     return { position, message, ...(hint !== undefined && { hint }), ...quotation };
   }
 }

@@ -31,18 +31,21 @@ export const conversions = {
   'int:': {
     parse: parseInteger,
     refusal: {
-      message: 'this is no integer',
+      message: 'what follows int: is no integer',
       hint: 'write up to 15 digits and nothing else, such as int:6123',
     },
   },
   'float:': {
     parse: parseDecimal,
-    refusal: { message: 'this is no decimal number', hint: 'write digits and a point, such as float:0.5' },
+    refusal: {
+      message: 'what follows float: is no decimal number',
+      hint: 'write digits and a point, such as float:0.5',
+    },
   },
   'bool:': {
     parse: parseBoolean,
     refusal: {
-      message: 'this is neither true nor false',
+      message: 'what follows bool: is neither true nor false',
       hint: `write bool: and one of ${truths.join(', ')}; ${untruths.join(', ')}`,
     },
   },

@@ -89,7 +89,8 @@ function explainValue(issue: Issue, subject: Subject): Explanation {
   }
   if (isAbsent && key !== undefined) {
     const form = example(key, schemas[0], at.notation);
-    const hint = at.notation === 'absent' ? `write ${subject.where} and below it ${form}` : `write ${form}`;
+    const needsSection = at.notation === 'absent' && subject.where.startsWith('[');
+    const hint = `write ${needsSection ? `${subject.where} and below it ` : ''}${form}`;
     return {
       at,
       atKey: at.notation !== 'json',
@@ -98,9 +99,8 @@ function explainValue(issue: Issue, subject: Subject): Explanation {
       missing: pathName(issue.path),
     };
   }
-  const found = describe(at.value, secret, quoteName);
   const hint = hintFor(issue, key, at, schemas, secret);
-  return { at, message: `${name} ${demand(issue, schemas, found)}`, hint };
+  return { at, message: `${name} ${demand(issue, schemas, at.value, secret)}`, hint };
 }
 
 /** Where a path of zod's leads: the value there or the nearest one around it, and the schemas of the place. */
@@ -128,7 +128,8 @@ function schemasAt(schema: Schema, path: Path): Schema[] {
 }
 
 /** What the value must be, and where that says something, what it is. */
-function demand(issue: Issue, schemas: readonly Schema[], found: string): string {
+function demand(issue: Issue, schemas: readonly Schema[], value: unknown, secret: boolean): string {
+  const found = describe(value, secret, quoteName);
   switch (issue.code) {
     case 'invalid_type':
       return `must be ${typeOf(issue, schemas)}, but is ${found}`;
@@ -138,9 +139,9 @@ function demand(issue: Issue, schemas: readonly Schema[], found: string): string
       return `must be ${either(issue.values.map(literal))}, but is ${found}`;
     case 'too_small':
     case 'too_big':
-      return limit(issue, found);
+      return limit(issue, secret ? '' : `, but is ${value}`);
     case 'not_multiple_of':
-      return `must be a multiple of ${issue.divisor}, but is ${found}`;
+      return `must be a multiple of ${issue.divisor}${secret ? '' : `, but is ${value}`}`;
     case 'invalid_format':
       return `must ${format(issue)}`;
     case 'invalid_key':
@@ -175,7 +176,7 @@ function typeOf(issue: z.core.$ZodIssueInvalidType, schemas: readonly Schema[]):
   return kindOf(isInteger ? 'int' : issue.expected);
 }
 
-function limit(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig, found: string): string {
+function limit(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig, butIs: string): string {
   const { origin, inclusive = true, exact = false } = issue;
   const isLow = issue.code === 'too_small';
   const bound = isLow ? issue.minimum : issue.maximum;
@@ -184,7 +185,7 @@ function limit(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig, found: 
   const relation = exact ? 'exactly' : inclusive ? loose : strict;
   const unit = { string: 'character', array: 'item', set: 'item' }[origin as string];
   if (unit) return `must have ${relation} ${bound} ${unit}${bound === 1 ? '' : 's'}`;
-  return `must be ${relation} ${bound}, but is ${found}`;
+  return `must be ${relation} ${bound}${butIs}`;
 }
 
 const formats: Readonly<Record<string, string>> = {

@@ -33,13 +33,11 @@ export function choice<const Words extends readonly [string, ...string[]]>(words
 
 /** A list, written `list:a b`, or plainly `a b` with blanks between its items. */
 export function list<Item extends z.ZodType = z.ZodString>(item?: Item) {
-  return z.preprocess(
-    (value) => {
-      if (typeof value === 'string') return value.split(/\s+/).filter((word) => word !== '');
-      return typeof value === 'number' || typeof value === 'boolean' ? [value] : value;
-    },
-    z.array(item ?? (z.string() as unknown as Item)),
-  );
+  return z.preprocess(fromText(splitWords), z.array(item ?? (z.string() as unknown as Item)));
+}
+
+function splitWords(text: string): string[] {
+  return text.split(/\s+/).filter((word) => word !== '');
 }
 
 /** What the text says, or the text itself where it says nothing of the kind: the schema behind then refuses it. */

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { type Conversion, conversions } from './conversions.js';
 import type { IniEntry, IniSection } from './ini.js';
 import { type Located, plainObject } from './located.js';
@@ -28,9 +29,10 @@ export interface InterpolationContext {
   fault(fault: Fault): void;
 }
 
-/** How long a chain of references may be, and how much text one value may grow to by them. */
+/** How long a chain of references may be, and what one value may grow to by them, in characters or items. */
 const longestChain = 100;
 const longestText = 1_048_576;
+const longestList = 10_000;
 
 /** An entry whose value is being worked out, and the reference that is being followed from there. */
 interface Frame {
@@ -146,22 +148,30 @@ export class Interpolation {
   /** Items are told apart before references are followed, unless one reference is all there is. */
   #list(scope: Scope, parts: readonly Part[], span: Span): Located {
     const pieces = splitParts(parts, /\s+/g).filter((piece) => piece.length > 0);
-    const alone = pieces.length === 1 && pieces[0]!.length === 1;
-    const children = pieces.flatMap((piece): Located | readonly Located[] => {
+    const children: Located[] = [];
+    for (const piece of pieces) {
       const pieceSpan = spanOf(piece)!;
-      const isReference = piece[0]!.kind === 'reference';
+      const isReference = piece.length === 1 && piece[0]!.kind === 'reference';
       const item = this.#value(scope, piece, pieceSpan);
-      if (Array.isArray(item.children)) {
-        if (isReference) return item.children;
-        return this.#fault(scope, pieceSpan, 'a list cannot hold a list', 'write list: once');
+      if (item.broken) children.push(item);
+      else if (Array.isArray(item.children)) {
+        if (!isReference)
+          return this.#fault(scope, pieceSpan, 'a list cannot hold a list', 'write list: once');
+        if (children.length + item.children.length > longestList) {
+          return this.#fault(scope, pieceSpan, `references make the list longer than ${longestList} items`);
+        }
+        children.push(...item.children);
+      } else if (isReference && pieces.length === 1 && typeof item.value === 'string') {
+        for (const value of item.value.split(/\s+/)) if (value !== '') children.push({ ...item, value });
+      } else {
+        children.push(item);
       }
-      if (!alone || !isReference || typeof item.value !== 'string') return item;
-      return item.value.split(/\s+/).flatMap((value) => (value === '' ? [] : [{ ...item, value }]));
-    });
+    }
     return {
       value: children.map((child) => child.value),
       children,
       secret: scope.secret || children.some((child) => child.secret),
+      broken: children.some((child) => child.broken),
       ...this.#place(span),
       notation: 'ini',
     };
@@ -268,35 +278,41 @@ export class Interpolation {
   }
 
   #missing(scope: Scope, reference: Reference, section: IniSection | undefined): Located {
-    const { sections, env } = this.#context;
-    if (!section) {
-      const near = nearest(reference.section!, sections.keys());
-      const hint = near && `did you mean ${nameOf({ ...reference, section: near })}?`;
-      return this.#fault(scope, reference, `there is no section [${shortName(reference.section!)}]`, hint);
-    }
-    const near = nearest(reference.key, section.entries.keys());
-    const hint = reference.key.includes(':-')
-      ? `only \${ENV:NAME:-default} takes a default`
-      : near !== undefined
-        ? `did you mean ${nameOf({ ...reference, key: near })}?`
-        : env[reference.key] !== undefined
-          ? `write \${ENV:${reference.key}} for the environment variable`
-          : undefined;
-    return this.#fault(
-      scope,
-      reference,
-      `there is no key ${quoteName(reference.key)} in [${shortName(section.name)}]`,
-      hint,
-    );
+    const { key } = reference;
+    const [message, meant] = section ? this.#missingKey(reference, section) : this.#missingSection(reference);
+    const hint = /^-|:-/.test(key)
+      ? 'only ${ENV:NAME:-default} takes a default'
+      : (meant ?? `for the text itself write $${nameOf(reference)}`);
+    return this.#fault(scope, reference, message, hint);
+  }
+
+  #missingSection(reference: Reference): [message: string, hint: string | undefined] {
+    const name = reference.section ?? '';
+    const near = nearest(name, this.#context.sections.keys());
+    const hint = near && `did you mean ${nameOf({ ...reference, section: near })}?`;
+    return [`there is no section [${shortName(name)}]`, hint];
+  }
+
+  #missingKey(
+    reference: Reference,
+    { name, entries }: IniSection,
+  ): [message: string, hint: string | undefined] {
+    const { key } = reference;
+    const near = nearest(key, entries.keys());
+    const variable = this.#context.env[key] === undefined ? undefined : asVariable(key);
+    const hint = near === undefined ? variable : `did you mean ${nameOf({ ...reference, key: near })}?`;
+    return [`there is no key ${quoteName(key)} in [${shortName(name)}]`, hint];
   }
 
   /** Told at the reference by which the circle was entered. */
   #circle(scope: Scope, frames: readonly Frame[]): Located {
+    const entered = frames[0]!.via!;
     const names = [...frames, frames[0]!].map(({ section, entry }) =>
       nameOf({ section: section.name, key: entry.key, environment: false }),
     );
-    const message = `the references go in a circle: ${names.join(' -> ')}`;
-    return this.#fault(scope, frames[0]!.via!, message, 'give one of them a value of its own');
+    const isVariable = frames.length === 1 && this.#context.env[entered.key] !== undefined;
+    const hint = isVariable ? asVariable(entered.key) : 'give one of them a value of its own';
+    return this.#fault(scope, entered, `the references go in a circle: ${names.join(' -> ')}`, hint);
   }
 
   #fault(scope: Scope, { start, end }: Span, message: string, hint?: string): Located {
@@ -319,6 +335,10 @@ export class Interpolation {
   }
 }
 
+function asVariable(key: string): string {
+  return `write ${nameOf({ section: undefined, key, environment: true })} for the variable`;
+}
+
 function keyPlace(source: Source, keySpan: Span) {
   return { keyPosition: source.position(keySpan.start), keyLength: keySpan.end - keySpan.start };
 }
@@ -331,8 +351,7 @@ function named({ children }: Located): NameMap<Located> {
   return result;
 }
 
-/** Where else a parameter is given, when that is not the same line. */
-function elsewhere(source: Source, first: Located): string {
-  const at = first.keyPosition;
-  return !at || at.file === source.path ? '' : `; the other is in line ${at.line} of the JSON file`;
+/** Where else a parameter is given, when that is a JSON file. */
+function elsewhere(source: Source, { keyPosition: at }: Located): string {
+  return !at || at.file === source.path ? '' : `; ${basename(at.file)} has it in line ${at.line}`;
 }

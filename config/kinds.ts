@@ -1,6 +1,6 @@
 import { parseBoolean, parseDecimal, parseInteger } from './conversions.js';
 import type { Located } from './located.js';
-import { branches, defaultOf, definitionOf, metaOf, type Schema } from './shape.js';
+import { branches, defaultOf, definitionOf, keysOf, metaOf, type Schema } from './shape.js';
 
 /** A kind of value, as a phrase that follows "must be". */
 export type Kind = string;
@@ -66,8 +66,8 @@ export function rewritten(
 function convert(value: unknown, kind: Kind): unknown {
   if (kind === phrases.string)
     return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
-  if (kind === phrases.array) return typeof value === 'object' ? undefined : [value];
   if (typeof value !== 'string') return undefined;
+  if (kind === phrases.array) return [value];
   if (kind === phrases.int) return parseInteger(value);
   if (kind === phrases.number) return parseDecimal(value);
   return kind === phrases.boolean ? parseBoolean(value) : undefined;
@@ -81,19 +81,33 @@ export function example(key: PropertyKey, schema: Schema | undefined, notation: 
 
 function exampleOf(schema: Schema, depth = 0): unknown {
   const fromAuthor = metaOf(schema).example ?? defaultOf(schema);
-  if (fromAuthor !== undefined) return fromAuthor;
+  if (fromAuthor !== undefined && !isEmptyList(fromAuthor)) return fromAuthor;
   const branch = branches(schema)[0] ?? schema;
   const { type, entries, values, element } = definitionOf(branch);
   if (entries) return Object.values(entries)[0];
   if (values) return values[0];
-  if (type === 'number') {
-    const { minimum } = branch._zod.bag as { minimum?: number };
-    return minimum !== undefined && minimum > Number.MIN_SAFE_INTEGER ? minimum : 1;
-  }
+  if (type === 'number') return rangeOf(branch).minimum ?? 1;
   if (type === 'boolean') return true;
   if (type === 'array') return element && depth < 2 ? [exampleOf(element, depth + 1)] : [];
-  if (type === 'object' || type === 'record') return {};
+  if (type === 'object') {
+    const needed = depth < 2 ? [...keysOf(branch)].filter(([, value]) => value._zod.optin === undefined) : [];
+    return Object.fromEntries(needed.map(([key, value]) => [key, exampleOf(value, depth + 1)]));
+  }
+  if (type === 'record') return {};
   return 'TEXT';
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+/** The bounds that a schema's author set to a number. */
+export function rangeOf(schema: Schema): { minimum?: number; maximum?: number } {
+  const { minValue, maxValue } = schema as { minValue?: number | null; maxValue?: number | null };
+  return {
+    ...(typeof minValue === 'number' && minValue > Number.MIN_SAFE_INTEGER && { minimum: minValue }),
+    ...(typeof maxValue === 'number' && maxValue < Number.MAX_SAFE_INTEGER && { maximum: maxValue }),
+  };
 }
 
 function writeJson(key: PropertyKey | undefined, value: unknown): string {
@@ -111,6 +125,7 @@ const prefixes: Readonly<Record<Kind, string>> = {
   'a list': 'list:',
 };
 
+/** A value as an INI file has it: `int:5`, `list:a b`. */
 function iniText(value: unknown): string {
   if (typeof value === 'number') return `${Number.isInteger(value) ? 'int:' : 'float:'}${value}`;
   if (typeof value === 'boolean') return `bool:${value}`;

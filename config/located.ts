@@ -3,7 +3,7 @@ import type { Position } from './problem.js';
 /** A stretch of a file. */
 export interface Place {
   readonly position: Position;
-  /** In characters; 0 when there is nothing to show. */
+  /** In characters. */
   readonly length: number;
 }
 
@@ -16,7 +16,7 @@ export interface Located extends Place {
   readonly secret: boolean;
   /** Of a section or an object by key (matched without case where INI text gave the keys), of a list by index. */
   readonly children?: ReadonlyMap<string, Located> | readonly Located[];
-  /** How it was written, and so how a message says what to write. `absent`: a section that is not there. */
+  /** How it was written, and so how a message says what to write. `absent`: not at all. */
   readonly notation: 'ini' | 'json' | 'absent';
   /** As it stands in the INI file, where it is one value of a key or of a list. */
   readonly written?: string;

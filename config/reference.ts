@@ -1,12 +1,15 @@
 import type { z } from 'zod';
-import { kindsOf } from './kinds.js';
-import { defaultOf, type KeyMeta, keysOf, metaOf } from './shape.js';
+import { kindsOf, rangeOf } from './kinds.js';
+import { branches, defaultOf, type KeyMeta, keysOf, metaOf } from './shape.js';
 
 /** One key of a section or of a plugin's parameters, as a reference page shows it. */
 export interface KeyReference {
   readonly name: string;
   /** What it takes: `an integer`, `text`, `"json"`; several where it takes any of them. */
   readonly kinds: readonly string[];
+  /** The bounds of a number, where its schema sets them. */
+  readonly minimum?: number;
+  readonly maximum?: number;
   /** Undefined where there is none. */
   readonly default: unknown;
   readonly meta: KeyMeta;
@@ -17,6 +20,7 @@ export function describeKeys(schema: z.ZodType): KeyReference[] {
   return [...keysOf(schema)].map(([name, child]) => ({
     name,
     kinds: kindsOf(child),
+    ...Object.assign({}, ...branches(child).map(rangeOf)),
     default: defaultOf(child),
     meta: metaOf(child),
   }));

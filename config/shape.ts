@@ -9,6 +9,8 @@ export interface KeyMeta {
   readonly secret?: boolean;
   /** Other names that the key may be written by. */
   readonly aliases?: readonly string[];
+  /** What is counted: `seconds`, `bytes`. */
+  readonly unit?: string;
 }
 
 export type Schema = z.core.$ZodType;

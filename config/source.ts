@@ -71,8 +71,10 @@ export class Source {
     }
   }
 
-  quote(offset: number, length: number): Quotation {
+  /** The line that holds `offset`, or undefined when there is nothing on it to see. */
+  quote(offset: number, length: number): Quotation | undefined {
     const line = this.lines[this.#lineIndex(offset)]!;
+    if (this.text.slice(line.start, line.end).trim() === '') return undefined;
     const end = Math.min(offset + length, line.end);
     let source = '';
     let caret = offset - line.start;

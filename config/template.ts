@@ -70,7 +70,7 @@ export function parseTemplate(
 
 const unclosed = {
   message: 'the reference is not closed: "}" is missing',
-  hint: `write \${section:key}, or $$ for a plain $`,
+  hint: 'write ${section:key}, or $$ for a plain $',
 };
 const tooDeep = { message: `a default holds defaults more than ${deepestDefault} deep` };
 const empty = {
