@@ -1,9 +1,10 @@
-import type { AddressInfo, ListenOptions } from 'node:net';
+import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { relative } from 'node:path';
 import { Router } from '@koa/router';
 import type { DefaultState } from 'koa';
 import type { DestinationStream, Logger } from 'pino';
 import { ConfigError, type Configuration, type Position, type Problem } from '../config/index.js';
+import { announce } from './announce.js';
 import type { Control } from './control.js';
 import { accessLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
@@ -40,10 +41,15 @@ export interface HostOptions extends PrepareOptions {
   readonly logFile?: string;
   /** Where log lines go, in place of standard output and `[log] file`. */
   readonly logDestination?: DestinationStream;
-  /** In place of `[network] bindto` and `port`. */
-  readonly listen?: ListenOptions;
+  /** In place of `[network] bindto` and `port`. `false`: connections are handed in through `accept`. */
+  readonly listen?: ListenOptions | false;
+  /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
+  readonly onPrepared?: (host: Host) => void | Promise<void>;
   readonly deadlines?: Partial<Deadlines>;
 }
+
+/** Of the stop timeout, at most so many milliseconds are kept for the plugins to close. */
+const CLOSE_RESERVE = 2000;
 
 /** Milliseconds. Enough for a client that sends one request after the other to be told to connect anew. */
 const IDLE = 100;
@@ -89,9 +95,13 @@ export class Host {
     );
     const host = new Host(prepared, log, options);
     try {
+      await options.onPrepared?.(host);
       await host.#setUp(prepared, options);
-      await host.#listen(options.listen ?? { host: settings.bindTo, port: settings.port });
-      host.#announce();
+      if (options.listen === false) host.#server.open();
+      else {
+        await host.#listen(options.listen ?? { host: settings.bindTo, port: settings.port });
+        announce(host.log, { url: host.url, plugins: host.plugins, open: host.openPlugins });
+      }
     } catch (error) {
       await host.close();
       throw error;
@@ -150,23 +160,45 @@ export class Host {
     return this.#server.address;
   }
 
+  /** The plugins that are served to whoever asks, since no key is set for them. */
+  get openPlugins(): readonly string[] {
+    const hostPaths = new Set(RESERVED_PATHS.map((path) => `/${path}`));
+    const own = new Set(
+      this.plugins.filter(({ definition }) => definition.auth === 'own').map(({ name }) => name),
+    );
+    return [...this.mounts]
+      .filter(({ name, path, keys }) => keys === undefined && !own.has(name) && !hostPaths.has(path))
+      .map(({ name }) => name);
+  }
+
   /** From now on /readyz says 503, while serving goes on. */
   announceStop(): void {
     this.#stopping = true;
   }
 
+  /** Serves a connection that another process accepted; for a Host that does not listen itself. */
+  accept(socket: Socket): void {
+    this.#server.accept(socket);
+  }
+
   /**
-   * Stops accepting, answers what is in flight, closes the plugins in reverse order. `idle` is how many milliseconds a
-   * connection without a request is left open. Idempotent: the first call decides.
+   * Stops accepting and answers what is in flight. `idle` is how many milliseconds a connection without a request is
+   * left open. Idempotent: the first call decides.
    */
+  drain({ idle = IDLE }: { idle?: number } = {}): Promise<void> {
+    this.announceStop();
+    const { stopTimeout } = this.settings;
+    return this.#server.drain({ timeout: stopTimeout - Math.min(CLOSE_RESERVE, stopTimeout / 5), idle });
+  }
+
+  /** Drains, then closes the plugins in reverse order. Idempotent: the first call decides. */
   close({ idle = IDLE }: { idle?: number } = {}): Promise<void> {
     this.#closed ??= this.#close(idle);
     return this.#closed;
   }
 
   async #close(idle: number): Promise<void> {
-    this.announceStop();
-    await this.#server.drain({ timeout: this.settings.stopTimeout, idle });
+    await this.drain({ idle });
     for (const plugin of this.plugins.toReversed()) await plugin.close();
     this.#reporter.close();
     this.metrics.close();
@@ -175,7 +207,7 @@ export class Host {
 
   async #setUp(prepared: Prepared, options: HostOptions): Promise<void> {
     const { settings, configuration } = prepared;
-    const globalKeys = settings.apiKeys.length === 0 ? undefined : new KeyRing(settings.apiKeys);
+    const globalKeys = settings.apiKeys.length === 0 ? undefined : new KeyRing(settings.apiKeys, 'global');
     for (const mount of hostRoutes({
       plugins: this.plugins,
       isStopping: () => this.#stopping,
@@ -232,9 +264,12 @@ export class Host {
         this.#leaveOut(unit, problem.message, (error as Error).cause ?? error);
         continue;
       }
-      const keys = { global: globalKeys, plugin: new KeyRing(plugin.keys), none: undefined, own: undefined }[
-        plugin.auth
-      ];
+      const keys = {
+        global: globalKeys,
+        plugin: new KeyRing(plugin.keys, 'plugin'),
+        none: undefined,
+        own: undefined,
+      }[plugin.auth];
       for (const [path, mounted] of routers) {
         this.mounts.add({ name: unit.name, path, router: mounted as never, keys });
       }
@@ -253,31 +288,15 @@ export class Host {
     this.log.error({ err: error }, 'an error was left uncaught');
   }
 
+  /** Writes out log lines that are still in memory; close() does so too. */
+  flushLog(): void {
+    this.#log.flush();
+  }
+
   /** The server goes on without the plugin; its path says so. */
   #leaveOut(unit: PluginUnit, message: string, error?: unknown): void {
     this.log.error({ ...(error !== undefined && { err: error }), plugin: unit.name }, message);
     this.mounts.add({ name: unit.name, path: unit.path, router: failedRouter(unit.name), keys: undefined });
-  }
-
-  #announce(): void {
-    this.log.info(
-      { url: this.url, plugins: this.plugins.map(({ name, path, state }) => ({ name, path, state })) },
-      'listening',
-    );
-    if (isLoopback(this.address.address)) return;
-    const hostPaths = new Set(RESERVED_PATHS.map((path) => `/${path}`));
-    const own = new Set(
-      this.plugins.filter(({ definition }) => definition.auth === 'own').map(({ name }) => name),
-    );
-    const open = [...this.mounts].filter(
-      ({ name, path, keys }) => keys === undefined && !own.has(name) && !hostPaths.has(path),
-    );
-    if (open.length === 0) return;
-    const names = open.map(({ name }) => name);
-    this.log.warn(
-      { plugins: names },
-      `anyone who reaches ${this.url} may use these plugins without a key: ${names.join(', ')}`,
-    );
   }
 
   async #listen(options: ListenOptions): Promise<void> {
@@ -287,10 +306,6 @@ export class Host {
       throw new ListenError(error as NodeJS.ErrnoException, options);
     }
   }
-}
-
-function isLoopback(address: string): boolean {
-  return address === '::1' || /^(?:::ffff:)?127\./.test(address);
 }
 
 function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {

@@ -7,7 +7,11 @@ import { HttpError } from './http-error.js';
 export class KeyRing {
   readonly #hashes: readonly Buffer[];
 
-  constructor(keys: readonly string[]) {
+  constructor(
+    keys: readonly string[],
+    /** Whose keys they are: every plugin's, or one plugin's own. */
+    readonly kind: 'global' | 'plugin',
+  ) {
     this.#hashes = keys.map(sha256);
   }
 

@@ -40,6 +40,9 @@ const IDLE_CHECK = 50;
 export class HttpServer {
   readonly #server: Server;
   readonly #draining = new AbortController();
+  /** Every connection, upgraded ones included, which Node's own list leaves out. */
+  readonly #sockets = new Set<Socket>();
+  readonly #maxConnections: number;
   #drained: Promise<void> | undefined;
 
   constructor(options: ServerOptions) {
@@ -61,7 +64,12 @@ export class HttpServer {
       tls === undefined
         ? createServer(serverOptions, options.listener)
         : createTlsServer({ ...serverOptions, ...tls }, options.listener);
-    if (limits.connections > 0) this.#server.maxConnections = limits.connections;
+    this.#maxConnections = limits.connections > 0 ? limits.connections : Number.POSITIVE_INFINITY;
+    this.#server.maxConnections = this.#maxConnections;
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       refuseMalformed(error, socket, log),
     );
@@ -83,6 +91,22 @@ export class HttpServer {
     });
   }
 
+  /** Serves the connections that come through `accept`, in place of listening. */
+  open(): void {
+    // Node's HTTP server begins to watch over slow clients at this event, whether it listens or not.
+    this.#server.emit('listening');
+  }
+
+  /** Serves a connection that was accepted elsewhere, as if this server had. */
+  accept(socket: Socket): void {
+    if (this.#sockets.size >= this.#maxConnections) {
+      socket.destroy();
+      return;
+    }
+    socket.allowHalfOpen = true;
+    this.#server.emit('connection', socket);
+  }
+
   get address(): AddressInfo {
     return this.#server.address() as AddressInfo;
   }
@@ -101,20 +125,28 @@ export class HttpServer {
 
   async #drain({ timeout, idle }: DrainOptions): Promise<void> {
     this.#draining.abort();
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => {
-      NetServer.prototype.close.call(this.#server, () => resolve());
-    });
-    const atIdle = setTimeout(() => {
-      this.#server.closeIdleConnections();
-      sweep = setInterval(() => this.#server.closeIdleConnections(), IDLE_CHECK);
-    }, idle);
+    if (this.#server.listening) NetServer.prototype.close.call(this.#server);
     let sweep: NodeJS.Timeout | undefined;
-    const atDeadline = setTimeout(() => this.#server.closeAllConnections(), timeout);
-    await closed;
+    const atIdle = setTimeout(() => {
+      this.#closeIdle();
+      sweep = setInterval(() => this.#closeIdle(), IDLE_CHECK);
+    }, idle);
+    const atDeadline = setTimeout(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    }, timeout);
+    for (const socket of this.#sockets)
+      await new Promise<void>((resolve) => socket.once('close', () => resolve()));
     clearTimeout(atIdle);
     clearInterval(sweep);
     clearTimeout(atDeadline);
+    // What watches over slow clients.
+    this.#server.close(() => {});
+  }
+
+  #closeIdle(): void {
+    this.#server.closeIdleConnections();
+    // Browsers open connections in advance; Node counts those as busy.
+    for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
   }
 }
 

@@ -1,0 +1,28 @@
+export interface Announcement {
+  readonly url: string;
+  readonly plugins: readonly { readonly name: string; readonly path: string; readonly state: string }[];
+  /** Those that need no key. */
+  readonly open: readonly string[];
+}
+
+interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** Logs where the server listens and what it serves there, and what others than this machine could abuse. */
+export function announce(log: Log, { url, plugins, open }: Announcement): void {
+  log.info(
+    { url, plugins: plugins.map(({ name, path, state }) => ({ name, path, state })) },
+    `serving on ${url}`,
+  );
+  if (open.length === 0 || isLoopback(new URL(url).hostname)) return;
+  log.warn(
+    { plugins: open },
+    `anyone who reaches ${url} may use these plugins without a key: ${open.join(', ')}`,
+  );
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^(?:\[::ffff:)?127\./.test(hostname);
+}

@@ -1,0 +1,91 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, Option } from 'commander';
+import { type IniFile, iniFileOf } from './commands/ini-file.js';
+
+/** Of a command that did what it was asked; of one that could not, having said why; of one that was called wrongly. */
+const exitCodes = { done: 0, failed: 1, usage: 2 };
+
+const program = new Command('plugin-server')
+  .description('Serves the plugins of a folder over HTTP, as one INI file says.')
+  .usage('[command] [options]')
+  .version(version(), '-V, --version', 'print the version')
+  .helpOption('-h, --help', 'print this help')
+  .helpCommand(false)
+  .showHelpAfterError('Try --help for what there is.')
+  .configureHelp({ showGlobalOptions: true })
+  .exitOverride();
+
+command('start', 'serve until told to stop (the default command)')
+  .option('-l, --log <file>', 'write the log to this file')
+  .addOption(
+    new Option('-v, --level <level>', 'the log level').choices([
+      'trace',
+      'debug',
+      'info',
+      'warn',
+      'error',
+      'fatal',
+      'silent',
+    ]),
+  )
+  .option('--watch', 'reload when the configuration or a plugin changes')
+  .option('--safe', 'load no plugin but those named by "safe" in [main]')
+  .action(async (options, self) => finish((await import('./commands/start.js')).start(ini(self), options)));
+
+command('check', 'read everything, serve nothing, and report every problem').action(async (_options, self) =>
+  finish((await import('./commands/check.js')).check(ini(self))),
+);
+
+command('routes', 'list every method, path, plugin and the key it needs').action(async (_options, self) =>
+  finish((await import('./commands/routes.js')).routes(ini(self))),
+);
+
+command('new', 'write a working plugin with its test into the plugins folder')
+  .argument('<name>', 'the name of the plugin, and of its path')
+  .action(async (name, _options, self) =>
+    finish((await import('./commands/new.js')).scaffold(name, ini(self))),
+  );
+
+command('reload', 'have the running server read everything anew, and wait until it has').action(
+  async (_options, self) => finish((await import('./commands/reload.js')).reload(ini(self))),
+);
+
+command('stop', 'stop the running server, and wait until it has').action(async (_options, self) =>
+  finish((await import('./commands/stop.js')).stop(ini(self))),
+);
+
+try {
+  await program.parseAsync(withDefaultCommand(process.argv.slice(2)), { from: 'user' });
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+}
+
+function command(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option('-i, --ini-file <file>', 'the configuration', 'plugin-server.ini')
+    .version(version(), '-V, --version', 'print the version');
+}
+
+function ini(self: Command): IniFile {
+  return iniFileOf(self.opts().iniFile, self.getOptionValueSource('iniFile') === 'default');
+}
+
+async function finish(succeeded: Promise<boolean>): Promise<void> {
+  process.exitCode = (await succeeded) ? exitCodes.done : exitCodes.failed;
+}
+
+/** Options alone are those of `start`; a first word is always a command, so that a misspelt one is found out. */
+function withDefaultCommand(args: readonly string[]): readonly string[] {
+  const first = args[0];
+  const isForStart =
+    first === undefined || (first.startsWith('-') && !/^(-h|--help|-V|--version)$/.test(first));
+  return isForStart ? ['start', ...args] : args;
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+}

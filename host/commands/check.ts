@@ -1,0 +1,23 @@
+import { ConfigError } from '../../config/index.js';
+import { prepare } from '../prepare.js';
+import { explain } from '../process/explain.js';
+import { type IniFile, readerOf } from './ini-file.js';
+
+/** Reads everything and serves nothing: true when all is right, else every problem has been printed. */
+export async function check(ini: IniFile): Promise<boolean> {
+  try {
+    const { plugins } = await prepare({ iniFile: ini.path, ...readerOf(ini) });
+    process.stdout.write(
+      `configuration ok: ${plugins.length === 1 ? '1 plugin' : `${plugins.length} plugins`}\n`,
+    );
+    return true;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(explain(countOf(error.problems), error.problems));
+    return false;
+  }
+}
+
+function countOf({ length }: readonly unknown[]): string {
+  return length === 1 ? '1 problem' : `${length} problems`;
+}

@@ -1,0 +1,162 @@
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, relative } from 'node:path';
+import { readConfiguration } from '../../config/index.js';
+import { discoverPlugins } from '../discovery.js';
+import { packageFolder, version } from '../package-info.js';
+import { RESERVED_PATHS } from '../prepare.js';
+import { explain } from '../process/explain.js';
+import { readSettings, type Settings } from '../settings.js';
+import { type IniFile, readerOf } from './ini-file.js';
+
+/** Writes a plugin, its test, and what type-checks it; true when it has. */
+export async function scaffold(name: string, ini: IniFile): Promise<boolean> {
+  const configuration = readConfiguration(ini.path, readerOf(ini));
+  const settings = readSettings(configuration);
+  if (settings === undefined) {
+    process.stderr.write(explain('nothing written', configuration.problems));
+    return false;
+  }
+  const folder = join(settings.pluginsFolder, name);
+  const fault = faultOf(name, folder, settings);
+  if (fault !== undefined) {
+    process.stderr.write(`plugin-server: nothing written: ${fault}\n`);
+    return false;
+  }
+  mkdirSync(join(folder, 'test'), { recursive: true });
+  for (const [file, text] of Object.entries(filesOf(name, realpathSync(folder))))
+    writeFileSync(join(folder, file), text);
+  process.stdout.write(nextSteps(name, relative('.', folder), settings));
+  return true;
+}
+
+function faultOf(name: string, folder: string, { pluginsFolder }: Settings): string | undefined {
+  if (!/^[a-z0-9][a-z0-9_.-]*$/.test(name)) {
+    return `"${name}" is no name for a plugin; use small letters, digits, ".", "_" and "-", a letter or digit first`;
+  }
+  if (RESERVED_PATHS.includes(name)) return `the path /${name} is the server's own; take another name`;
+  if (existsSync(folder)) return `${relative('.', folder)} is there already; take another name, or remove it`;
+  const same = discoverPlugins(pluginsFolder).packages.find((plugin) => plugin.name.toLowerCase() === name);
+  if (same === undefined) return undefined;
+  return same.bundled
+    ? `the server comes with a plugin "${name}"; take another name`
+    : `there is a plugin "${name}" already`;
+}
+
+function filesOf(name: string, folder: string): Record<string, string> {
+  const kit = isResolvedFrom(folder) ? undefined : relative(folder, packageFolder);
+  return {
+    'index.ts': indexFile(name),
+    [`test/${name}.test.js`]: testFile(
+      name,
+      kit === undefined ? 'plugin-server/testing' : `../${kit}/dist/host/testing.js`,
+    ),
+    'package.json': json({
+      name,
+      version: '0.1.0',
+      private: true,
+      type: 'module',
+      main: 'index.ts',
+      engines: { 'plugin-server': `^${version}` },
+      scripts: { test: 'node --test' },
+    }),
+    'tsconfig.json': json(tsconfig(folder, kit)),
+  };
+}
+
+/** Whether `plugin-server` is installed where a plugin in this folder finds it by name. */
+function isResolvedFrom(folder: string): boolean {
+  try {
+    const found = createRequire(join(folder, 'index.js')).resolve('plugin-server/package.json');
+    return realpathSync(dirname(found)) === realpathSync(packageFolder);
+  } catch {
+    return false;
+  }
+}
+
+function indexFile(name: string): string {
+  return `import { definePlugin, z } from 'plugin-server';
+
+export default definePlugin({
+  // What stands in the plugin's line of the INI file: ${name}=greeting=Good day
+  config: z.object({ greeting: z.string().default('Hello') }),
+
+  setup({ config, router, log, onClose }) {
+    // GET /${name}/world
+    router.get('/:name', (ctx) => {
+      ctx.body = { message: \`\${config.greeting}, \${ctx.params.name}\` };
+    });
+
+    onClose(() => {
+      log.debug('closing');
+    });
+  },
+});
+`;
+}
+
+function testFile(name: string, kit: string): string {
+  return `import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startPlugin } from '${kit}';
+
+let server;
+
+before(async () => {
+  server = await startPlugin(new URL('..', import.meta.url), { parameters: { greeting: 'Hi' } });
+});
+
+after(() => server.close());
+
+test('greets by name', async () => {
+  const answer = await fetch(\`\${server.url}/${name}/world\`);
+  assert.equal(answer.status, 200);
+  assert.deepEqual(await answer.json(), { message: 'Hi, world' });
+});
+`;
+}
+
+function tsconfig(folder: string, kit: string | undefined): object {
+  const compilerOptions = {
+    target: 'es2023',
+    module: 'nodenext',
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    types: ['node'],
+  };
+  // \`plugin-server\` is not installed here: this is where it lies.
+  const found =
+    kit === undefined
+      ? {}
+      : {
+          paths: { 'plugin-server': [`${kit}/dist/host/plugin.d.ts`] },
+          typeRoots: [relative(folder, typesFolder())],
+        };
+  return { compilerOptions: { ...compilerOptions, ...found }, include: ['**/*.ts'] };
+}
+
+function typesFolder(): string {
+  return dirname(dirname(createRequire(import.meta.url).resolve('@types/node/package.json')));
+}
+
+function json(value: object): string {
+  return `${JSON.stringify(value, null, 2)}\n`;
+}
+
+function nextSteps(name: string, folder: string, { tls, bindTo, port, apiKeys }: Settings): string {
+  const host = ['0.0.0.0', '::'].includes(bindTo) ? '127.0.0.1' : bindTo;
+  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}/${name}/world`;
+  const key = apiKeys.length === 0 ? '' : " -H 'Authorization: Bearer KEY'";
+  return `Wrote ${folder}:
+  index.ts                the plugin
+  test/${name}.test.js${' '.repeat(Math.max(2, 12 - name.length))}its test
+  package.json            its name and version
+  tsconfig.json           for editors and the type checker
+
+Try it:         plugin-server start --watch
+                curl${key} ${url}
+Test it:        npm test --prefix ${folder}
+Type-check it:  npx -p typescript tsc -p ${folder}
+`;
+}

@@ -1,0 +1,24 @@
+import type { ReloadOutcome } from '../control.js';
+import { explain } from '../process/explain.js';
+import { findServer } from '../process/find-server.js';
+import type { IniFile } from './ini-file.js';
+
+/** Has the running server read everything anew; true once that is in force, false when it goes on as it was. */
+export async function reload({ path }: IniFile): Promise<boolean> {
+  const server = await findServer(path);
+  if (server === undefined) return false;
+  const outcome = (await server.connection.ask('reload')) as ReloadOutcome | undefined;
+  server.connection.close();
+  if (outcome === undefined) {
+    process.stderr.write('plugin-server: the server ended before the reload was done\n');
+    return false;
+  }
+  if (outcome.success) {
+    process.stdout.write('reloaded\n');
+    return true;
+  }
+  process.stderr.write(
+    explain(`not reloaded, the server goes on as it was: ${outcome.reason}`, outcome.problems),
+  );
+  return false;
+}

@@ -1,0 +1,43 @@
+import { ConfigError } from '../../config/index.js';
+import { Host } from '../host.js';
+import { explain } from '../process/explain.js';
+import { type IniFile, readerOf } from './ini-file.js';
+
+/** Prints every method, path, plugin and key as a table. The plugins are set up for it, and nothing is served. */
+export async function routes(ini: IniFile): Promise<boolean> {
+  try {
+    const host = await Host.start({ iniFile: ini.path, ...readerOf(ini), listen: false, logLevel: 'error' });
+    process.stdout.write(table(rowsOf(host)));
+    await host.close();
+    return true;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(explain('the routes are not known', error.problems));
+    return false;
+  }
+}
+
+type Row = readonly [methods: string, path: string, plugin: string, key: string];
+
+function rowsOf({ mounts }: Host): Row[] {
+  const rows: Row[] = [];
+  for (const mount of mounts) {
+    for (const { methods, path } of mount.router.stack) {
+      // Middleware has no methods; HEAD goes where GET does.
+      const named = methods.filter((method) => method !== 'HEAD');
+      if (named.length === 0) continue;
+      const full = String(path) === '/' ? mount.path : `${mount.path}${path}`;
+      rows.push([named.join(', '), full, mount.name, mount.keys?.kind ?? 'none']);
+    }
+  }
+  return rows.sort(
+    (a, b) => a[2].localeCompare(b[2]) || a[1].localeCompare(b[1]) || a[0].localeCompare(b[0]),
+  );
+}
+
+function table(rows: readonly Row[]): string {
+  const all: readonly Row[] = [['METHOD', 'PATH', 'PLUGIN', 'KEY'], ...rows];
+  const widths = [0, 1, 2].map((column) => Math.max(...all.map((row) => (row[column] as string).length)));
+  const lines = all.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
+  return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
+}

@@ -1,0 +1,69 @@
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { isatty } from 'node:tty';
+import { StartFailure } from '../process/worker-process.js';
+import { Supervisor } from '../supervisor.js';
+import type { IniFile } from './ini-file.js';
+
+export interface StartOptions {
+  readonly log?: string;
+  readonly level?: string;
+  readonly watch?: true;
+  readonly safe?: true;
+}
+
+/** Serves until told to stop. False when the server did not come up; it has said why. */
+export async function start(ini: IniFile, options: StartOptions): Promise<boolean> {
+  // Whoever reads the output may go away before the server does.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  const supervisor = new Supervisor({
+    iniFile: ini.path,
+    iniOptional: ini.optional,
+    safe: options.safe === true,
+    ...(options.log && { logFile: resolve(options.log) }),
+    ...(options.level && { logLevel: options.level }),
+  });
+  obeySignals(supervisor);
+  try {
+    await supervisor.start();
+  } catch (failure) {
+    if (!(failure instanceof StartFailure)) throw failure;
+    if (supervisor.stopping) return true;
+    const { explain } = await import('../process/explain.js');
+    process.stderr.write(explain(failure.message, failure.problems));
+    return false;
+  }
+  if (options.watch) {
+    const { watch } = await import('../process/watch.js');
+    watch(supervisor);
+  }
+  await once(supervisor, 'stopped');
+  return true;
+}
+
+function obeySignals(supervisor: Supervisor): void {
+  const stop = () => {
+    if (supervisor.stopping) supervisor.stopNow().then(() => process.exit(0));
+    else supervisor.stop();
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  const terminal = isatty(0) && isatty(1) && hasTerminal();
+  process.on('SIGHUP', () => {
+    // A closed terminal sends the same signal as an operator who asks for a reload.
+    if (terminal && !hasTerminal()) supervisor.stop();
+    else supervisor.reload();
+  });
+  // Without a handler, node would open its debugger.
+  process.on('SIGUSR1', () => supervisor.reload());
+}
+
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,12 @@
+import { findServer } from '../process/find-server.js';
+import type { IniFile } from './ini-file.js';
+
+/** Has the running server finish what it has in hand and end; true once it has ended. */
+export async function stop({ path }: IniFile): Promise<boolean> {
+  const server = await findServer(path);
+  if (server === undefined) return false;
+  process.kill(server.pid, 'SIGTERM');
+  await server.connection.closed;
+  process.stdout.write('stopped\n');
+  return true;
+}

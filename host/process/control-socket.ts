@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { basename, dirname } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/** What a command sent over the socket does; what it resolves to is sent back as JSON. */
+export type Commands = Readonly<Record<string, () => Promise<unknown>>>;
+
+/**
+ * The unix-domain socket over which `plugin-server reload` and `stop` speak with the running server, one command a
+ * line, one JSON answer a line. Only the server's own user and root may open it.
+ */
+export class ControlSocket {
+  private constructor(
+    private readonly server: Server,
+    private readonly path: string,
+  ) {}
+
+  /** Takes the place of a socket that a dead server left. */
+  static async open(path: string, commands: Commands): Promise<ControlSocket> {
+    const server = createServer((connection) => serve(connection, commands));
+    rmSync(path, { force: true });
+    inFolderOf(path, (name) => {
+      const umask = process.umask(0o177);
+      server.listen(name);
+      process.umask(umask);
+    });
+    await once(server, 'listening');
+    server.on('error', () => {});
+    server.unref();
+    return new ControlSocket(server, path);
+  }
+
+  close(): void {
+    this.server.close();
+    rmSync(this.path, { force: true });
+  }
+}
+
+/** One command's way to the server and back. */
+export interface ControlConnection {
+  /** Resolves to the answer, or to undefined when the server ended without one. */
+  ask(command: string): Promise<unknown>;
+  /** Resolves when the server has ended or closed the socket. */
+  readonly closed: Promise<void>;
+  close(): void;
+}
+
+/** Undefined when nobody listens there. Rejects when this user may not. */
+export async function connectTo(path: string): Promise<ControlConnection | undefined> {
+  const socket = inFolderOf(path, (name) => createConnection(name));
+  if (socket === undefined) return undefined;
+  try {
+    await once(socket, 'connect');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ENOTSOCK') return undefined;
+    throw error;
+  }
+  socket.on('error', () => {});
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  return {
+    closed,
+    close: () => socket.destroy(),
+    async ask(command) {
+      socket.write(`${command}\n`);
+      for await (const line of createInterface({ input: socket })) return JSON.parse(line);
+      return undefined;
+    },
+  };
+}
+
+/** Whether a server listens there, be it one that this user may not speak to. */
+export async function isAnswered(path: string): Promise<boolean> {
+  try {
+    const connection = await connectTo(path);
+    connection?.close();
+    return connection !== undefined;
+  } catch {
+    return true;
+  }
+}
+
+async function serve(connection: Socket, commands: Commands): Promise<void> {
+  connection.on('error', () => {});
+  // A command that waits for this process to end must not keep it from it.
+  connection.unref();
+  for await (const line of createInterface({ input: connection })) {
+    const command = Object.hasOwn(commands, line) ? commands[line] : undefined;
+    const answer = command === undefined ? { error: 'unknown command' } : await command();
+    connection.write(`${JSON.stringify(answer)}\n`);
+  }
+}
+
+/** A unix socket's path may have about 100 bytes; from inside its folder a name is enough. */
+function inFolderOf<Result>(path: string, act: (name: string) => Result): Result | undefined {
+  const before = process.cwd();
+  try {
+    process.chdir(dirname(path));
+  } catch {
+    return undefined;
+  }
+  try {
+    return act(basename(path));
+  } finally {
+    process.chdir(before);
+  }
+}

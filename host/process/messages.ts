@@ -1,0 +1,105 @@
+/** What the supervisor and a worker say to each other over their IPC channel. All of it is JSON. */
+import type { Problem } from '../../config/problem.js';
+import type { ReloadOutcome } from '../control.js';
+
+/** The texts of the configuration files of one generation, by absolute path. */
+export type SnapshotEntries = readonly (readonly [path: string, text: string])[];
+
+/** What a worker needs to bring up its Host. */
+export interface WorkerOptions {
+  readonly iniFile: string;
+  /** Where the file is not there, every setting has its default. */
+  readonly iniOptional: boolean;
+  readonly logFile?: string;
+  readonly logLevel?: string;
+  readonly safe: boolean;
+  /** Given to every worker of a generation but its first, and to those that replace a crashed one. */
+  readonly snapshot?: SnapshotEntries;
+}
+
+/** The settings that the supervisor itself goes by; it never reads the configuration. Times are in milliseconds. */
+export interface ProcessSettings {
+  readonly bindTo: string;
+  readonly port: number;
+  readonly workers: number;
+  readonly stopGrace: number;
+  readonly stopTimeout: number;
+  readonly pidFile?: string | undefined;
+  readonly log: LogSettings;
+}
+
+export interface LogSettings {
+  readonly level: string;
+  /** Absent: pretty on a terminal, else JSON. */
+  readonly format?: 'json' | 'pretty' | undefined;
+  readonly file?: string | undefined;
+}
+
+/** Where connections are taken. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a worker that is ready tells of itself. All paths are absolute. */
+export interface WorkerReport {
+  readonly scheme: 'http' | 'https';
+  readonly plugins: readonly PluginReport[];
+  /** The plugins that need no key. */
+  readonly open: readonly string[];
+  readonly pluginsFolder: string;
+  readonly dataFolder: string;
+  readonly configurationFiles: readonly string[];
+}
+
+export interface PluginReport {
+  readonly name: string;
+  /** `/sessman` */
+  readonly path: string;
+  readonly state: string;
+  readonly folder: string;
+  readonly entry: string;
+}
+
+/** A metric as prom-client's `getMetricsAsJSON` gives it. */
+export interface MetricReport {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  readonly aggregator: string;
+  readonly values: readonly {
+    readonly value: number;
+    readonly labels: Readonly<Record<string, string | number>>;
+    readonly metricName?: string;
+  }[];
+}
+
+export type ToWorker =
+  | { readonly type: 'start'; readonly options: WorkerOptions }
+  /** The configuration is accepted: set up the plugins. */
+  | { readonly type: 'proceed' }
+  /** Carries a connection's handle. */
+  | { readonly type: 'connection' }
+  /** Readiness answers 503 from now on; serving goes on. */
+  | { readonly type: 'stopping' }
+  /** `idle`: how many milliseconds a connection without a request is left open. */
+  | { readonly type: 'drain'; readonly idle: number }
+  | { readonly type: 'metrics' }
+  | { readonly type: 'reloaded'; readonly id: number; readonly outcome: ReloadOutcome }
+  | {
+      readonly type: 'all_metrics';
+      readonly id: number;
+      readonly reports: readonly (readonly MetricReport[])[];
+    };
+
+export type FromWorker =
+  | { readonly type: 'configured'; readonly settings: ProcessSettings; readonly snapshot: SnapshotEntries }
+  | { readonly type: 'ready'; readonly report: WorkerReport }
+  | { readonly type: 'failed'; readonly reason: string; readonly problems: readonly Problem[] }
+  /** The connection last sent has arrived. */
+  | { readonly type: 'taken' }
+  | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }
+  /** No request is left; the worker is about to exit. */
+  | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
+  | { readonly type: 'reload'; readonly id: number }
+  | { readonly type: 'all_metrics'; readonly id: number };

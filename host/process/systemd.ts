@@ -1,0 +1,44 @@
+import { spawn } from 'node:child_process';
+
+/** What systemd is told; see sd_notify(3). */
+export type Notification = 'READY=1' | 'RELOADING=1' | 'STOPPING=1';
+
+/**
+ * The supervisor's side of systemd: notifications, and the socket it may have been passed. Everything that meant this
+ * process alone is taken out of the environment, so that no worker takes it for its own.
+ */
+export class Systemd {
+  readonly #socket: string | undefined;
+  /** The passed listening socket's descriptor, where there is one (sd_listen_fds(3)). */
+  readonly listenFd: number | undefined;
+  /** Notifications go out in order. */
+  #sent: Promise<void> = Promise.resolve();
+
+  constructor(env: NodeJS.ProcessEnv) {
+    this.#socket = env.NOTIFY_SOCKET;
+    const passed = env.LISTEN_PID === String(process.pid) && Number(env.LISTEN_FDS) >= 1;
+    this.listenFd = passed ? 3 : undefined;
+    for (const name of ['NOTIFY_SOCKET', 'LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env[name];
+  }
+
+  /** Does nothing where systemd does not ask. Resolves when sent; never rejects. */
+  notify(state: Notification | undefined, status: string): Promise<void> {
+    const socket = this.#socket;
+    if (socket === undefined) return this.#sent;
+    const message = [`--pid=${process.pid}`, `--status=${status}`, ...(state === undefined ? [] : [state])];
+    this.#sent = this.#sent.then(() => send(socket, message));
+    return this.#sent;
+  }
+}
+
+/** Node has no datagram sockets in the unix domain, so systemd's own tool sends it. */
+function send(socket: string, message: readonly string[]): Promise<void> {
+  return new Promise((resolve) => {
+    const tool = spawn('systemd-notify', message, {
+      env: { PATH: process.env.PATH, NOTIFY_SOCKET: socket },
+      stdio: 'ignore',
+    });
+    tool.once('error', () => resolve());
+    tool.once('exit', () => resolve());
+  });
+}

@@ -1,0 +1,127 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import type { Problem } from '../../config/problem.js';
+import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from './messages.js';
+
+/** Why a worker, and with it its generation, did not come up. */
+export class StartFailure extends Error {
+  override readonly name = 'StartFailure';
+  constructor(
+    /** One sentence for people. */
+    reason: string,
+    /** What is wrong with the configuration, where that was the cause. */
+    readonly problems: readonly Problem[] = [],
+  ) {
+    super(reason);
+  }
+}
+
+type Answer<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>;
+
+interface WorkerEvents {
+  message: [FromWorker];
+  /** What ended it: an exit status or a signal's name, for people. */
+  exit: [cause: string];
+}
+
+/**
+ * One worker process, seen from the supervisor. It ends when its channel closes, so a supervisor that dies leaves none
+ * behind. Everything sent to it arrives in order, connections included.
+ */
+export class WorkerProcess extends EventEmitter<WorkerEvents> {
+  readonly #child: ChildProcess;
+  readonly exited: Promise<string>;
+  /** What ended it, once it has. */
+  ended: string | undefined;
+  /** The metrics it told last, kept for when it is gone. */
+  lastMetrics: readonly MetricReport[] = [];
+
+  constructor(script: URL, options: WorkerOptions) {
+    super();
+    this.setMaxListeners(0);
+    this.#child = fork(script, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.exited = new Promise((resolve) => {
+      const end = (cause: string) => {
+        if (this.ended !== undefined) return;
+        this.ended = cause;
+        resolve(cause);
+        this.emit('exit', cause);
+      };
+      this.#child.on('exit', (status, signal) => end(signal ?? `exit status ${status}`));
+      this.#child.on('error', (error) => {
+        if (this.#child.pid === undefined) end(error.message);
+      });
+    });
+    this.#child.on('message', (message) => this.#receive(message as FromWorker));
+    this.send({ type: 'start', options });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  send(message: ToWorker): void {
+    if (this.#child.connected) this.#child.send(message, ignoreClosedChannel);
+  }
+
+  /**
+   * Hands a connection over. Until the worker has answered `taken`, the socket stays open here too, so that the
+   * connection outlives a worker that dies before it has it.
+   */
+  hand(socket: Socket): void {
+    const message: ToWorker = { type: 'connection' };
+    if (this.#child.connected) this.#child.send(message, socket, { keepOpen: true }, ignoreClosedChannel);
+  }
+
+  /** Waits for one message; rejects with a StartFailure when the worker reports a failure, ends, or is too slow. */
+  until<Type extends FromWorker['type']>(type: Type, timeout: number): Promise<Answer<Type>> {
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void) => {
+        clearTimeout(timer);
+        this.off('message', onMessage);
+        this.off('exit', onExit);
+        finish();
+      };
+      const onMessage = (message: FromWorker) => {
+        if (message.type === type) settle(() => resolve(message as Answer<Type>));
+        else if (message.type === 'failed') {
+          settle(() => reject(new StartFailure(message.reason, message.problems)));
+        }
+      };
+      const onExit = (cause: string) => {
+        settle(() => reject(new StartFailure(`A worker process ended before it was ready (${cause}).`)));
+      };
+      const timer = setTimeout(() => {
+        const reason = `A worker process was not ready within ${timeout / 1000} s.`;
+        settle(() => reject(new StartFailure(reason)));
+      }, timeout);
+      this.on('message', onMessage);
+      this.on('exit', onExit);
+      if (this.ended !== undefined) onExit(this.ended);
+    });
+  }
+
+  /** Lets it finish what it has, and ends it by force after `timeout`. Milliseconds. */
+  async drain({ idle, timeout }: { idle: number; timeout: number }): Promise<void> {
+    if (this.ended !== undefined) return;
+    this.send({ type: 'drain', idle });
+    const timer = setTimeout(() => this.kill(), timeout);
+    await this.exited;
+    clearTimeout(timer);
+  }
+
+  kill(): void {
+    this.#child.kill('SIGKILL');
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.type === 'metrics' || message.type === 'drained') this.lastMetrics = message.metrics;
+    // It ends when its channel closes, and has nothing more to say.
+    if (message.type === 'drained') this.#child.disconnect();
+    this.emit('message', message);
+  }
+}
+
+/** A worker that is gone says so by its exit; what was being sent to it then is of no use any more. */
+function ignoreClosedChannel(): void {}

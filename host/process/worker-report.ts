@@ -1,0 +1,32 @@
+import type { Host } from '../host.js';
+import type { Settings } from '../settings.js';
+import type { ProcessSettings, WorkerOptions, WorkerReport } from './messages.js';
+
+/** What of the settings is the supervisor's. */
+export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
+  const { bindTo, port, workers, stopGrace, stopTimeout, pidFile, log } = settings;
+  const { level, format, file } = log;
+  return {
+    ...{ bindTo, port, workers, stopGrace, stopTimeout, pidFile },
+    log: { level: logLevel ?? level, format, file: logFile ?? file },
+  };
+}
+
+/** What the supervisor is told of a Host that is ready. */
+export function workerReport(host: Host): WorkerReport {
+  const { settings, configuration } = host;
+  return {
+    scheme: settings.tls === undefined ? 'http' : 'https',
+    plugins: host.plugins.map(({ name, path, state, package_ }) => ({
+      name,
+      path,
+      state,
+      folder: package_.folder,
+      entry: package_.entry,
+    })),
+    open: host.openPlugins,
+    pluginsFolder: settings.pluginsFolder,
+    dataFolder: settings.dataFolder,
+    configurationFiles: [...configuration.texts.keys()],
+  };
+}

@@ -1,0 +1,128 @@
+/** What a worker process runs: one Host, brought up and drained as its supervisor says. */
+import type { Socket } from 'node:net';
+import { ConfigError } from '../config/problem.js';
+import { readerOf } from './commands/ini-file.js';
+import type { Host, HostOptions } from './host.js';
+import type { MetricReport, SnapshotEntries, ToWorker, WorkerOptions } from './process/messages.js';
+import { SupervisorChannel } from './process/supervisor-channel.js';
+import { processSettings, workerReport } from './process/worker-report.js';
+
+// A terminal and systemd send these to every process of the group; what follows from them, the supervisor tells.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
+
+// The supervisor closes the channel when this worker has drained, and the kernel when the supervisor has died.
+process.on('disconnect', () => process.exit());
+
+// A promise that nobody waits for ends no request: the server goes on. After any other stray error nothing is certain.
+process.on('unhandledRejection', (reason) => host?.reportStray(reason));
+process.on('uncaughtException', (error) => {
+  if (host === undefined) process.stderr.write(`${error.stack ?? error}\n`);
+  host?.reportStray(error);
+  host?.flushLog();
+  process.exit(1);
+});
+
+const channel = new SupervisorChannel();
+let host: Host | undefined;
+let proceed = () => {};
+
+process.on('message', (message: ToWorker, socket: Socket | undefined) => {
+  switch (message.type) {
+    case 'start':
+      bringUp(message.options);
+      break;
+    case 'proceed':
+      proceed();
+      break;
+    case 'connection':
+      channel.send({ type: 'taken' });
+      if (socket !== undefined) host?.accept(socket);
+      break;
+    case 'stopping':
+      host?.announceStop();
+      break;
+    case 'drain':
+      drain(message.idle);
+      break;
+    case 'metrics':
+      readMetrics().then((metrics) => channel.send({ type: 'metrics', metrics }));
+      break;
+    default:
+      channel.receive(message);
+  }
+});
+
+async function bringUp(options: WorkerOptions): Promise<void> {
+  try {
+    // Loaded only now, so that a signal or the end of the supervisor finds its handler from the first moment on.
+    const { Host } = await import('./host.js');
+    host = await Host.start(hostOptions(options));
+    await channel.send({ type: 'ready', report: workerReport(host) });
+  } catch (error) {
+    await reportFailure(error);
+    process.exit(1);
+  }
+}
+
+function hostOptions(options: WorkerOptions): HostOptions {
+  const { iniFile, iniOptional, logFile, logLevel, safe, snapshot } = options;
+  return {
+    iniFile,
+    safe,
+    ...(logFile && { logFile }),
+    ...(logLevel && { logLevel }),
+    ...(snapshot
+      ? { readFile: readerOfSnapshot(snapshot) }
+      : readerOf({ path: iniFile, optional: iniOptional })),
+    listen: false,
+    control: channel,
+    onPrepared: (prepared) => onPrepared(prepared, options),
+  };
+}
+
+/** A file that was not there when the generation began is not there for its later workers either. */
+function readerOfSnapshot(snapshot: SnapshotEntries): (path: string) => string {
+  const texts = new Map(snapshot);
+  return (path) => {
+    const text = texts.get(path);
+    if (text === undefined)
+      throw Object.assign(new Error(`${path} is not in the snapshot`), { code: 'ENOENT' });
+    return text;
+  };
+}
+
+/** Nothing but the configuration and the plugins' modules has been read: the supervisor judges it before any is set up. */
+async function onPrepared({ settings, configuration }: Host, options: WorkerOptions): Promise<void> {
+  const allowed = new Promise<void>((resolve) => {
+    proceed = resolve;
+  });
+  await channel.send({
+    type: 'configured',
+    settings: processSettings(settings, options),
+    snapshot: [...configuration.texts],
+  });
+  await allowed;
+}
+
+async function reportFailure(error: unknown): Promise<void> {
+  if (error instanceof ConfigError) {
+    const { problems } = error;
+    const reason = problems.length === 1 ? 'there is a problem' : `there are ${problems.length} problems`;
+    await channel.send({ type: 'failed', reason, problems });
+  } else {
+    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    await channel.send({ type: 'failed', reason, problems: [] });
+  }
+}
+
+async function drain(idle: number): Promise<void> {
+  await host?.drain({ idle });
+  const metrics = await readMetrics();
+  await host?.close();
+  await channel.send({ type: 'drained', metrics });
+}
+
+async function readMetrics(): Promise<readonly MetricReport[]> {
+  if (host === undefined) return [];
+  return (await host.metrics.registry.getMetricsAsJSON()) as unknown as MetricReport[];
+}
