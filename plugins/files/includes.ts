@@ -16,8 +16,8 @@ export interface ExpandedText {
 export const maximumText = 512 * 1024;
 const maximumIncludes = 100;
 
-/** `@NAME=value@`; a backslash in front keeps it as it is written. */
-const variable = /(\\?)@(INCLUDE|TITLE)=([^@\r\n]+)@/g;
+/** `@NAME=value@`. A backslash in front keeps it as it is written, and so does a code span (but no block) around it. */
+const variable = /(?<!`)(`{1,2})(?!`)[^\n]*?[^`\n]\1(?!`)|(\\?)@(INCLUDE|TITLE)=([^@\r\n]+)@/g;
 
 /**
  * Reads a Markdown file with all that it includes. A name in `@INCLUDE=name@` is relative to the file it stands in, or
@@ -45,10 +45,11 @@ export async function expand(
     const parts: string[] = [];
     let done = 0;
     for (const match of text.matchAll(variable)) {
-      const [whole, backslash, name, value = ''] = match;
+      const [whole, span, backslash, name, value = ''] = match;
       parts.push(text.slice(done, match.index));
       done = match.index + whole.length;
-      if (backslash) parts.push(whole.slice(1));
+      if (span) parts.push(whole);
+      else if (backslash) parts.push(whole.slice(1));
       else if (name === 'INCLUDE') parts.push(await include(value.trim(), at, above));
       else if (above.length === 1) title = value.trim();
     }

@@ -34,6 +34,8 @@ describe('Markdown pages', () => {
         'pages/inc/circle-b.md': 'b @INCLUDE=circle-a.md@\n',
         'pages/inc/self.md': 'self @INCLUDE=self.md@\n',
         'pages/inc/escaped.md': 'Write \\@INCLUDE=part.md@, or @include=part.md@\n',
+        'pages/inc/code.md':
+          'Spans `@INCLUDE=shared.txt@` and ``@TITLE=No@``, a tick ` and @INCLUDE=shared.txt@\n\n```\n@INCLUDE=shared.txt@```\n',
         'pages/inc/.hidden.md': 'the-secret-hidden',
         'pages/inc/out.md': [
           '@INCLUDE=../../outside.md@',
@@ -171,6 +173,12 @@ describe('Markdown pages', () => {
 
     it('that multiply are cut off', async () => {
       expect(await main('/docs/inc/bomb.md')).to.contain('a page includes at most 100 files');
+    });
+
+    it('are left alone in code spans, and carried out in blocks of code', async () => {
+      const html = await main('/docs/inc/code.md');
+      expect(html).to.contain('<code>@INCLUDE=shared.txt@</code> and <code>@TITLE=No@</code>, a tick ` and shared text');
+      expect(html).to.contain('<pre><code>shared text\n</code></pre>');
     });
 
     it('with a backslash in front stay as they are written', async () => {
