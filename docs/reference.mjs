@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { describeKeys } from '../dist/config/index.js';
 import { hostParameters } from '../dist/host/prepare.js';
 import { sections } from '../dist/host/settings.js';
+import { settings as filesSettings } from '../dist/plugins/files/settings.js';
 import { settingsSchema } from '../dist/plugins/sessman/settings.js';
 
 /** Each page with the parts of it that are made: what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. */
@@ -14,6 +15,7 @@ const parts = [
   { page: 'configuration.md', name: 'keys', text: hostKeys },
   { page: 'configuration.md', name: 'parameters', text: () => table(hostParameters) },
   { page: 'sessman.md', name: 'keys', text: () => table(settingsSchema) },
+  { page: 'files.md', name: 'keys', text: () => table(filesSettings) },
 ];
 
 /** The pages as they should be: path -> text. */

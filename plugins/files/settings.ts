@@ -33,9 +33,10 @@ export const settings = z.object({
   highlight_css: text()
     .optional()
     .describe('a stylesheet, relative to the served folder, for code (highlight.js)'),
-  max_age: integer({ min: 0 })
-    .default(0)
-    .meta({ description: 'how long browsers may use a file without asking again; 0: they ask, and mostly get a 304', unit: 'seconds' }),
+  max_age: integer({ min: 0 }).default(0).meta({
+    description: 'how long browsers may use a file without asking again; 0: they ask, and mostly get a 304',
+    unit: 'seconds',
+  }),
   content_security_policy: text()
     .optional()
     .describe('the Content-Security-Policy of every answer, in place of those made for pages'),

@@ -177,7 +177,9 @@ describe('Markdown pages', () => {
 
     it('are left alone in code spans, and carried out in blocks of code', async () => {
       const html = await main('/docs/inc/code.md');
-      expect(html).to.contain('<code>@INCLUDE=shared.txt@</code> and <code>@TITLE=No@</code>, a tick ` and shared text');
+      expect(html).to.contain(
+        '<code>@INCLUDE=shared.txt@</code> and <code>@TITLE=No@</code>, a tick ` and shared text',
+      );
       expect(html).to.contain('<pre><code>shared text\n</code></pre>');
     });
 

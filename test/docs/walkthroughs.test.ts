@@ -1,0 +1,34 @@
+import { expect } from 'chai';
+import { comparable, readSteps, Walkthrough } from '../support/walkthrough.js';
+
+/** Pages whose files and commands a reader carries out from top to bottom. */
+const pages = ['docs/plugins.md', 'docs/files.md'];
+
+for (const page of pages) {
+  describe(page, () => {
+    let walk: Walkthrough;
+
+    before(async () => {
+      walk = await Walkthrough.start();
+    });
+
+    after(() => walk.end());
+
+    it('shows what really happens, step by step', async () => {
+      const steps = await readSteps(page);
+      expect(steps.map(({ kind }) => kind)).to.include.members(['file', 'console']);
+      for (const step of steps) {
+        if (step.kind === 'file') {
+          await walk.write(step.path, step.text);
+          continue;
+        }
+        const outputs = await walk.run(step.commands.map(({ command }) => command));
+        for (const [index, { command, output }] of step.commands.entries()) {
+          expect(comparable(outputs[index] ?? ''), `${page}:${step.line}: ${command}`).to.equal(
+            comparable(output),
+          );
+        }
+      }
+    }).timeout(120_000);
+  });
+}
