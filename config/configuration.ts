@@ -93,11 +93,12 @@ export class Configuration {
 
   /** All that is wrong, each once: the INI file's problems first, then those of other files, by line and column. */
   get problems(): readonly Problem[] {
-    const order = [this.file, ...this.#sources.keys()];
+    const files = [this.file, ...this.#sources.keys()];
+    const rank = (file: string) => (files.includes(file) ? files.indexOf(file) : files.length);
     return [...this.#findings.values()]
       .sort(({ position: a }, { position: b }) => {
-        const files = order.indexOf(a.file) - order.indexOf(b.file);
-        return files || a.line - b.line || a.column - b.column;
+        const byFile = rank(a.file) - rank(b.file) || (a.file < b.file ? -1 : Number(a.file > b.file));
+        return byFile || a.line - b.line || a.column - b.column;
       })
       .map((finding) => this.#quote(finding));
   }

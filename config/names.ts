@@ -67,7 +67,7 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
 }
 
 /** Comparing a name with more of them than anybody would misspell takes too long where many names are wrong. */
-const mostCandidates = 500;
+const mostCandidates = 200;
 
 function first<Item>(count: number, items: Iterable<Item>): Item[] {
   const taken: Item[] = [];

@@ -53,12 +53,15 @@ function canonical(located: Located, schema: Schema, report: (explanation: Expla
     for (const alias of metaOf(child).aliases ?? []) names.set(alias, name);
   }
   const children = new NameMap<Located>();
+  const first = new Map<string, string>();
   for (const [written, child] of located.children as NameMap<Located>) {
     const name = names.get(written) ?? written;
-    if (!children.has(name)) children.set(name, child);
-    else {
-      const message = `${quoteName(written)} is another name of ${quoteName(name)}, and both are given`;
+    if (children.has(name)) {
+      const message = `${quoteName(first.get(name)!)} and ${quoteName(written)} are names of one key, and both are given`;
       report({ at: child, atKey: true, evenIfBroken: true, message, hint: 'remove one of the two' });
+    } else {
+      children.set(name, child);
+      first.set(name, written);
     }
   }
   return { ...located, children, value: plainObject(children) };

@@ -1,0 +1,73 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { Located } from '../../config/index.js';
+import { read, sentences } from './memory.js';
+
+function readJson(json: string) {
+  const configuration = read({ 'plugin-server.ini': '[main]\na=json=a.json', 'a.json': json });
+  return { located: configuration.locate(['main', 'a']), problems: sentences(configuration) };
+}
+
+const jsonText = fc
+  .json({ maxDepth: 5 })
+  .filter((text) => !text.includes('__proto__'))
+  .chain((text) => fc.constantFrom(text, JSON.stringify(JSON.parse(text), null, 2)));
+
+function parses(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('the JSON reader', () => {
+  it('gives what JSON.parse gives', () => {
+    fc.assert(
+      fc.property(jsonText, (text) => {
+        const { located, problems } = readJson(text);
+        expect(problems).to.deep.equal([]);
+        expect(located?.value).to.deep.equal(JSON.parse(text));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('takes no text that JSON.parse refuses, but for comments and trailing commas', () => {
+    const damaged = fc
+      .tuple(
+        jsonText,
+        fc.nat(),
+        fc.constantFrom('', '"', '{', '}', ',', ':', '1', '\\', '\n', '\u0000', 'e', '-', '.'),
+      )
+      .map(([text, at, put]) => {
+        const index = at % text.length;
+        return text.slice(0, index) + put + text.slice(index + 1);
+      });
+    fc.assert(
+      fc.property(damaged, (text) => {
+        fc.pre(!text.includes('/') && !/,\s*[\]}]/.test(text) && !parses(text));
+        expect(readJson(text).problems).not.to.deep.equal([]);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('knows the place of each value', () => {
+    const check = (located: Located, value: unknown, lines: readonly string[]): void => {
+      const { line, column } = located.position;
+      const rest = [lines[line - 1]!.slice(column - 1), ...lines.slice(line)].join('\n');
+      expect(JSON.parse(rest.slice(0, located.length))).to.deep.equal(value);
+      for (const [key, child] of (located.children ?? []).entries() as Iterable<[string, Located]>) {
+        check(child, (value as Record<string, unknown>)[key], lines);
+      }
+    };
+    fc.assert(
+      fc.property(jsonText, (text) => {
+        const { located } = readJson(text);
+        check(located!, JSON.parse(text), text.split('\n'));
+      }),
+    );
+  });
+});

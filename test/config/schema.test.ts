@@ -1,0 +1,193 @@
+import { expect } from 'chai';
+import { z } from 'zod';
+import {
+  boolean,
+  choice,
+  decimal,
+  describeKeys,
+  integer,
+  type Located,
+  list,
+  splitKeys,
+  text,
+} from '../../config/index.js';
+import { read, sentences } from './memory.js';
+
+describe("the host's own kinds of keys", () => {
+  const section = z.strictObject({
+    port: integer({ min: 0, max: 65535 }),
+    ratio: decimal(),
+    on: boolean(),
+    names: list(),
+    ports: list(integer()),
+    level: choice(['info', 'warn']),
+    name: text(),
+  });
+  const expected = {
+    port: 5,
+    ratio: 0.5,
+    on: true,
+    names: ['a', 'b'],
+    ports: [1, 2],
+    level: 'info',
+    name: 'n',
+  };
+
+  it('take what is written plainly', () => {
+    const configuration = read('[s]\nport=5\nratio=0.5\non=Yes\nnames= a  b\nports=1 2\nlevel=info\nname=n');
+    expect(configuration.read('s', section)).to.deep.equal(expected);
+  });
+
+  it('take what is written with a prefix', () => {
+    const configuration = read(
+      '[s]\nport=int:5\nratio=float:0.5\non=bool:1\nnames=list:a b\nports=list:int:1 2\nlevel=info\nname=n',
+    );
+    expect(configuration.read('s', section)).to.deep.equal(expected);
+  });
+
+  it('are described for reference pages', () => {
+    const described = describeKeys(
+      z.object({
+        port: integer({ min: 0, max: 65535 })
+          .default(6123)
+          .meta({ description: 'the port', aliases: ['listen'] }),
+        workers: z.union([integer({ min: 1 }), z.literal('auto')]),
+        level: choice(['info', 'warn']).optional(),
+      }),
+    );
+    expect(described).to.deep.equal([
+      {
+        name: 'port',
+        kinds: ['an integer'],
+        minimum: 0,
+        maximum: 65535,
+        default: 6123,
+        meta: { description: 'the port', aliases: ['listen'] },
+      },
+      { name: 'workers', kinds: ['an integer', '"auto"'], minimum: 1, default: undefined, meta: {} },
+      { name: 'level', kinds: ['"info"', '"warn"'], default: undefined, meta: {} },
+    ]);
+  });
+});
+
+describe('checking against a schema', () => {
+  it('gives what the schema makes of the section, defaults and transformations included', () => {
+    const schema = z.object({ a: z.string().transform((value) => value.length), b: z.int().default(5) });
+    expect(read('[s]\na=xyz').read('S', schema)).to.deep.equal({ a: 3, b: 5 });
+  });
+
+  it('matches keys without case, and keeps the case of those that the schema leaves open', () => {
+    const configuration = read('[s]\nMAXAGE=int:5\nX-Header=a\n/Path=b');
+    expect(configuration.read('s', z.object({ maxAge: z.int() }).catchall(z.string()))).to.deep.equal({
+      maxAge: 5,
+      'X-Header': 'a',
+      '/Path': 'b',
+    });
+    expect(configuration.problems).to.deep.equal([]);
+  });
+
+  it('knows keys by their other names', () => {
+    const schema = z.object({
+      plugins: z.string().meta({ aliases: ['pluginpath'] }),
+      data: z.int().optional(),
+    });
+    expect(read('[s]\nPluginPath=x').read('s', schema)).to.deep.equal({ plugins: 'x' });
+    const both = read('[s]\npluginpath=x\nplugins=y');
+    expect(both.read('s', schema)).to.equal(undefined);
+    expect(sentences(both)).to.deep.equal([
+      'plugin-server.ini:3:1: "pluginpath" and "plugins" are names of one key, and both are given; remove one of the two',
+    ]);
+  });
+
+  it('counts a section that is not there as an empty one', () => {
+    expect(read('').read('s', z.object({ a: z.string().default('x') }))).to.deep.equal({ a: 'x' });
+  });
+
+  it('says nothing of keys that are read elsewhere, and suggests them', () => {
+    const schema = z.strictObject({ greeting: z.string().optional() });
+    const configuration = read('[plugin_parms]\np=route_path=x&greeting=hi&route_pth=y');
+    const line = configuration.locate(['plugin_parms', 'p'])!;
+    configuration.check(line, schema, 'p', { alsoKnown: ['route_path'] });
+    expect(sentences(configuration)).to.deep.equal([
+      'plugin-server.ini:2:28: unknown key "route_pth" in p; did you mean "route_path"?',
+    ]);
+  });
+
+  it('lets a schema that is loose be loose', () => {
+    const configuration = read('[s]\nany=thing\nport=1');
+    expect(configuration.read('s', z.looseObject({ port: z.string() }))).to.deep.equal({
+      any: 'thing',
+      port: '1',
+    });
+    expect(configuration.read('s', z.record(z.string(), z.string()))).to.deep.equal({
+      any: 'thing',
+      port: '1',
+    });
+    expect(configuration.problems).to.deep.equal([]);
+  });
+
+  it('finds unknown keys in intersections and unions by what all of their parts know', () => {
+    const configuration = read('[s]\na=1\nb=2\nc=3');
+    const [a, b] = [z.object({ a: z.string() }), z.object({ b: z.string() })];
+    configuration.read('s', z.intersection(a, b));
+    expect(sentences(configuration)).to.deep.equal([
+      'plugin-server.ini:4:1: unknown key "c" in [s]; known are a, b',
+    ]);
+  });
+
+  it('takes schemas that hold themselves', () => {
+    interface Tree {
+      name: string;
+      children?: Tree[] | undefined;
+    }
+    const tree: z.ZodType<Tree> = z.lazy(() =>
+      z.object({ name: z.string(), children: z.array(tree).optional() }),
+    );
+    const configuration = read({
+      'plugin-server.ini': '[s]\ntree=json=tree.json',
+      'tree.json': '{"name": "a", "children": [{"name": "b", "children": [{"nmae": "c"}]}, 5]}',
+    });
+    configuration.read('s', z.object({ tree, other: tree }));
+    expect(sentences(configuration)).to.deep.equal([
+      'plugin-server.ini:1:2: "other" in [s] is missing; write other=json=FILE',
+      'tree.json:1:56: unknown key "nmae" in "tree.children[0].children[0]" of [s]; did you mean "name"?',
+      'tree.json:1:72: "tree.children[1]" in [s] must be an object, but is 5; write {"name":"TEXT"}',
+    ]);
+  });
+
+  it('puts what a schema says of the whole at its section or line', () => {
+    const schema = z
+      .object({ a: z.string().optional(), b: z.string().optional() })
+      .refine(({ a, b }) => (a === undefined) !== (b === undefined), 'give either a or b');
+    const configuration = read('[s]\na=1\nb=2\n[plugin_parms]\np=a=1&b=2');
+    configuration.read('s', schema);
+    configuration.check(configuration.locate(['plugin_parms', 'p']), schema, 'p');
+    expect(sentences(configuration)).to.deep.equal([
+      'plugin-server.ini:1:2: [s]: give either a or b',
+      'plugin-server.ini:5:3: p: give either a or b',
+    ]);
+  });
+
+  it('adds problems of its caller in their place', () => {
+    const configuration = read('[s]\na=1\nb=2\nc');
+    configuration.report(configuration.locate(['s', 'b'])!, 'b is bad', 'mend it');
+    configuration.report(configuration.locate(['s', 'a'])!, 'a is bad');
+    configuration.report({ file: '/plugins/x.ts', line: 3, column: 4 }, 'elsewhere');
+    expect(sentences(configuration)).to.deep.equal([
+      'plugin-server.ini:2:3: a is bad',
+      'plugin-server.ini:3:3: b is bad; mend it',
+      'plugin-server.ini:4:1: "=" is missing; write key=value, on one line',
+      'x.ts:3:4: elsewhere',
+    ]);
+  });
+});
+
+describe('splitKeys', () => {
+  it('takes some keys of a line apart, in any case', () => {
+    const line = read('[plugin_parms]\np=Route_Path=x&a=1').locate(['plugin_parms', 'p']) as Located;
+    const { taken, rest } = splitKeys(line, ['route_path', 'enabled']);
+    expect(taken.value).to.deep.equal({ Route_Path: 'x' });
+    expect(rest.value).to.deep.equal({ a: '1' });
+    expect(rest.position).to.deep.equal(line.position);
+  });
+});
