@@ -1,10 +1,11 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { key } from './peers/key.mjs';
 
 export const cli = fileURLToPath(new URL('../dist/host/cli.js', import.meta.url));
-const shipped = (name) => fileURLToPath(new URL(`../dist/plugins/${name}`, import.meta.url));
+/** They are on unless a site says otherwise; other servers have nothing of the kind. */
+const bundledPlugins = readdirSync(new URL('../plugins', import.meta.url));
 
 /** The routes that every server of the host rows has: `POST /echo0/r0` to `/echo0/r9`. */
 export const routesPerPlugin = 10;
@@ -31,13 +32,13 @@ export function writeSite(folder, { port, workers, echoPlugins, sessman }) {
     ...['[auth]', `apikey=${key}`],
     ...['[log]', 'level=info', 'file=server.log'],
   ];
+  lines.push('[plugin_parms]');
+  for (const name of bundledPlugins) {
+    if (name !== 'sessman' || sessman === undefined) lines.push(`${name}=enabled=bool:false`);
+  }
   if (sessman !== undefined) {
-    writeFileSync(
-      join(plugins, 'sessman.mjs'),
-      `export { default } from ${JSON.stringify(shipped('sessman/index.js'))};\n`,
-    );
     writeFileSync(join(folder, 'sessman.json'), JSON.stringify(sessman));
-    lines.push('[plugin_parms]', 'sessman=json=sessman.json');
+    lines.push('sessman=json=sessman.json');
   }
   const ini = join(folder, 'plugin-server.ini');
   writeFileSync(ini, `${lines.join('\n')}\n`);
