@@ -167,7 +167,9 @@ export class Host {
       this.plugins.filter(({ definition }) => definition.auth === 'own').map(({ name }) => name),
     );
     return [...this.mounts]
-      .filter(({ name, path, keys }) => keys === undefined && !own.has(name) && !hostPaths.has(path))
+      .filter(
+        ({ name, path, keys, open }) => keys === undefined && !open && !own.has(name) && !hostPaths.has(path),
+      )
       .map(({ name }) => name);
   }
 
@@ -239,14 +241,14 @@ export class Host {
         continue;
       }
       const router = new Router<DefaultState, Context>();
-      const routers = new Map([[unit.path, router]]);
+      const routers = new Map([[unit.path, { router, open: false }]]);
       const context = setupContext(unit, {
         router,
-        mount: (text) => {
+        mount: (text, open) => {
           const path = claims.claim(text, unit.name);
-          const mounted = routers.get(path) ?? new Router<DefaultState, Context>();
+          const mounted = routers.get(path) ?? { router: new Router<DefaultState, Context>(), open };
           routers.set(path, mounted);
-          return mounted;
+          return mounted.router;
         },
         dataFolder: settings.dataFolder,
         registry: this.metrics.registry,
@@ -271,7 +273,8 @@ export class Host {
         own: undefined,
       }[plugin.auth];
       for (const [path, mounted] of routers) {
-        this.mounts.add({ name: unit.name, path, router: mounted as never, keys });
+        const opener = mounted.open ? { keys: undefined, open: true } : { keys };
+        this.mounts.add({ name: unit.name, path, router: mounted.router as never, ...opener });
       }
     }
   }

@@ -87,6 +87,11 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    * when the path is no path or another's; shown at `setting`, as in SettingError, where that is given.
    */
   mount(path: string, setting?: SettingPath): Router;
+  /**
+   * As `mount`, for what anyone may have whatever keys the plugin asks for: scripts and styles, say, which browsers fetch
+   * without a key. The path may lie below the plugin's own, `/hello/client.js`.
+   */
+  mountOpen(path: string): Router;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */

@@ -10,8 +10,8 @@ import { SettingError } from './setting-error.js';
 
 export interface SetupSurroundings {
   readonly router: Router<DefaultState, Context>;
-  /** Gives the router of one more path, or throws. */
-  readonly mount: (path: string) => Router<DefaultState, Context>;
+  /** Gives the router of one more path, which needs no key where it is open, or throws. */
+  readonly mount: (path: string, open: boolean) => Router<DefaultState, Context>;
   readonly dataFolder: string;
   readonly registry: Registry;
   readonly resolvePath: (path: string) => string;
@@ -34,18 +34,22 @@ export function setupContext(
     gauge: (options) => new Gauge({ ...options, registers }),
     histogram: (options) => new Histogram({ ...options, registers }),
   };
+  const mount = (path: string, open: boolean) => {
+    if (unit.state !== 'setting_up') throw new Error(`mount("${path}") comes too late: call it in setup`);
+    return around.mount(path, open);
+  };
   return {
     config: unit.parameters as never,
     sections: unit.sections as never,
     router,
     mount: (path, setting) => {
-      if (unit.state !== 'setting_up') throw new Error(`mount("${path}") comes too late: call it in setup`);
       try {
-        return around.mount(path);
+        return mount(path, false);
       } catch (error) {
         throw setting === undefined ? error : new SettingError(setting, messageOf(error), PATH_FORM);
       }
     },
+    mountOpen: (path) => mount(path, true),
     log: unit.log,
     signal: unit.abort.signal,
     draining: around.draining,

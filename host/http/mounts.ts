@@ -12,6 +12,8 @@ export interface Mount {
   readonly router: Router;
   /** Undefined: no key is needed. */
   readonly keys: KeyRing | undefined;
+  /** Needs no key on purpose, whatever the operator says of the plugin. */
+  readonly open?: boolean;
 }
 
 export interface Mounted extends Mount {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { definePlugin, type Logger } from 'plugin-server';
+import { serveClient } from './client/serve.js';
 import { SessionCookie } from './cookie.js';
 import { observeStore } from './observed-store.js';
 import { addRoutes } from './routes.js';
@@ -19,7 +20,8 @@ declare module 'plugin-server' {
 export default definePlugin({
   name: 'sessman',
   config: settingsSchema,
-  async setup({ config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose }) {
+  async setup(context) {
+    const { config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose } = context;
     const folder = config.path === undefined ? join(dataFolder, 'store') : resolvePath(config.path);
     const opened = await openStore(config, folder, log);
     onClose(() => opened.close());
@@ -56,6 +58,7 @@ export default definePlugin({
       ? new SessionCookie({ maxAge: config.session_max_age, origins: config.cookie_origins })
       : undefined;
     addRoutes(router, sessions, cookie);
+    serveClient(context);
     return sessions;
   },
 });
