@@ -38,7 +38,7 @@ export function mongoConnection({
   database,
 }: MongoSettings): MongoConnection {
   const parts = urlPattern.exec(server_url.trim())?.groups;
-  if (!parts?.hosts) {
+  if (!parts?.hosts || (!parts.scheme && server_url.includes('://'))) {
     throw new ConnectionSettingError(
       'server_url',
       'server_url names no MongoDB server; write host:port, host1,host2/?replicaSet=name, or a mongodb:// URL',
@@ -109,6 +109,7 @@ const fixed: MongoClientOptions = {
 };
 
 function checkCredentials(userinfo?: string, username?: string, password?: string): void {
+  if (userinfo !== undefined) decode(userinfo);
   if (userinfo !== undefined && (username !== undefined || password !== undefined)) {
     throw new ConnectionSettingError(
       'server_url',

@@ -16,9 +16,9 @@ export async function ensureIndexes(collection: Collection<Document>): Promise<{
     return { expires: true };
   } catch (error) {
     if (!hasCode(error, notImplemented)) throw error;
+    await ensureIndex(collection, byExpiry);
+    return { expires: false };
   }
-  await ensureIndex(collection, byExpiry);
-  return { expires: false };
 }
 
 type Index = IndexDescription & { readonly name: string; readonly key: Readonly<Record<string, 1 | -1>> };
