@@ -49,9 +49,6 @@ export interface Store {
   /** About how many records there are, dead ones not yet cleared away included. */
   count(): Awaitable<number>;
 
-  /** Writes a consistent copy beside ongoing work, into a folder that must not exist. Absent where the database has its own way. */
-  backup?(folder: string): Promise<void>;
-
   /** Lets work under way finish, then frees everything. May be called twice. */
   close(): Promise<void>;
 }

@@ -22,6 +22,8 @@ import {
   StoreFullError,
   type Swept,
 } from '../store.js';
+import { StoreFileError } from './embedded-file.js';
+import { markStoreFolder, prepareStoreFolder, storeFile } from './embedded-folder.js';
 import { decodeRecord, decodeSummary, encodeRecord, type StoredRecord } from './embedded-record.js';
 
 /**
@@ -44,10 +46,21 @@ export class EmbeddedStore implements Store {
   #fullUntil = 0;
   #closed: Promise<void> | undefined;
 
-  /** Opens the store in that folder, making it first where there is none. */
+  /**
+   * Opens the store in that folder, making it first where there is none.
+   * @throws StoreFileError when the folder cannot be used, or what is in it is damaged; it is left as it is then
+   */
   static open(folder: string): EmbeddedStore {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    return new EmbeddedStore(join(folder, storeFile));
+    const file = prepareStoreFolder(folder);
+    try {
+      const store = new EmbeddedStore(file);
+      markStoreFolder(folder);
+      return store;
+    } catch (cause) {
+      throw new StoreFileError(`the session store ${file} cannot be opened: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
   }
 
   private constructor(file: string) {
@@ -175,9 +188,11 @@ export class EmbeddedStore implements Store {
     return (this.#records.getStats() as { entryCount: number }).entryCount;
   }
 
+  /** Writes a compact copy into a folder that must not be there yet, beside ongoing work. */
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
     await this.#root.backup(join(folder, storeFile), true);
+    markStoreFolder(folder);
   }
 
   close(): Promise<void> {
@@ -244,10 +259,10 @@ export class EmbeddedStore implements Store {
     if (this.#closed) throw new StoreError();
     // While the disk is full one write a second tries again; the others need not wait for the same refusal.
     if (this.#fullUntil > performance.now()) throw new StoreFullError();
+    const committed =
+      revision === null ? database.ifNoExists(key, writes) : database.ifVersion(key, revision, writes);
     try {
-      return await (revision === null
-        ? database.ifNoExists(key, writes)
-        : database.ifVersion(key, revision, writes));
+      return await withinDeadline(committed);
     } catch (error) {
       const cause = await causeOf(error);
       if (!isFull(cause)) throw new StoreError(undefined, cause);
@@ -262,10 +277,11 @@ interface Found {
   readonly revision: number;
 }
 
-const storeFile = 'sessions.mdb';
 const leaseKey = 'sweeper';
 /** Keys taken in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
+/** Milliseconds. */
+const commitDeadline = 5000;
 /** The value of index entries, whose keys say it all. */
 const present = Buffer.from([1]);
 const zero = Buffer.from([0]);
@@ -321,7 +337,22 @@ function reading<T>(work: () => T): T {
   }
 }
 
+/** A disk that stands still, or an LMDB that gave up after an error of the disk, must hold no request for ever. */
+async function withinDeadline<T>(committed: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no commit within ${commitDeadline} ms`)), commitDeadline);
+  });
+  try {
+    return await Promise.race([committed, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A write that the system cut short, for want of space, LMDB reports as EIO. */
 function isFull(cause: unknown): boolean {
   const { code } = cause as { code?: unknown };
-  return code === constants.errno.ENOSPC || code === constants.errno.EDQUOT || code === constants.errno.EFBIG;
+  const { ENOSPC, EDQUOT, EFBIG, EIO } = constants.errno;
+  return code === ENOSPC || code === EDQUOT || code === EFBIG || code === EIO;
 }

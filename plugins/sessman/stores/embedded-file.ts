@@ -1,0 +1,186 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+
+/** The embedded store's folder or file cannot be used. Nothing in it was changed. */
+export class StoreFileError extends Error {
+  override readonly name = 'StoreFileError';
+}
+
+/**
+ * Looks for damage in an LMDB file before LMDB maps it, since a damaged one can end the process. It follows both trees
+ * from the newest meta page down: every page must be in the file, say that it is the page asked for, and be of the
+ * right kind. Of very many leaves only some are read, which keeps it well under a second.
+ *
+ * Layout: the "lmdb-data" format 2 of libraries/liblmdb/mdb.c, on 64-bit little-endian machines.
+ *
+ * @throws StoreFileError
+ */
+export function checkStoreFile(file: string): void {
+  const fd = openSync(file, 'r');
+  try {
+    // Another process may be writing: a page that is no longer what this look's meta page said is no damage then.
+    for (let attempt = 1; ; attempt++) {
+      const look = new Look(fd, file);
+      const meta = look.newestMeta();
+      try {
+        look.checkTree(meta.free);
+        look.checkTree(meta.main);
+        return;
+      } catch (error) {
+        const isInUse = look.newestMeta().transaction !== meta.transaction;
+        if (!isInUse) throw error;
+        // A process that keeps committing to the file can read it.
+        if (attempt === 3) return;
+      }
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+interface Tree {
+  readonly root: number;
+  readonly depth: number;
+  readonly leaves: number;
+}
+
+interface Meta {
+  readonly transaction: bigint;
+  readonly free: Tree;
+  readonly main: Tree;
+}
+
+const pageHeader = 24;
+const magic = 0xbeefc0de;
+const dataVersion = 2;
+const branch = 0x01;
+const leaf = 0x02;
+const overflow = 0x04;
+const metaPage = 0x08;
+const kinds = 0x6f;
+const bigData = 0x01;
+const subTree = 0x02;
+/** The root of an empty tree. */
+const none = 2n ** 64n - 1n;
+/** Leaves read of one tree. */
+const maxLeaves = 5_000;
+
+class Look {
+  readonly #fd: number;
+  readonly #file: string;
+  readonly #size: number;
+  #pageSize = 0;
+  #transaction = 0n;
+
+  constructor(fd: number, file: string) {
+    this.#fd = fd;
+    this.#file = file;
+    this.#size = fstatSync(fd).size;
+  }
+
+  newestMeta(): Meta {
+    const first = this.#read(0, 176);
+    this.#pageSize = first.readUInt32LE(pageHeader + 24);
+    if (this.#pageSize < 512 || this.#pageSize > 65_536 || this.#size % this.#pageSize !== 0) {
+      this.#damaged('it is not made of whole pages');
+    }
+    const metas = [this.#meta(first), this.#meta(this.#read(this.#pageSize, 176))];
+    const newest = metas[0]!.transaction > metas[1]!.transaction ? metas[0]! : metas[1]!;
+    this.#transaction = newest.transaction;
+    return newest;
+  }
+
+  checkTree({ root, depth, leaves }: Tree): void {
+    if (root < 0) return;
+    const stride = Math.ceil(leaves / maxLeaves);
+    let seen = 0;
+    const visit = (number: number, left: number): void => {
+      const isLeaf = left === 1;
+      if (isLeaf && seen++ % stride !== 0) return;
+      const page = this.#page(number, isLeaf ? leaf : branch);
+      for (const node of nodesOf(page)) {
+        if (!isLeaf) visit(page.readUIntLE(node, 6), left - 1);
+        else this.#checkLeafNode(page, node);
+      }
+    };
+    if (depth < 1 || depth > 32) this.#damaged('a tree of no depth');
+    visit(root, depth);
+  }
+
+  #checkLeafNode(page: Buffer, node: number): void {
+    const flags = page.readUInt16LE(node + 4);
+    const data = node + 8 + page.readUInt16LE(node + 6);
+    if ((flags & subTree) !== 0 && data + 48 <= page.length) this.checkTree(treeAt(page, data));
+    if ((flags & bigData) !== 0 && data + 8 <= page.length) {
+      const number = Number(page.readBigUInt64LE(data));
+      const pages = this.#header(number, overflow, pageHeader).readUInt32LE(20);
+      if ((number + pages) * this.#pageSize > this.#size) this.#damaged(`page ${number} is cut off`);
+    }
+  }
+
+  #meta(buffer: Buffer): Meta {
+    const at = pageHeader;
+    if (
+      (buffer.readUInt16LE(18) & metaPage) === 0 ||
+      buffer.readUInt32LE(at) !== magic ||
+      (buffer.readUInt32LE(at + 4) & 0xffff) !== dataVersion
+    ) {
+      this.#damaged('no meta page where one must be');
+    }
+    return {
+      transaction: buffer.readBigUInt64LE(at + 128),
+      free: treeAt(buffer, at + 24),
+      main: treeAt(buffer, at + 72),
+    };
+  }
+
+  #page(number: number, kind: number): Buffer {
+    const page = this.#header(number, kind, this.#pageSize);
+    const lower = page.readUInt16LE(20);
+    const upper = page.readUInt16LE(22);
+    const isSound =
+      lower <= upper &&
+      upper <= page.length - pageHeader &&
+      nodesOf(page).every((node) => node >= pageHeader + upper && node + 8 <= page.length);
+    if (!isSound) this.#damaged(`page ${number} has nodes outside itself`);
+    return page;
+  }
+
+  /** The first bytes of a page, whose header must be right. */
+  #header(number: number, kind: number, length: number): Buffer {
+    const header = this.#read(number * this.#pageSize, length);
+    if (header.readBigUInt64LE(0) !== BigInt(number) || (header.readUInt16LE(18) & kinds) !== kind) {
+      this.#damaged(`page ${number} is not what it must be`);
+    }
+    if (header.readBigUInt64LE(8) > this.#transaction) this.#damaged(`page ${number} is of no transaction`);
+    return header;
+  }
+
+  #read(position: number, length: number): Buffer {
+    const buffer = Buffer.allocUnsafe(length);
+    if (!Number.isSafeInteger(position) || readSync(this.#fd, buffer, 0, length, position) !== length) {
+      this.#damaged('it is cut off');
+    }
+    return buffer;
+  }
+
+  #damaged(what: string): never {
+    throw new StoreFileError(
+      `the session store ${this.#file} is damaged (${what}) and was left as it is. Put a backup in its place, or move it away to start without sessions.`,
+    );
+  }
+}
+
+function treeAt(buffer: Buffer, at: number): Tree {
+  const root = buffer.readBigUInt64LE(at + 40);
+  return {
+    root: root === none ? -1 : Number(root),
+    depth: buffer.readUInt16LE(at + 6),
+    leaves: Number(buffer.readBigUInt64LE(at + 16)),
+  };
+}
+
+/** Where the page's nodes begin. The page itself counts from the end of its header. */
+function nodesOf(page: Buffer): number[] {
+  const count = page.readUInt16LE(20) >> 1;
+  return Array.from({ length: count }, (_, n) => pageHeader + page.readUInt16LE(pageHeader + 2 * n));
+}

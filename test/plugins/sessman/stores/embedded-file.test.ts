@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm, truncate, unlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { ConfigError } from '../../../../config/index.js';
+import { Sessions } from '../../../../plugins/sessman/sessions.js';
+import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded.js';
+import { startServer } from '../../../support/server.js';
+
+describe("a damaged embedded store's start", () => {
+  let folder: string;
+  let file: string;
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sessman-'));
+    const store = EmbeddedStore.open(join(folder, 'data/sessman/store'));
+    const sessions = new Sessions(store, {
+      idleTimeout: 60,
+      absoluteTimeout: 0,
+      maxData: 20_000,
+      maxPerUser: 0,
+    });
+    for (let n = 0; n < 300; n++)
+      await sessions.create(`user${n}`, { filling: 'x'.repeat(n % 10 ? 200 : 9000) });
+    await store.close();
+    file = join(folder, 'data/sessman/store/sessions.mdb');
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  const damages: [string, (whole: Buffer) => Promise<void>][] = [
+    ['cut in half', (whole) => truncate(file, Math.floor(whole.length / 8192) * 4096)],
+    ['cut within a page', (whole) => truncate(file, whole.length - 100)],
+    ['cut after its first page', () => truncate(file, 4096)],
+    ['emptied', () => truncate(file, 0)],
+    ['removed', () => unlink(file)],
+    ['overwritten with noise', (whole) => writeFile(file, randomBytes(whole.length))],
+    ['overwritten with zeros', (whole) => writeFile(file, Buffer.alloc(whole.length))],
+    ['overwritten with text', () => writeFile(file, 'not a store '.repeat(1000))],
+    ['overwritten with noise from its third page on', (whole) => overwrite(whole, 8192, whole.length - 8192)],
+    [
+      'overwritten with noise in its second half',
+      (whole) => overwrite(whole, whole.length >> 1, whole.length >> 1),
+    ],
+    ['overwritten with noise in its second meta page', (whole) => overwrite(whole, 4096, 4096)],
+  ];
+
+  async function overwrite(whole: Buffer, from: number, length: number): Promise<void> {
+    const damaged = Buffer.from(whole);
+    randomBytes(length).copy(damaged, from);
+    await writeFile(file, damaged);
+  }
+
+  for (const [what, damage] of damages) {
+    it(`is refused with a clear message, and the file left alone: ${what}`, async () => {
+      const whole = await readFile(file);
+      await damage(whole);
+      const damaged = await readFile(file).catch(() => undefined);
+      try {
+        const started = await startServer({ folder }).then(
+          async (server) => server.close(),
+          (error: unknown) => error,
+        );
+        expect(started).to.be.instanceOf(ConfigError);
+        const { problems } = started as ConfigError;
+        expect(problems).to.have.length(1);
+        expect(problems[0]!.message)
+          .to.match(/is damaged \(.+\) and was left as it is|is empty, although|is gone, although/)
+          .and.to.include(file)
+          .and.to.match(/Put a backup in its place, or (?:move it away|remove .*) to start without sessions/);
+        expect(await readFile(file).catch(() => undefined)).to.deep.equal(damaged);
+      } finally {
+        await writeFile(file, whole);
+      }
+    });
+  }
+
+  it('works again with the whole file', async () => {
+    const server = await startServer({ folder });
+    expect((await server.fetch('/readyz')).status).to.equal(200);
+    await server.close();
+  });
+
+  it('refuses a store of a format to come', async () => {
+    const mark = join(folder, 'data/sessman/store/store.json');
+    const text = await readFile(mark, 'utf8');
+    await writeFile(mark, '{"store":"sessman","format":2}');
+    expect(() => EmbeddedStore.open(join(folder, 'data/sessman/store'))).to.throw(
+      /format 2; .* reads format 1/,
+    );
+    await writeFile(mark, text);
+  });
+
+  it('refuses a folder that is a file', async () => {
+    await writeFile(join(folder, 'plain'), '');
+    expect(() => EmbeddedStore.open(join(folder, 'plain'))).to.throw(/cannot be made \(EEXIST\)/);
+    expect(() => EmbeddedStore.open(join(folder, 'plain/below'))).to.throw(/cannot be made \(ENOTDIR\)/);
+  });
+});
