@@ -16,6 +16,7 @@ import { HttpError } from './http/http-error.js';
 import { Metrics } from './http/metrics.js';
 import { MountTable } from './http/mounts.js';
 import { openapiDocument } from './http/openapi.js';
+import { rateLimit } from './http/rate-limit.js';
 import { HttpServer } from './http/server.js';
 import { DEADLINES, type Deadlines, messageOf, PluginUnit, StepError } from './lifecycle.js';
 import { ListenError } from './listen-error.js';
@@ -139,6 +140,9 @@ export class Host {
       log: this.log,
       onFailure: (failure) => this.#reporter.addProblem(requestProblem(failure, around)),
       proxy: settings.proxy,
+      maxDelay: settings.limits.maxDelay,
+      sendTimeout: settings.limits.sendTimeout * 1000,
+      rateLimit: settings.rateLimit && rateLimit(settings.rateLimit),
     });
     if (settings.corsOrigins.length > 0) application.use(corsMiddleware(settings.corsOrigins));
     this.#server = new HttpServer({

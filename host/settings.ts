@@ -89,7 +89,24 @@ export const sections = {
       keep_alive: integer({ min: 1 })
         .default(65)
         .meta({ description: 'seconds that an idle connection is kept' }),
-      connections: integer({ min: 0 }).default(0).meta({ description: 'connections at once; 0 is no cap' }),
+      send_timeout: integer({ min: 1 })
+        .default(30)
+        .meta({ description: 'seconds that a client may take nothing of its answer' }),
+      connections: integer({ min: 0 })
+        .default(0)
+        .meta({ description: 'connections at once, of each worker; 0 is no cap' }),
+      max_delay: integer({ min: 0 }).default(1000).meta({
+        description:
+          'milliseconds that a request may wait for its turn; one that waited longer is answered 503; 0 is no limit',
+      }),
+      rate: integer({ min: 0 }).default(0).meta({
+        description: 'requests of one client in each `rate_window`, counted by each worker; 0 is no limit',
+      }),
+      rate_window: integer({ min: 1, max: 86_400 }).default(60).meta({ description: 'seconds' }),
+      rate_by: choice(['address', 'key']).default('address').meta({
+        description:
+          'what a client is: its address, or its API key where it sends a right one in a header or the query',
+      }),
     })
     .meta({ description: 'What a client may ask of the server.' }),
 };
@@ -124,8 +141,15 @@ export interface Settings {
     readonly headerTimeout: number;
     readonly requestTimeout: number;
     readonly keepAlive: number;
+    readonly sendTimeout: number;
     readonly connections: number;
+    /** Milliseconds; Infinity for no limit. */
+    readonly maxDelay: number;
   };
+  /** Undefined: no limit. `window` is in seconds. */
+  readonly rateLimit:
+    | { readonly rate: number; readonly window: number; readonly by: 'address' | 'key' }
+    | undefined;
 }
 
 /** Undefined when a section is wrong; `configuration.problems` then says where. */
@@ -178,8 +202,12 @@ export function readSettings(configuration: Configuration): Settings | undefined
       headerTimeout: limits.header_timeout,
       requestTimeout: limits.request_timeout,
       keepAlive: limits.keep_alive,
+      sendTimeout: limits.send_timeout,
       connections: limits.connections,
+      maxDelay: limits.max_delay === 0 ? Number.POSITIVE_INFINITY : limits.max_delay,
     },
+    rateLimit:
+      limits.rate === 0 ? undefined : { rate: limits.rate, window: limits.rate_window, by: limits.rate_by },
   };
 }
 

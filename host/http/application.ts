@@ -10,8 +10,13 @@ import { type ErrorAnswer, errorAnswer, statusAnswer } from './errors.js';
 import { HttpError } from './http-error.js';
 import type { Metrics, RouteLabels } from './metrics.js';
 import { type Mounted, type MountTable, pathBelow } from './mounts.js';
+import { OVERLOADED, OverloadLog } from './overload.js';
+import type { RateLimit } from './rate-limit.js';
 import { requestId } from './request-id.js';
 import type { HostResponse } from './response.js';
+import { limitSending } from './send-timeout.js';
+import { Turns } from './turns.js';
+import { endUnread } from './unread.js';
 
 export interface ApplicationOptions {
   readonly mounts: MountTable;
@@ -23,6 +28,11 @@ export interface ApplicationOptions {
   readonly onFailure: (failure: Failure) => void;
   /** Koa's `proxy`: believe X-Forwarded-* headers. */
   readonly proxy: boolean;
+  /** Milliseconds that a request may wait for its turn before it is refused. */
+  readonly maxDelay: number;
+  /** Milliseconds that a client may take nothing of its answer. */
+  readonly sendTimeout: number;
+  readonly rateLimit: RateLimit | undefined;
 }
 
 /** A request that was answered with 5xx. */
@@ -42,13 +52,17 @@ export interface Failure {
 export class Application extends Koa {
   readonly #options: ApplicationOptions;
   readonly #noRoute: RouteLabels;
+  readonly #overloadLog: OverloadLog;
+  readonly #turns: Turns;
   #run: Chain = () => {};
-  #arrived: Koa.Context[] = [];
 
   constructor(options: ApplicationOptions) {
-    super({ proxy: options.proxy, compose } as object);
+    // Of X-Forwarded-For only the last entry is the proxy's own word; what stands before it, a client can make up.
+    super({ proxy: options.proxy, maxIpsCount: 1, compose } as object);
     this.#options = options;
     this.#noRoute = options.metrics.route('', '');
+    this.#overloadLog = new OverloadLog(options.log);
+    this.#turns = new Turns((ctx) => void this.#answer(ctx), options.maxDelay);
     deferJsonHeader(this.response);
     const application = this;
     this.context.onerror = function (this: Koa.Context, error: Error | null) {
@@ -76,16 +90,8 @@ export class Application extends Koa {
     res.statusCode = 404;
     this.#options.metrics.active += 1;
     this.#run = run;
-    // All requests of one poll of the event loop are read before the first is answered: fewer wake-ups, and a small body
-    // has arrived whole by then.
-    if (this.#arrived.push(ctx) === 1) setImmediate(this.#answerArrived);
+    this.#turns.add(ctx);
   }
-
-  readonly #answerArrived = (): void => {
-    const arrived = this.#arrived;
-    this.#arrived = [];
-    for (const ctx of arrived) void this.#answer(ctx);
-  };
 
   async #answer(ctx: Koa.Context): Promise<void> {
     const res = ctx.res as HostResponse;
@@ -93,6 +99,7 @@ export class Application extends Koa {
       await this.#run(ctx);
       if (answerJson(ctx)) {
         this.#record(ctx);
+        limitSending(res, this.#options.sendTimeout);
         return;
       }
       if (lacksBody(ctx)) this.#send(ctx, statusAnswer(res.statusCode));
@@ -108,6 +115,7 @@ export class Application extends Koa {
     await koa.handleRequest.call(this, ctx, async () => {
       res.statusCode = statusCode;
     });
+    limitSending(res, this.#options.sendTimeout);
   }
 
   #dispatch(ctx: Koa.Context): unknown {
@@ -119,14 +127,22 @@ export class Application extends Koa {
     const url = req.url!.charCodeAt(0) === SLASH ? req.url! : ctx.path;
     const query = url.indexOf('?');
     const end = query < 0 ? url.length : query;
-    const mount = this.#options.mounts.find(url, end);
-    if (mount === undefined) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
-    (ctx.res as HostResponse).route = mount.labels;
-    return this.#enter(ctx, mount, pathBelow(mount, url, end));
+    const { mounts, rateLimit } = this.#options;
+    const mount = mounts.find(url, end);
+    if (mount?.always !== true) {
+      if ((ctx.res as HostResponse).late) throw OVERLOADED;
+      if (rateLimit !== undefined) {
+        return rateLimit(ctx, mount?.keys).then(() => this.#enter(ctx, mount, url, end));
+      }
+    }
+    return this.#enter(ctx, mount, url, end);
   }
 
   /** The key, then the body, then the route. Nothing is awaited where nothing needs to be. */
-  #enter(ctx: Koa.Context, mount: Mounted, path: string): unknown {
+  #enter(ctx: Koa.Context, mount: Mounted | undefined, url: string, end: number): unknown {
+    if (mount === undefined) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
+    (ctx.res as HostResponse).route = mount.labels;
+    const path = pathBelow(mount, url, end);
     const { keys, routes } = mount;
     const hasBody = ctx.req.method !== 'GET' && ctx.req.method !== 'HEAD';
     const key = keys === undefined ? undefined : headKey(ctx.req);
@@ -150,7 +166,9 @@ export class Application extends Koa {
     const answer = errorAnswer(error);
     const { requestId: request_id, route } = res as HostResponse;
     (res as HostResponse).failure = error;
-    if (answer.status >= 500 && !wasAborted(ctx)) {
+    if (error === OVERLOADED) {
+      this.#overloadLog.count();
+    } else if (answer.status >= 500 && !wasAborted(ctx)) {
       const about = { request_id, plugin: route?.plugin, method: req.method };
       // One that was meant, such as a 503 while a database is away, is no fault in the code.
       if (error instanceof HttpError)
@@ -174,10 +192,10 @@ export class Application extends Koa {
     ctx.respond = true;
     ctx.status = status;
     ctx.set(headers);
-    // A body that was not read would be taken for the next request's.
-    if (!ctx.req.complete) ctx.set('Connection', 'close');
     ctx.type = 'application/json; charset=utf-8';
-    ctx.body = JSON.stringify({ ...body, request_id: (res as HostResponse).requestId });
+    const text = JSON.stringify({ ...body, request_id: (res as HostResponse).requestId });
+    if (ctx.req.complete) ctx.body = text;
+    else endUnread(ctx, text);
   }
 
   #record(ctx: Koa.Context): void {
@@ -203,8 +221,8 @@ export class Application extends Koa {
 
 const SLASH = 47;
 
-/** CORS headers are as true of an error as of any other answer. */
-const KEPT_ON_ERROR = /^(?:access-control-|vary$|x-request-id$)/;
+/** CORS and rate limit headers are as true of an error as of any other answer. */
+const KEPT_ON_ERROR = /^(?:access-control-|ratelimit|vary$|x-request-id$)/;
 
 function lacksBody(ctx: Koa.Context): boolean {
   return (

@@ -1,5 +1,5 @@
 import bourne from '@hapi/bourne';
-import { type ParseError, parse as parseJson, printParseErrorCode } from 'jsonc-parser';
+import { printParseErrorCode, visit } from 'jsonc-parser';
 import type Koa from 'koa';
 import bodyParser from 'koa-bodyparser';
 import { HttpError } from './http-error.js';
@@ -45,7 +45,7 @@ export function bodyReader(limits: BodyLimits): ReadBody {
       throw explain(error, limits);
     }
     const text = ctx.request.rawBody as string | undefined;
-    if (text !== undefined) checkDepth(text, ctx.request.body, limits.depth);
+    if (text !== undefined) checkDepth(text, ctx.request.body, limits);
   }
 
   return (ctx) => {
@@ -71,7 +71,7 @@ export function bodyReader(limits: BodyLimits): ReadBody {
     const text = chunk === null ? '' : withoutBom(chunk.toString());
     request.rawBody = text;
     request.body = text === '' ? {} : parse(text, limits);
-    checkDepth(text, request.body, limits.depth);
+    checkDepth(text, request.body, limits);
   };
 }
 
@@ -111,7 +111,7 @@ function explain(error: unknown, limits: BodyLimits): unknown {
       },
     );
   }
-  if (typeof body === 'string') return explainJson(withoutBom(body), error);
+  if (typeof body === 'string') return explainJson(withoutBom(body), limits, error);
   if (status !== undefined) return error;
   // zlib says so of a body that is not what its Content-Encoding claims.
   const { code } = error as { code?: unknown };
@@ -128,21 +128,14 @@ function explain(error: unknown, limits: BodyLimits): unknown {
   return error;
 }
 
-function explainJson(text: string, cause: unknown): HttpError {
-  const errors: ParseError[] = [];
-  parseJson(text, errors, { disallowComments: true, allowTrailingComma: false });
-  const first = errors[0];
+function explainJson(text: string, limits: BodyLimits, cause: unknown): HttpError {
+  const first = firstError(text, limits.depth);
+  if (first === 'too deep') return tooDeep(limits);
   if (first !== undefined) {
-    const before = text.slice(0, first.offset);
-    const line = before.split('\n').length;
-    const column = first.offset - before.lastIndexOf('\n');
-    const what = printParseErrorCode(first.error)
-      .replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ')
-      .toLowerCase();
     return new HttpError(
       400,
       'invalid_json',
-      `The body is not JSON: ${what} at line ${line}, column ${column}.`,
+      `The body is not JSON: ${first.what} at line ${first.line}, column ${first.column}.`,
       { cause },
     );
   }
@@ -154,10 +147,55 @@ function explainJson(text: string, cause: unknown): HttpError {
   return new HttpError(400, 'invalid_json', 'The body must be a JSON object or array.', { cause });
 }
 
-function checkDepth(text: string, value: unknown, limit: number): void {
+interface JsonError {
+  readonly what: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** The first error in a text, found without going deeper than `depth`: the visitor calls itself for each level. */
+function firstError(text: string, depth: number): JsonError | 'too deep' | undefined {
+  let level = 0;
+  let found: JsonError | 'too deep' | undefined;
+  const stop = new Error('found');
+  const enter = () => {
+    level += 1;
+    if (level <= depth) return;
+    found = 'too deep';
+    throw stop;
+  };
+  const leave = () => {
+    level -= 1;
+  };
+  try {
+    visit(
+      text,
+      {
+        onObjectBegin: enter,
+        onObjectEnd: leave,
+        onArrayBegin: enter,
+        onArrayEnd: leave,
+        onError(code, _offset, _length, line, column) {
+          const what = printParseErrorCode(code).replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ');
+          found = { what: what.toLowerCase(), line: line + 1, column: column + 1 };
+          throw stop;
+        },
+      },
+      { disallowComments: true, allowTrailingComma: false },
+    );
+  } catch (error) {
+    if (error !== stop) throw error;
+  }
+  return found;
+}
+
+function checkDepth(text: string, value: unknown, limits: BodyLimits): void {
   // Each level takes two characters at least, so that most bodies need no look.
-  if (text.length <= 2 * limit || depthAtMost(value, limit)) return;
-  throw new HttpError(400, 'body_too_deep', `The body nests deeper than ${limit} levels.`);
+  if (text.length > 2 * limits.depth && !depthAtMost(value, limits.depth)) throw tooDeep(limits);
+}
+
+function tooDeep({ depth }: BodyLimits): HttpError {
+  return new HttpError(400, 'body_too_deep', `The body nests deeper than ${depth} levels.`);
 }
 
 function depthAtMost(root: unknown, limit: number): boolean {

@@ -25,7 +25,14 @@ export function corsMiddleware(origins: readonly string[]): Koa.Middleware {
       'X-Session-Id',
       'traceparent',
     ],
-    exposeHeaders: ['ETag', 'Retry-After', 'WWW-Authenticate', 'X-Request-Id'],
+    exposeHeaders: [
+      'ETag',
+      'RateLimit',
+      'RateLimit-Policy',
+      'Retry-After',
+      'WWW-Authenticate',
+      'X-Request-Id',
+    ],
     // The application keeps them itself.
     keepHeadersOnError: false,
   });

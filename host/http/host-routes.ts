@@ -32,6 +32,10 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
     fill(router);
     return { name: 'plugin-server', path, router, keys: mountKeys };
   };
+  const health = (path: string, fill: (router: Router) => void): Mount => ({
+    ...mount(path, undefined, fill),
+    always: true,
+  });
   const alive: Koa.Middleware = (ctx) => {
     ctx.body = { status: 'ok' };
   };
@@ -39,9 +43,9 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
     ctx.body = await reloadPlugin(ctx.params.name, options);
   };
   return [
-    mount('/livez', undefined, (router) => router.get('/', openapi(operations.livez), alive)),
-    mount('/healthz', undefined, (router) => router.get('/', openapi(operations.healthz), alive)),
-    mount('/readyz', undefined, (router) => {
+    health('/livez', (router) => router.get('/', openapi(operations.livez), alive)),
+    health('/healthz', (router) => router.get('/', openapi(operations.healthz), alive)),
+    health('/readyz', (router) => {
       router.get('/', openapi(operations.readyz), async (ctx) => {
         const { ready, checks } = await readiness(options.plugins, options.isStopping());
         const failing = Object.entries(checks).filter(([, result]) => result !== 'ok');

@@ -14,6 +14,8 @@ export interface Mount {
   readonly keys: KeyRing | undefined;
   /** Needs no key on purpose, whatever the operator says of the plugin. */
   readonly open?: boolean;
+  /** Answered however busy the server is and however often a client asks. */
+  readonly always?: boolean;
 }
 
 export interface Mounted extends Mount {

@@ -19,6 +19,8 @@ export abstract class HostResponse extends ServerResponse<IncomingMessage> {
   requestId = '';
   /** `performance.now()` when the request arrived. */
   startedAt = 0;
+  /** It waited too long for its turn, or would have to. */
+  late = false;
   /** The plugin and route that the request was for, once known. */
   route: RouteLabels | undefined = undefined;
   recorded = false;

@@ -1,11 +1,12 @@
 import { setMaxListeners } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import { requestId } from './request-id.js';
+import { capConnections } from './connection-cap.js';
+import { type RawError, rawError } from './raw-answer.js';
 import { responseClass, securityHeaders } from './response.js';
 
 export interface ServerOptions {
@@ -33,6 +34,9 @@ export interface DrainOptions {
   readonly idle: number;
 }
 
+/** How often Node looks for requests that are late, in milliseconds: how exact the timeouts are. */
+const TIMEOUT_CHECK = 1000;
+
 /** How often idle connections are looked for once `idle` is over, in milliseconds. */
 const IDLE_CHECK = 50;
 
@@ -42,7 +46,6 @@ export class HttpServer {
   readonly #draining = new AbortController();
   /** Every connection, upgraded ones included, which Node's own list leaves out. */
   readonly #sockets = new Set<Socket>();
-  readonly #maxConnections: number;
   #drained: Promise<void> | undefined;
 
   constructor(options: ServerOptions) {
@@ -57,15 +60,20 @@ export class HttpServer {
       headersTimeout: limits.headerTimeout * 1000,
       requestTimeout: limits.requestTimeout * 1000,
       keepAliveTimeout: limits.keepAlive * 1000,
+      connectionsCheckingInterval: TIMEOUT_CHECK,
       // The application answers a missing Host in its own form.
       requireHostHeader: false,
     };
     this.#server =
       tls === undefined
         ? createServer(serverOptions, options.listener)
-        : createTlsServer({ ...serverOptions, ...tls }, options.listener);
-    this.#maxConnections = limits.connections > 0 ? limits.connections : Number.POSITIVE_INFINITY;
-    this.#server.maxConnections = this.#maxConnections;
+        : createTlsServer(
+            { ...serverOptions, ...tls, handshakeTimeout: limits.headerTimeout * 1000 },
+            options.listener,
+          );
+    if (limits.connections > 0) {
+      capConnections(this.#server, tls === undefined ? 'connection' : 'secureConnection', limits.connections);
+    }
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -99,10 +107,6 @@ export class HttpServer {
 
   /** Serves a connection that was accepted elsewhere, as if this server had. */
   accept(socket: Socket): void {
-    if (this.#sockets.size >= this.#maxConnections) {
-      socket.destroy();
-      return;
-    }
     socket.allowHalfOpen = true;
     this.#server.emit('connection', socket);
   }
@@ -156,33 +160,24 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex, log: Logg
     socket.destroy();
     return;
   }
-  const { status, text, code, sentence } = malformed(error.code);
-  const request_id = requestId({ headers: {} } as IncomingMessage);
-  const body = JSON.stringify({ error: sentence, code, request_id });
+  const answer = malformed(error.code);
+  const { text, id } = rawError(answer);
   log.info(
-    { request_id, status, reason: error.code, remote: (socket as Socket).remoteAddress },
+    {
+      request_id: id,
+      status: answer.status,
+      reason: error.code,
+      remote: (socket as Socket).remoteAddress,
+    },
     'malformed request',
   );
-  socket.end(
-    [
-      `HTTP/1.1 ${status} ${text}`,
-      'Connection: close',
-      'Content-Type: application/json; charset=utf-8',
-      `Content-Length: ${Buffer.byteLength(body)}`,
-      'Cache-Control: no-store',
-      'X-Content-Type-Options: nosniff',
-      `X-Request-Id: ${request_id}`,
-      '',
-      body,
-    ].join('\r\n'),
-  );
+  socket.end(text);
 }
 
-function malformed(code: string | undefined) {
+function malformed(code: string | undefined): RawError {
   if (code === 'HPE_HEADER_OVERFLOW') {
     return {
       status: 431,
-      text: 'Request Header Fields Too Large',
       code: 'headers_too_large',
       sentence: 'The request line and headers are larger than 16 KiB.',
     };
@@ -190,14 +185,12 @@ function malformed(code: string | undefined) {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
     return {
       status: 408,
-      text: 'Request Timeout',
       code: 'request_timeout',
       sentence: 'The request did not arrive in time.',
     };
   }
   return {
     status: 400,
-    text: 'Bad Request',
     code: 'malformed_request',
     sentence: 'This is not a valid HTTP request.',
   };

@@ -328,6 +328,9 @@ describe('the short cuts of the request path', () => {
       onFailure: () => {},
       log: pino({ level: 'silent' }),
       proxy: false,
+      maxDelay: Number.POSITIVE_INFINITY,
+      sendTimeout: 30_000,
+      rateLimit: undefined,
     });
     const ServerResponse = responseClass({ headers: [], draining: () => false });
     host = createServer({ ServerResponse }, application.complete().callback());

@@ -1,0 +1,36 @@
+import type { Logger } from 'pino';
+import { HttpError } from './http-error.js';
+
+/** One object for all refusals: making an Error, with its stack, would cost more than the rest of the refusal. */
+export const OVERLOADED = new HttpError(
+  503,
+  'overloaded',
+  'The server has more requests than it can answer in time. Try again shortly.',
+  { headers: { 'Retry-After': '1' } },
+);
+
+/** Milliseconds. */
+const LOG_INTERVAL = 1000;
+
+/** Says in the log how many requests were refused, once a second while there are any. */
+export class OverloadLog {
+  readonly #log: Logger;
+  #refused = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  count(): void {
+    this.#refused += 1;
+    this.#timer ??= setTimeout(() => {
+      this.#log.warn(
+        { refused: this.#refused },
+        'overloaded: requests that waited too long were answered 503',
+      );
+      this.#refused = 0;
+      this.#timer = undefined;
+    }, LOG_INTERVAL).unref();
+  }
+}

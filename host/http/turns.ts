@@ -1,0 +1,68 @@
+import { performance } from 'node:perf_hooks';
+import type Koa from 'koa';
+import type { HostResponse } from './response.js';
+
+/** Requests that are answered before the event loop looks for more. */
+const BATCH = 64;
+/** How many of them go between two looks at the clock. */
+const CLOCK = 8;
+
+/**
+ * The order in which requests are answered, and which come too late to be.
+ *
+ * All requests of one poll of the event loop are read before the first is answered: fewer wake-ups, and a small body has
+ * arrived whole by then. Under more load than the process can carry they queue here rather than in the kernel, where
+ * their waiting could not be seen. One that has waited longer than `maxDelay` is late; and while the first in the queue
+ * has waited half as long, those that arrive are late at once, so that they are refused quickly and the queue stays
+ * short enough for the others to be in time.
+ */
+export class Turns {
+  readonly #answer: (ctx: Koa.Context) => void;
+  readonly #maxDelay: number;
+  #waiting: Koa.Context[] = [];
+  #late: Koa.Context[] = [];
+  #scheduled = false;
+
+  /** `answer` finds `late` set on the responses of those to refuse. `maxDelay` is in milliseconds. */
+  constructor(answer: (ctx: Koa.Context) => void, maxDelay: number) {
+    this.#answer = answer;
+    this.#maxDelay = maxDelay;
+  }
+
+  add(ctx: Koa.Context): void {
+    const response = ctx.res as HostResponse;
+    const first = this.#waiting[0];
+    response.late =
+      first !== undefined && response.startedAt - (first.res as HostResponse).startedAt > this.#maxDelay / 2;
+    (response.late ? this.#late : this.#waiting).push(ctx);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  readonly #turn = (): void => {
+    this.#scheduled = false;
+    const late = this.#late;
+    if (late.length > 0) {
+      this.#late = [];
+      for (const ctx of late) this.#answer(ctx);
+    }
+    let batch = this.#waiting;
+    if (batch.length <= BATCH) {
+      this.#waiting = [];
+    } else {
+      this.#waiting = batch.slice(BATCH);
+      batch = batch.slice(0, BATCH);
+      this.#scheduled = true;
+      setImmediate(this.#turn);
+    }
+    let now = 0;
+    for (let i = 0; i < batch.length; i += 1) {
+      if (i % CLOCK === 0) now = performance.now();
+      const ctx = batch[i]!;
+      const response = ctx.res as HostResponse;
+      response.late = now - response.startedAt > this.#maxDelay;
+      this.#answer(ctx);
+    }
+  };
+}
