@@ -19,7 +19,7 @@ export type RateLimit = (ctx: Koa.Context, keys: KeyRing | undefined) => Promise
  * Clients that are counted one by one in a window. Those beyond share one count, so that nobody who can send from very
  * many addresses can fill the memory. Exported for tests.
  */
-export const MAX_CLIENTS = 20_000;
+export const MAX_CLIENTS = 10_000;
 const ALL_OTHERS = 'others';
 
 /**
