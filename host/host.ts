@@ -1,10 +1,10 @@
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
-import { relative } from 'node:path';
 import { Router } from '@koa/router';
 import type { DefaultState } from 'koa';
 import type { DestinationStream, Logger } from 'pino';
 import { ConfigError, type Configuration, type Position, type Problem } from '../config/index.js';
 import { announce } from './announce.js';
+import { blame } from './blame.js';
 import type { Control } from './control.js';
 import { accessLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
@@ -27,6 +27,7 @@ import { Reporter } from './monitor/reporter.js';
 import { requestProblem } from './monitor/request-problem.js';
 import { version } from './package-info.js';
 import { PathClaims, RESERVED_PATHS } from './paths.js';
+import { shownPath } from './placed-problem.js';
 import type { Context } from './plugin.js';
 import { type Prepared, type PreparedPlugin, type PrepareOptions, prepare } from './prepare.js';
 import { serverView } from './server-view.js';
@@ -46,7 +47,6 @@ export interface HostOptions extends PrepareOptions {
   readonly listen?: ListenOptions | false;
   /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
   readonly onPrepared?: (host: Host) => void | Promise<void>;
-  readonly deadlines?: Partial<Deadlines>;
 }
 
 /** Of the stop timeout, at most so many milliseconds are kept for the plugins to close. */
@@ -261,6 +261,7 @@ export class Host {
         draining: this.#server.draining,
         units,
       });
+      options.onPlugin?.({ name: unit.name, folder: unit.package_.folder });
       try {
         await unit.start(() => unit.definition.setup(context));
       } catch (error) {
@@ -285,14 +286,17 @@ export class Host {
 
   /** Logs an error that nobody caught, with the plugin whose code it came from and the place there. */
   reportStray(error: unknown): void {
-    for (const { name, package_ } of this.plugins) {
-      const at = locateError(error, package_.folder);
-      if (at === undefined) continue;
-      const place = `${relative(this.configuration.folder, at.file)}:${at.line}:${at.column}`;
-      this.log.error({ err: error, plugin: name, at: place }, `plugin "${name}" left an error uncaught`);
+    const blamed = blame(
+      error,
+      this.plugins.map(({ name, package_ }) => ({ name, folder: package_.folder })),
+    );
+    if (blamed === undefined) {
+      this.log.error({ err: error }, 'an error was left uncaught');
       return;
     }
-    this.log.error({ err: error }, 'an error was left uncaught');
+    const { plugin, position } = blamed;
+    const at = `${shownPath(position.file, this.configuration.folder)}:${position.line}:${position.column}`;
+    this.log.error({ err: error, plugin, at }, `plugin "${plugin}" left an error uncaught`);
   }
 
   /** Writes out log lines that are still in memory; close() does so too. */

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import type { Problem } from '../config/index.js';
+import { withDeadline } from './deadline.js';
 import type { PluginPackage } from './discovery.js';
 import type { PluginDefinition } from './plugin.js';
 
@@ -13,20 +14,21 @@ type Hook = () => void | Promise<void>;
 
 /** Milliseconds that one step of a plugin may take. */
 export interface Deadlines {
+  readonly load: number;
   readonly setup: number;
   readonly ready: number;
   readonly close: number;
 }
 
-export const DEADLINES: Deadlines = { setup: 10_000, ready: 10_000, close: 5_000 };
+export const DEADLINES: Deadlines = { load: 10_000, setup: 10_000, ready: 10_000, close: 5_000 };
 
 /** A step of a plugin that failed. `cause` is what the plugin threw; there is none when it was too slow. */
 export class StepError extends Error {
   override readonly name = 'StepError';
   readonly plugin: string;
-  readonly step: keyof Deadlines | 'load';
+  readonly step: keyof Deadlines;
 
-  constructor(plugin: string, step: keyof Deadlines | 'load', what: string, cause?: unknown) {
+  constructor(plugin: string, step: keyof Deadlines, what: string, cause?: unknown) {
     super(`plugin "${plugin}" ${what}`, cause === undefined ? undefined : { cause });
     this.plugin = plugin;
     this.step = step;
@@ -109,28 +111,23 @@ export class PluginUnit {
     this.state = 'closed';
   }
 
-  async #within(step: keyof Deadlines, run: () => unknown): Promise<unknown> {
+  async #within(step: Exclude<keyof Deadlines, 'load'>, run: () => unknown): Promise<unknown> {
     const limit = this.deadlines[step];
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        reject(
-          new StepError(this.name, step, `did not finish its ${STEP_NAMES[step]} within ${limit / 1000} s`),
-        );
-      }, limit);
-    });
     try {
-      return await Promise.race([Promise.resolve().then(run), late]);
+      return await withDeadline(
+        limit,
+        run,
+        () =>
+          new StepError(this.name, step, `did not finish its ${STEP_NAMES[step]} within ${limit / 1000} s`),
+      );
     } catch (error) {
       if (error instanceof StepError) throw error;
       throw new StepError(this.name, step, `failed in its ${STEP_NAMES[step]}: ${messageOf(error)}`, error);
-    } finally {
-      clearTimeout(timer);
     }
   }
 }
 
-const STEP_NAMES: Record<keyof Deadlines, string> = {
+const STEP_NAMES: Record<Exclude<keyof Deadlines, 'load'>, string> = {
   setup: 'setup',
   ready: 'onReady hook',
   close: 'onClose hook',

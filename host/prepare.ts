@@ -17,8 +17,10 @@ import {
   splitKeys,
   text,
 } from '../config/index.js';
+import type { PluginCode } from './blame.js';
+import { withDeadline } from './deadline.js';
 import { discoverPlugins, type PluginPackage } from './discovery.js';
-import { messageOf, orderPlugins } from './lifecycle.js';
+import { DEADLINES, type Deadlines, messageOf, orderPlugins } from './lifecycle.js';
 import { findSyntaxError, importPlugin } from './loader.js';
 import { locateError, locateText } from './locate.js';
 import { version as hostVersion, packageFolder } from './package-info.js';
@@ -32,6 +34,10 @@ export interface PrepareOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Starts no plugin but those that `[main] safe` names. */
   readonly safe?: boolean;
+  /** In place of the usual ones. */
+  readonly deadlines?: Partial<Deadlines>;
+  /** Told of each plugin before its code is loaded, and again before it is set up. */
+  readonly onPlugin?: (plugin: PluginCode) => void;
   /** Reads a configuration file; a worker that replaces a fallen one reads what its generation began with. */
   readonly readFile?: (path: string) => string;
 }
@@ -124,7 +130,7 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
       );
     }
   }
-  const plugins = await preparePlugins(configuration, settings, pluginsFolder, options.safe === true);
+  const plugins = await preparePlugins(configuration, settings, pluginsFolder, options);
   const tls = settings?.tls && readTls(configuration, settings.tls);
   if (settings === undefined || configuration.problems.length > 0)
     throw new ConfigError(configuration.problems);
@@ -139,7 +145,7 @@ async function preparePlugins(
   configuration: Configuration,
   settings: Settings | undefined,
   pluginsFolder: string,
-  safe: boolean,
+  options: PrepareOptions,
 ): Promise<readonly PreparedPlugin[]> {
   const { packages, faults } = discoverPlugins(pluginsFolder);
   for (const { position, message, hint } of faults) configuration.report(position, message, hint);
@@ -150,9 +156,13 @@ async function preparePlugins(
   const plugins: PreparedPlugin[] = [];
   for (const package_ of packages) {
     known.set(package_.name.toLowerCase(), package_);
-    if (safe && !settings?.safe.some((name) => name.toLowerCase() === package_.name.toLowerCase())) continue;
+    if (
+      options.safe === true &&
+      !settings?.safe.some((name) => name.toLowerCase() === package_.name.toLowerCase())
+    )
+      continue;
     if (isSwitchedOff(lines.get(package_.name.toLowerCase()), 'enabled')) continue;
-    const plugin = await preparePlugin(configuration, package_, lines);
+    const plugin = await preparePlugin(configuration, package_, lines, options);
     if (plugin === undefined) continue;
     known.set(plugin.name.toLowerCase(), package_);
     plugins.push(plugin);
@@ -187,9 +197,11 @@ async function preparePlugin(
   configuration: Configuration,
   package_: PluginPackage,
   lines: ReadonlyMap<string, Located>,
+  options: PrepareOptions,
 ): Promise<PreparedPlugin | undefined> {
   const ownLine = lines.get(package_.name.toLowerCase());
-  const loaded = await load(package_);
+  options.onPlugin?.({ name: package_.name, folder: package_.folder });
+  const loaded = await load(package_, options.deadlines?.load ?? DEADLINES.load);
   if ('fault' in loaded) {
     if (isSwitchedOff(ownLine, 'required')) return unusable(configuration, package_, ownLine, loaded.fault);
     const { position, message, hint } = loaded.fault;
@@ -205,6 +217,7 @@ async function preparePlugin(
 /** The package's definition, or what keeps it from being used. */
 async function load(
   package_: PluginPackage,
+  deadline: number,
 ): Promise<{ readonly definition: PluginDefinition } | { readonly fault: Problem }> {
   const { name, entry, folder, hostRange } = package_;
   const fault = (
@@ -223,7 +236,8 @@ async function load(
   }
   let exported: unknown;
   try {
-    exported = defaultExport(await importPlugin(entry));
+    const late = () => new Error(`it did not finish within ${deadline / 1000} s`);
+    exported = defaultExport(await withDeadline(deadline, () => importPlugin(entry), late));
   } catch (error) {
     const why = firstLine(error)
       .replaceAll(join(folder, '..', '/'), '')

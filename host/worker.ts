@@ -1,6 +1,7 @@
 /** What a worker process runs: one Host, brought up and drained as its supervisor says. */
 import type { Socket } from 'node:net';
 import { ConfigError } from '../config/problem.js';
+import { blame, type PluginCode } from './blame.js';
 import { readerOf } from './commands/ini-file.js';
 import type { Host, HostOptions } from './host.js';
 import type { MetricReport, SnapshotEntries, ToWorker, WorkerOptions } from './process/messages.js';
@@ -14,9 +15,12 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) proces
 process.on('disconnect', () => process.exit());
 
 // A promise that nobody waits for ends no request: the server goes on. After any other stray error nothing is certain.
-process.on('unhandledRejection', (reason) => host?.reportStray(reason));
-process.on('uncaughtException', (error) => {
-  if (host === undefined) process.stderr.write(`${error.stack ?? error}\n`);
+process.on('unhandledRejection', (reason) => {
+  if (host === undefined) strays.push(reason);
+  else host.reportStray(reason);
+});
+process.on('uncaughtException', async (error) => {
+  if (host === undefined) await reportFailure(strayProblem(error) ?? error);
   host?.reportStray(error);
   host?.flushLog();
   process.exit(1);
@@ -24,6 +28,9 @@ process.on('uncaughtException', (error) => {
 
 const channel = new SupervisorChannel();
 let host: Host | undefined;
+/** Of the time before there is a host: rejections, for its log, and the plugins whose code has been at work. */
+const strays: unknown[] = [];
+const plugins = new Map<string, PluginCode>();
 let proceed = () => {};
 
 process.on('message', (message: ToWorker, socket: Socket | undefined) => {
@@ -57,6 +64,7 @@ async function bringUp(options: WorkerOptions): Promise<void> {
     // Loaded only now, so that a signal or the end of the supervisor finds its handler from the first moment on.
     const { Host } = await import('./host.js');
     host = await Host.start(hostOptions(options));
+    for (const reason of strays.splice(0)) host.reportStray(reason);
     await channel.send({ type: 'ready', report: workerReport(host) });
   } catch (error) {
     await reportFailure(error);
@@ -77,6 +85,10 @@ function hostOptions(options: WorkerOptions): HostOptions {
     listen: false,
     control: channel,
     onPrepared: (prepared) => onPrepared(prepared, options),
+    onPlugin: (plugin) => {
+      plugins.set(plugin.folder, plugin);
+      channel.send({ type: 'at_plugin', plugin: plugin.name });
+    },
   };
 }
 
@@ -102,6 +114,15 @@ async function onPrepared({ settings, configuration }: Host, options: WorkerOpti
     snapshot: [...configuration.texts],
   });
   await allowed;
+}
+
+/** An error that a plugin's code threw into the event loop before the server was up. */
+function strayProblem(error: Error): ConfigError | undefined {
+  const blamed = blame(error, plugins.values());
+  if (blamed === undefined) return undefined;
+  const { plugin, position } = blamed;
+  const message = `plugin "${plugin}" left an error uncaught: ${error.message}`;
+  return new ConfigError([{ position, message, hint: 'catch it, or await what throws it' }]);
 }
 
 async function reportFailure(error: unknown): Promise<void> {

@@ -94,6 +94,8 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: 'configured'; readonly settings: ProcessSettings; readonly snapshot: SnapshotEntries }
+  /** The code of this plugin is about to run for the first time, or to be set up. */
+  | { readonly type: 'at_plugin'; readonly plugin: string }
   | { readonly type: 'ready'; readonly report: WorkerReport }
   | { readonly type: 'failed'; readonly reason: string; readonly problems: readonly Problem[] }
   /** The connection last sent has arrived. */

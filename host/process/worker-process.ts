@@ -31,6 +31,8 @@ interface WorkerEvents {
  */
 export class WorkerProcess extends EventEmitter<WorkerEvents> {
   readonly #child: ChildProcess;
+  /** The one that was last told to be at work. */
+  #plugin: string | undefined;
   readonly exited: Promise<string>;
   /** What ended it, once it has. */
   ended: string | undefined;
@@ -89,13 +91,12 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
           settle(() => reject(new StartFailure(message.reason, message.problems)));
         }
       };
-      const onExit = (cause: string) => {
-        settle(() => reject(new StartFailure(`A worker process ended before it was ready (${cause}).`)));
+      const fail = (what: string) => {
+        const at = this.#plugin === undefined ? '' : `, at the plugin "${this.#plugin}"`;
+        settle(() => reject(new StartFailure(`A worker process ${what}${at}.`)));
       };
-      const timer = setTimeout(() => {
-        const reason = `A worker process was not ready within ${timeout / 1000} s.`;
-        settle(() => reject(new StartFailure(reason)));
-      }, timeout);
+      const onExit = (cause: string) => fail(`ended before it was ready (${cause})`);
+      const timer = setTimeout(() => fail(`was not ready within ${timeout / 1000} s`), timeout);
       this.on('message', onMessage);
       this.on('exit', onExit);
       if (this.ended !== undefined) onExit(this.ended);
@@ -116,6 +117,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   }
 
   #receive(message: FromWorker): void {
+    if (message.type === 'at_plugin') this.#plugin = message.plugin;
     if (message.type === 'metrics' || message.type === 'drained') this.lastMetrics = message.metrics;
     // It ends when its channel closes, and has nothing more to say.
     if (message.type === 'drained') this.#child.disconnect();

@@ -71,7 +71,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     files: {
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup: () => new Promise<void>(() => {}),\n});\n`,
     },
-    message: /plugin "bad" did not finish its setup within 0\.2 s/,
+    message: /plugin "bad" did not finish its setup within 0\.5 s/,
     at: 'plugin-server.ini:2',
   },
   {
@@ -87,7 +87,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     files: {
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ onReady }) {\n    onReady(() => new Promise<void>(() => {}));\n  },\n});\n`,
     },
-    message: /plugin "bad" did not finish its onReady hook within 0\.2 s/,
+    message: /plugin "bad" did not finish its onReady hook within 0\.5 s/,
     at: 'plugin-server.ini:2',
   },
   {
@@ -114,6 +114,14 @@ const misbehaviours: readonly Misbehaviour[] = [
     },
     message: /plugin "bad" cannot be loaded/,
     at: 'plugins/bad/part.js:2',
+  },
+  {
+    title: 'hangs while it is imported',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nawait new Promise(() => {});\nexport default definePlugin({ setup() {} });\n`,
+    },
+    message: /plugin "bad" cannot be loaded: it did not finish within 2 s/,
+    at: 'plugins/bad/index.ts:1',
   },
   {
     title: 'throws while it is imported',
@@ -252,9 +260,11 @@ describe('a plugin that', () => {
   } of misbehaviours) {
     describe(title, () => {
       const options: TestServerOptions = {
-        ini,
+        // No other plugin may meet the short deadlines.
+        safe: true,
+        ini: `${ini}[main]\nsafe=list:good bad\n`,
         files: { 'plugins/good/index.ts': good, ...files },
-        deadlines: { setup: 200, ready: 200, close: 200 },
+        deadlines: { load: 2000, setup: 500, ready: 500, close: 500 },
       };
 
       it(`stops the start: the message names it and where it is`, async () => {
@@ -270,7 +280,10 @@ describe('a plugin that', () => {
 
       if (!fatal) {
         it('is left out when it is not required, and the rest is served', async () => {
-          const server = await startServer({ ...options, ini: ini.replace('bool:true', 'bool:false') });
+          const server = await startServer({
+            ...options,
+            ini: options.ini?.replace('bool:true', 'bool:false') ?? '',
+          });
           try {
             expect(await (await server.fetch('/good')).json()).to.deep.equal({ fine: true });
             const gone = await server.fetch('/bad/anything');
@@ -314,7 +327,7 @@ async function failedStart(
 describe('plugins among each other', () => {
   const open: TestServer[] = [];
   const start = async (options: TestServerOptions) => {
-    const server = await startServer({ deadlines: { setup: 2000, ready: 2000, close: 200 }, ...options });
+    const server = await startServer(options);
     open.push(server);
     return server;
   };
@@ -401,6 +414,9 @@ describe('plugins among each other', () => {
 
   it('one whose close hooks throw or hang keeps no other from closing', async () => {
     const server = await start({
+      safe: true,
+      ini: '[main]\nsafe=list:a b\n',
+      deadlines: { close: 200 },
       files: {
         'plugins/a.ts': `${kit}export default definePlugin({ setup({ onClose, log }) { onClose(() => log.info('a closes')); } });\n`,
         'plugins/b.ts': `${kit}export default definePlugin({ setup({ onClose, log }) {
@@ -443,8 +459,9 @@ describe('plugins among each other', () => {
 
   it('a late failure of setup, after its deadline, is not taken for anything', async () => {
     const server = await start({
-      ini: '[plugin_parms]\nslow=required=bool:false\n',
-      deadlines: { setup: 50 },
+      safe: true,
+      ini: '[main]\nsafe=list:slow good\n[plugin_parms]\nslow=required=bool:false\n',
+      deadlines: { setup: 500 },
       files: {
         'plugins/slow.ts': `${kit}export default definePlugin({ async setup({ signal, router }) {
           await new Promise((resolve) => signal.addEventListener('abort', resolve));
