@@ -6,6 +6,7 @@ import { Distributor } from './process/distributor.js';
 import { Generation } from './process/generation.js';
 import { Listener } from './process/listener.js';
 import type { FromWorker, ProcessSettings, WorkerOptions, WorkerReport } from './process/messages.js';
+import { MonitorHub } from './process/monitor-hub.js';
 import { PidFile } from './process/pid-file.js';
 import { SupervisorLog } from './process/supervisor-log.js';
 import { Systemd } from './process/systemd.js';
@@ -48,6 +49,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #systemd = new Systemd(process.env);
   readonly #distributor = new Distributor(maxWaiting);
   readonly #metrics = new WorkerMetrics();
+  readonly #monitor = new MonitorHub();
   /** Every generation that has a process: coming up, serving, draining. */
   readonly #generations = new Set<Generation>();
   #count = 0;
@@ -144,6 +146,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       },
       onCrash: (worker, cause, pause) => {
         this.#metrics.countRestart();
+        this.#monitor.addLostWorker(cause);
         this.#log.error({ worker: worker.pid, cause }, `a worker was lost (${cause}); ${replacement(pause)}`);
         this.#tellState();
       },
@@ -152,7 +155,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#log.error({ problems }, `a lost worker is not replaced yet: ${message}; ${replacement(pause)}`);
         this.#tellState();
       },
-      onGone: (worker) => this.#metrics.remove(worker),
+      onGone: (worker) => {
+        this.#metrics.remove(worker);
+        this.#monitor.remove(worker);
+      },
     });
     this.#generations.add(generation);
     generation.ended.then(() => this.#generations.delete(generation));
@@ -219,6 +225,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     else {
       const { problems, reason } = outcome;
       this.#log.error({ problems }, `not reloaded, the server goes on as it was: ${reason}`);
+      this.#monitor.addFailedReload(outcome, this.options.iniFile);
       this.emit('reloadFailed', outcome);
     }
     this.#metrics.countReload(outcome.success ? 'success' : 'failure');
@@ -248,11 +255,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await sleep(serving.settings.stopGrace);
     this.#listener?.close();
     // What has been accepted is to be answered.
-    await Promise.race([this.#distributor.emptied(), sleep(handingTimeout)]);
+    await Promise.race([this.#distributor.emptied(), sleep(handingTimeout, undefined, { ref: false })]);
     for (const generation of this.#generations) if (generation.comingUp) generation.kill();
     this.#drain(serving, idleAtStop);
     await Promise.all([...this.#generations].map((generation) => generation.ended));
     this.#distributor.close();
+    this.#monitor.close();
     this.#pidFile?.remove();
     this.#log.info({}, 'stopped');
   }
@@ -264,7 +272,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       this.#metrics
         .collect()
         .then((reports) => worker.send({ type: 'all_metrics', id: message.id, reports }));
-    }
+    } else this.#monitor.receive(worker, message);
   }
 
   #status(): string {

@@ -1,6 +1,6 @@
 /** What a worker process runs: one Host, brought up and drained as its supervisor says. */
 import type { Socket } from 'node:net';
-import { ConfigError } from '../config/problem.js';
+import { ConfigError, type Problem } from '../config/problem.js';
 import { blame, type PluginCode } from './blame.js';
 import { readerOf } from './commands/ini-file.js';
 import type { Host, HostOptions } from './host.js';
@@ -128,12 +128,17 @@ function strayProblem(error: Error): ConfigError | undefined {
 async function reportFailure(error: unknown): Promise<void> {
   if (error instanceof ConfigError) {
     const { problems } = error;
-    const reason = problems.length === 1 ? 'there is a problem' : `there are ${problems.length} problems`;
-    await channel.send({ type: 'failed', reason, problems });
+    await channel.send({ type: 'failed', reason: summary(problems), problems });
   } else {
-    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    await channel.send({ type: 'failed', reason, problems: [] });
+    process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
+    await channel.send({ type: 'failed', reason: `${error}`, problems: [] });
   }
+}
+
+function summary(problems: readonly Problem[]): string {
+  const [first] = problems;
+  if (problems.length !== 1 || first === undefined) return `There are ${problems.length} problems.`;
+  return `There is a problem: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}.`;
 }
 
 async function drain(idle: number): Promise<void> {

@@ -13,11 +13,7 @@ export async function check(ini: IniFile): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(explain(countOf(error.problems), error.problems));
+    process.stderr.write(explain('the configuration is wrong', error));
     return false;
   }
-}
-
-function countOf({ length }: readonly unknown[]): string {
-  return length === 1 ? '1 problem' : `${length} problems`;
 }

@@ -14,7 +14,7 @@ export async function scaffold(name: string, ini: IniFile): Promise<boolean> {
   const configuration = readConfiguration(ini.path, readerOf(ini));
   const settings = readSettings(configuration);
   if (settings === undefined) {
-    process.stderr.write(explain('nothing written', configuration.problems));
+    process.stderr.write(explain('nothing written', configuration));
     return false;
   }
   const folder = join(settings.pluginsFolder, name);

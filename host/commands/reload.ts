@@ -17,8 +17,6 @@ export async function reload({ path }: IniFile): Promise<boolean> {
     process.stdout.write('reloaded\n');
     return true;
   }
-  process.stderr.write(
-    explain(`not reloaded, the server goes on as it was: ${outcome.reason}`, outcome.problems),
-  );
+  process.stderr.write(explain('not reloaded, the server goes on as it was', outcome));
   return false;
 }

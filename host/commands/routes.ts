@@ -12,7 +12,7 @@ export async function routes(ini: IniFile): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(explain('the routes are not known', error.problems));
+    process.stderr.write(explain('the routes are not known', error));
     return false;
   }
 }

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
+import type { Reason } from '../process/explain.js';
+import type { WorkerReport } from '../process/messages.js';
 import { StartFailure } from '../process/worker-process.js';
 import { Supervisor } from '../supervisor.js';
 import type { IniFile } from './ini-file.js';
@@ -25,20 +27,21 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
     ...(options.level && { logLevel: options.level }),
   });
   obeySignals(supervisor);
+  if (process.stdout.isTTY) supervisor.once('serving', showPlugins);
+  if (process.stdout.isTTY || options.watch) {
+    supervisor.on('reloadFailed', (outcome) => complain('not reloaded', outcome));
+  }
+  if (options.watch) (await import('../process/watch.js')).watch(supervisor);
+  const stopped = once(supervisor, 'stopped');
   try {
     await supervisor.start();
   } catch (failure) {
     if (!(failure instanceof StartFailure)) throw failure;
     if (supervisor.stopping) return true;
-    const { explain } = await import('../process/explain.js');
-    process.stderr.write(explain(failure.message, failure.problems));
+    await complain('not started', { reason: failure.message, problems: failure.problems });
     return false;
   }
-  if (options.watch) {
-    const { watch } = await import('../process/watch.js');
-    watch(supervisor);
-  }
-  await once(supervisor, 'stopped');
+  await stopped;
   return true;
 }
 
@@ -49,10 +52,10 @@ function obeySignals(supervisor: Supervisor): void {
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  const terminal = isatty(0) && isatty(1) && hasTerminal();
+  const onTerminal = isatty(0) && isatty(1) && hasTerminal();
   process.on('SIGHUP', () => {
-    // A closed terminal sends the same signal as an operator who asks for a reload.
-    if (terminal && !hasTerminal()) supervisor.stop();
+    // A terminal that is closed sends the same signal as an operator who asks for a reload.
+    if (onTerminal && !hasTerminal()) supervisor.stop();
     else supervisor.reload();
   });
   // Without a handler, node would open its debugger.
@@ -66,4 +69,19 @@ function hasTerminal(): boolean {
   } catch {
     return false;
   }
+}
+
+function showPlugins({ plugins }: WorkerReport, url: string): void {
+  const width = Math.max(...plugins.map(({ name }) => name.length), 0);
+  const lines = plugins.map(({ name, path, state }) => {
+    const note = state === 'ready' ? '' : `  (${state})`;
+    return `  ${name.padEnd(width)}  ${url}${path}${note}\n`;
+  });
+  process.stdout.write(lines.join(''));
+}
+
+/** Loaded only now: a server that comes up has no use for it. */
+async function complain(outcome: string, reason: Reason): Promise<void> {
+  const { explain } = await import('../process/explain.js');
+  process.stderr.write(explain(outcome, reason));
 }

@@ -33,7 +33,7 @@ function readPidFile(iniFile: string): string | undefined {
   const configuration = readConfiguration(iniFile);
   const paths = configuration.read('paths', sections.paths);
   if (paths === undefined || configuration.texts.size === 0) {
-    process.stderr.write(explain('the pid file is not known', configuration.problems));
+    process.stderr.write(explain('the pid file is not known', configuration));
     return undefined;
   }
   if (paths.pidfile !== undefined) return configuration.resolvePath(paths.pidfile);

@@ -1,6 +1,8 @@
 /** What the supervisor and a worker say to each other over their IPC channel. All of it is JSON. */
 import type { Problem } from '../../config/problem.js';
 import type { ReloadOutcome } from '../control.js';
+import type { MonitorEvent } from '../monitor/monitor.js';
+import type { Report } from '../monitor/report.js';
 
 /** The texts of the configuration files of one generation, by absolute path. */
 export type SnapshotEntries = readonly (readonly [path: string, text: string])[];
@@ -90,7 +92,8 @@ export type ToWorker =
       readonly type: 'all_metrics';
       readonly id: number;
       readonly reports: readonly (readonly MetricReport[])[];
-    };
+    }
+  | { readonly type: 'monitor'; readonly id: number; readonly event: MonitorEvent };
 
 export type FromWorker =
   | { readonly type: 'configured'; readonly settings: ProcessSettings; readonly snapshot: SnapshotEntries }
@@ -104,4 +107,8 @@ export type FromWorker =
   /** No request is left; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
   | { readonly type: 'reload'; readonly id: number }
-  | { readonly type: 'all_metrics'; readonly id: number };
+  | { readonly type: 'all_metrics'; readonly id: number }
+  | { readonly type: 'report'; readonly report: Report }
+  /** Monitor events with this id are to be sent from now on, until it is taken back. */
+  | { readonly type: 'watch'; readonly id: number }
+  | { readonly type: 'unwatch'; readonly id: number };

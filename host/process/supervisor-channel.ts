@@ -1,13 +1,30 @@
 import type { Control, ReloadOutcome } from '../control.js';
+import type { MonitorEvent, MonitorLink } from '../monitor/monitor.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
 type Asked = 'reload' | 'all_metrics';
-type Answer = Extract<ToWorker, { id: number }>;
+type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' }>;
 
 /** The worker's end of the channel, and through it what a Host can ask of its supervisor. */
 export class SupervisorChannel implements Control {
   readonly #asked = new Map<number, (answer: Answer) => void>();
+  readonly #watchers = new Map<number, (event: MonitorEvent) => void>();
   #count = 0;
+
+  readonly monitor: MonitorLink = {
+    report: (report) => {
+      this.send({ type: 'report', report });
+    },
+    watch: (listener) => {
+      const id = this.#nextId();
+      this.#watchers.set(id, listener);
+      this.send({ type: 'watch', id });
+      return () => {
+        this.#watchers.delete(id);
+        this.send({ type: 'unwatch', id });
+      };
+    },
+  };
 
   /** Resolves when it has been written. */
   send(message: FromWorker): Promise<void> {
@@ -17,10 +34,13 @@ export class SupervisorChannel implements Control {
     });
   }
 
-  /** Takes a message that answers a question asked here. */
-  receive(answer: Answer): void {
-    this.#asked.get(answer.id)?.(answer);
-    this.#asked.delete(answer.id);
+  /** Takes a message that follows from one sent here. */
+  receive(message: Answer | Extract<ToWorker, { type: 'monitor' }>): void {
+    if (message.type === 'monitor') this.#watchers.get(message.id)?.(message.event);
+    else {
+      this.#asked.get(message.id)?.(message);
+      this.#asked.delete(message.id);
+    }
   }
 
   async reload(): Promise<ReloadOutcome> {
@@ -38,11 +58,15 @@ export class SupervisorChannel implements Control {
   }
 
   #ask(type: Asked): Promise<Answer> {
-    this.#count += 1;
-    const id = this.#count;
+    const id = this.#nextId();
     return new Promise((resolve) => {
       this.#asked.set(id, resolve);
       this.send({ type, id });
     });
+  }
+
+  #nextId(): number {
+    this.#count += 1;
+    return this.#count;
   }
 }
