@@ -9,6 +9,7 @@ import { hostParameters } from '../dist/host/prepare.js';
 import { sections } from '../dist/host/settings.js';
 import { settings as filesSettings } from '../dist/plugins/files/settings.js';
 import { settingsSchema } from '../dist/plugins/sessman/settings.js';
+import { settings as systeminfoSettings } from '../dist/plugins/systeminfo/settings.js';
 
 /** Each page with the parts of it that are made: what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. */
 const parts = [
@@ -16,6 +17,7 @@ const parts = [
   { page: 'configuration.md', name: 'parameters', text: () => table(hostParameters) },
   { page: 'sessman.md', name: 'keys', text: () => table(settingsSchema) },
   { page: 'files.md', name: 'keys', text: () => table(filesSettings) },
+  { page: 'systeminfo.md', name: 'keys', text: () => table(systeminfoSettings) },
 ];
 
 /** The pages as they should be: path -> text. */

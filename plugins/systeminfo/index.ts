@@ -1,19 +1,12 @@
 import { uptime } from 'node:os';
-import { decimal, definePlugin, HttpError, list, text, z } from 'plugin-server';
+import { definePlugin, HttpError } from 'plugin-server';
 import { describe } from './describe.js';
 import { Sampled } from './sampled.js';
+import { settings } from './settings.js';
 
 /** Tells of the machine's CPU, memory, disks, network and uptime, as measured in the background. */
 export default definePlugin({
-  config: z.object({
-    interval: decimal({ min: 1, max: 3600 }).default(5).describe('seconds between two measurements'),
-    disk_interval: decimal({ min: 1, max: 86400 })
-      .default(60)
-      .describe('seconds between two looks at the disks'),
-    interfaces: list(text())
-      .default([])
-      .describe('network interfaces to measure; the first eight that lead to other machines when absent'),
-  }),
+  config: settings,
 
   setup({ config, router, log, signal }) {
     const { interval, disk_interval, interfaces } = config;

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'plugin-server';
 
 /** A measurement repeated in the background, so that whoever asks gets the latest at once. */
@@ -6,6 +5,7 @@ export class Sampled<Value> {
   #latest: (Value & { readonly sampled_at: string }) | undefined;
   #failing = false;
   #first: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly name: string,
@@ -22,23 +22,16 @@ export class Sampled<Value> {
 
   /** Measures from now on until the signal aborts. Settles with the first measurement; never rejects. */
   start(signal: AbortSignal): Promise<void> {
-    this.#first ??= this.#begin(signal);
+    if (this.#first === undefined) {
+      signal.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
+      this.#first = this.#repeat(signal);
+    }
     return this.#first;
   }
 
-  #begin(signal: AbortSignal): Promise<void> {
-    const first = this.#once();
-    void this.#repeat(first, signal);
-    return first;
-  }
-
-  async #repeat(first: Promise<void>, signal: AbortSignal): Promise<void> {
-    await first;
-    while (!signal.aborted) {
-      // An aborted pause rejects; the loop's condition then ends it.
-      await sleep(this.pause, undefined, { ref: false, signal }).catch(() => {});
-      if (!signal.aborted) await this.#once();
-    }
+  async #repeat(signal: AbortSignal): Promise<void> {
+    await this.#once();
+    if (!signal.aborted) this.#timer = setTimeout(() => this.#repeat(signal), this.pause).unref();
   }
 
   async #once(): Promise<void> {

@@ -316,6 +316,39 @@ describe('serving files', () => {
       expect(await (await server.fetch('/html/passing/a.txt')).text()).to.equal('back');
     });
 
+    it('never serves what a folder exchanged at the wrong moment leads to', async () => {
+      const outside = await makeFolder();
+      await writeFiles(outside, { 'deep/secret.txt': 'outside' });
+      await writeFiles(file('flipping'), { 'deep/secret.txt': 'inside' });
+      await symlink(outside, file('flip-link'));
+      let asked = 0;
+      const flips = async () => {
+        while (asked < 400) {
+          await rename(file('flipping'), file('flip-aside'));
+          await rename(file('flip-link'), file('flipping'));
+          await rename(file('flipping'), file('flip-link'));
+          await rename(file('flip-aside'), file('flipping'));
+        }
+      };
+      const asks = async () => {
+        const answers = new Set<string>();
+        while (asked < 400) {
+          asked += 1;
+          const answer = await server.fetch('/html/flipping/deep/secret.txt');
+          answers.add(
+            answer.ok ? await answer.text() : String((await answer.arrayBuffer()) && answer.status),
+          );
+        }
+        return answers;
+      };
+      const [, ...answers] = await Promise.all([flips(), asks(), asks(), asks(), asks()]);
+      const seen = new Set(answers.flatMap((each) => [...each]));
+      expect(seen).to.include('inside');
+      seen.delete('404');
+      expect([...seen]).to.deep.equal(['inside']);
+      await rm(outside, { recursive: true });
+    });
+
     it('breaks the connection off when a file is cut short under a download, and never hangs it', async () => {
       const size = 64 * 1024 * 1024;
       const handle = await open(file('large.bin'), 'w');

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { cpus, totalmem, uptime } from 'node:os';
 import { expect } from 'chai';
 import { startServer, type TestServer } from '../../support/server.js';
@@ -34,6 +35,17 @@ describe('systeminfo', () => {
         ...Object.keys((await get('/systeminfo'))[part]!),
       );
     }
+  });
+
+  it('looks as the documentation shows it', async () => {
+    const page = await readFile(new URL('../../../../docs/systeminfo.md', import.meta.url), 'utf8');
+    const [, shown = ''] = /```json\n([\s\S]*?)```/.exec(page) ?? [];
+    const shape = (value: Json): Json => {
+      if (Array.isArray(value)) return [...new Set(value.map((item) => JSON.stringify(shape(item))))];
+      if (typeof value !== 'object' || value === null) return '';
+      return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, shape(inner)]));
+    };
+    expect(shape(JSON.parse(shown))).to.deep.equal(shape(await get('/systeminfo')));
   });
 
   it('tells of the CPU what the machine tells', async () => {
