@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
+import { open } from 'lmdb';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded.js';
 import { runSweeper } from '../../../../plugins/sessman/sweeper.js';
@@ -115,6 +116,29 @@ describe('EmbeddedStore over several processes', () => {
     expect(counts.filter((count) => count > 0)).to.have.length(1);
     expect(store.count()).to.equal(living.length);
     expect(await sessions.list('mary')).to.have.length(living.length);
+  });
+
+  it('leaves nothing behind in its indexes', async () => {
+    let now = Date.now();
+    const sessions = new Sessions(store, limits, { now: () => now });
+    const made = await Promise.all(Array.from({ length: 40 }, (_, n) => sessions.create(`user${n % 4}`)));
+    now += 30_000;
+    await Promise.all(
+      made.slice(0, 20).map(({ id }, n) => (n % 2 ? sessions.touch(id) : sessions.update(id, { n }))),
+    );
+    await Promise.all(made.slice(0, 5).map(({ id }) => sessions.end(id)));
+    await sessions.endAll('user1');
+    now += 30_000;
+    expect((await store.sweep(now, 1000)).removed).to.be.greaterThan(0);
+    now += 30_000;
+    await store.sweep(now, 1000);
+    expect(store.count()).to.equal(0);
+    const root = open(join(here(), 'sessions.mdb'), { overlappingSync: false });
+    for (const name of ['by-user', 'by-expiry']) {
+      const index = root.openDB(name, { keyEncoding: 'binary', encoding: 'binary' });
+      expect([...index.getKeys()], name).to.deep.equal([]);
+    }
+    await root.close();
   });
 
   it('is copied while it is written to, by a command; the copy is a store', async () => {
