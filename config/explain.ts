@@ -17,6 +17,8 @@ export interface Explanation {
   /** The path of a key that is missing; or of the one that was probably meant by an unknown key. */
   readonly missing?: string;
   readonly meant?: string;
+  /** The value must not be shown, since that key's may not. */
+  readonly isSecret?: boolean;
   readonly message: string;
   readonly hint?: string | undefined;
 }
@@ -56,8 +58,10 @@ export function unknownKey(path: Path, at: Located, subject: Subject): Explanati
   const hint = near === undefined ? listKeys(known) : `did you mean ${quoteName(near)}?`;
   const evenIfBroken = at.keyPosition !== undefined;
   const message = `unknown key ${quoteName(name)} in ${place}`;
-  const meant = near === undefined ? {} : { meant: pathName([...around, near]) };
-  return { at, atKey: true, evenIfBroken, message, hint, ...meant };
+  if (near === undefined) return { at, atKey: true, evenIfBroken, message, hint };
+  const meant = [...around, near];
+  const isSecret = schemasAt(subject.schema, meant).some((schema) => metaOf(schema).secret === true);
+  return { at, atKey: true, evenIfBroken, message, hint, meant: pathName(meant), isSecret };
 }
 
 function listKeys(keys: readonly string[]): string {
@@ -166,6 +170,7 @@ function hintFor(
   }
   if (key === undefined || (issue.code !== 'invalid_type' && issue.code !== 'invalid_union'))
     return undefined;
+  if (secret && typeof key === 'number') return undefined;
   const kinds = issue.code === 'invalid_type' ? [typeOf(issue, schemas)] : schemas.flatMap(kindsOf);
   const mended = secret ? undefined : rewritten(key, at, kinds);
   return `write ${mended ?? example(key, schemas[0], at.notation)}`;

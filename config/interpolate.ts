@@ -278,30 +278,27 @@ export class Interpolation {
   }
 
   #missing(scope: Scope, reference: Reference, section: IniSection | undefined): Located {
-    const { key } = reference;
-    const [message, meant] = section ? this.#missingKey(reference, section) : this.#missingSection(reference);
-    const hint = /^-|:-/.test(key)
-      ? 'only ${ENV:NAME:-default} takes a default'
-      : (meant ?? `for the text itself write $${nameOf(reference)}`);
-    return this.#fault(scope, reference, message, hint);
+    const name = shortName(section?.name ?? reference.section ?? '');
+    const message = section
+      ? `there is no key ${quoteName(reference.key)} in [${name}]`
+      : `there is no section [${name}]`;
+    const meant = this.#meantBy(reference, section);
+    const add = `write ${shortName(reference.key)}=… in [${name}], or $${nameOf(reference)} for the text itself`;
+    return this.#fault(scope, reference, message, meant ?? add);
   }
 
-  #missingSection(reference: Reference): [message: string, hint: string | undefined] {
-    const name = reference.section ?? '';
-    const near = nearest(name, this.#context.sections.keys());
-    const hint = near && `did you mean ${nameOf({ ...reference, section: near })}?`;
-    return [`there is no section [${shortName(name)}]`, hint];
-  }
-
-  #missingKey(
-    reference: Reference,
-    { name, entries }: IniSection,
-  ): [message: string, hint: string | undefined] {
+  /** What to write in place of a reference that leads nowhere, where that can be guessed. */
+  #meantBy(reference: Reference, section: IniSection | undefined): string | undefined {
+    const { sections, env } = this.#context;
     const { key } = reference;
-    const near = nearest(key, entries.keys());
-    const variable = this.#context.env[key] === undefined ? undefined : asVariable(key);
-    const hint = near === undefined ? variable : `did you mean ${nameOf({ ...reference, key: near })}?`;
-    return [`there is no key ${quoteName(key)} in [${shortName(name)}]`, hint];
+    if (/^-|:-/.test(key)) return 'only ${ENV:NAME:-default} takes a default';
+    const near = section
+      ? nearest(key, section.entries.keys())
+      : nearest(reference.section!, sections.keys());
+    if (near !== undefined) {
+      return `did you mean ${nameOf({ ...reference, ...(section ? { key: near } : { section: near }) })}?`;
+    }
+    return section && env[key] !== undefined ? asVariable(key) : undefined;
   }
 
   /** Told at the reference by which the circle was entered. */

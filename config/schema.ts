@@ -33,6 +33,7 @@ export function checkValue<Output>(
   const report = (explanation: Explanation) => {
     isSound = false;
     if (explanation.meant !== undefined) misspelt.add(explanation.meant);
+    if (explanation.isSecret) reporter.hide(explanation.at);
     if (explanation.missing !== undefined && misspelt.has(explanation.missing)) return;
     if (!explanation.at.broken || explanation.evenIfBroken) reporter.report(explanation);
   };

@@ -1,3 +1,4 @@
+import { distance } from 'fastest-levenshtein';
 import type { Span } from './source.js';
 import { literalSpans, type Part, parseTemplate } from './template.js';
 
@@ -18,10 +19,16 @@ const wholeNames = new Set(['pass', 'pwd', 'pw', 'pin', 'passcode']);
 /** What such a name ends in when its value only tells about a secret: `token_ttl`, `password_file`. */
 const about = /(?:file|path|name|header|ttl|age|length|timeout|type|count|size)$/;
 
-/** Whether the value of a key with this name is taken for a secret: `password`, `apiKey`, `auth-token`, … */
+/** Whether the value of a key with this name is taken for a secret: `password`, `apiKey`, `auth-token`, `pasword`, … */
 export function isSecretName(name: string): boolean {
   const plain = name.toLowerCase().replace(/[^a-z0-9]/g, '');
-  return wholeNames.has(plain) || (words.some((word) => plain.includes(word)) && !about.test(plain));
+  if (wholeNames.has(plain) || words.some((word) => isMisspelt(plain, word))) return true;
+  return words.some((word) => plain.includes(word)) && !about.test(plain);
+}
+
+/** One edit away; of a short word that could be another one. */
+function isMisspelt(name: string, word: string): boolean {
+  return word.length > 6 && Math.abs(name.length - word.length) <= 1 && distance(name, word) === 1;
 }
 
 /**

@@ -137,7 +137,7 @@ export const brokenCases: readonly BrokenCase[] = [
   {
     what: 'a key that is not in the same section, and no near one either',
     ini: ['[main]', 'pass=a${b}c'],
-    problems: ['2:7: there is no key "b" in [main]; for the text itself write $${b}'],
+    problems: ['2:7: there is no key "b" in [main]; write b=… in [main], or $${b} for the text itself'],
   },
   {
     what: 'an environment variable named as a key',

@@ -67,6 +67,8 @@ describe('secrets in what is printed', () => {
     'JSON in which a quote is missing': json(`{"password": "${secret}, "a": 1}`),
     'JSON in which a quote is too much': json(`{"password": "a"${secret}", "a": 1}`),
     'JSON with its keys unquoted': json(`{password: "${secret}"}`),
+    'JSON with the key misspelt': json(`{"pasword": "${secret}"}`),
+    'parameters with the key misspelt': `[plugin_parms]\np=pincode=${secret}&passwrd=${secret}`,
     'JSON with its value in the next line': json(`{"password":\n"${secret}" 1}`),
   };
   for (const [what, files] of Object.entries(leaks)) {
@@ -104,6 +106,7 @@ describe('secrets in what is printed', () => {
       'X-Api-Key',
       'apikeys',
       'private key',
+      'pasword',
       'pw',
       'AuthToken',
     ])

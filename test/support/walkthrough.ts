@@ -70,8 +70,10 @@ export class Walkthrough {
 
   /** Runs commands one after the other and gives what each printed. A server is started for them and stopped behind. */
   async run(commands: readonly string[]): Promise<readonly string[]> {
-    await writeFiles(this.#folder, { 'plugin-server.ini': withFreePort(this.#ini) });
-    const server = commands.some((command) => command.includes(address)) ? await this.#serve() : undefined;
+    const needsServer = commands.some((command) => command.includes(address));
+    const ini = needsServer ? withFreePort(this.#ini) : this.#ini;
+    await writeFiles(this.#folder, { 'plugin-server.ini': ini });
+    const server = needsServer ? await this.#serve() : undefined;
     const outputs: string[] = [];
     try {
       for (const command of commands) outputs.push(await this.#execute(command, server?.url ?? address));
