@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { comparable, readSteps, Walkthrough } from '../support/walkthrough.js';
 
 /** Pages whose files and commands a reader carries out from top to bottom. */
-const pages = ['docs/plugins.md', 'docs/files.md', 'docs/configuration.md'];
+const pages = ['README.md', 'docs/plugins.md', 'docs/files.md', 'docs/configuration.md'];
 
 for (const page of pages) {
   describe(page, () => {

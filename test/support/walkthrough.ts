@@ -68,19 +68,20 @@ export class Walkthrough {
     await writeFiles(this.#folder, { [path]: text });
   }
 
-  /** Runs commands one after the other and gives what each printed. A server is started for them and stopped behind. */
+  /**
+   * Runs commands one after the other, in one shell, and gives what each printed. A server is started for them and
+   * stopped behind.
+   */
   async run(commands: readonly string[]): Promise<readonly string[]> {
     const needsServer = commands.some((command) => command.includes(address));
     const ini = needsServer ? withFreePort(this.#ini) : this.#ini;
     await writeFiles(this.#folder, { 'plugin-server.ini': ini });
     const server = needsServer ? await this.#serve() : undefined;
-    const outputs: string[] = [];
     try {
-      for (const command of commands) outputs.push(await this.#execute(command, server?.url ?? address));
+      return await this.#execute(commands, server?.url ?? address);
     } finally {
       await server?.stop();
     }
-    return outputs;
   }
 
   async end(): Promise<void> {
@@ -110,26 +111,33 @@ export class Walkthrough {
     return { url, stop };
   }
 
-  #execute(command: string, url: string): Promise<string> {
-    const real = command
-      .replaceAll(address, url)
-      .replace(/^npx plugin-server\b/, `'${process.execPath}' '${cli}'`);
+  #execute(commands: readonly string[], url: string): Promise<readonly string[]> {
+    const npx = `npx() { shift; '${process.execPath}' '${cli}' "$@"; }`;
+    const script = commands.map(
+      (command) => `${command.replaceAll(address, url)}\nprintf '%s' '${boundary}'\n`,
+    );
     const env = { ...process.env, NO_COLOR: '1' };
     return new Promise((resolve) => {
-      execFile('sh', ['-c', real], { cwd: this.#folder, env }, (_error, stdout, stderr) =>
-        resolve(stdout + stderr),
+      execFile(
+        'sh',
+        ['-c', `exec 2>&1\n${npx}\n${script.join('')}`],
+        { cwd: this.#folder, env },
+        (_error, stdout) => resolve(stdout.replaceAll(url, address).split(boundary)),
       );
     });
   }
 }
 
+/** Stands between the outputs of two commands. */
+const boundary = '\u241E\n';
+
 /** Where a page's commands expect the server. */
 const address = 'http://127.0.0.1:6123';
 
-/** Output without what differs from run to run: times, request ids, the line break at its end. */
+/** Output without what differs from run to run: times, ids, the line break at its end. */
 export function comparable(output: string): string {
   return output
     .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'TIME')
-    .replaceAll(/"request_id":"[^"]*"/g, '"request_id":"ID"')
+    .replaceAll(/"(request_id|session_id|handle)":"[^"]*"/g, '"$1":"ID"')
     .trimEnd();
 }
