@@ -3,7 +3,7 @@ import type { Control } from './control.js';
 import { checkKey, headKey, type KeyRing } from './http/api-key.js';
 import { readiness } from './http/health.js';
 import { HttpError } from './http/http-error.js';
-import type { PluginState, PluginUnit } from './lifecycle.js';
+import { messageOf, type PluginState, type PluginUnit } from './lifecycle.js';
 import type { MonitorEvent, MonitorLink } from './monitor/monitor.js';
 import { type PlacedProblem, placedProblem, shownPath } from './placed-problem.js';
 import type { AuthType, PreparedPlugin } from './prepare.js';
@@ -73,7 +73,7 @@ export function serverView(options: ServerViewOptions): ServerView {
     version,
     startedAt: Date.now(),
     async plugins() {
-      const { checks } = await readiness(units, false);
+      const { checks } = await readiness(units, false, messageOf);
       return units.map((unit, i) => viewPlugin(unit, prepared[i]!, checks, folder));
     },
     watch: (listener) => monitor.watch(listener),

@@ -7,12 +7,16 @@ const CHECK_DEADLINE = 2000;
 
 export interface Readiness {
   readonly ready: boolean;
-  /** By `plugin` or `plugin/check`: `ok`, or why not, as far as a client may know. */
+  /** By `plugin` or `plugin/check`: `ok`, or why not. */
   readonly checks: Readonly<Record<string, string>>;
 }
 
-/** Whether every plugin is ready and every check of theirs passes now. */
-export async function readiness(plugins: readonly PluginUnit[], stopping: boolean): Promise<Readiness> {
+/** Whether every plugin is ready and every check of theirs passes now. `describe` says why one does not. */
+export async function readiness(
+  plugins: readonly PluginUnit[],
+  stopping: boolean,
+  describe: (error: unknown) => string = forClients,
+): Promise<Readiness> {
   const checks: Record<string, string> = {};
   if (stopping) checks['plugin-server'] = 'stopping';
   await Promise.all(
@@ -20,14 +24,24 @@ export async function readiness(plugins: readonly PluginUnit[], stopping: boolea
       checks[plugin.name] = plugin.state === 'ready' ? 'ok' : plugin.state;
       if (plugin.state !== 'ready') return;
       for (const [name, check] of plugin.checks) {
-        checks[`${plugin.name}/${name}`] = await outcome(name, check, plugin.log);
+        checks[`${plugin.name}/${name}`] = await outcome(name, check, plugin.log, describe);
       }
     }),
   );
   return { ready: Object.values(checks).every((result) => result === 'ok'), checks };
 }
 
-async function outcome(name: string, check: () => void | Promise<void>, log: Logger): Promise<string> {
+/** A plugin's own words are for its operator. */
+function forClients(error: unknown): string {
+  return error instanceof HttpError ? error.message : 'failed';
+}
+
+async function outcome(
+  name: string,
+  check: () => void | Promise<void>,
+  log: Logger,
+  describe: (error: unknown) => string,
+): Promise<string> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<string>((resolve) => {
     timer = setTimeout(resolve, CHECK_DEADLINE, `no answer within ${CHECK_DEADLINE / 1000} s`);
@@ -41,7 +55,7 @@ async function outcome(name: string, check: () => void | Promise<void>, log: Log
     ]);
   } catch (error) {
     log.warn({ err: error, check: name }, 'readiness check failed');
-    return error instanceof HttpError ? error.message : 'failed';
+    return describe(error);
   } finally {
     clearTimeout(timer);
   }

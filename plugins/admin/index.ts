@@ -1,0 +1,26 @@
+import { definePlugin } from 'plugin-server';
+import { addPage } from './assets.js';
+import { addSessions } from './sessions.js';
+import { addStream } from './stream.js';
+
+/**
+ * The admin page: docs/admin.md. The page itself is open and holds nothing; its API takes the global key, whatever keys
+ * other plugins take, and is closed while there is none.
+ */
+export default definePlugin({
+  name: 'admin',
+  auth: 'own',
+  after: ['sessman?'],
+  setup({ router, server, draining, plugin }) {
+    const sessions = plugin('sessman');
+    addPage(router);
+    router.use('/api', server.requireGlobalKey);
+    addStream(router, { server, draining, hasSessions: sessions !== undefined });
+    addSessions(router, sessions);
+    router.post('/api/reload', async (ctx) => {
+      const result = await server.reload();
+      ctx.status = result.success ? 200 : 422;
+      ctx.body = result;
+    });
+  },
+});

@@ -1,0 +1,86 @@
+import { useState } from 'preact/hooks';
+import type { Refusal } from './server.js';
+
+/** Asks for the global key; where the server has none, says how to give it one. */
+export function SignIn({ why, onKey }: { readonly why: Refusal; readonly onKey: (key: string) => void }) {
+  return (
+    <main class="sign-in">
+      <section class="panel">
+        <p class="brand">
+          <img src="icon.svg" alt="" width="28" height="28" />
+          plugin-server
+        </p>
+        {why === 'no_global_key' ? <NoKey onAgain={() => onKey('')} /> : <KeyForm why={why} onKey={onKey} />}
+      </section>
+    </main>
+  );
+}
+
+function KeyForm({ why, onKey }: { readonly why: Refusal; readonly onKey: (key: string) => void }) {
+  const [key, setKey] = useState('');
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    if (key !== '') onKey(key);
+  };
+  return (
+    <form onSubmit={submit}>
+      <h1>Sign in</h1>
+      <label for="key">Global API key</label>
+      <input
+        id="key"
+        type="password"
+        autocomplete="off"
+        required
+        autofocus
+        aria-describedby="key-note"
+        aria-invalid={why === 'wrong_key'}
+        value={key}
+        onInput={(event) => setKey(event.currentTarget.value)}
+      />
+      <p
+        id="key-note"
+        class={why === 'wrong_key' ? 'wrong' : 'muted'}
+        role={why === 'wrong_key' ? 'alert' : undefined}
+      >
+        {why === 'wrong_key' ? (
+          'The server does not take this key.'
+        ) : (
+          <>
+            The <code>apikey</code> in <code>[auth]</code> of the INI file. This tab keeps it until it is
+            closed.
+          </>
+        )}
+      </p>
+      <button type="submit" class="primary">
+        Sign in
+      </button>
+    </form>
+  );
+}
+
+function NoKey({ onAgain }: { readonly onAgain: () => void }) {
+  const [key] = useState(randomKey);
+  return (
+    <>
+      <h1>No global key yet</h1>
+      <p>
+        This page opens with the server's global API key, and the configuration has none. Write one into the
+        INI file, this fresh one for example:
+      </p>
+      <pre>{`[auth]\napikey=${key}`}</pre>
+      <p>
+        Then run <code>plugin-server reload</code>, or start the server again. Every plugin whose{' '}
+        <code>auth_type</code> is <code>global</code> will ask for the key too.
+      </p>
+      <button type="button" class="primary" onClick={onAgain}>
+        Try again
+      </button>
+    </>
+  );
+}
+
+/** 192 random bits. */
+function randomKey(): string {
+  const text = String.fromCharCode(...crypto.getRandomValues(new Uint8Array(24)));
+  return btoa(text).replaceAll('+', '-').replaceAll('/', '_');
+}
