@@ -1,0 +1,176 @@
+import { once } from 'node:events';
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { expect } from 'chai';
+import { SessmanStore } from '../../../../plugins/sessman/client/koa.js';
+import { startServer, type TestServer } from '../../../support/server.js';
+
+describe("a store's connection to sessman", () => {
+  let sessman: TestServer;
+  before(async () => {
+    sessman = await startServer();
+  });
+  after(() => sessman?.close());
+
+  const stores: SessmanStore[] = [];
+  const servers: Server[] = [];
+  afterEach(() => {
+    for (const store of stores.splice(0)) store.close();
+    for (const server of servers.splice(0)) {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  /** A store whose calls go through a server that may do as it likes with them. */
+  const storeThrough = async (
+    handle: (request: IncomingMessage, response: ServerResponse) => void,
+    options: object = {},
+  ) => {
+    const server = createServer(handle).listen(0, '127.0.0.1');
+    servers.push(server);
+    await once(server, 'listening');
+    const base_url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sessman`;
+    const store = new SessmanStore({ base_url, ...options });
+    stores.push(store);
+    return store;
+  };
+  const pass = (from: IncomingMessage, response: ServerResponse) => {
+    const { method, headers } = from;
+    const to = request(sessman.url + from.url, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode!, answer.headers);
+      answer.pipe(response);
+    });
+    from.pipe(to);
+  };
+
+  it('is kept open for the next call', async () => {
+    const sockets = new Set<Socket>();
+    const store = await storeThrough((from, response) => {
+      sockets.add(from.socket);
+      pass(from, response);
+    });
+    for (let i = 0; i < 5; i++) await store.set(`sid ${i}`, { i });
+    expect(sockets.size).to.equal(1);
+  });
+
+  it('is one of a bounded number', async () => {
+    let [open, most] = [0, 0];
+    const store = await storeThrough(
+      (from, response) => {
+        most = Math.max(most, ++open);
+        response.once('finish', () => open--);
+        pass(from, response);
+      },
+      { connections: 3 },
+    );
+    await Promise.all(Array.from({ length: 20 }, (_, i) => store.set(`sid ${i}`, { i })));
+    expect(most).to.equal(3);
+  });
+
+  for (const [what, arrives] of [
+    ['before the call has arrived', false],
+    ['when the call has arrived and was carried out', true],
+  ] as const) {
+    it(`is made anew when the old one was closed ${what}`, async () => {
+      const used = new Set<Socket>();
+      const store = await storeThrough((from, response) => {
+        if (!used.has(from.socket)) {
+          used.add(from.socket);
+          pass(from, response);
+          return;
+        }
+        if (!arrives) from.socket.destroy();
+        else {
+          const to = request(sessman.url + from.url, { method: 'POST', headers: from.headers }, (answer) => {
+            answer.resume();
+            answer.once('end', () => from.socket.destroy());
+          });
+          from.pipe(to);
+        }
+      });
+      const [sid, ctx] = [`sid ${Math.random()}`, {}];
+      await store.set(sid, { n: 1 }, 0, { ctx });
+      await store.set(sid, { n: 2 }, 0, { ctx });
+      expect(await store.get(sid)).to.deep.equal({ n: 2 });
+      await store.set(`${sid} 2`, { n: 1 });
+      await store.destroy(sid);
+      expect(await store.get(sid)).to.equal(undefined);
+    });
+  }
+
+  it('fails when a new one cannot be made', async () => {
+    const store = await storeThrough((from) => from.socket.destroy());
+    expect(await caught(store.get('sid'))).to.include({
+      name: 'SessionError',
+      code: 'network_error',
+      status: 0,
+    });
+  });
+
+  it('fails when no answer comes', async () => {
+    const store = await storeThrough(() => {}, { timeout: 50 });
+    expect(await caught(store.get('sid'))).to.include({ code: 'timeout', status: 0 });
+  });
+
+  it('fails when an answer breaks off', async () => {
+    const store = await storeThrough((_from, response) => {
+      response.writeHead(200, { 'Content-Length': 100 });
+      response.write('{"session_id":', () => response.destroy());
+    });
+    expect(await caught(store.get('sid'))).to.include({ code: 'network_error' });
+  });
+
+  it('fails when it leads to something else', async () => {
+    const store = await storeThrough((_from, response) => response.end('<!doctype html>'));
+    const error = await caught(store.get('sid'));
+    expect(error).to.include({ code: 'invalid_answer', status: 200 });
+    expect(error.message).to.include('base_url');
+  });
+
+  it('can be made by an agent of the application', async () => {
+    const agent = new Agent({ keepAlive: true });
+    const store = new SessmanStore({ base_url: `${sessman.url}/sessman`, agent });
+    stores.push(store);
+    await store.set('of the agent', { a: 1 });
+    expect(Object.keys(agent.freeSockets)).to.have.lengthOf(1);
+  });
+
+  it('corrects the time for a clock that goes wrong there', async () => {
+    const hour = 3_600_000;
+    const ahead = (text: string) =>
+      text.replace(/"(updated_at|expires_at)":"([^"]+)"/g, (_all, name, time) =>
+        JSON.stringify({ [name]: new Date(Date.parse(time) + hour) }).slice(1, -1),
+      );
+    const store = await storeThrough((from, response) => {
+      const to = request(
+        sessman.url + from.url,
+        { method: 'POST', headers: from.headers },
+        async (answer) => {
+          let text = '';
+          for await (const chunk of answer) text += chunk;
+          response.setHeader('Date', new Date(Date.now() + hour).toUTCString());
+          response.writeHead(answer.statusCode!).end(ahead(text));
+        },
+      );
+      from.pipe(to);
+    });
+    await store.set('of the clock', { a: 1, _maxAge: 10_000, _expire: 0 });
+    const { _expire } = (await store.get('of the clock'))!;
+    expect(_expire! - Date.now()).to.be.within(5_000, 15_000);
+  });
+});
+
+async function caught(call: Promise<unknown>): Promise<Error> {
+  return call.then(
+    () => expect.fail('it did not fail'),
+    (error: Error) => error,
+  );
+}
