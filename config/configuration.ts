@@ -53,6 +53,7 @@ export class Configuration {
   readonly #sources = new Map<string, Source>();
   readonly #json = new Map<string, Located | undefined>();
   readonly #sections = new NameMap<Located>();
+  readonly #usedSections = new NameMap<true>();
   readonly #findings = new Map<string, Finding>();
   #jsonFolders: readonly string[] = [];
 
@@ -73,6 +74,11 @@ export class Configuration {
   /** The names of all sections, as they are written. */
   get sectionNames(): readonly string[] {
     return [...this.#sections.keys()];
+  }
+
+  /** The sections that nothing has read so far and no reference leads to: perhaps misspelt. */
+  get unusedSections(): readonly string[] {
+    return this.sectionNames.filter((name) => !this.#usedSections.has(name));
   }
 
   /** A section, by its name in any case; its `children` are its keys, in any case as well. */
@@ -108,6 +114,7 @@ export class Configuration {
    * A section that is not there counts as an empty one.
    */
   read<Output>(section: string, schema: z.ZodType<Output>, options?: CheckOptions): Output | undefined {
+    this.#usedSections.set(section, true);
     return this.check(this.section(section), schema, `[${section}]`, options);
   }
 
@@ -144,12 +151,14 @@ export class Configuration {
     const fault = (found: Fault) => this.#tell(source, found);
     const sections = readIni(source, fault);
     const withParameters = new Set(parameterSections.map(foldName));
+    for (const name of parameterSections) this.#usedSections.set(name, true);
     const interpolation = new Interpolation({
       source,
       sections,
       env,
       isParameterSection: (name) => withParameters.has(foldName(name)),
       loadJson: (name, span) => this.#loadJson(name, source, span),
+      use: (section) => this.#usedSections.set(section, true),
       hide: (secret) => this.#hide(secret),
       fault,
     });

@@ -24,6 +24,8 @@ export interface InterpolationContext {
   isParameterSection(section: string): boolean;
   /** The value in a JSON file, or undefined after having reported why there is none. */
   loadJson(name: string, span: Span): Located | undefined;
+  /** A reference leads to this section. */
+  use(section: string): void;
   /** The value turns out to be a secret. */
   hide(located: Located): void;
   fault(fault: Fault): void;
@@ -246,6 +248,7 @@ export class Interpolation {
       reference.section === undefined ? scope.section : this.#context.sections.get(reference.section);
     const entry = section?.entries.get(reference.key);
     if (!section || !entry) return this.#missing(scope, reference, section);
+    this.#context.use(section.name);
     this.#open.at(-1)!.via = reference;
     const circle = this.#open.findIndex((open) => open.entry === entry);
     if (circle !== -1) return this.#circle(scope, this.#open.slice(circle));

@@ -26,7 +26,7 @@ import { locateError, locateText } from './locate.js';
 import { version as hostVersion, packageFolder } from './package-info.js';
 import { isReserved, PATH_FORM, RESERVED_PATHS, routePath } from './paths.js';
 import { isPlugin, type PluginDefinition } from './plugin.js';
-import { PARAMETERS, readSettings, type Settings, sections } from './settings.js';
+import { PARAMETERS, readSettings, reportMisspeltSections, type Settings, sections } from './settings.js';
 
 export interface PrepareOptions {
   readonly iniFile: string;
@@ -131,6 +131,9 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     }
   }
   const plugins = await preparePlugins(configuration, settings, pluginsFolder, options);
+  const pluginSections = plugins.flatMap(({ definition }) => Object.keys(definition.sections ?? {}));
+  // In safe mode nobody knows which sections belong to the plugins that are left out.
+  if (!options.safe) reportMisspeltSections(configuration, pluginSections);
   const tls = settings?.tls && readTls(configuration, settings.tls);
   if (settings === undefined || configuration.problems.length > 0)
     throw new ConfigError(configuration.problems);

@@ -154,7 +154,6 @@ export interface Settings {
 
 /** Undefined when a section is wrong; `configuration.problems` then says where. */
 export function readSettings(configuration: Configuration): Settings | undefined {
-  for (const name of configuration.sectionNames) reportMisspelt(configuration, name);
   const main = configuration.read('main', sections.main);
   const network = configuration.read('network', sections.network);
   const paths = configuration.read('paths', sections.paths);
@@ -211,11 +210,22 @@ export function readSettings(configuration: Configuration): Settings | undefined
   };
 }
 
-/** A section of another name belongs to a plugin, or holds values for `${…}`; one that is nearly the host's is a slip. */
-function reportMisspelt(configuration: Configuration, name: string): void {
-  const known = [...Object.keys(sections), PARAMETERS];
-  if (known.includes(name)) return;
-  const near = nearest(name, known);
-  if (near === undefined) return;
-  configuration.report(configuration.section(name)!, `unknown section [${name}]`, `did you mean [${near}]?`);
+/**
+ * Reports sections that nobody reads and whose names are nearly the host's or a plugin's. One of any other name is a
+ * plugin's that is not here, or holds values for `${…}`.
+ */
+export function reportMisspeltSections(
+  configuration: Configuration,
+  pluginSections: readonly string[],
+): void {
+  const known = [...Object.keys(sections), PARAMETERS, ...pluginSections];
+  for (const name of configuration.unusedSections) {
+    const near = nearest(name, known);
+    if (near === undefined) continue;
+    configuration.report(
+      configuration.section(name)!,
+      `unknown section [${name}]`,
+      `did you mean [${near}]?`,
+    );
+  }
 }
