@@ -1,3 +1,5 @@
+/// <reference types="koa-bodyparser" preserve="true" />
+// koa-bodyparser's types add `ctx.request.body`; an import would be missing in the types that are published.
 /**
  * The plugin kit: all that a plugin imports from `plugin-server`.
  *
@@ -16,8 +18,6 @@
  */
 import type { Router as KoaRouter } from '@koa/router';
 import type { Context, DefaultState } from 'koa';
-// koa-bodyparser's types add `ctx.request.body`.
-import type {} from 'koa-bodyparser';
 import type { Logger } from 'pino';
 import type {
   Counter,
@@ -171,4 +171,11 @@ export function definePlugin<
 /** Whether a module's default export came out of `definePlugin`, of whichever copy of the kit. */
 export function isPlugin(value: unknown): value is PluginDefinition {
   return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
+}
+
+declare module 'koa' {
+  interface ExtendableContext {
+    /** The id that the answer's X-Request-Id and the log lines of the request carry. */
+    readonly requestId: string;
+  }
 }

@@ -242,10 +242,3 @@ function isEventStream(ctx: Koa.Context): boolean {
 function wasAborted(ctx: Koa.Context): boolean {
   return ctx.req.destroyed && !ctx.req.complete;
 }
-
-declare module 'koa' {
-  interface ExtendableContext {
-    /** The id that the answer's X-Request-Id and the log lines of the request carry. */
-    readonly requestId: string;
-  }
-}

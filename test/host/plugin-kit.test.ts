@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { makeFolder, startServer, writeFiles } from '../support/server.js';
+import { readSteps } from '../support/walkthrough.js';
 
 const run = promisify(execFile);
 const project = fileURLToPath(new URL('../../../', import.meta.url));
@@ -63,9 +64,9 @@ describe('the plugin of ten lines', () => {
 
     after(() => rm(folder, { recursive: true }));
 
-    const check = async (text: string) => {
+    const check = async (files: Readonly<Record<string, string>>) => {
       await writeFiles(folder, {
-        'hello.ts': text,
+        ...files,
         'package.json': '{ "type": "module" }',
         'tsconfig.json': JSON.stringify({
           compilerOptions: {
@@ -73,10 +74,11 @@ describe('the plugin of ten lines', () => {
             noEmit: true,
             module: 'nodenext',
             target: 'es2023',
-            types: [],
+            types: ['node'],
             skipLibCheck: true,
             preserveSymlinks: true,
           },
+          files: Object.keys(files),
         }),
       });
       const { stdout } = await run(process.execPath, [
@@ -88,7 +90,19 @@ describe('the plugin of ten lines', () => {
     };
 
     it('is right under --strict with the types that are published', async () => {
-      expect(await check(plugin)).to.equal('');
+      const withId = plugin.replace('ctx.params.name', 'ctx.requestId.length');
+      expect(await check({ 'hello.ts': plugin, 'id.ts': withId })).to.equal('');
+    }).timeout(60_000);
+
+    it('is content with every plugin of the page on plugins', async () => {
+      const steps = await readSteps('docs/plugins.md');
+      const files = steps.flatMap((step) =>
+        step.kind === 'file' && step.path.endsWith('.ts')
+          ? [[`at-line-${step.line}.ts`, step.text] as const]
+          : [],
+      );
+      expect(files).to.have.length.above(5);
+      expect(await check(Object.fromEntries(files))).to.equal('');
     }).timeout(60_000);
 
     it('is wrong where it uses what is not there', async () => {
@@ -104,7 +118,7 @@ describe('the plugin of ten lines', () => {
         ['ctx.params.name', 'ctx.params.name.length.x', "Property 'x' does not exist on type 'number'"],
       ] as const) {
         expect(plugin).to.contain(from);
-        expect(await check(plugin.replace(from, to)), to).to.contain(complaint);
+        expect(await check({ 'hello.ts': plugin.replace(from, to) }), to).to.contain(complaint);
       }
     }).timeout(120_000);
   });
