@@ -184,7 +184,10 @@ function exampleBody(call: Call): object {
   };
   return Object.fromEntries(
     parametersOf(call)
-      .filter(([name, need]) => need !== 'optional' || name === 'data')
+      .filter(
+        ([name, need]) =>
+          need !== 'optional' || name === 'data' || (name === 'session_id' && call.namesSession),
+      )
       .map(([name]) => [name, values[name]]),
   );
 }
