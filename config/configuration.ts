@@ -10,7 +10,7 @@ import { foldName, NameMap, quoteName } from './names.js';
 import type { Position, Problem } from './problem.js';
 import { readTextFile, type Unreadable, unreadable } from './read-file.js';
 import { type CheckOptions, checkValue } from './schema.js';
-import { type Fault, Source, type Span } from './source.js';
+import { type Fault, mask, Source, type Span } from './source.js';
 
 export interface ReadOptions {
   /** What `${ENV:NAME}` refers to. Default: the environment of the process. */
@@ -157,7 +157,7 @@ export class Configuration {
       sections,
       env,
       isParameterSection: (name) => withParameters.has(foldName(name)),
-      loadJson: (name, span) => this.#loadJson(name, source, span),
+      loadJson: (name, span, isSecret) => this.#loadJson(name, source, span, isSecret),
       use: (section) => this.#usedSections.set(section, true),
       hide: (secret) => this.#hide(secret),
       fault,
@@ -174,8 +174,9 @@ export class Configuration {
     }
   }
 
-  #loadJson(name: string, source: Source, span: Span): Located | undefined {
+  #loadJson(name: string, source: Source, span: Span, isSecret: boolean): Located | undefined {
     const candidates = this.#jsonPaths(name);
+    const quoted = (path: string) => (isSecret ? mask : quoteName(path));
     for (const { path, shown } of candidates) {
       if (this.#json.has(path)) return this.#json.get(path);
       const text = this.#readFile(path);
@@ -185,12 +186,12 @@ export class Configuration {
       else
         this.#tell(source, {
           ...span,
-          message: `the file ${quoteName(shown)} ${text.reason}`,
+          message: `the file ${quoted(shown)} ${text.reason}`,
         });
       return undefined;
     }
-    const tried = candidates.map(({ shown }) => shown).join(' and ');
-    this.#tell(source, { ...span, message: `there is no file ${quoteName(name)}; looked for ${tried}` });
+    const tried = candidates.map(({ shown }) => (isSecret ? mask : shown)).join(' and ');
+    this.#tell(source, { ...span, message: `there is no file ${quoted(name)}; looked for ${tried}` });
     return undefined;
   }
 

@@ -3,6 +3,7 @@ import { describe, example, kindOf, kindsOf, rewritten } from './kinds.js';
 import { childAt, everything, type Located } from './located.js';
 import { nearest, quoteName } from './names.js';
 import { childSchemas, keysOf, metaOf, type Schema } from './shape.js';
+import { mask } from './source.js';
 
 /** Stands for the message of an issue to which the schema's author gave none. */
 export const noMessage = '\u0000';
@@ -133,7 +134,7 @@ function schemasAt(schema: Schema, path: Path): Schema[] {
 
 /** What the value must be, and where that says something, what it is. */
 function demand(issue: Issue, schemas: readonly Schema[], value: unknown, secret: boolean): string {
-  const found = describe(value, secret, quoteName);
+  const found = describe(value, secret);
   switch (issue.code) {
     case 'invalid_type':
       return `must be ${typeOf(issue, schemas)}, but is ${found}`;
@@ -234,11 +235,11 @@ function pathName(path: Path): string {
 }
 
 /** A message by the schema's author may repeat the value. */
-function withoutSecrets(message: string, at: Located, secret: boolean): string {
+export function withoutSecrets(message: string, at: Located, secret = false): string {
   const texts = [...everything(at)]
     .filter((located) => !located.children && (secret || located.secret))
     .map((located) => String(located.value))
     .filter((text) => text !== '')
     .toSorted((a, b) => b.length - a.length);
-  return texts.reduce((shown, text) => shown.replaceAll(text, '***'), message);
+  return texts.reduce((shown, text) => shown.replaceAll(text, mask), message);
 }

@@ -47,7 +47,7 @@ export function readIni(source: Source, fault: (fault: Fault) => void): NameMap<
 }
 
 /** Finds sections and entries with their places, and tells of every line that is neither. */
-export function scan(source: Source, fault: (fault: Fault) => void): NameMap<IniSection> {
+function scan(source: Source, fault: (fault: Fault) => void): NameMap<IniSection> {
   const sections = new NameMap<IniSection>();
   let section: IniSection | undefined;
   let isLost = false;
@@ -78,7 +78,7 @@ const beforeSections = {
 };
 
 /** INI text that the `ini` package reads as exactly these sections and values. */
-export function escapeIni(sections: NameMap<IniSection>): string {
+function escapeIni(sections: NameMap<IniSection>): string {
   const lines: string[] = [];
   for (const section of sections.values()) {
     lines.push(`[${escapeName(section.name)}]`);

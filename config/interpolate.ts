@@ -22,8 +22,8 @@ export interface InterpolationContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether the values of this section are lists of parameters, `a=1&b=2`. */
   isParameterSection(section: string): boolean;
-  /** The value in a JSON file, or undefined after having reported why there is none. */
-  loadJson(name: string, span: Span): Located | undefined;
+  /** The value in a JSON file, or undefined after having reported why there is none; its name may be a secret. */
+  loadJson(name: string, span: Span, isSecret: boolean): Located | undefined;
   /** A reference leads to this section. */
   use(section: string): void;
   /** The value turns out to be a secret. */
@@ -180,11 +180,12 @@ export class Interpolation {
   }
 
   #json(scope: Scope, parts: readonly Part[], span: Span): Located {
-    const name = this.#text(scope, parts, span);
+    // The file's name is no secret because its value is one.
+    const name = this.#text({ ...scope, secret: false }, parts, span);
     if (name.broken) return name;
     if (name.value === '')
       return this.#fault(scope, span, 'the name of the JSON file is missing', 'write json=FILE');
-    const loaded = this.#context.loadJson(name.value as string, span);
+    const loaded = this.#context.loadJson(name.value as string, span, name.secret);
     if (!loaded) return this.#broken(span);
     if (scope.secret) this.#context.hide(loaded);
     return loaded;
@@ -260,7 +261,7 @@ export class Interpolation {
 
   #environment(scope: Scope, reference: Reference): Located {
     const { key, fallback } = reference;
-    const value = this.#context.env[key];
+    const value = this.#variable(key);
     const secret = scope.secret || isSecretName(key);
     if (value !== undefined && (value !== '' || !fallback)) {
       return {
@@ -280,6 +281,11 @@ export class Interpolation {
     );
   }
 
+  #variable(name: string): string | undefined {
+    const { env } = this.#context;
+    return Object.hasOwn(env, name) ? env[name] : undefined;
+  }
+
   #missing(scope: Scope, reference: Reference, section: IniSection | undefined): Located {
     const name = shortName(section?.name ?? reference.section ?? '');
     const message = section
@@ -292,7 +298,7 @@ export class Interpolation {
 
   /** What to write in place of a reference that leads nowhere, where that can be guessed. */
   #meantBy(reference: Reference, section: IniSection | undefined): string | undefined {
-    const { sections, env } = this.#context;
+    const { sections } = this.#context;
     const { key } = reference;
     if (/^-|:-/.test(key)) return 'only ${ENV:NAME:-default} takes a default';
     const near = section
@@ -301,7 +307,7 @@ export class Interpolation {
     if (near !== undefined) {
       return `did you mean ${nameOf({ ...reference, ...(section ? { key: near } : { section: near }) })}?`;
     }
-    return section && env[key] !== undefined ? asVariable(key) : undefined;
+    return section && this.#variable(key) !== undefined ? asVariable(key) : undefined;
   }
 
   /** Told at the reference by which the circle was entered. */
@@ -310,7 +316,7 @@ export class Interpolation {
     const names = [...frames, frames[0]!].map(({ section, entry }) =>
       nameOf({ section: section.name, key: entry.key, environment: false }),
     );
-    const isVariable = frames.length === 1 && this.#context.env[entered.key] !== undefined;
+    const isVariable = frames.length === 1 && this.#variable(entered.key) !== undefined;
     const hint = isVariable ? asVariable(entered.key) : 'give one of them a value of its own';
     return this.#fault(scope, entered, `the references go in a circle: ${names.join(' -> ')}`, hint);
   }

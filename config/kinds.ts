@@ -1,5 +1,6 @@
 import { parseBoolean, parseDecimal, parseInteger } from './conversions.js';
 import type { Located } from './located.js';
+import { quoteName } from './names.js';
 import { branches, defaultOf, definitionOf, keysOf, metaOf, type Schema } from './shape.js';
 
 /** A kind of value, as a phrase that follows "must be". */
@@ -39,19 +40,15 @@ function isInteger(schema: Schema): boolean {
 }
 
 /** How a value is described in a message, its text left out when it is a secret. */
-export function describe(value: unknown, secret: boolean, quote: (text: string) => string): string {
+export function describe(value: unknown, secret: boolean): string {
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object' && value !== null) return 'an object';
-  if (typeof value === 'string') return secret ? 'text' : `the text ${quote(value)}`;
+  if (typeof value === 'string') return secret ? 'text' : `the text ${quoteName(value)}`;
   return secret ? `a ${typeof value}` : String(value);
 }
 
 /** The value written as one of these kinds, `port=int:6123`, where what is there leaves no doubt what is meant. */
-export function rewritten(
-  key: PropertyKey | undefined,
-  at: Located,
-  kinds: readonly Kind[],
-): string | undefined {
+export function rewritten(key: PropertyKey, at: Located, kinds: readonly Kind[]): string | undefined {
   const { value, notation, written = '' } = at;
   for (const kind of kinds) {
     const found = convert(value, kind);
@@ -110,11 +107,11 @@ export function rangeOf(schema: Schema): { minimum?: number; maximum?: number } 
   };
 }
 
-function writeJson(key: PropertyKey | undefined, value: unknown): string {
+function writeJson(key: PropertyKey, value: unknown): string {
   return typeof key === 'string' ? `${JSON.stringify(key)}: ${JSON.stringify(value)}` : JSON.stringify(value);
 }
 
-function writeIni(key: PropertyKey | undefined, text: string): string {
+function writeIni(key: PropertyKey, text: string): string {
   return typeof key === 'string' ? `${key}=${text}` : text;
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Explanation, explain, noMessage, type Subject, unknownKey } from './explain.js';
+import { type Explanation, explain, noMessage, type Subject, unknownKey, withoutSecrets } from './explain.js';
 import { type Located, plainObject } from './located.js';
 import { NameMap, quoteName } from './names.js';
 import { childSchemas, isClosed, keysOf, metaOf, type Schema } from './shape.js';
@@ -37,13 +37,38 @@ export function checkValue<Output>(
     if (explanation.missing !== undefined && misspelt.has(explanation.missing)) return;
     if (!explanation.at.broken || explanation.evenIfBroken) reporter.report(explanation);
   };
+  if (!('_zod' in schema)) {
+    report({
+      at: given,
+      atKey: true,
+      message: `the schema for ${where} is none of zod 4`,
+      hint: foreignSchema,
+    });
+    return undefined;
+  }
   const located = canonical(given, schema, report);
   const subject: Subject = { located, schema, where, alsoKnown };
   inspect(located, [schema], [], { subject, report, hide: (secret) => reporter.hide(secret) });
-  const result = z.safeParse(schema, located.value, { error: () => noMessage });
-  for (const issue of result.error?.issues ?? []) for (const found of explain(issue, subject)) report(found);
-  return isSound ? result.data : undefined;
+  try {
+    const result = z.safeParse(schema, located.value, { error: () => noMessage });
+    for (const issue of result.error?.issues ?? [])
+      for (const found of explain(issue, subject)) report(found);
+    return isSound ? result.data : undefined;
+  } catch (error) {
+    // A schema's own code threw, or gave a promise.
+    const reason = withoutSecrets(String((error as Error)?.message ?? error).split('\n', 1)[0]!, located);
+    report({
+      at: located,
+      atKey: true,
+      message: `the schema for ${where} failed: ${reason}`,
+      hint: brokenSchema,
+    });
+    return undefined;
+  }
 }
+
+const foreignSchema = 'make it with the z of this package';
+const brokenSchema = 'a schema checks at once, and reports what is wrong without throwing';
 
 /** The value with its keys named as the schema names them: INI text is matched without case, and may use aliases. */
 function canonical(located: Located, schema: Schema, report: (explanation: Explanation) => void): Located {

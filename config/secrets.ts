@@ -13,11 +13,15 @@ const words = [
   'accesskey',
   'signingkey',
   'encryptionkey',
+  'masterkey',
+  'authkey',
+  'authorization',
   'credential',
 ];
 const wholeNames = new Set(['pass', 'pwd', 'pw', 'pin', 'passcode']);
 /** What such a name ends in when its value only tells about a secret: `token_ttl`, `password_file`. */
-const about = /(?:file|path|name|header|ttl|age|length|timeout|type|count|size)$/;
+const about =
+  /(?:file|path|folder|dir|url|uri|endpoint|name|header|field|prefix|ttl|age|length|timeout|type|count|size)$/;
 
 /** Whether the value of a key with this name is taken for a secret: `password`, `apiKey`, `auth-token`, `pasword`, … */
 export function isSecretName(name: string): boolean {

@@ -164,6 +164,13 @@ export const brokenCases: readonly BrokenCase[] = [
     problems: ['2:4: the environment variable "NOPE" is not set; set it, or write ${ENV:NOPE:-default}'],
   },
   {
+    what: 'a variable whose name every object has',
+    ini: ['[main]', 'a=${ENV:constructor}'],
+    problems: [
+      '2:3: the environment variable "constructor" is not set; set it, or write ${ENV:constructor:-default}',
+    ],
+  },
+  {
     what: 'a variable that is not set within a default',
     ini: ['[main]', 'a=${ENV:A:-${ENV:B}}'],
     problems: ['2:12: the environment variable "B" is not set; set it, or write ${ENV:B:-default}'],

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { parse } from 'ini';
 import { readIni } from '../../config/ini.js';
 import { Source } from '../../config/source.js';
-import { brokenCases } from './broken-cases.js';
+import { brokenCases, check } from './broken-cases.js';
 import { printed, read } from './memory.js';
 
 /** Text of any UTF-16 units, lone surrogates included, without line breaks and blanks at its ends. */
@@ -73,6 +73,17 @@ const anyIni = fc
         'x.json',
         '1',
       ),
+      fc.constantFrom(
+        '[network]',
+        '[plugin_parms]',
+        'port',
+        'hosts',
+        'shop=',
+        'ttl',
+        'servers',
+        'store',
+        '&',
+      ),
       fc.constantFrom('password', 'token=', 'http://u:p@h', '\uFEFF', '"', "'", '\\', '__proto__'),
       fc.string({ maxLength: 3 }),
     ),
@@ -109,8 +120,9 @@ describe('the INI reader', () => {
     fc.assert(
       fc.property(anyIni, fc.constantFrom('[1]', '{"a": 1}', '{"a" 1', ''), (ini, json) => {
         const files = { 'plugin-server.ini': ini, 'x.json': json };
-        for (const parameterSections of [[], ['main']]) {
+        for (const parameterSections of [['plugin_parms'], ['main', 'network']]) {
           const configuration = read(files, { parameterSections });
+          check(configuration);
           printed(configuration);
           for (const { position, message } of configuration.problems) {
             const text = position.file.endsWith('.ini') ? ini : json;

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Located } from '../../config/index.js';
-import { read, sentences } from './memory.js';
+import { check } from './broken-cases.js';
+import { printed, read, sentences } from './memory.js';
 
 function readJson(json: string) {
   const configuration = read({ 'plugin-server.ini': '[main]\na=json=a.json', 'a.json': json });
@@ -68,6 +69,50 @@ describe('the JSON reader', () => {
         const { located } = readJson(text);
         check(located!, JSON.parse(text), text.split('\n'));
       }),
+    );
+  });
+
+  it('has its values checked, whatever they are', () => {
+    const key = fc.constantFrom(
+      'url',
+      'ttl',
+      'tags',
+      'servers',
+      'host',
+      'port',
+      'limits',
+      'soft',
+      'files',
+      'store',
+      'kind',
+      'size',
+      'weights',
+      'x',
+    );
+    const { tree } = fc.letrec((tie) => ({
+      tree: fc.oneof(
+        { maxDepth: 4 },
+        fc.constantFrom(null, true, 0, -1, 1.5, 80, '', 'file', 'a', '80'),
+        fc.array(tie('tree'), { maxLength: 3 }),
+        fc.dictionary(key, tie('tree'), { maxKeys: 4 }),
+      ),
+    }));
+    fc.assert(
+      fc.property(fc.dictionary(key, tree), (object) => {
+        const json = JSON.stringify(object, null, 1);
+        const configuration = read({
+          'plugin-server.ini': '[plugin_parms]\nshop=json=s.json',
+          's.json': json,
+        });
+        check(configuration);
+        const lines = json.split('\n');
+        for (const { position, source } of configuration.problems) {
+          expect(source).to.equal(lines[position.line - 1]);
+          expect(lines[position.line - 1]!.length).to.be.at.least(position.column);
+        }
+        expect(new Set(printed(configuration)).size).to.equal(configuration.problems.length);
+      }),
+      { numRuns: 1000 },
     );
   });
 });

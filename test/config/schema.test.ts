@@ -168,6 +168,26 @@ describe('checking against a schema', () => {
     ]);
   });
 
+  it('makes a problem of a schema that throws, gives a promise, or is of another library', () => {
+    const configuration = read('[a]\nx=1\n[b]\nx=1\n[c]\nx=1');
+    const fails = (): never => {
+      throw new Error('out of order\nat some place');
+    };
+    configuration.read('a', z.object({ x: z.string().transform(fails) }));
+    configuration.read('b', z.object({ x: z.string().refine(async () => true) }));
+    configuration.read('c', { parse: () => 1 } as unknown as z.ZodType);
+    const [a, b, c] = sentences(configuration);
+    expect(a).to.equal(
+      'plugin-server.ini:1:2: the schema for [a] failed: out of order; a schema checks at once, and reports what is wrong without throwing',
+    );
+    expect(b).to.match(
+      /^plugin-server.ini:3:2: the schema for \[b\] failed: .*Promise.*; a schema checks at once/,
+    );
+    expect(c).to.equal(
+      'plugin-server.ini:5:2: the schema for [c] is none of zod 4; make it with the z of this package',
+    );
+  });
+
   it('adds problems of its caller in their place', () => {
     const configuration = read('[s]\na=1\nb=2\nc');
     configuration.report(configuration.locate(['s', 'b'])!, 'b is bad', 'mend it');

@@ -85,6 +85,13 @@ describe('secrets in what is printed', () => {
     expect(text).not.to.contain(secret);
   });
 
+  it('are masked in the name of a JSON file, and only there', () => {
+    expect(output('[main]\nword=json=a${ENV:MY_TOKEN}.json', { MY_TOKEN: secret })).to.contain(
+      'there is no file ***; looked for *** and ***',
+    );
+    expect(output('[main]\ncredentials=json=c.json')).to.contain('there is no file "c.json"');
+  });
+
   it('leave the caret where it belongs', () => {
     expect(output('[plugin_parms]\np=password=abcdefghijkl&prot=int:x')).to.contain(
       ['2 | p=password=***&prot=int:x', '  |                         ^'].join('\n'),
