@@ -29,8 +29,9 @@ export function plainObject(children: ReadonlyMap<string, Located>): Record<stri
   return Object.fromEntries([...children].map(([key, child]) => [key, child.value]));
 }
 
-/** What lies under a key or an index. */
-export function childAt({ children }: Located, key: PropertyKey): Located | undefined {
+/** What lies under a key or an index, if anything. */
+export function childAt(located: Located | undefined, key: PropertyKey): Located | undefined {
+  const children = located?.children;
   if (children instanceof Map) return children.get(String(key));
   return (children as readonly Located[] | undefined)?.[Number(key)];
 }

@@ -6,7 +6,7 @@ import { HttpError } from './http/http-error.js';
 import { messageOf, type PluginState, type PluginUnit } from './lifecycle.js';
 import type { MonitorEvent, MonitorLink } from './monitor/monitor.js';
 import { type PlacedProblem, placedProblem, shownPath } from './placed-problem.js';
-import type { AuthType, PreparedPlugin } from './prepare.js';
+import type { AuthType, PreparedPlugin } from './prepare/plugin-parameters.js';
 
 /** The server as its operator sees it, all its processes together. */
 export interface ServerView {

@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path';
 import { readConfiguration } from '../../config/index.js';
 import { discoverPlugins } from '../discovery.js';
 import { packageFolder, version } from '../package-info.js';
-import { RESERVED_PATHS } from '../prepare.js';
+import { RESERVED_PATHS } from '../paths.js';
 import { explain } from '../process/explain.js';
 import { readSettings, type Settings } from '../settings.js';
 import { type IniFile, readerOf } from './ini-file.js';

@@ -1,0 +1,174 @@
+import { z } from 'zod';
+import {
+  boolean,
+  type Configuration,
+  childAt,
+  choice,
+  type Located,
+  list,
+  maskedValue,
+  type Position,
+  type Problem,
+  splitKeys,
+  text,
+} from '../../config/index.js';
+import type { PluginPackage } from '../discovery.js';
+import { version as hostVersion } from '../package-info.js';
+import { PATH_FORM, routePath } from '../paths.js';
+import type { PluginDefinition } from '../plugin.js';
+import { PARAMETERS, sections } from '../settings.js';
+
+export interface PreparedPlugin {
+  readonly name: string;
+  /** `/sessman` */
+  readonly path: string;
+  readonly version: string;
+  readonly package_: PluginPackage;
+  readonly definition: PluginDefinition;
+  readonly after: readonly string[];
+  readonly parameters: unknown;
+  readonly sections: Readonly<Record<string, unknown>>;
+  readonly required: boolean;
+  readonly auth: AuthType;
+  /** The plugin's own keys, where `auth` is `plugin`. */
+  readonly keys: readonly string[];
+  /** Its line in `[plugin_parms]`, if there is one. */
+  readonly line: Located | undefined;
+  /** Where its parameters are, or where they would be. */
+  readonly position: Position;
+  /** Where its path is written, when it is. */
+  readonly pathPosition?: Position | undefined;
+  /** Why it cannot be set up; only a plugin that is not required gets as far as this with a fault. */
+  readonly fault?: Problem;
+  /** Its configuration as it is written, secrets masked. */
+  readonly shown: { readonly parameters: unknown; readonly sections: Readonly<Record<string, unknown>> };
+}
+
+/** Which key opens a plugin. `own`: it asks for keys itself, route by route. */
+export type AuthType = 'global' | 'plugin' | 'none' | 'own';
+
+/** The parameters that the host takes of each plugin's line. */
+export const hostParameters = z.object({
+  route_path: text()
+    .optional()
+    .meta({ description: "the path of its routes; the plugin's name when absent" }),
+  auth_type: choice(['global', 'plugin', 'none'])
+    .default('global')
+    .meta({ description: 'which key it needs', aliases: ['auth'] }),
+  apikey: z
+    .union([text(), list()])
+    .optional()
+    .meta({ description: 'its own key or keys, for `auth_type=plugin`', secret: true }),
+  enabled: boolean().default(true).meta({ description: '`false` leaves the plugin out' }),
+  required: boolean()
+    .default(true)
+    .meta({ description: '`false` lets the server start when the plugin fails' }),
+});
+
+/** Those, and their other names. */
+const HOST_KEYS = [...Object.keys(hostParameters.shape), 'auth'];
+
+/** A plugin that the server starts without. */
+export function unusable(
+  configuration: Configuration,
+  package_: PluginPackage,
+  line: Located | undefined,
+  fault: Problem,
+): PreparedPlugin {
+  const { name, version = '0.0.0' } = package_;
+  return {
+    name,
+    path: routePath(String(childAt(line, 'route_path')?.value ?? name)) ?? `/${name}`,
+    version,
+    package_,
+    definition: { setup() {} },
+    after: [],
+    parameters: {},
+    sections: {},
+    required: false,
+    auth: 'none',
+    keys: [],
+    line,
+    position: positionOf(configuration, line),
+    shown: { parameters: line === undefined ? {} : maskedValue(line), sections: {} },
+    fault,
+  };
+}
+
+/** Checks a plugin's line and sections; undefined when it is switched off, or after having reported what is wrong. */
+export function readParameters(
+  configuration: Configuration,
+  plugin: { name: string; package_: PluginPackage; definition: PluginDefinition; line: Located | undefined },
+): PreparedPlugin | undefined {
+  const { name, package_, definition, line } = plugin;
+  const where = `the parameters of ${name}`;
+  const { taken, rest } =
+    line === undefined ? { taken: undefined, rest: undefined } : splitKeys(line, HOST_KEYS);
+  const host = configuration.check(taken, hostParameters, where);
+  const schema = definition.config ?? z.strictObject({});
+  const parameters = configuration.check(rest, schema, where, { alsoKnown: HOST_KEYS });
+  const sectionValues: Record<string, unknown> = {};
+  const shownSections: Record<string, unknown> = {};
+  for (const [section, sectionSchema] of Object.entries(definition.sections ?? {})) {
+    if (section.toLowerCase() in sections) {
+      configuration.report(
+        { file: package_.entry, line: 1, column: 1 },
+        `plugin "${name}" asks for the section [${section}], which is the host's`,
+        'name a section of its own',
+      );
+    } else {
+      sectionValues[section] = configuration.read(section, sectionSchema);
+      const written = configuration.section(section);
+      if (written !== undefined) shownSections[section] = maskedValue(written);
+    }
+  }
+  if (definition.auth === 'own') {
+    for (const key of ['auth_type', 'auth', 'apikey']) {
+      const given = childAt(taken, key);
+      if (given === undefined) continue;
+      configuration.report(
+        given.keyPosition ?? given.position,
+        `${name} takes no ${key}: it asks for keys itself`,
+        'remove it',
+      );
+    }
+  }
+  if (host === undefined || parameters === undefined) return undefined;
+  if (!host.enabled) return undefined;
+  const keys = host.apikey === undefined ? [] : typeof host.apikey === 'string' ? [host.apikey] : host.apikey;
+  if (host.auth_type === 'plugin' && keys.length === 0) {
+    configuration.report(line!, `${name} has auth_type=plugin and no apikey`, 'add &apikey=KEY');
+  }
+  const path = routePath(host.route_path ?? name);
+  if (path === undefined) {
+    configuration.report(
+      childAt(line, 'route_path') ?? positionOf(configuration, line),
+      `"${host.route_path ?? name}" is no path for a plugin`,
+      PATH_FORM,
+    );
+    return undefined;
+  }
+  return {
+    name,
+    path,
+    version: package_.version ?? (package_.bundled ? hostVersion : '0.0.0'),
+    package_,
+    definition,
+    after: definition.after ?? [],
+    parameters,
+    sections: sectionValues,
+    required: host.required,
+    auth: definition.auth ?? host.auth_type,
+    keys,
+    line,
+    position: positionOf(configuration, line),
+    pathPosition: childAt(line, 'route_path')?.position,
+    shown: { parameters: line === undefined ? {} : maskedValue(line), sections: shownSections },
+  };
+}
+
+/** Where a plugin's line is, or where it would be. */
+function positionOf(configuration: Configuration, line: Located | undefined): Position {
+  const at = line ?? configuration.section(PARAMETERS);
+  return at?.keyPosition ?? { file: configuration.file, line: 1, column: 1 };
+}

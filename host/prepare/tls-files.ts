@@ -1,0 +1,68 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { type Configuration, childAt } from '../../config/index.js';
+import type { Settings } from '../settings.js';
+
+/** The TLS files, checked as far as they can be before a client comes. */
+export function readTls(
+  configuration: Configuration,
+  { keyFile, certFile }: NonNullable<Settings['tls']>,
+): { key: string; cert: string } | undefined {
+  const section = configuration.section('ssl')!;
+  const read = (file: string, key: string) => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      const why =
+        code === 'ENOENT'
+          ? 'is not there'
+          : code === 'EACCES'
+            ? 'may not be read'
+            : `cannot be read (${code})`;
+      configuration.report(
+        childAt(section, key) ?? section,
+        `the ${key} ${why}`,
+        'write the path of a PEM file',
+      );
+      return undefined;
+    }
+  };
+  const [key, cert] = [read(keyFile, 'keyfile'), read(certFile, 'certfile')];
+  if (key === undefined || cert === undefined) return undefined;
+  const atKey = childAt(section, 'keyfile') ?? section;
+  const atCert = childAt(section, 'certfile') ?? section;
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(cert);
+  } catch {
+    configuration.report(
+      atCert,
+      'the certfile holds no PEM certificate',
+      'give one that begins with -----BEGIN CERTIFICATE-----',
+    );
+    return undefined;
+  }
+  let privateKey: ReturnType<typeof createPrivateKey>;
+  try {
+    privateKey = createPrivateKey(key);
+  } catch {
+    configuration.report(
+      atKey,
+      'the keyfile holds no PEM private key without a passphrase',
+      'give one that begins with -----BEGIN PRIVATE KEY-----',
+    );
+    return undefined;
+  }
+  if (!certificate.checkPrivateKey(privateKey)) {
+    configuration.report(
+      atKey,
+      'the keyfile and the certfile are not a pair',
+      'give the key that the certificate was made for',
+    );
+  }
+  if (Date.parse(certificate.validTo) < Date.now()) {
+    configuration.report(atCert, `the certificate expired on ${certificate.validTo}`, 'renew it');
+  }
+  return { key, cert };
+}
