@@ -1,13 +1,10 @@
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { makeFolder, withFreePort, writeFiles } from './server.js';
+import { program, runProgram, ServerProcess } from './process.js';
+import { makeFolder, writeFiles } from './server.js';
 
 const project = fileURLToPath(new URL('../../../', import.meta.url));
-const cli = join(project, 'dist/host/cli.js');
 
 /** A part of a page that its reader carries out. */
 export type Step =
@@ -48,12 +45,9 @@ function readCommands(content: string): Command[] {
 
 /** A reader's folder, where the package is installed, and the server that runs there while commands ask it something. */
 export class Walkthrough {
-  readonly #folder: string;
   #ini = '';
 
-  private constructor(folder: string) {
-    this.#folder = folder;
-  }
+  private constructor(private readonly folder: string) {}
 
   static async start(): Promise<Walkthrough> {
     const folder = await makeFolder();
@@ -65,74 +59,47 @@ export class Walkthrough {
 
   async write(path: string, text: string): Promise<void> {
     if (path === 'plugin-server.ini') this.#ini = text;
-    await writeFiles(this.#folder, { [path]: text });
+    await writeFiles(this.folder, { [path]: text });
   }
 
   /**
-   * Runs commands one after the other, in one shell, and gives what each printed. A server is started for them and
-   * stopped behind.
+   * Runs commands one after the other in one shell and gives what each printed. Where they ask the server, it is started
+   * for them and stopped behind.
    */
   async run(commands: readonly string[]): Promise<readonly string[]> {
-    const needsServer = commands.some((command) => command.includes(address));
-    const ini = needsServer ? withFreePort(this.#ini) : this.#ini;
-    await writeFiles(this.#folder, { 'plugin-server.ini': ini });
-    const server = needsServer ? await this.#serve() : undefined;
+    if (!commands.some((command) => command.includes(address))) {
+      await this.write('plugin-server.ini', this.#ini);
+      return this.#execute(commands, address);
+    }
+    const server = await ServerProcess.start({ folder: this.folder, ini: this.#ini });
     try {
-      return await this.#execute(commands, server?.url ?? address);
+      return await this.#execute(commands, server.url);
     } finally {
-      await server?.stop();
+      server.signal('SIGTERM');
+      await server.exited;
     }
   }
 
   async end(): Promise<void> {
-    await rm(this.#folder, { recursive: true });
+    await rm(this.folder, { recursive: true });
   }
 
-  async #serve() {
-    const child = spawn(process.execPath, [cli, 'start'], {
-      cwd: this.#folder,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const said: string[] = [];
-    createInterface({ input: child.stderr }).on('line', (line) => said.push(line));
-    const url = await new Promise<string>((resolve, reject) => {
-      createInterface({ input: child.stdout }).on('line', (line) => {
-        said.push(line);
-        const found = /"url":"([^"]+)"/.exec(line)?.[1];
-        if (found !== undefined) resolve(found);
-      });
-      child.once('exit', () => reject(new Error(`the server did not start:\n${said.join('\n')}`)));
-    });
-    const stop = async () => {
-      const ended = once(child, 'exit');
-      child.kill('SIGTERM');
-      await ended;
-    };
-    return { url, stop };
-  }
-
-  #execute(commands: readonly string[], url: string): Promise<readonly string[]> {
-    const npx = `npx() { shift; '${process.execPath}' '${cli}' "$@"; }`;
-    const script = commands.map(
-      (command) => `${command.replaceAll(address, url)}\nprintf '%s' '${boundary}'\n`,
+  async #execute(commands: readonly string[], url: string): Promise<readonly string[]> {
+    const lines = commands.map((command) =>
+      command.replaceAll(address, url).replace(/^npx plugin-server\b/, `'${process.execPath}' '${program}'`),
     );
+    const script = ['exec 2>&1', ...lines.flatMap((line) => [line, `echo '${boundary}'`])].join('\n');
     const env = { ...process.env, NO_COLOR: '1' };
-    return new Promise((resolve) => {
-      execFile(
-        'sh',
-        ['-c', `exec 2>&1\n${npx}\n${script.join('')}`],
-        { cwd: this.#folder, env },
-        (_error, stdout) => resolve(stdout.replaceAll(url, address).split(boundary)),
-      );
-    });
+    const { stdout } = await runProgram('sh', ['-c', script], this.folder, env);
+    return stdout.split(`${boundary}\n`).slice(0, -1);
   }
 }
 
-/** Stands between the outputs of two commands. */
-const boundary = '\u241E\n';
-
 /** Where a page's commands expect the server. */
 const address = 'http://127.0.0.1:6123';
+
+/** Tells one command's output from the next one's. */
+const boundary = '---- end of output ----';
 
 /** Output without what differs from run to run: times, ids, the line break at its end. */
 export function comparable(output: string): string {
