@@ -1,79 +1,14 @@
-import { readFile, stat } from 'node:fs/promises';
-import { definePlugin, openapi, SettingError } from 'plugin-server';
-import { Folder } from './folder.js';
-import { Pages } from './pages.js';
-import { serve } from './serve.js';
+import { definePlugin } from 'plugin-server';
 import { settings } from './settings.js';
 
 /** Serves folders of files: each of `[file_server] documents` under the request path that it names. */
 export default definePlugin({
   sections: { file_server: settings },
 
-  async setup({ sections, mount, resolvePath, log }) {
-    const options = sections.file_server;
-    const template = options.template === undefined ? undefined : resolvePath(options.template);
-    if (template !== undefined) await checkTemplate(template);
-    for (const [index, { route, folder: written }] of options.documents.entries()) {
-      const root = resolvePath(written);
-      await checkFolder(root, written, index);
-      const folder = new Folder(root, log);
-      const path = `/${route}`;
-      const stylesheets = {
-        markdown: under(path, options.markdown_css),
-        highlight: under(path, options.highlight_css),
-      };
-      const pages = options.markdown
-        ? new Pages(folder, { html: options.markdown_html, template, stylesheets }, log)
-        : undefined;
-      mount(path, ['file_server', 'documents', index]).get(
-        '/{*path}',
-        openapi(operation),
-        serve(folder, {
-          path,
-          index: options.indexfile,
-          pages,
-          maxAge: options.max_age,
-          policy: options.content_security_policy,
-        }),
-      );
-    }
+  async setup({ sections, ...context }) {
+    if (sections.file_server.documents.length === 0) return;
+    // Loaded only where there is something to serve.
+    const { serveDocuments } = await import('./documents.js');
+    await serveDocuments(sections.file_server, context);
   },
 });
-
-const operation = {
-  summary: 'A file, or a Markdown file as an HTML page',
-  parameters: [{ name: 'path', in: 'path', required: true, schema: { type: 'string' } }],
-  responses: {
-    200: { description: 'The file', content: { '*/*': {} } },
-    206: { description: 'The part of the file that the Range header asks for' },
-    301: { description: 'A folder: ask again with a slash at the end' },
-    304: { description: 'Not changed since the version that the request names' },
-    404: { description: 'There is no such file' },
-    416: { description: 'The file is shorter than the range asked for' },
-  },
-};
-
-/** A stylesheet's path as written, relative to the served folder, as an absolute one. */
-function under(path: string, href: string | undefined): string | undefined {
-  return href === undefined || /^(\/|https?:)/.test(href) ? href : `${path}/${href}`;
-}
-
-async function checkFolder(path: string, written: string, index: number): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory()) return;
-  throw new SettingError(
-    ['file_server', 'documents', index],
-    `${found ? 'there is a file' : 'there is no folder'} at "${written}", which [file_server] is to serve`,
-    'make the folder, or write the path of one that is there',
-  );
-}
-
-async function checkTemplate(path: string): Promise<void> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text?.includes('{{content}}')) return;
-  throw new SettingError(
-    ['file_server', 'template'],
-    text === undefined ? 'the template cannot be read' : 'the template has no place for the page',
-    text === undefined ? 'write the path of an HTML file' : 'put {{content}} where the page belongs',
-  );
-}
