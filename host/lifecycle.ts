@@ -15,12 +15,22 @@ type Hook = () => void | Promise<void>;
 /** Milliseconds that one step of a plugin may take. */
 export interface Deadlines {
   readonly load: number;
+  readonly check: number;
   readonly setup: number;
   readonly ready: number;
   readonly close: number;
 }
 
-export const DEADLINES: Deadlines = { load: 10_000, setup: 10_000, ready: 10_000, close: 5_000 };
+export const DEADLINES: Deadlines = {
+  load: 10_000,
+  check: 10_000,
+  setup: 10_000,
+  ready: 10_000,
+  close: 5_000,
+};
+
+/** The steps from setup on. */
+type HookStep = Exclude<keyof Deadlines, 'load' | 'check'>;
 
 /** A step of a plugin that failed. `cause` is what the plugin threw; there is none when it was too slow. */
 export class StepError extends Error {
@@ -111,7 +121,7 @@ export class PluginUnit {
     this.state = 'closed';
   }
 
-  async #within(step: Exclude<keyof Deadlines, 'load'>, run: () => unknown): Promise<unknown> {
+  async #within(step: HookStep, run: () => unknown): Promise<unknown> {
     const limit = this.deadlines[step];
     try {
       return await withDeadline(
@@ -127,7 +137,7 @@ export class PluginUnit {
   }
 }
 
-const STEP_NAMES: Record<Exclude<keyof Deadlines, 'load'>, string> = {
+const STEP_NAMES: Record<HookStep, string> = {
   setup: 'setup',
   ready: 'onReady hook',
   close: 'onClose hook',

@@ -129,6 +129,15 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   ): PluginExports<Name> | (Name extends After ? never : undefined);
 }
 
+/** What `check` is given. */
+export interface CheckContext<Config, Sections extends Schemas> {
+  readonly config: Config;
+  readonly sections: Outputs<Sections>;
+  resolvePath(path: string): string;
+  /** Says that a setting is wrong, and what to write instead. */
+  report(setting: SettingPath, message: string, hint?: string): void;
+}
+
 export interface PluginDefinition<
   Config extends z.ZodType = z.ZodType,
   Sections extends Schemas = Schemas,
@@ -146,6 +155,11 @@ export interface PluginDefinition<
   readonly config?: Config;
   /** Schemas of whole INI sections that belong to this plugin, by section name. */
   readonly sections?: Sections;
+  /**
+   * Finds out what no schema can tell of the configuration: that a folder is there, say. It opens nothing that it does not
+   * close. Run by `plugin-server check`, and before any plugin is set up.
+   */
+  check?(context: CheckContext<z.output<Config>, Sections>): void | Promise<void>;
   /**
    * `own`: the plugin's routes are open but for those that ask for a key themselves (`server.requireGlobalKey`), and its
    * line in `[plugin_parms]` takes no `auth_type`. For pages in a browser, which cannot send a key before they are loaded.

@@ -14,6 +14,7 @@ import { discoverPlugins, type PluginPackage } from './discovery.js';
 import { DEADLINES, type Deadlines, orderPlugins } from './lifecycle.js';
 import { reportClashes } from './prepare/clashes.js';
 import { loadDefinition } from './prepare/definition.js';
+import { checkPlugin } from './prepare/plugin-check.js';
 import { type PreparedPlugin, readParameters, unusable } from './prepare/plugin-parameters.js';
 import { readTls } from './prepare/tls-files.js';
 import { PARAMETERS, readSettings, reportMisspeltSections, type Settings } from './settings.js';
@@ -43,7 +44,7 @@ export interface Prepared {
 }
 
 /**
- * Reads everything and serves nothing: the INI file, the JSON files, each plugin's module, certificates.
+ * Reads everything and serves nothing: the INI file, the JSON files, each plugin's module and what it checks, certificates.
  * Rejects with a ConfigError that has every problem of them all.
  */
 export async function prepare(options: PrepareOptions): Promise<Prepared> {
@@ -140,7 +141,8 @@ async function preparePlugin(
 ): Promise<PreparedPlugin | undefined> {
   const ownLine = lines.get(package_.name.toLowerCase());
   options.onPlugin?.({ name: package_.name, folder: package_.folder });
-  const loaded = await loadDefinition(package_, options.deadlines?.load ?? DEADLINES.load);
+  const deadlines = { ...DEADLINES, ...options.deadlines };
+  const loaded = await loadDefinition(package_, deadlines.load);
   if ('fault' in loaded) {
     if (isSwitchedOff(ownLine, 'required')) return unusable(configuration, package_, ownLine, loaded.fault);
     const { position, message, hint } = loaded.fault;
@@ -150,7 +152,10 @@ async function preparePlugin(
   const { definition } = loaded;
   const name = definition.name ?? package_.name;
   const line = lines.get(name.toLowerCase()) ?? ownLine;
-  return readParameters(configuration, { name, package_, definition, line });
+  const plugin = readParameters(configuration, { name, package_, definition, line });
+  const isWhole =
+    plugin !== undefined && Object.values(plugin.sections).every((section) => section !== undefined);
+  return isWhole ? checkPlugin(configuration, plugin, deadlines.check) : plugin;
 }
 
 function parameterLines(configuration: Configuration): Map<string, Located> {

@@ -1,25 +1,21 @@
-import { readFile, stat } from 'node:fs/promises';
-import { openapi, SettingError, type SetupContext } from 'plugin-server';
+import { openapi, type SetupContext } from 'plugin-server';
 import { Folder } from './folder.js';
 import { Pages } from './pages.js';
 import { serve } from './serve.js';
 import type { Settings } from './settings.js';
 
 /** Mounts each folder of `[file_server] documents` under the request path that it names. */
-export async function serveDocuments(
+export function serveDocuments(
   options: Settings,
   {
     mount,
     resolvePath,
     log,
   }: Pick<SetupContext<unknown, Record<never, never>, never>, 'mount' | 'resolvePath' | 'log'>,
-): Promise<void> {
+): void {
   const template = options.template === undefined ? undefined : resolvePath(options.template);
-  if (template !== undefined) await checkTemplate(template);
   for (const [index, { route, folder: written }] of options.documents.entries()) {
-    const root = resolvePath(written);
-    await checkFolder(root, written, index);
-    const folder = new Folder(root, log);
+    const folder = new Folder(resolvePath(written), log);
     const path = `/${route}`;
     const stylesheets = {
       markdown: under(path, options.markdown_css),
@@ -58,24 +54,4 @@ const operation = {
 /** A stylesheet's path as written, relative to the served folder, as an absolute one. */
 function under(path: string, href: string | undefined): string | undefined {
   return href === undefined || /^(\/|https?:)/.test(href) ? href : `${path}/${href}`;
-}
-
-async function checkFolder(path: string, written: string, index: number): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found?.isDirectory()) return;
-  throw new SettingError(
-    ['file_server', 'documents', index],
-    `${found ? 'there is a file' : 'there is no folder'} at "${written}", which [file_server] is to serve`,
-    'make the folder, or write the path of one that is there',
-  );
-}
-
-async function checkTemplate(path: string): Promise<void> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text?.includes('{{content}}')) return;
-  throw new SettingError(
-    ['file_server', 'template'],
-    text === undefined ? 'the template cannot be read' : 'the template has no place for the page',
-    text === undefined ? 'write the path of an HTML file' : 'put {{content}} where the page belongs',
-  );
 }

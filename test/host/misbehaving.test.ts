@@ -91,6 +91,31 @@ const misbehaviours: readonly Misbehaviour[] = [
     at: 'plugin-server.ini:2',
   },
   {
+    title: 'reports a setting in its check',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  check({ report }) {\n    report(['plugin_parms', 'bad', 'required'], 'this is not to my taste', 'write something else');\n  },\n  setup() {},\n});\n`,
+    },
+    message: /^this is not to my taste$/,
+    at: 'plugin-server.ini:2',
+    plugin: 'plugin-server.ini',
+  },
+  {
+    title: 'throws in its check',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  async check() {\n    throw new Error('cannot look');\n  },\n  setup() {},\n});\n`,
+    },
+    message: /plugin "bad" failed in its check: cannot look/,
+    at: 'plugins/bad/index.ts:5',
+  },
+  {
+    title: 'hangs in its check',
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  check: () => new Promise<void>(() => {}),\n  setup() {},\n});\n`,
+    },
+    message: /plugin "bad" failed in its check: it did not finish within 0\.5 s/,
+    at: 'plugin-server.ini:2',
+  },
+  {
     title: 'has a syntax error',
     files: {
       'plugins/bad/index.ts': `${kit}\nconst broken = ;\nexport default definePlugin({ setup() {} });\n`,
@@ -264,7 +289,7 @@ describe('a plugin that', () => {
         safe: true,
         ini: `${ini}[main]\nsafe=list:good bad\n`,
         files: { 'plugins/good/index.ts': good, ...files },
-        deadlines: { load: 2000, setup: 500, ready: 500, close: 500 },
+        deadlines: { load: 2000, check: 500, setup: 500, ready: 500, close: 500 },
       };
 
       it(`stops the start: the message names it and where it is`, async () => {

@@ -136,6 +136,20 @@ describe('[file_server]', () => {
     });
   });
 
+  it('has all that is wrong shown at once, before anything is set up', async () => {
+    const ini =
+      '[file_server]\ndocuments=list:a:nowhere b:nirgends\ntemplate=nulle-part\n[network]\nprot=1\n';
+    const error = await startServer({ ini }).catch((failure: unknown) => failure);
+    expect(error).to.be.instanceOf(ConfigError);
+    const { problems } = error as ConfigError;
+    expect(problems.map(({ position: { line, column } }) => `${line}:${column}`)).to.deep.equal([
+      '2:16',
+      '2:26',
+      '3:10',
+      '6:1',
+    ]);
+  });
+
   describe('what is wrong is shown where it stands', () => {
     for (const [section, place, message] of [
       ['documents=html:nowhere', '2:11', /there is no folder at "nowhere"/],

@@ -1,0 +1,61 @@
+import type { Configuration, Located, Position } from '../../config/index.js';
+import { withDeadline } from '../deadline.js';
+import { messageOf } from '../lifecycle.js';
+import { locateError } from '../locate.js';
+import type { PreparedPlugin } from './plugin-parameters.js';
+
+interface Finding {
+  readonly at: Located | Position;
+  readonly message: string;
+  readonly hint: string | undefined;
+}
+
+/**
+ * Runs what a plugin checks of its configuration beyond its schemas, within `deadline` milliseconds. What it reports is a
+ * problem of the configuration, or, where the plugin is not required, a fault of the plugin.
+ */
+export async function checkPlugin(
+  configuration: Configuration,
+  plugin: PreparedPlugin,
+  deadline: number,
+): Promise<PreparedPlugin> {
+  const findings = await runCheck(configuration, plugin, deadline);
+  const [first] = findings;
+  if (first === undefined) return plugin;
+  if (plugin.required) {
+    for (const { at, message, hint } of findings) configuration.report(at, message, hint);
+    return plugin;
+  }
+  const { at, message, hint } = first;
+  const position = 'line' in at ? at : at.position;
+  return { ...plugin, fault: { position, message, ...(hint !== undefined && { hint }) } };
+}
+
+async function runCheck(
+  configuration: Configuration,
+  { name, definition, parameters, sections, package_, position }: PreparedPlugin,
+  deadline: number,
+): Promise<readonly Finding[]> {
+  const { check } = definition;
+  if (check === undefined) return [];
+  const findings: Finding[] = [];
+  const context = {
+    config: parameters as never,
+    sections: sections as never,
+    resolvePath: (path: string) => configuration.resolvePath(path),
+    report: (setting: readonly (string | number)[], message: string, hint?: string) => {
+      findings.push({ at: configuration.locate(setting) ?? position, message, hint });
+    },
+  };
+  try {
+    const late = () => new Error(`it did not finish within ${deadline / 1000} s`);
+    await withDeadline(deadline, () => check(context), late);
+  } catch (error) {
+    findings.push({
+      at: locateError(error, package_.folder) ?? position,
+      message: `plugin "${name}" failed in its check: ${messageOf(error)}`,
+      hint: 'mend the plugin',
+    });
+  }
+  return findings;
+}
