@@ -12,16 +12,18 @@ export interface SessionId {
   readonly secretHash: Buffer;
 }
 
-/** A new id; with a handle, a new secret for that handle. */
-export function makeSessionId(handle = randomBytes(12).toString('base64url')): SessionId {
-  const secret = randomBytes(20).toString('base64url');
-  return { id: handle + secret, handle, secretHash: hashSecret(secret) };
+export function makeSessionId(): SessionId {
+  return split(randomBytes(32).toString('base64url'));
+}
+
+/** A new id of the same handle: another secret. */
+export function renewSessionId(handle: string): SessionId {
+  return split(handle + randomBytes(20).toString('base64url'));
 }
 
 /** Reads an id as a client sent it; undefined when it is none. Exactly one text stands for an id. */
 export function parseSessionId(text: string): SessionId | undefined {
-  if (!sessionIdPattern.test(text)) return undefined;
-  return { id: text, handle: text.slice(0, 16), secretHash: hashSecret(text.slice(16)) };
+  return sessionIdPattern.test(text) ? split(text) : undefined;
 }
 
 /** Whether `text` has the form of a handle. */
@@ -33,6 +35,6 @@ export function isHandle(text: string): boolean {
 export const sessionIdPattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 export const handlePattern = /^[A-Za-z0-9_-]{16}$/;
 
-function hashSecret(secret: string): Buffer {
-  return hash('sha256', secret, 'buffer');
+function split(id: string): SessionId {
+  return { id, handle: id.slice(0, 16), secretHash: hash('sha256', id.slice(16), 'buffer') };
 }

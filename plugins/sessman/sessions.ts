@@ -9,7 +9,7 @@ import {
   VersionMismatch,
 } from './errors.js';
 import { type JsonObject, mergePatch } from './merge-patch.js';
-import { isHandle, makeSessionId, parseSessionId, type SessionId } from './session-id.js';
+import { isHandle, makeSessionId, parseSessionId, renewSessionId, type SessionId } from './session-id.js';
 import { type Awaitable, NEVER, type SessionRecord, type Store } from './store.js';
 
 export interface SessionLimits {
@@ -155,7 +155,7 @@ export class Sessions {
   /** Gives the session a new id, which ends the old one. Handle, data and version stay. */
   async renew(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<Session> {
     const id = parse(sessionId);
-    const next = makeSessionId(id.handle);
+    const next = renewSessionId(id.handle);
     return view(next.id, (await this.#write(id, expected, { secretHash: next.secretHash })) ?? notFound());
   }
 

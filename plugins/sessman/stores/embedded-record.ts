@@ -33,25 +33,45 @@ export function encodeRecord(record: StoredRecord): Buffer {
 
 /** Reads what `encodeRecord` wrote into the first `size` bytes of a buffer that may be used again afterwards. */
 export function decodeRecord(handle: string, buffer: Buffer, size: number): StoredRecord {
-  const data = at.text + buffer.readUInt16LE(at.useridBytes);
+  const view = viewOf(buffer);
+  const data = at.text + view.getUint16(at.useridBytes, true);
+  const secretHash = Buffer.allocUnsafe(at.version);
+  buffer.copy(secretHash, 0, 0, at.version);
   return {
-    ...decodeSummary(handle, buffer),
-    secretHash: Buffer.from(buffer.subarray(0, at.version)),
+    handle,
+    secretHash,
     userid: buffer.toString('utf8', at.text, data),
-    version: buffer.readDoubleLE(at.version),
     data: buffer.toString('utf8', data, size),
-    indexed: buffer.readDoubleLE(at.indexed),
+    version: view.getFloat64(at.version, true),
+    created: view.getFloat64(at.created, true),
+    touched: view.getFloat64(at.touched, true),
+    expires: view.getFloat64(at.expires, true),
+    ends: view.getFloat64(at.ends, true),
+    indexed: view.getFloat64(at.indexed, true),
   };
 }
 
 export function decodeSummary(handle: string, buffer: Buffer): SessionSummary {
+  const view = viewOf(buffer);
   return {
     handle,
-    created: buffer.readDoubleLE(at.created),
-    touched: buffer.readDoubleLE(at.touched),
-    expires: buffer.readDoubleLE(at.expires),
-    ends: buffer.readDoubleLE(at.ends),
+    created: view.getFloat64(at.created, true),
+    touched: view.getFloat64(at.touched, true),
+    expires: view.getFloat64(at.expires, true),
+    ends: view.getFloat64(at.ends, true),
   };
+}
+
+let lastBuffer: Buffer | undefined;
+let lastView: DataView = new DataView(new ArrayBuffer(0));
+
+/** A view on the buffer; lmdb mostly gives the same one, and a view reads numbers several times as fast as a Buffer. */
+function viewOf(buffer: Buffer): DataView {
+  if (buffer !== lastBuffer) {
+    lastBuffer = buffer;
+    lastView = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  }
+  return lastView;
 }
 
 const at = {
