@@ -3,6 +3,7 @@ import { symlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { parseRequestPath } from '../../../plugins/files/request-path.js';
 import { requestRaw } from '../../support/raw.js';
 import { startServer, type TestServer } from '../../support/server.js';
@@ -185,6 +186,56 @@ describe('hostile paths', () => {
       });
     }
   }
+
+  it('finds nothing outside by any path put together from the pieces of such attacks', async () => {
+    const piece = fc.constantFrom(
+      ...[
+        '/',
+        '//',
+        '\\',
+        '%2f',
+        '%5c',
+        '..',
+        '.',
+        '%2e',
+        '%2e%2e',
+        '%252e',
+        '%00',
+        '%0a',
+        '%c0%ae',
+        '%',
+        ';',
+        ':',
+        '?',
+        '#',
+      ],
+      ...[
+        'a.txt',
+        'sub',
+        'page.txt',
+        'secret.txt',
+        'elsewhere',
+        'html',
+        'public',
+        '.env',
+        'link-to-folder',
+        'link-to-root',
+        ' ',
+      ],
+    );
+    const path = fc
+      .array(piece, { minLength: 1, maxLength: 10 })
+      .map((pieces) => pieces.join('').replaceAll(' ', '%20'));
+    await fc.assert(
+      fc.asyncProperty(path, async (attempt) => {
+        const answer = await requestRaw(server.url, `/html/${attempt}`);
+        expect(answer.status).to.be.oneOf([200, 301, 400, 404]);
+        expect(answer.body).not.to.contain(SECRET).and.not.to.contain(server.folder);
+        if (answer.status === 200) expect(answer.body).to.be.oneOf(['plain', 'page']);
+      }),
+      { numRuns: 500 },
+    );
+  });
 
   it('finds nothing by absolute targets with steps in them', async () => {
     for (const path of [
