@@ -1,6 +1,6 @@
 export { Configuration, type ReadOptions, readConfiguration } from './configuration.js';
 export { boolean, choice, decimal, integer, list, text } from './fields.js';
-export { childAt, type Located, type Place } from './located.js';
+export { childAt, keyPlace, type Located, type Place } from './located.js';
 export { maskedValue } from './mask.js';
 export { nearest, quoteName } from './names.js';
 export { ConfigError, type FormatOptions, formatProblem, type Position, type Problem } from './problem.js';

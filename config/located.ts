@@ -24,6 +24,11 @@ export interface Located extends Place {
   readonly broken?: boolean;
 }
 
+/** Where the key of a value is; of one without, the value itself. */
+export function keyPlace({ position, length, keyPosition = position, keyLength = length }: Located): Place {
+  return { position: keyPosition, length: keyLength };
+}
+
 /** The plain object that a table of located values stands for. */
 export function plainObject(children: ReadonlyMap<string, Located>): Record<string, unknown> {
   return Object.fromEntries([...children].map(([key, child]) => [key, child.value]));

@@ -36,7 +36,7 @@ export { boolean, choice, decimal, integer, list, text } from '../config/fields.
 export { HttpError, type HttpErrorOptions } from './http/http-error.js';
 export { type Operation, openapi } from './http/operation.js';
 export type { MonitorEvent } from './monitor/monitor.js';
-export type { Sample, ServerProblem, Traffic } from './monitor/report.js';
+export type { Sample, SeenProblem, ServerProblem, Traffic } from './monitor/report.js';
 export type { PlacedProblem } from './placed-problem.js';
 export type { PluginView, ReloadResult, ServerView } from './server-view.js';
 export { SettingError, type SettingPath } from './setting-error.js';

@@ -4,6 +4,7 @@ import {
   ConfigError,
   type Configuration,
   childAt,
+  keyPlace,
   type Located,
   nearest,
   type Problem,
@@ -111,7 +112,7 @@ async function preparePlugins(
     if (known.has(name)) continue;
     const near = nearest(name, [...known.keys()]);
     configuration.report(
-      line.keyPosition ?? line.position,
+      keyPlace(line),
       `there is no plugin "${name}"`,
       near === undefined ? `the plugins are ${[...known.keys()].join(', ')}` : `did you mean "${near}"?`,
     );

@@ -5,6 +5,7 @@ import {
   problemKey,
   type Report,
   type Sample,
+  type SeenProblem,
   type ServerProblem,
   type Traffic,
 } from './report.js';
@@ -18,12 +19,12 @@ export type MonitorEvent =
   | {
       readonly type: 'history';
       readonly samples: readonly Sample[];
-      readonly problems: readonly ServerProblem[];
+      readonly problems: readonly SeenProblem[];
     }
   /** `traffic` is by plugin, of that second. */
   | { readonly type: 'sample'; readonly sample: Sample; readonly traffic: Readonly<Record<string, Traffic>> }
   /** A new problem, or one that happened again. */
-  | { readonly type: 'problem'; readonly problem: ServerProblem };
+  | { readonly type: 'problem'; readonly problem: SeenProblem };
 
 /** Where the reports of all processes come together. */
 export interface MonitorLink {
@@ -39,7 +40,8 @@ export interface MonitorLink {
 export class Monitor {
   readonly #samples: Sample[] = [];
   /** The one seen last comes last. */
-  readonly #problems = new Map<string, ServerProblem>();
+  readonly #problems = new Map<string, SeenProblem>();
+  #count = 0;
   readonly #listeners = new Set<(event: MonitorEvent) => void>();
   /** What each source has reported since the last tick, and the report it made last. */
   readonly #sources = new Map<unknown, { fresh: Report[]; latest: Report }>();
@@ -62,7 +64,11 @@ export class Monitor {
   addProblem(problem: ServerProblem): void {
     const key = problemKey(problem);
     const earlier = this.#problems.get(key);
-    const merged = earlier === undefined ? problem : mergeProblems(earlier, problem);
+    if (earlier === undefined) this.#count += 1;
+    const merged =
+      earlier === undefined
+        ? { ...problem, id: this.#count }
+        : { ...mergeProblems(earlier, problem), id: earlier.id };
     this.#problems.delete(key);
     this.#problems.set(key, merged);
     if (this.#problems.size > MOST_PROBLEMS) this.#problems.delete(this.#problems.keys().next().value!);

@@ -85,7 +85,12 @@ export interface ServerProblem {
 /** How many request ids a problem keeps. */
 const MOST_IDS = 10;
 
-/** By which two problems are the same one. */
+/** A problem that the monitor has seen, under a number that it keeps however often it happens. */
+export interface SeenProblem extends ServerProblem {
+  readonly id: number;
+}
+
+/** By which two problems are the same one: whatever is thrown at one place in the code is one. */
 export function problemKey({
   kind,
   method,
@@ -96,7 +101,7 @@ export function problemKey({
   message,
   place,
 }: ServerProblem): string {
-  return JSON.stringify([kind, method, plugin, route, status, code, message, place]);
+  return JSON.stringify([kind, method, plugin, route, status, code, place ?? message]);
 }
 
 /** The same problem seen twice, `later` having been seen after `earlier`. */

@@ -4,6 +4,7 @@ import {
   type Configuration,
   childAt,
   choice,
+  keyPlace,
   type Located,
   list,
   maskedValue,
@@ -126,11 +127,7 @@ export function readParameters(
     for (const key of ['auth_type', 'auth', 'apikey']) {
       const given = childAt(taken, key);
       if (given === undefined) continue;
-      configuration.report(
-        given.keyPosition ?? given.position,
-        `${name} takes no ${key}: it asks for keys itself`,
-        'remove it',
-      );
+      configuration.report(keyPlace(given), `${name} takes no ${key}: it asks for keys itself`, 'remove it');
     }
   }
   if (host === undefined || parameters === undefined) return undefined;

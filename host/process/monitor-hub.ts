@@ -46,7 +46,7 @@ export class MonitorHub {
   addFailedReload({ reason, problems }: Extract<ReloadOutcome, { success: false }>, iniFile: string): void {
     const folder = dirname(iniFile);
     const placed = problems.map((problem) => placedProblem(problem, folder));
-    this.#add({ kind: 'reload', message: `Not reloaded: ${reason}.`, problems: placed });
+    this.#add({ kind: 'reload', message: `Not reloaded. ${reason}`, problems: placed });
   }
 
   close(): void {

@@ -77,6 +77,8 @@ export interface PlacedProblem {
 }
 
 export interface Problem {
+  /** The same however often it happens. */
+  readonly id: number;
   readonly kind: 'request' | 'reload' | 'worker';
   readonly message: string;
   readonly first: number;

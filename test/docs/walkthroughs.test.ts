@@ -2,7 +2,14 @@ import { expect } from 'chai';
 import { comparable, readSteps, Walkthrough } from '../support/walkthrough.js';
 
 /** Pages whose files and commands a reader carries out from top to bottom. */
-const pages = ['README.md', 'docs/plugins.md', 'docs/files.md', 'docs/configuration.md', 'docs/sessman.md'];
+const pages = [
+  'README.md',
+  'docs/admin.md',
+  'docs/plugins.md',
+  'docs/files.md',
+  'docs/configuration.md',
+  'docs/sessman.md',
+];
 
 for (const page of pages) {
   describe(page, () => {

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import type { Sample, Traffic } from '../wire.js';
+import type { Sample } from '../wire.js';
 import { bytes, number, percent, seconds } from './format.js';
 import { Plot, type PlotLine, type PlotProps } from './plot.js';
 import { ProblemList } from './problems.js';
@@ -128,8 +128,8 @@ function plots(samples: readonly Sample[], hasSessions: boolean): Panel[] {
   ];
 }
 
-function TrafficTable({ traffic }: { readonly traffic: Readonly<Record<string, Traffic>> }) {
-  const rows = Object.entries(traffic)
+function TrafficTable({ traffic }: { readonly traffic: ServerState['traffic'] }) {
+  const rows = Object.entries(traffic ?? {})
     .map(([plugin, counts]) => ({ plugin: plugin === '' ? 'no plugin' : plugin, ...counts }))
     .sort((a, b) => b.requests - a.requests);
   return (
@@ -138,7 +138,7 @@ function TrafficTable({ traffic }: { readonly traffic: Readonly<Record<string, T
         <h2>Answers in the last second</h2>
       </header>
       {rows.length === 0 ? (
-        <p class="empty">No requests.</p>
+        <p class="empty">{traffic === undefined ? 'In a moment.' : 'No requests.'}</p>
       ) : (
         <table class="figures">
           <thead>

@@ -134,7 +134,8 @@ function options(
         ...axis,
         size: 22,
         gap: 4,
-        space: 58,
+        // Seconds take more room than minutes.
+        space: (_plot, _axis, min, max) => (max - min <= 60 ? 80 : 54),
         incrs: STEPS,
         values: (_plot, ticks) => ticks.map((tick) => timeOfDay(tick * 1000)),
       },

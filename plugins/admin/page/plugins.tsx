@@ -41,7 +41,7 @@ export function Plugins({ server, state }: { readonly server: Server; readonly s
             <PluginItem
               key={plugin.name}
               plugin={plugin}
-              requests={state.traffic[plugin.name]?.requests ?? 0}
+              requests={state.traffic?.[plugin.name]?.requests ?? 0}
             />
           ))}
       </ul>
@@ -74,8 +74,8 @@ function Outcome({ reload }: { readonly reload: Reload }) {
   }
   return (
     <section class="panel outcome bad">
-      <h2>Not reloaded: {answer.reason}</h2>
-      <p>The server goes on as it was.</p>
+      <h2>Not reloaded</h2>
+      <p>{answer.reason} The server goes on as it was.</p>
       {answer.problems.map((problem) => (
         <Placed
           key={`${problem.file}:${problem.line}:${problem.column} ${problem.message}`}

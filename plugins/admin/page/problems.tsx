@@ -48,7 +48,7 @@ export function ProblemList({
   return (
     <ol class="problems">
       {problems.map((problem) => (
-        <li key={`${problem.first} ${problem.message} ${problem.route} ${problem.method}`}>
+        <li key={problem.id}>
           <p class="what">
             <span class={`chip ${problem.status === undefined || problem.status === 500 ? 'bad' : 'warn'}`}>
               {problem.status ?? problem.kind}

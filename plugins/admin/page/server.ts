@@ -22,7 +22,8 @@ export interface ServerState {
   /** Undefined until the first stream has begun. */
   readonly hello: Hello | undefined;
   readonly samples: readonly Sample[];
-  readonly traffic: Readonly<Record<string, Traffic>>;
+  /** Of the last second; undefined before the first. */
+  readonly traffic: Readonly<Record<string, Traffic>> | undefined;
   readonly plugins: readonly Plugin[];
   /** The one seen last comes first. */
   readonly problems: readonly Problem[];
@@ -50,7 +51,7 @@ const nothing: ServerState = {
   connection: 'connecting',
   hello: undefined,
   samples: [],
-  traffic: {},
+  traffic: undefined,
   plugins: [],
   problems: [],
 };
@@ -84,8 +85,9 @@ export class Server {
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         if (error instanceof ServerError && this.#isRefusal(error)) return;
+        // A stream that was ended in order is a reload's: the next one is about to begin.
+        this.#set({ connection: this.state.hello === undefined ? 'connecting' : 'lost' });
       }
-      this.#set({ connection: this.state.hello === undefined ? 'connecting' : 'lost' });
       // Many pages that lost the same server are not to come back at once.
       await sleep(pause * (0.75 + Math.random() / 2));
       pause = Math.min(pause * 2, PAUSES.longest);
@@ -167,7 +169,7 @@ export class Server {
         traffic,
       }),
       problem: (problem) => ({
-        problems: [problem, ...this.state.problems.filter((other) => !isSame(other, problem))].slice(
+        problems: [problem, ...this.state.problems.filter(({ id }) => id !== problem.id)].slice(
           0,
           MOST_PROBLEMS,
         ),
@@ -188,11 +190,6 @@ const refusals = new Map<string, Refusal>([
   ['wrong_api_key', 'wrong_key'],
   ['no_global_key', 'no_global_key'],
 ]);
-
-/** A problem that happens again keeps the moment at which it was first seen. */
-function isSame(a: Problem, b: Problem): boolean {
-  return a.first === b.first && a.message === b.message && a.route === b.route && a.method === b.method;
-}
 
 async function errorOf(response: Response): Promise<ServerError> {
   const body: unknown = await response.json().catch(() => ({}));

@@ -90,8 +90,18 @@ describe('the monitor', () => {
     monitor.addProblem(problem({ message: 'another', requestIds: ['r2'] }));
     monitor.addProblem(problem({ requestIds: ['r3'], first: 9, last: 9 }));
     expect(problems(monitor)).to.deep.equal([
-      problem({ message: 'another', requestIds: ['r2'] }),
-      problem({ requestIds: ['r3', 'r1'], times: 2, first: 1, last: 9 }),
+      { ...problem({ message: 'another', requestIds: ['r2'] }), id: 2 },
+      { ...problem({ requestIds: ['r3', 'r1'], times: 2, first: 1, last: 9 }), id: 1 },
+    ]);
+  });
+
+  it('makes one problem of what is thrown at one place, whatever it says, and shows what it said last', () => {
+    const monitor = new Monitor();
+    const place = 'plugins/shop/index.ts:3:7';
+    monitor.addProblem(problem({ message: 'no item 7', place }));
+    monitor.addProblem(problem({ message: 'no item 8', place }));
+    expect(problems(monitor)).to.deep.equal([
+      { ...problem({ message: 'no item 8', place, times: 2 }), id: 1 },
     ]);
   });
 
