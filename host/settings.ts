@@ -22,6 +22,10 @@ export const sections = {
         .union([integer({ min: 1, max: 256 }), z.literal('auto')])
         .default(1)
         .meta({ description: 'worker processes; `auto` is one a core' }),
+      worker_timeout: integer({ min: 0 }).default(10).meta({
+        description:
+          'seconds after which a worker that answers nothing, as in an endless loop, is replaced; 0 is never',
+      }),
       stop_grace: integer({ min: 0 })
         .default(0)
         .meta({ description: 'seconds that serving goes on at a stop while /readyz says 503' }),
@@ -120,6 +124,8 @@ export interface Settings {
   readonly bindTo: string;
   readonly port: number;
   readonly workers: number;
+  /** Milliseconds; 0 for no limit. */
+  readonly workerTimeout: number;
   /** Milliseconds. */
   readonly stopGrace: number;
   readonly stopTimeout: number;
@@ -182,6 +188,7 @@ export function readSettings(configuration: Configuration): Settings | undefined
     bindTo: network.bindto,
     port: network.port,
     workers: network.workers === 'auto' ? availableParallelism() : network.workers,
+    workerTimeout: network.worker_timeout * 1000,
     stopGrace: network.stop_grace * 1000,
     stopTimeout: network.stop_timeout * 1000,
     proxy: network.proxy,

@@ -51,6 +51,9 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
     case 'drain':
       drain(message.idle);
       break;
+    case 'ping':
+      channel.send({ type: 'pong' });
+      break;
     case 'metrics':
       readMetrics().then((metrics) => channel.send({ type: 'metrics', metrics }));
       break;

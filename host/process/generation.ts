@@ -1,3 +1,4 @@
+import { watchHeartbeat } from './heartbeat.js';
 import type { ProcessSettings, SnapshotEntries, WorkerOptions, WorkerReport } from './messages.js';
 import { StartFailure, WorkerProcess } from './worker-process.js';
 
@@ -155,6 +156,7 @@ export class Generation {
     worker.send({ type: 'proceed' });
     this.#report = (await ready).report;
     this.#workers.add(worker);
+    if (this.settings.workerTimeout > 0) watchHeartbeat(worker, this.settings.workerTimeout);
     this.events.onReady(worker);
   }
 

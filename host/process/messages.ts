@@ -26,6 +26,8 @@ export interface ProcessSettings {
   readonly workers: number;
   readonly stopGrace: number;
   readonly stopTimeout: number;
+  /** How long a worker may answer nothing; 0 for ever. */
+  readonly workerTimeout: number;
   readonly pidFile?: string | undefined;
   readonly log: LogSettings;
 }
@@ -87,6 +89,8 @@ export type ToWorker =
   /** `idle`: how many milliseconds a connection without a request is left open. */
   | { readonly type: 'drain'; readonly idle: number }
   | { readonly type: 'metrics' }
+  /** To be answered with `pong`. */
+  | { readonly type: 'ping' }
   | { readonly type: 'reloaded'; readonly id: number; readonly outcome: ReloadOutcome }
   | {
       readonly type: 'all_metrics';
@@ -104,6 +108,7 @@ export type FromWorker =
   /** The connection last sent has arrived. */
   | { readonly type: 'taken' }
   | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }
+  | { readonly type: 'pong' }
   /** No request is left; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
   | { readonly type: 'reload'; readonly id: number }

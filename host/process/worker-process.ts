@@ -34,6 +34,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   /** The one that was last told to be at work. */
   #plugin: string | undefined;
   readonly exited: Promise<string>;
+  #killedFor: string | undefined;
   /** What ended it, once it has. */
   ended: string | undefined;
   /** The metrics it told last, kept for when it is gone. */
@@ -50,7 +51,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
         resolve(cause);
         this.emit('exit', cause);
       };
-      this.#child.on('exit', (status, signal) => end(signal ?? `exit status ${status}`));
+      this.#child.on('exit', (status, signal) => end(this.#killedFor ?? signal ?? `exit status ${status}`));
       this.#child.on('error', (error) => {
         if (this.#child.pid === undefined) end(error.message);
       });
@@ -112,7 +113,9 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     clearTimeout(timer);
   }
 
-  kill(): void {
+  /** @param cause for people, in place of the signal's name */
+  kill(cause?: string): void {
+    this.#killedFor ??= cause;
     this.#child.kill('SIGKILL');
   }
 

@@ -4,10 +4,10 @@ import type { ProcessSettings, WorkerOptions, WorkerReport } from './messages.js
 
 /** What of the settings is the supervisor's. */
 export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
-  const { bindTo, port, workers, stopGrace, stopTimeout, pidFile, log } = settings;
+  const { bindTo, port, workers, workerTimeout, stopGrace, stopTimeout, pidFile, log } = settings;
   const { level, format, file } = log;
   return {
-    ...{ bindTo, port, workers, stopGrace, stopTimeout, pidFile },
+    ...{ bindTo, port, workers, workerTimeout, stopGrace, stopTimeout, pidFile },
     log: { level: logLevel ?? level, format, file: logFile ?? file },
   };
 }

@@ -1,0 +1,56 @@
+/**
+ * Runs every fault against real processes and prints what was seen as one table.
+ *
+ * `--quick` does less of each, `--only NAME` one of them, `--write` puts the table into docs/reliability.md.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { faults } from './faults.js';
+import type { Outcome } from './support/fault.js';
+import { type Result, table } from './support/table.js';
+
+const report = new URL('../../../docs/reliability.md', import.meta.url);
+/** Of a table in the report. */
+const markers = ['<!-- table: begin -->', '<!-- table: end -->'] as const;
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true },
+  },
+});
+
+const chosen = faults.filter(({ name }) => options.only?.includes(name) ?? true);
+if (chosen.length === 0 || (options.only?.length ?? 0) > chosen.length) {
+  process.stderr.write(`--only takes one of ${faults.map(({ name }) => name).join(', ')}\n`);
+  process.exit(2);
+}
+
+const results: Result[] = [];
+for (const fault of chosen) {
+  process.stderr.write(`${fault.name}: ${fault.title} … `);
+  const begun = performance.now();
+  const outcome = await fault.run((full, quick) => (options.quick ? quick : full)).catch(broken);
+  const ms = performance.now() - begun;
+  results.push({ fault, outcome, ms });
+  process.stderr.write(
+    `${outcome.failures.length === 0 ? 'held' : 'FAILED'} (${(ms / 1000).toFixed(1)} s)\n`,
+  );
+}
+const text = table(results);
+process.stdout.write(`\n${text}\n`);
+if (options.write) await writeReport(text);
+// Connections that a fault left behind hold up nothing.
+process.exit(results.every(({ outcome }) => outcome.failures.length === 0) ? 0 : 1);
+
+/** A fault that could not be run to its end has not held. */
+function broken(error: unknown): Outcome {
+  return { times: '–', failures: [error instanceof Error ? (error.stack ?? error.message) : String(error)] };
+}
+
+async function writeReport(text: string): Promise<void> {
+  const page = await readFile(report, 'utf8');
+  const [begin, end] = markers.map((marker) => page.indexOf(marker)) as [number, number];
+  await writeFile(report, `${page.slice(0, begin + markers[0].length)}\n${text}\n${page.slice(end)}`);
+}
