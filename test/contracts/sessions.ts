@@ -10,7 +10,10 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
   describe(`${name}: the rules of sessions`, () => {
     let place: StorePlace;
     let store: Store;
+    // Starts at the real time and only goes on from there: a database that clears away by its own clock is not early.
+    let now: number;
     before(async () => {
+      now = Date.now();
       place = await makePlace();
       store = await place.open();
     });
@@ -19,8 +22,6 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
       await place?.remove();
     });
 
-    // Starts at the real time and only goes on from there: a database that clears away by its own clock is not early.
-    let now = Date.now();
     const sessionsWith = (limits: Partial<SessionLimits> = {}) =>
       new Sessions(
         store,

@@ -59,7 +59,8 @@ let shared: Promise<MongoServer> | undefined;
  * `createDatabase()`. It ends with the process that started it, however that ends.
  */
 export function sharedMongo(): Promise<MongoServer> {
-  shared ??= startMongo();
+  // Where tests have clocks of their own, nothing may go by the server's.
+  shared ??= startMongo({ ttlSeconds: 3600 });
   return shared;
 }
 

@@ -240,7 +240,7 @@ for (const { name, settings } of backends) {
     });
 
     it('is ready while its store works', async () => {
-      expect((await api.get('/readyz?verbose')).body.checks).to.deep.equal({
+      expect((await api.get('/readyz?verbose')).body.checks).to.include({
         sessman: 'ok',
         'sessman/store': 'ok',
       });

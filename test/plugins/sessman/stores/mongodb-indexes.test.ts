@@ -3,18 +3,22 @@ import { type Document, MongoClient } from 'mongodb';
 import { pino } from 'pino';
 import type { SessionRecord } from '../../../../plugins/sessman/store.js';
 import { MongoStore } from '../../../../plugins/sessman/stores/mongodb.js';
-import { type MongoDatabase, type MongoServer, sharedMongo, startMongo } from '../../../support/mongodb.js';
+import { type MongoServer, startMongo } from '../../../support/mongodb.js';
 
 const log = pino({ level: 'silent' });
 
 describe("MongoStore's indexes", () => {
-  let place: MongoDatabase;
+  let place: MongoServer;
   let client: MongoClient;
   before(async () => {
-    place = await (await sharedMongo()).createDatabase();
+    // One that clears away every second.
+    place = await startMongo({ ttlSeconds: 1 });
     client = new MongoClient(place.url());
   });
-  after(() => client?.close());
+  after(async () => {
+    await client?.close();
+    await place?.stop();
+  });
 
   const open = (collection: string) =>
     MongoStore.open({ server_url: place.url(), database: place.database, collection, log });
