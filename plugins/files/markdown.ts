@@ -26,8 +26,14 @@ export async function renderMarkdown(text: string, options: MarkdownOptions): Pr
     linkify: true,
     highlight: highlighter && highlightWith(highlighter),
   });
+  // What scrolls sideways has to be within reach of the keyboard.
+  for (const rule of ['fence', 'code_block'] as const) {
+    const render = markdown.renderer.rules[rule]!;
+    markdown.renderer.rules[rule] = (...given) => render(...given).replace('<pre>', '<pre tabindex="0">');
+  }
   const env = {};
   const tokens = markdown.parse(text, env);
+  for (const token of tokens) if (token.type === 'table_open') token.attrSet('tabindex', '0');
   const heading = nameHeadings(tokens);
   return { html: markdown.renderer.render(tokens, markdown.options, env), heading };
 }

@@ -180,7 +180,7 @@ describe('Markdown pages', () => {
       expect(html).to.contain(
         '<code>@INCLUDE=shared.txt@</code> and <code>@TITLE=No@</code>, a tick ` and shared text',
       );
-      expect(html).to.contain('<pre><code>shared text\n</code></pre>');
+      expect(html).to.contain('<pre tabindex="0"><code>shared text\n</code></pre>');
     });
 
     it('with a backslash in front stay as they are written', async () => {
