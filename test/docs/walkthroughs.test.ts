@@ -9,6 +9,7 @@ const pages = [
   'docs/files.md',
   'docs/configuration.md',
   'docs/sessman.md',
+  'docs/migrating.md',
 ];
 
 for (const page of pages) {

@@ -80,9 +80,9 @@ export async function writeFiles(folder: string, files: Readonly<Record<string, 
   }
 }
 
-/** Puts `port=int:0` into the INI's [network], which is made where it is not there. */
+/** Puts `port=int:0` into the INI's [network], which is made where it is not there, in place of a port it has. */
 export function withFreePort(ini: string): string {
   return /^\[network\]/im.test(ini)
-    ? ini.replace(/^\[network\][^\n]*/im, '$&\nport=int:0')
+    ? ini.replace(/^port\s*=.*\n/im, '').replace(/^\[network\][^\n]*/im, '$&\nport=int:0')
     : `${ini}\n[network]\nport=int:0\n`;
 }

@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { freePort } from './mongodb/process.js';
 import { program, runProgram, ServerProcess } from './process.js';
 import { makeFolder, writeFiles } from './server.js';
 
@@ -46,6 +47,7 @@ function readCommands(content: string): Command[] {
 /** A reader's folder, where the package is installed, and the server that runs there while commands ask it something. */
 export class Walkthrough {
   #ini = '';
+  readonly #files = new Map<string, string>();
 
   private constructor(private readonly folder: string) {}
 
@@ -53,18 +55,22 @@ export class Walkthrough {
     const folder = await makeFolder();
     await mkdir(join(folder, 'node_modules'));
     await symlink(project, join(folder, 'node_modules/plugin-server'));
+    for (const name of peers) {
+      await symlink(join(project, 'node_modules', name), join(folder, 'node_modules', name));
+    }
     await writeFiles(folder, { 'package.json': '{ "type": "module" }' });
     return new Walkthrough(folder);
   }
 
   async write(path: string, text: string): Promise<void> {
     if (path === 'plugin-server.ini') this.#ini = text;
+    else this.#files.set(path, text);
     await writeFiles(this.folder, { [path]: text });
   }
 
   /**
    * Runs commands one after the other in one shell and gives what each printed. Where they ask the server, it is started
-   * for them and stopped behind.
+   * for them and stopped behind; a program that they start with `node FILE &` is waited for, and ended behind.
    */
   async run(commands: readonly string[]): Promise<readonly string[]> {
     if (!commands.some((command) => command.includes(address))) {
@@ -73,6 +79,13 @@ export class Walkthrough {
     }
     const server = await ServerProcess.start({ folder: this.folder, ini: this.#ini });
     try {
+      const programs = [...this.#files].filter(
+        ([path, text]) => path.endsWith('.js') && text.includes(address),
+      );
+      await writeFiles(
+        this.folder,
+        Object.fromEntries(programs.map(([path, text]) => [path, text.replaceAll(address, server.url)])),
+      );
       return await this.#execute(commands, server.url);
     } finally {
       server.signal('SIGTERM');
@@ -85,11 +98,17 @@ export class Walkthrough {
   }
 
   async #execute(commands: readonly string[], url: string): Promise<readonly string[]> {
+    const port = await freePort();
+    const own = `http://localhost:${port}`;
     const lines = commands.map((command) =>
-      command.replaceAll(address, url).replace(/^npx plugin-server\b/, `'${process.execPath}' '${program}'`),
+      command
+        .replaceAll(address, url)
+        .replaceAll(ownAddress, own)
+        .replace(/^npx plugin-server\b/, `'${process.execPath}' '${program}'`)
+        .replace(/^node (.* &)$/, `'${process.execPath}' $1\ntrap "kill $!" EXIT\n${untilItServes(own)}`),
     );
     const script = ['exec 2>&1', ...lines.flatMap((line) => [line, `echo '${boundary}'`])].join('\n');
-    const env = { ...process.env, NO_COLOR: '1' };
+    const env = { ...process.env, NO_COLOR: '1', PORT: `${port}` };
     const { stdout } = await runProgram('sh', ['-c', script], this.folder, env);
     return stdout.split(`${boundary}\n`).slice(0, -1);
   }
@@ -97,6 +116,15 @@ export class Walkthrough {
 
 /** Where a page's commands expect the server. */
 const address = 'http://127.0.0.1:6123';
+
+/** Where they expect a program of the page's own, which takes its port from PORT. */
+const ownAddress = 'http://localhost:3000';
+
+const untilItServes = (url: string) =>
+  `until curl -s -o /dev/null ${url}; do kill -0 $! || exit; sleep 0.05; done`;
+
+/** What readers of some pages install besides. */
+const peers = ['express', 'express-session', 'fastify', '@fastify', 'koa', 'koa-session'];
 
 /** Tells one command's output from the next one's. */
 const boundary = '---- end of output ----';
