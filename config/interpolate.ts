@@ -8,6 +8,7 @@ import { embeddedSecrets, isSecretName } from './secrets.js';
 import type { Fault, Source, Span } from './source.js';
 import {
   dropStart,
+  isOrdinary,
   nameOf,
   type Part,
   parseTemplate,
@@ -287,6 +288,10 @@ export class Interpolation {
   }
 
   #missing(scope: Scope, reference: Reference, section: IniSection | undefined): Located {
+    // A secret that happens to hold a "${" must not be told by its name.
+    if (scope.secret && !isOrdinary(reference)) {
+      return this.#fault(scope, reference, 'there is no key of this name', 'write $$ for a plain $');
+    }
     const name = shortName(section?.name ?? reference.section ?? '');
     const message = section
       ? `there is no key ${quoteName(reference.key)} in [${name}]`

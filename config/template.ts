@@ -114,9 +114,16 @@ export function dropStart(parts: readonly Part[], count: number): Part[] {
   return first?.kind === 'text' ? [...sliceText(first, count, first.text.length), ...rest] : [...parts];
 }
 
-/** The stretches that are written out, those in defaults included: all but the references themselves. */
+/** The stretches that are written out, those in defaults included: all but references to what has an ordinary name. */
 export function literalSpans(parts: readonly Part[]): Span[] {
-  return parts.flatMap((part) => (part.kind === 'text' ? [part] : literalSpans(part.fallback ?? [])));
+  return parts.flatMap((part) =>
+    part.kind === 'text' || !isOrdinary(part) ? [part] : literalSpans(part.fallback ?? []),
+  );
+}
+
+/** Whether its names are such as people give; of others it is doubtful that a reference was meant at all. */
+export function isOrdinary({ section = '', key }: Pick<Reference, 'section' | 'key'>): boolean {
+  return /^[\w. -]*$/.test(section) && /^[\w. -]+$/.test(key);
 }
 
 /** From the first part's start to the last one's end. */

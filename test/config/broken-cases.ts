@@ -213,6 +213,22 @@ export const brokenCases: readonly BrokenCase[] = [
     problems: ['3:6: ${l} is a list, which cannot stand within text; let the reference be the whole value'],
   },
   {
+    what: 'an object within text, and what was to be converted from it',
+    ini: ['[main]', 'o=json=o.json', 'x=${o}.', 'y=int:${x}'],
+    files: { 'o.json': '{}' },
+    problems: [
+      '3:3: ${o} is an object, which cannot stand within text; let the reference be the whole value',
+    ],
+  },
+  {
+    what: 'names that are long, or would not print',
+    ini: ['[network]', `${'x'.repeat(100)}=1`, 'a\u001B[31m\u202E=1'],
+    problems: [
+      `2:1: unknown key "${'x'.repeat(59)}…" in [network]; known are bindto, port, workers, level, proxy, hosts, ratio, apikey`,
+      '3:1: unknown key "a\\u001b[31m\\u{202e}" in [network]; known are bindto, port, workers, level, proxy, hosts, ratio, apikey',
+    ],
+  },
+  {
     what: 'references that multiply without end',
     ini: ['[main]', 'a0=lol', ...Array.from({ length: 25 }, (_, i) => `a${i + 1}=\${a${i}}\${a${i}}`)],
     problems: ['21:11: references make the value longer than 1048576 characters'],

@@ -100,7 +100,7 @@ describe('the INI reader', () => {
         expect(printed(configuration)).to.deep.equal([]);
         expect(configuration.section('s')?.value).to.deep.equal({ k: text });
       }),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     );
   });
 
@@ -112,7 +112,7 @@ describe('the INI reader', () => {
         expect(configuration.sectionNames).to.deep.equal([name]);
         expect(Object.entries(configuration.section(name)?.value as object)).to.deep.equal([[keyText, 'x']]);
       }),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     );
   });
 
@@ -132,7 +132,7 @@ describe('the INI reader', () => {
           }
         }
       }),
-      { numRuns: 3000 },
+      { numRuns: 1500 },
     );
   });
 
@@ -174,7 +174,7 @@ describe('the INI reader', () => {
     for (const path of iniFiles('.')) it(path, () => agree(readFileSync(path, 'utf8')));
 
     it('any text', () => {
-      fc.assert(fc.property(anyIni, agree), { numRuns: 1000 });
+      fc.assert(fc.property(anyIni, agree), { numRuns: 500 });
     });
   });
 

@@ -51,7 +51,7 @@ describe('the JSON reader', () => {
         fc.pre(!text.includes('/') && !/,\s*[\]}]/.test(text) && !parses(text));
         expect(readJson(text).problems).not.to.deep.equal([]);
       }),
-      { numRuns: 2000 },
+      { numRuns: 500 },
     );
   });
 
@@ -112,7 +112,7 @@ describe('the JSON reader', () => {
         }
         expect(new Set(printed(configuration)).size).to.equal(configuration.problems.length);
       }),
-      { numRuns: 1000 },
+      { numRuns: 500 },
     );
   });
 });

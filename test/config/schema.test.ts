@@ -155,6 +155,52 @@ describe('checking against a schema', () => {
     ]);
   });
 
+  it('has a sentence for every kind of issue', () => {
+    const sentence = (schema: z.ZodType, json: string) => {
+      const configuration = read({ 'plugin-server.ini': '[s]\nv=json=v.json', 'v.json': json });
+      configuration.read('s', z.object({ v: schema }));
+      return sentences(configuration).map((text) => text.replace(/^v.json:1:/, ''));
+    };
+    const words = z.string().regex(/^[a-z]+$/);
+    expect(sentence(z.number().gt(5), '5')).to.deep.equal(['1: "v" in [s] must be more than 5, but is 5']);
+    expect(sentence(z.number().lt(5), '5')).to.deep.equal(['1: "v" in [s] must be less than 5, but is 5']);
+    expect(sentence(z.array(z.int()).max(1), '[1, 2]')).to.deep.equal([
+      '1: "v" in [s] must have at most 1 item',
+    ]);
+    expect(sentence(z.string().endsWith('/'), '"a"')).to.deep.equal(['1: "v" in [s] must end with "/"']);
+    expect(sentence(z.string().includes('@'), '"a"')).to.deep.equal(['1: "v" in [s] must contain "@"']);
+    expect(sentence(z.cidrv4(), '"a"')).to.deep.equal(['1: "v" in [s] must be valid cidrv4']);
+    expect(sentence(z.literal([1, 2]), '3')).to.deep.equal(['1: "v" in [s] must be 1 or 2, but is 3']);
+    expect(sentence(z.null(), '3')).to.deep.equal([
+      '1: "v" in [s] must be null, but is 3; write "v": "TEXT"',
+    ]);
+    expect(sentence(z.string(), 'null')).to.deep.equal([
+      '1: "v" in [s] must be text, but is null; write "v": "TEXT"',
+    ]);
+    expect(sentence(z.boolean(), '{}')).to.deep.equal([
+      '1: "v" in [s] must be true or false, but is an object; write "v": true',
+    ]);
+    expect(
+      sentence(
+        z.custom((v) => v === 1),
+        '3',
+      ),
+    ).to.deep.equal(['1: "v" in [s] is not valid']);
+    expect(sentence(z.record(words, z.int()), '{"A": 1}')).to.deep.equal([
+      '7: "v.A" in [s] is not allowed as a key',
+    ]);
+    expect(sentence(z.record(z.enum(['ab', 'cd']), z.int()), '{"ab": 1, "ce": 2, "cd": 3}')).to.deep.equal([
+      '11: unknown key "ce" in "v" of [s]; did you mean "cd"?',
+    ]);
+    expect(sentence(z.object({}), '{"a": 1}')).to.deep.equal(['2: unknown key "a" in "v" of [s]; remove it']);
+    expect(sentence(z.tuple([z.int(), z.string()]), '[1, 2]')).to.deep.equal([
+      '5: "v[1]" in [s] must be text, but is 2; write "2"',
+    ]);
+    expect(sentence(z.object({ a: z.enum(['x', 'y']) }), '{}')).to.deep.equal([
+      '1: "v.a" in [s] is missing; write "a": "x"',
+    ]);
+  });
+
   it('puts what a schema says of the whole at its section or line', () => {
     const schema = z
       .object({ a: z.string().optional(), b: z.string().optional() })
