@@ -166,7 +166,9 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
     it("removes a user's sessions but one, and counts them", async () => {
       const userid = `user ${randomBytes(6).toString('hex')}`;
       const records = Array.from({ length: 250 }, () => aRecord({ userid }));
-      await Promise.all(records.map((record) => store.insert(record)));
+      for (let n = 0; n < records.length; n += 25) {
+        await Promise.all(records.slice(n, n + 25).map((record) => store.insert(record)));
+      }
       const other = aRecord();
       await store.insert(other);
       const kept = records[17]!.handle;
@@ -259,7 +261,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       );
       const used = Array.from({ length: 30 }, (_, n) => aRecord({ userid, expires: later - 1 - n }));
       const living = Array.from({ length: 5 }, () => aRecord({ userid, expires: later + 2000 }));
-      await Promise.all([...dead, ...used, ...living].map((record) => store.insert(record)));
+      for (const record of [...dead, ...used, ...living]) await store.insert(record);
       for (const record of used) await store.write(matchOf(record), { touched: now, expires: later + 3000 });
       const before = await store.count();
 
