@@ -72,6 +72,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
       store.removeOfUser(userid, now, except),
     ),
     sweep: observed('sweep', (now: number, limit: number) => store.sweep(now, limit)),
+    isSweepDue: (now) => store.isSweepDue(now),
     leaseSweep: (owner, now, until) => store.leaseSweep(owner, now, until),
     check: () => store.check(),
     count: () => store.count(),

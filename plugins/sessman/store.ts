@@ -40,6 +40,9 @@ export interface Store {
    */
   sweep(now: number, limit: number): Promise<Swept>;
 
+  /** Whether there is anything to clear away: cheap, and writes nothing. */
+  isSweepDue(now: number): Awaitable<boolean>;
+
   /** Takes or keeps the right to sweep until `until`; false while another owner holds it. */
   leaseSweep(owner: string, now: number, until: number): Promise<boolean>;
 

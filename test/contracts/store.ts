@@ -265,6 +265,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       for (const record of used) await store.write(matchOf(record), { touched: now, expires: later + 3000 });
       const before = await store.count();
 
+      expect(await store.isSweepDue(later)).to.equal(true);
       let removed = 0;
       for (let more = true; more; ) {
         const step = await store.sweep(later, 7);
@@ -281,6 +282,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       while ((await store.sweep(later + 3000, 100)).more);
       expect(await store.list(userid, now)).to.deep.equal([]);
       expect((await store.sweep(later + 3000, 100)).removed).to.equal(0);
+      expect(await store.isSweepDue(later + 3000)).to.equal(false);
     });
 
     it('gives the right to sweep to one owner at a time', async () => {

@@ -74,15 +74,14 @@ class Look {
   constructor(fd: number, file: string) {
     this.#fd = fd;
     this.#file = file;
+    // A crash, or a full disk, may have left part of a page behind the last that is in use.
     this.#size = fstatSync(fd).size;
   }
 
   newestMeta(): Meta {
     const first = this.#read(0, 176);
     this.#pageSize = first.readUInt32LE(pageHeader + 24);
-    if (this.#pageSize < 512 || this.#pageSize > 65_536 || this.#size % this.#pageSize !== 0) {
-      this.#damaged('it is not made of whole pages');
-    }
+    if (this.#pageSize < 512 || this.#pageSize > 65_536) this.#damaged('it names no page size');
     const metas = [this.#meta(first), this.#meta(this.#read(this.#pageSize, 176))];
     const newest = metas[0]!.transaction > metas[1]!.transaction ? metas[0]! : metas[1]!;
     this.#transaction = newest.transaction;

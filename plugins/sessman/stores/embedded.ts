@@ -167,6 +167,10 @@ export class EmbeddedStore implements Store {
     return { removed: swept.filter(Boolean).length, more: due.length === limit };
   }
 
+  isSweepDue(now: number): boolean {
+    return this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit: 1 }).length > 0;
+  }
+
   async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
     this.#root.resetReadTxn();
     const text = this.#meta.get(leaseKey)?.toString();

@@ -51,7 +51,13 @@ export class MongoStore implements Store {
     store.#connecting = first.catch((error: unknown) => store.#keepConnecting(error));
     try {
       // An index over very many sessions takes its time: the server need not wait for it.
-      await Promise.race([first, setTimeout(startPatience)]);
+      const late = setTimeout(startPatience, false, { ref: false });
+      if (await Promise.race([first.then(() => true), late])) {
+        store.#log.info(
+          { store: 'mongodb' },
+          `sessions are kept in MongoDB: ${store.#connection.description}`,
+        );
+      }
     } catch (error) {
       const refusal = explain(error, store.#connection);
       if (!refusal) return store;
@@ -145,6 +151,13 @@ export class MongoStore implements Store {
       sessions.deleteMany({ _id: { $in: ids }, ...due }),
     );
     return { removed: deletedCount, more: true };
+  }
+
+  async isSweepDue(now: number): Promise<boolean> {
+    const due = { expires: { $lte: new Date(now) } };
+    return (
+      (await this.#run((sessions) => sessions.findOne(due, { ...reading, projection: { _id: 1 } }))) !== null
+    );
   }
 
   async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
