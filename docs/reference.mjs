@@ -39,18 +39,23 @@ export async function pages() {
 
 function hostKeys() {
   return Object.entries(sections)
-    .map(([name, schema]) => `\n### [${name}]\n\n${schema.meta().description}\n\n${table(schema)}`)
+    .map(([name, schema]) => `\n### [${name}]\n\n${schema.meta().description}\n${table(schema)}`)
     .join('')
     .concat('\n');
 }
 
 function table(schema) {
-  const rows = describeKeys(schema).map(({ name, kinds, default: value, meta }) => {
+  const rows = describeKeys(schema).map(({ name, kinds, minimum, maximum, default: value, meta }) => {
     const names = [name, ...(meta.aliases ?? [])].map((each) => `\`${each}\``).join(', also ');
     const unit = meta.unit === undefined ? '' : `, ${meta.unit}`;
-    return `| ${names} | ${kinds.join(' or ').replaceAll('"', '`')}${unit} | ${shown(value)} | ${(meta.description ?? '').replaceAll('|', '\\|')} |\n`;
+    const taken = kinds.map((kind) => kind + (/number|integer/.test(kind) ? range(minimum, maximum) : ''));
+    return `| ${names} | ${taken.join(' or ').replaceAll('"', '`')}${unit} | ${shown(value)} | ${(meta.description ?? '').replaceAll('|', '\\|')} |\n`;
   });
   return `\n| key | value | default | |\n| --- | --- | --- | --- |\n${rows.join('')}\n`;
+}
+
+function range(minimum, maximum) {
+  return `${minimum === undefined ? '' : ` from ${minimum}`}${maximum === undefined ? '' : ` to ${maximum}`}`;
 }
 
 function shown(value) {
