@@ -9,7 +9,8 @@ import { profileEnvironment, profileText } from './profile.mjs';
 import { reportText, sampleLine } from './report.mjs';
 import { rows } from './rows.mjs';
 
-const dataFolder = fileURLToPath(new URL('data', import.meta.url));
+/** Inside the package, as the plugins of a clone are. */
+const dataFolder = fileURLToPath(new URL('../data/bench', import.meta.url));
 
 /**
  * Measures the rows asked for, prints their tables and writes their figures.

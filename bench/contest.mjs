@@ -14,7 +14,8 @@ const sessionCount = 1000;
 /** Of a million, so many are called, that not all of them lie in one cache. */
 const sessionCountAmongMany = 20_000;
 const warmUpSeconds = 1;
-const restMilliseconds = 2000;
+/** Some garbage collections after the start. */
+const restMilliseconds = 8000;
 const preloadSliceSeconds = 10;
 const preloadSlices = 60;
 

@@ -12,7 +12,7 @@ const usage = `Usage: npm run bench -- [options]
   --rounds N    rounds of which the median is taken (5)
   --seconds N   seconds of load in a round (2; 1 with --quick)
   --profile     one round, and where each server's time went; its figures are not to be compared
-  --json FILE   where the figures are written (bench/data/results.json)`;
+  --json FILE   where the figures are written (data/bench/results.json)`;
 
 const options = readOptions();
 installPeers();
@@ -34,7 +34,7 @@ function readOptions() {
         profile: { type: 'boolean', default: false },
         rounds: { type: 'string', default: '5' },
         seconds: { type: 'string' },
-        json: { type: 'string', default: join(here, 'data', 'results.json') },
+        json: { type: 'string', default: join(here, '..', 'data', 'bench', 'results.json') },
       },
     });
     return {

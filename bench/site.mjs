@@ -64,8 +64,4 @@ ${routes.join('\n')}
 });
 `,
   );
-  writeFileSync(
-    join(plugins, name, 'package.json'),
-    `${JSON.stringify({ name, version: '1.0.0', type: 'module' }, null, 2)}\n`,
-  );
 }

@@ -16,7 +16,7 @@ import { HttpError } from './http/http-error.js';
 import { Metrics } from './http/metrics.js';
 import { MountTable } from './http/mounts.js';
 import { openapiDocument } from './http/openapi.js';
-import { rateLimit } from './http/rate-limit.js';
+import type { RateLimit } from './http/rate-limit.js';
 import { HttpServer } from './http/server.js';
 import { DEADLINES, type Deadlines, messageOf, PluginUnit, StepError } from './lifecycle.js';
 import { ListenError } from './listen-error.js';
@@ -95,7 +95,7 @@ export class Host {
       },
       options.logDestination,
     );
-    const host = new Host(prepared, log, options);
+    const host = new Host(prepared, log, options, await loadRateLimit(settings));
     try {
       await options.onPrepared?.(host);
       await host.#setUp(prepared, options);
@@ -111,7 +111,7 @@ export class Host {
     return host;
   }
 
-  private constructor(prepared: Prepared, log: Log, options: HostOptions) {
+  private constructor(prepared: Prepared, log: Log, options: HostOptions, rateLimit: RateLimit | undefined) {
     const { configuration, settings, tls } = prepared;
     this.configuration = configuration;
     this.settings = settings;
@@ -143,7 +143,7 @@ export class Host {
       proxy: settings.proxy,
       maxDelay: settings.limits.maxDelay,
       sendTimeout: settings.limits.sendTimeout * 1000,
-      rateLimit: settings.rateLimit && rateLimit(settings.rateLimit),
+      rateLimit,
     });
     if (settings.corsOrigins.length > 0) application.use(corsMiddleware(settings.corsOrigins));
     this.#server = new HttpServer({
@@ -318,6 +318,11 @@ export class Host {
       throw new ListenError(error as NodeJS.ErrnoException, options);
     }
   }
+}
+
+/** Its library is loaded where it is asked for. */
+async function loadRateLimit({ rateLimit: options }: Settings): Promise<RateLimit | undefined> {
+  return options && (await import('./http/rate-limit.js')).rateLimit(options);
 }
 
 function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {

@@ -4,6 +4,7 @@ import { announce } from './announce.js';
 import type { ReloadOutcome } from './control.js';
 import { Distributor } from './process/distributor.js';
 import { Generation } from './process/generation.js';
+import { giveBackStartMemory } from './process/give-back.js';
 import { Listener } from './process/listener.js';
 import type { FromWorker, ProcessSettings, WorkerOptions, WorkerReport } from './process/messages.js';
 import { MonitorHub } from './process/monitor-hub.js';
@@ -76,6 +77,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#latest = started.catch(() => {});
     return started.then(() => {
       if (this.#state === 'starting') this.#state = 'serving';
+      giveBackStartMemory();
       return this.#systemd.notify('READY=1', this.#status());
     });
   }

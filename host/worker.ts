@@ -4,6 +4,7 @@ import { ConfigError, type Problem } from '../config/problem.js';
 import { blame, type PluginCode } from './blame.js';
 import { readerOf } from './commands/ini-file.js';
 import type { Host, HostOptions } from './host.js';
+import { giveBackStartMemory } from './process/give-back.js';
 import type { MetricReport, SnapshotEntries, ToWorker, WorkerOptions } from './process/messages.js';
 import { SupervisorChannel } from './process/supervisor-channel.js';
 import { processSettings, workerReport } from './process/worker-report.js';
@@ -69,6 +70,7 @@ async function bringUp(options: WorkerOptions): Promise<void> {
     host = await Host.start(hostOptions(options));
     for (const reason of strays.splice(0)) host.reportStray(reason);
     await channel.send({ type: 'ready', report: workerReport(host) });
+    giveBackStartMemory();
   } catch (error) {
     await reportFailure(error);
     process.exit(1);

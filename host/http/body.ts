@@ -1,7 +1,6 @@
 import bourne from '@hapi/bourne';
 import { printParseErrorCode, visit } from 'jsonc-parser';
 import type Koa from 'koa';
-import bodyParser from 'koa-bodyparser';
 import { HttpError } from './http-error.js';
 
 export interface BodyLimits {
@@ -26,11 +25,7 @@ const UTF8 = /^(?:utf-?8|us-ascii)$/i;
  * koa-bodyparser.
  */
 export function bodyReader(limits: BodyLimits): ReadBody {
-  const general = bodyParser({
-    jsonLimit: `${limits.body}b`,
-    formLimit: `${limits.body}b`,
-    detectJSON: (ctx) => isJson(ctx.request.headers['content-type']),
-  });
+  let general: Promise<Koa.Middleware> | undefined;
   const parsed = async () => {};
 
   async function readGenerally(ctx: Koa.Context): Promise<void> {
@@ -39,8 +34,14 @@ export function bodyReader(limits: BodyLimits): ReadBody {
     if (charset !== null && !UTF8.test(charset[1]!)) {
       throw new HttpError(415, 'unsupported_charset', `Bodies are read as UTF-8, not ${charset[1]}.`);
     }
+    general ??= loadBodyParser(limits);
+    const parse = await general;
+    // What has been cut off meanwhile emits nothing more that koa-bodyparser could wait for.
+    if (ctx.req.destroyed && !ctx.req.complete) {
+      throw new HttpError(400, 'incomplete_body', 'The connection closed before the whole body had arrived.');
+    }
     try {
-      await general(ctx, parsed);
+      await parse(ctx, parsed);
     } catch (error) {
       throw explain(error, limits);
     }
@@ -73,6 +74,16 @@ export function bodyReader(limits: BodyLimits): ReadBody {
     request.body = text === '' ? {} : parse(text, limits);
     checkDepth(text, request.body, limits);
   };
+}
+
+/** Loaded when a body first needs it: with all that it brings it takes 4 MB, and many servers never do. */
+async function loadBodyParser(limits: BodyLimits): Promise<Koa.Middleware> {
+  const { default: bodyParser } = await import('koa-bodyparser');
+  return bodyParser({
+    jsonLimit: `${limits.body}b`,
+    formLimit: `${limits.body}b`,
+    detectJSON: (ctx) => isJson(ctx.request.headers['content-type']),
+  });
 }
 
 function isJson(type: string | undefined): boolean {
