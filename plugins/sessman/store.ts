@@ -131,6 +131,17 @@ export class StoreError extends Error {
   }
 }
 
+/** What the store holds of this session is no session any more. It can be replaced or ended, not read. */
+export class StoreDamagedError extends StoreError {
+  override readonly name = 'StoreDamagedError';
+  override readonly code = 'store_damaged';
+  override readonly retryAfter = 60;
+
+  constructor() {
+    super('What the session store holds of this session is damaged. End the session, or restore a backup.');
+  }
+}
+
 /** No room for what was to be written. Reading still works. */
 export class StoreFullError extends StoreError {
   override readonly name = 'StoreFullError';

@@ -18,6 +18,7 @@ import {
   type SessionRecord,
   type SessionSummary,
   type Store,
+  StoreDamagedError,
   StoreError,
   StoreFullError,
   type Swept,
@@ -93,7 +94,9 @@ export class EmbeddedStore implements Store {
 
   read(handle: string, now: number): SessionRecord | undefined {
     const record = this.#load(handleBytes(handle), handle)?.record;
-    return record && isLive(record, now) ? record : undefined;
+    if (!record || !isLive(record, now)) return undefined;
+    if (isDamaged(record.data)) throw new StoreDamagedError();
+    return record;
   }
 
   async write(match: Match, change: Change): Promise<SessionRecord | undefined> {
@@ -331,6 +334,22 @@ function matches(record: SessionRecord, match: Match): boolean {
 async function causeOf(error: unknown): Promise<unknown> {
   const { commitError } = error as { commitError?: Promise<never> };
   return commitError === undefined ? error : commitError.catch((cause: unknown) => cause);
+}
+
+/**
+ * Whether a text cannot be what was stored. The store's own structure is checked elsewhere; this is for the bytes of one
+ * session, which a broken disk may have turned into noise or zeros. JSON text has no NUL; what decoding puts in place of
+ * broken UTF-8 it may also have by itself.
+ */
+function isDamaged(data: string): boolean {
+  if (data.includes('\0')) return true;
+  if (!data.includes('\ufffd')) return false;
+  try {
+    JSON.parse(data);
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 function reading<T>(work: () => T): T {
