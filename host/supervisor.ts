@@ -20,8 +20,8 @@ export interface SupervisorOptions extends WorkerOptions {
 }
 
 interface SupervisorEvents {
-  /** A generation has begun to serve, the first included. */
-  serving: [report: WorkerReport, url: string];
+  /** A generation has begun to serve, the first included. `begun` is when it started to read its files. */
+  serving: [report: WorkerReport, url: string, begun: number];
   /** A reload was given up; it has been logged. */
   reloadFailed: [Extract<ReloadOutcome, { success: false }>];
   stopped: [];
@@ -204,7 +204,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#log.configure(generation.settings.log);
     if (old !== undefined) this.#drain(old, Math.min(idleAtReload, old.settings.stopTimeout / 2));
     announce(this.#log, { url: this.#url(), ...generation.report });
-    this.emit('serving', generation.report, this.#url());
+    this.emit('serving', generation.report, this.#url(), generation.begun);
   }
 
   #employ(worker: WorkerProcess): void {

@@ -32,11 +32,12 @@ export async function findServer(
 function readPidFile(iniFile: string): string | undefined {
   const configuration = readConfiguration(iniFile);
   const paths = configuration.read('paths', sections.paths);
-  if (paths === undefined || configuration.texts.size === 0) {
+  if (paths?.pidfile !== undefined) return configuration.resolvePath(paths.pidfile);
+  // The line that names it may be the one that is wrong.
+  if (configuration.problems.length > 0) {
     process.stderr.write(explain('the pid file is not known', configuration));
     return undefined;
   }
-  if (paths.pidfile !== undefined) return configuration.resolvePath(paths.pidfile);
   process.stderr.write(
     `plugin-server: ${relative('.', iniFile)} names no pid file to find the server by; write this into it and start the server anew:\n\n[paths]\npidfile=plugin-server.pid\n`,
   );

@@ -37,6 +37,8 @@ export class Generation {
   #settings: ProcessSettings | undefined;
   #report: WorkerReport | undefined;
   #failures = 0;
+  /** When it began to read its files: what changed since may not be in it. Milliseconds since the Unix epoch. */
+  readonly begun = Date.now();
   #resolveEnded = () => {};
   /** Resolves when it has been told to end and its last process has. */
   readonly ended = new Promise<void>((resolve) => {

@@ -7,6 +7,8 @@ import type { WorkerReport } from './messages.js';
 
 /** Editors save in several steps, and tools write many files: what changes within so many milliseconds is one change. */
 const settleTime = 60;
+/** A file system's clock lags behind by up to a tick of the kernel's timer. Milliseconds. */
+const clockTolerance = 10;
 
 /**
  * Reloads when a file of the configuration or of a plugin changes: everything in the plugins' folders, and each file
@@ -17,22 +19,34 @@ export function watch(supervisor: Supervisor): void {
   // Links are resolved by the scope, so that a folder is watched once, under its real name.
   const watcher = watchFiles([], {
     ignored: (path) => !scope.includes(path),
-    ignoreInitial: true,
     followSymlinks: false,
+    alwaysStat: true,
   });
+  const watched = new Set<string>();
   let settled: NodeJS.Timeout | undefined;
   let report: WorkerReport | undefined;
+  let since = 0;
   const follow = () => {
-    if (report !== undefined) watcher.add(scope.set(report));
+    if (report === undefined) return;
+    const added = scope.set(report).filter((folder) => !watched.has(folder));
+    for (const folder of added) watched.add(folder);
+    watcher.add(added);
   };
-  watcher.on('all', () => {
+  const onChange = () => {
     clearTimeout(settled);
     settled = setTimeout(() => supervisor.reload(), settleTime);
+  };
+  watcher.on('change', onChange);
+  watcher.on('unlink', onChange);
+  watcher.on('add', (_path, stats) => {
+    // Files are found one by one at the beginning, and one may have been saved meanwhile.
+    if (stats === undefined || stats.ctimeMs > since - clockTolerance) onChange();
   });
   // A file that cannot be watched is not worth a server.
   watcher.on('error', () => {});
-  supervisor.on('serving', (latest) => {
+  supervisor.on('serving', (latest, _url, begun) => {
     report = latest;
+    since = begun;
     follow();
   });
   // The edit that failed may have brought an import.

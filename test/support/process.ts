@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { type Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { type Agent, get, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -143,8 +143,9 @@ export class ServerProcess {
 
   /** The JSON at a path, over a connection of its own. */
   async json<Body = Record<string, unknown>>(path: string): Promise<Body> {
-    const answer = await this.fetch(path, { headers: { Connection: 'close' } });
-    return (await answer.json()) as Body;
+    const call = get(this.url + path, { agent: false });
+    const [answer] = (await once(call, 'response')) as [IncomingMessage];
+    return JSON.parse(await readAll(answer)) as Body;
   }
 
   /** Ends it, by force if it has not been stopped, and removes its folder. */
@@ -217,13 +218,7 @@ export async function holdRequest(url: string, agent?: Agent): Promise<HeldReque
     async finish() {
       call.end('{"word":"late"}');
       const [answer] = await answered;
-      const chunks: Buffer[] = [];
-      for await (const chunk of answer) chunks.push(chunk as Buffer);
-      return {
-        status: answer.statusCode,
-        headers: answer.headers,
-        body: JSON.parse(`${Buffer.concat(chunks)}`),
-      };
+      return { status: answer.statusCode, headers: answer.headers, body: JSON.parse(await readAll(answer)) };
     },
   };
 }
@@ -250,4 +245,10 @@ export async function isListening(url: string): Promise<boolean> {
   } finally {
     socket.destroy();
   }
+}
+
+async function readAll(answer: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of answer.setEncoding('utf8')) text += chunk;
+  return text;
 }
