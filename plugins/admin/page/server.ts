@@ -140,9 +140,14 @@ export class Server {
     throw error;
   }
 
-  #fetch(path: string, init: RequestInit): Promise<Response> {
+  async #fetch(path: string, init: RequestInit): Promise<Response> {
     const headers = new Headers(init.headers);
-    if (this.#key !== '') headers.set('Authorization', `Bearer ${this.#key}`);
+    try {
+      if (this.#key !== '') headers.set('Authorization', `Bearer ${this.#key}`);
+    } catch {
+      // It has characters that no header may have: no server can be given it.
+      throw new ServerError(401, 'wrong_api_key', '', undefined);
+    }
     return fetch(`api/${path}`, { ...init, headers, signal: this.#closing.signal, cache: 'no-store' });
   }
 

@@ -10,7 +10,6 @@ interface Found {
 
 /** One user's sessions: when they were made and used, and the means to end them. */
 export function Sessions({ server, available }: { readonly server: Server; readonly available: boolean }) {
-  const [userid, setUserid] = useState('');
   const [found, setFound] = useState<Found | undefined>();
   const [message, setMessage] = useState('');
   const [sure, setSure] = useState(false);
@@ -33,7 +32,7 @@ export function Sessions({ server, available }: { readonly server: Server; reado
   };
   const search = (event: SubmitEvent) => {
     event.preventDefault();
-    if (userid === '') return;
+    const userid = String(new FormData(event.currentTarget as HTMLFormElement).get('userid'));
     attempt(async () => {
       const sessions = await list(userid);
       return sessions.length === 0 ? `${userid} has no session.` : '';
@@ -71,14 +70,13 @@ export function Sessions({ server, available }: { readonly server: Server; reado
         <form class="search" onSubmit={search}>
           <input
             type="search"
+            name="userid"
             placeholder="User id"
             aria-label="User id"
             autocomplete="off"
             autocapitalize="off"
             spellcheck={false}
             required
-            value={userid}
-            onInput={(event) => setUserid(event.currentTarget.value)}
           />
           <button type="submit" class="primary" disabled={busy}>
             Show

@@ -17,10 +17,9 @@ export function SignIn({ why, onKey }: { readonly why: Refusal; readonly onKey: 
 }
 
 function KeyForm({ why, onKey }: { readonly why: Refusal; readonly onKey: (key: string) => void }) {
-  const [key, setKey] = useState('');
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
-    if (key !== '') onKey(key);
+    onKey(String(new FormData(event.currentTarget as HTMLFormElement).get('key')));
   };
   return (
     <form onSubmit={submit}>
@@ -28,14 +27,13 @@ function KeyForm({ why, onKey }: { readonly why: Refusal; readonly onKey: (key: 
       <label for="key">Global API key</label>
       <input
         id="key"
+        name="key"
         type="password"
         autocomplete="off"
         required
         autofocus
         aria-describedby="key-note"
         aria-invalid={why === 'wrong_key'}
-        value={key}
-        onInput={(event) => setKey(event.currentTarget.value)}
       />
       <p
         id="key-note"
