@@ -1,5 +1,16 @@
 import { once } from 'node:events';
-import { mkdir, open, readdir, rename, rm, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
+import {
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -127,14 +138,15 @@ describe('serving files', () => {
     expect(await (await server.fetch('/html/inner-folder/deep/page.txt')).text()).to.equal('deep');
   });
 
+  /** The served files that this process holds open. */
+  const openFiles = async () => {
+    const links = await Promise.all(
+      (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+    );
+    return links.filter((link) => link.startsWith(join(server.folder, 'public')));
+  };
+
   it('closes each file that it opened', async () => {
-    const isOurs = async () => {
-      const { readlink } = await import('node:fs/promises');
-      const links = await Promise.all(
-        (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
-      );
-      return links.filter((link) => link.startsWith(server.folder) && link.includes('public'));
-    };
     for (const [path, init] of [
       ['/html/hello.txt', {}],
       ['/html/hello.txt', { method: 'HEAD' }],
@@ -149,7 +161,19 @@ describe('serving files', () => {
     ] as [string, RequestInit][]) {
       await (await server.fetch(path, init)).arrayBuffer();
     }
-    expect(await isOurs()).to.deep.equal([]);
+    expect(await openFiles()).to.deep.equal([]);
+  });
+
+  it('closes a file whose reader has gone away', async () => {
+    const handle = await open(file('long.bin'), 'w');
+    await handle.truncate(64 * 1024 * 1024);
+    await handle.close();
+    const abort = new AbortController();
+    const answer = await server.fetch('/html/long.bin', { signal: abort.signal });
+    await answer.body?.getReader().read();
+    expect(await openFiles()).to.have.length(1);
+    abort.abort();
+    while ((await openFiles()).length > 0);
   });
 
   describe('conditions', () => {
