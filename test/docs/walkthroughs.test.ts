@@ -4,6 +4,7 @@ import { comparable, readSteps, Walkthrough } from '../support/walkthrough.js';
 /** Pages whose files and commands a reader carries out from top to bottom. */
 const pages = [
   'README.md',
+  'docs/index.md',
   'docs/admin.md',
   'docs/plugins.md',
   'docs/files.md',
