@@ -1,6 +1,6 @@
 // Type-checks and bundles the admin page into dist/plugins/admin/page/. It fails when the page grows too large.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -30,6 +30,11 @@ await build({
   logLevel: 'warning',
 });
 for (const name of ['index.html', 'icon.svg']) copyFileSync(path(name), path(name, target));
+// The licences of what is bundled ask to go along with it.
+const licences = ['preact', 'uplot'].map((name) => {
+  return `${name}\n\n${readFileSync(path(`node_modules/${name}/LICENSE`, root), 'utf8')}`;
+});
+writeFileSync(path('licences.txt', target), licences.join('\n'));
 
 const sizes = ['index.html', 'page.js', 'page.css', 'icon.svg'].map((name) => {
   return [name, gzipSync(readFileSync(path(name, target)), { level: 9 }).length];

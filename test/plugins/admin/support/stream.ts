@@ -31,7 +31,8 @@ export class StreamReader {
     }
   }
 
+  /** Also of a stream whose server is gone. */
   close(): Promise<void> {
-    return this.#reader.cancel();
+    return this.#reader.cancel().catch(() => {});
   }
 }
