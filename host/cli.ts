@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
+import { shells } from './commands/completion.js';
 import { type IniFile, iniFileOf } from './commands/ini-file.js';
+import { manual } from './commands/manual.js';
 
 /** Of a command that did what it was asked; of one that could not, having said why; of one that was called wrongly. */
 const exitCodes = { done: 0, failed: 1, usage: 2 };
@@ -14,6 +16,7 @@ const program = new Command('plugin-server')
   .helpCommand(false)
   .showHelpAfterError('Try --help for what there is.')
   .configureHelp({ showGlobalOptions: true })
+  .addHelpText('after', manual['']!)
   .exitOverride();
 
 command('start', 'serve until told to stop (the default command)')
@@ -55,6 +58,16 @@ command('stop', 'stop the running server, and wait until it has').action(async (
   finish((await import('./commands/stop.js')).stop(ini(self))),
 );
 
+bare('completion', 'print a script for the shell that completes commands and options')
+  .addArgument(new Argument('<shell>', 'the shell').choices(shells))
+  .action(async (shell) => {
+    const words = program.commands.map((each) => ({
+      name: each.name(),
+      options: each.options.flatMap(({ short, long }) => [short, long]).filter((name) => name !== undefined),
+    }));
+    (await import('./commands/completion.js')).completion(shell, words);
+  });
+
 try {
   await program.parseAsync(withDefaultCommand(process.argv.slice(2)), { from: 'user' });
 } catch (error) {
@@ -62,11 +75,16 @@ try {
   process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
 }
 
+/** A command that works with an INI file. */
 function command(name: string, description: string): Command {
+  return bare(name, description).option('-i, --ini-file <file>', 'the configuration', 'plugin-server.ini');
+}
+
+function bare(name: string, description: string): Command {
   return program
     .command(name)
     .description(description)
-    .option('-i, --ini-file <file>', 'the configuration', 'plugin-server.ini')
+    .addHelpText('after', manual[name] ?? '')
     .version(version(), '-V, --version', 'print the version');
 }
 

@@ -1,6 +1,9 @@
 /** First segments of paths that are the host's own. */
 export const RESERVED_PATHS = ['livez', 'healthz', 'readyz', 'metrics', 'openapi.json', 'plugins', 'reload'];
 
+/** Those that nobody may use while no global key is set. */
+export const CONTROL_PATHS = ['/plugins', '/reload'];
+
 /** `/api/hello` of `api/hello/`; undefined when it cannot be the path of a plugin. */
 export function routePath(text: string): string | undefined {
   const trimmed = text.replace(/^\/|\/$/g, '');

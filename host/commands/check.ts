@@ -7,9 +7,9 @@ import { type IniFile, readerOf } from './ini-file.js';
 export async function check(ini: IniFile): Promise<boolean> {
   try {
     const { plugins } = await prepare({ iniFile: ini.path, ...readerOf(ini) });
-    process.stdout.write(
-      `configuration ok: ${plugins.length === 1 ? '1 plugin' : `${plugins.length} plugins`}\n`,
-    );
+    const count = plugins.length === 1 ? '1 plugin' : `${plugins.length} plugins`;
+    process.stdout.write(`configuration ok: ${count}\n`);
+    if (process.stdout.isTTY) process.stdout.write('Serve it:  plugin-server start\n');
     return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

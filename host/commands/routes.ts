@@ -1,5 +1,6 @@
 import { ConfigError } from '../../config/index.js';
 import { Host } from '../host.js';
+import { CONTROL_PATHS } from '../paths.js';
 import { explain } from '../process/explain.js';
 import { type IniFile, readerOf } from './ini-file.js';
 
@@ -27,12 +28,17 @@ function rowsOf({ mounts }: Host): Row[] {
       const named = methods.filter((method) => method !== 'HEAD');
       if (named.length === 0) continue;
       const full = String(path) === '/' ? mount.path : `${mount.path}${path}`;
-      rows.push([named.join(', '), full, mount.name, mount.keys?.kind ?? 'none']);
+      rows.push([named.join(', '), full, mount.name, mount.keys?.kind ?? keyless(mount)]);
     }
   }
   return rows.sort(
     (a, b) => a[2].localeCompare(b[2]) || a[1].localeCompare(b[1]) || a[0].localeCompare(b[0]),
   );
+}
+
+/** The control routes are closed, not open, while no key is set. */
+function keyless({ path }: { readonly path: string }): string {
+  return CONTROL_PATHS.includes(path) ? 'global (none is set)' : 'none';
 }
 
 function table(rows: readonly Row[]): string {

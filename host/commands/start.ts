@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
 import type { Reason } from '../process/explain.js';
@@ -27,7 +27,12 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
     ...(options.level && { logLevel: options.level }),
   });
   obeySignals(supervisor);
-  if (process.stdout.isTTY) supervisor.once('serving', showPlugins);
+  if (process.stdout.isTTY) {
+    supervisor.once('serving', (report, url) => {
+      showPlugins(report, url);
+      if (ini.optional && !existsSync(ini.path)) process.stdout.write(firstSteps);
+    });
+  }
   if (process.stdout.isTTY || options.watch) {
     supervisor.on('reloadFailed', (outcome) => complain('not reloaded', outcome));
   }
@@ -70,6 +75,12 @@ function hasTerminal(): boolean {
     return false;
   }
 }
+
+const firstSteps = `
+There is no plugin-server.ini here, so that every setting has its default. In another terminal:
+  plugin-server new hello   writes a first plugin
+  plugin-server --help      lists what else there is
+`;
 
 function showPlugins({ plugins }: WorkerReport, url: string): void {
   const width = Math.max(...plugins.map(({ name }) => name.length), 0);

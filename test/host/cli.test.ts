@@ -1,10 +1,14 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { hello, runCommand, type ServerProcess, startHello } from '../support/process.js';
 import { makeFolder, writeFiles } from '../support/server.js';
+
+const execFileAsync = promisify(execFile);
 
 describe('the command line', () => {
   let folder: string;
@@ -43,6 +47,23 @@ describe('the command line', () => {
       expect({ status, stdout }, args.join(' ')).to.deep.equal({ status: 2, stdout: '' });
       expect(stderr).to.contain(says);
     }
+  });
+
+  it('completes commands and options in a shell', async () => {
+    const { stdout: script } = await run('completion', 'bash');
+    const complete = async (...words: string[]) => {
+      const typed = `COMP_WORDS=(plugin-server ${words.join(' ')}); COMP_CWORD=${words.length}`;
+      const { stdout } = await execFileAsync('bash', [
+        '-c',
+        `${script}\n${typed}; _plugin_server; echo "\${COMPREPLY[@]}"`,
+      ]);
+      return stdout.trim().split(' ');
+    };
+    expect(await complete('re')).to.deep.equal(['reload']);
+    expect(await complete('start', '--')).to.include.members(['--ini-file', '--watch', '--safe']);
+    expect((await run('completion', 'zsh')).stdout).to.contain('bashcompinit');
+    expect((await run('completion', 'fish')).stdout).to.contain('complete -c plugin-server');
+    expect(await run('completion', 'tcsh')).to.include({ status: 2 });
   });
 
   describe('check', () => {
