@@ -183,9 +183,10 @@ describe('limits', () => {
       expect(await response.json()).to.include({ code: 'body_too_large' });
     });
 
-    it('take a thousand headers', async () => {
+    it('take some hundred headers', async () => {
       await start('');
-      const headers = Array.from({ length: 1000 }, (_, i) => `X-${i}: ${i}`);
+      // Later versions of Node count more to a header than its text.
+      const headers = Array.from({ length: 800 }, (_, i) => `X-${i}: ${i}`);
       expect(await sendRaw(port(), last('/try', ...headers))).to.match(/^HTTP\/1.1 200 /);
     });
 
