@@ -73,15 +73,17 @@ export class Walkthrough {
    * for them and stopped behind; a program that they start with `node FILE &` is waited for, and ended behind.
    */
   async run(commands: readonly string[]): Promise<readonly string[]> {
-    if (!commands.some((command) => command.includes(address))) {
+    const programs = [...this.#files].filter(
+      ([path, text]) => path.endsWith('.js') && text.includes(address),
+    );
+    const asksServer = (command: string) =>
+      command.includes(address) || programs.some(([path]) => command.includes(path));
+    if (!commands.some(asksServer)) {
       await this.write('plugin-server.ini', this.#ini);
       return this.#execute(commands, address);
     }
     const server = await ServerProcess.start({ folder: this.folder, ini: this.#ini });
     try {
-      const programs = [...this.#files].filter(
-        ([path, text]) => path.endsWith('.js') && text.includes(address),
-      );
       await writeFiles(
         this.folder,
         Object.fromEntries(programs.map(([path, text]) => [path, text.replaceAll(address, server.url)])),
