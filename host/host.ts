@@ -22,6 +22,7 @@ import { DEADLINES, type Deadlines, messageOf, PluginUnit, StepError } from './l
 import { ListenError } from './listen-error.js';
 import { locateError } from './locate.js';
 import { type Log, openLog } from './log.js';
+import { LogFileError } from './log-file-error.js';
 import { LocalMonitor, type MonitorLink } from './monitor/monitor.js';
 import { Reporter } from './monitor/reporter.js';
 import { requestProblem } from './monitor/request-problem.js';
@@ -87,14 +88,7 @@ export class Host {
   static async start(options: HostOptions): Promise<Host> {
     const prepared = await prepare(options);
     const { settings } = prepared;
-    const log = await openLog(
-      {
-        ...settings.log,
-        level: options.logLevel ?? settings.log.level,
-        file: options.logFile ?? settings.log.file,
-      },
-      options.logDestination,
-    );
+    const log = await openLogOf(prepared, options);
     const host = new Host(prepared, log, options, await loadRateLimit(settings));
     try {
       await options.onPrepared?.(host);
@@ -323,6 +317,20 @@ export class Host {
 /** Its library is loaded where it is asked for. */
 async function loadRateLimit({ rateLimit: options }: Settings): Promise<RateLimit | undefined> {
   return options && (await import('./http/rate-limit.js')).rateLimit(options);
+}
+
+/** A log file that the INI file names and that cannot be written is a problem at that place. */
+async function openLogOf({ configuration, settings }: Prepared, options: HostOptions): Promise<Log> {
+  const { logLevel: level = settings.log.level, logFile: file = settings.log.file } = options;
+  try {
+    return await openLog({ ...settings.log, level, file }, options.logDestination);
+  } catch (error) {
+    if (!(error instanceof LogFileError) || options.logFile !== undefined) throw error;
+    const section = configuration.section('log')!;
+    const named = section.children instanceof Map ? section.children.get('file') : undefined;
+    configuration.report(named ?? section, error.message, 'name another, or make it writable');
+    throw new ConfigError(configuration.problems);
+  }
 }
 
 function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {

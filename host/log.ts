@@ -1,6 +1,7 @@
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { LogFileError } from './log-file-error.js';
 
 export interface LogSettings {
   readonly level: string;
@@ -18,7 +19,7 @@ export interface Log {
   flush(): void;
 }
 
-/** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. Members that are secrets by their name are masked. */
+/** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. Members that are secrets by their name are masked. Rejects with a LogFileError. */
 export async function openLog(settings: LogSettings, destination?: DestinationStream): Promise<Log> {
   const options: LoggerOptions = {
     level: settings.level,
@@ -27,19 +28,18 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
     formatters: { level: (label) => ({ level: label }), log: masked },
   };
   if (destination !== undefined) return logTo(destination, options);
+  if (settings.file !== undefined) tryToWrite(settings.file);
   const toTerminal = settings.file === undefined && process.stdout.isTTY === true;
   if ((settings.format ?? (toTerminal ? 'pretty' : 'json')) === 'pretty') {
     const { default: pretty } = await import('pino-pretty');
     const stream = pretty({
       colorize: toTerminal,
       destination: settings.file ?? 1,
-      mkdir: true,
       sync: true,
       translateTime: 'SYS:HH:MM:ss.l',
     });
     return logTo(stream, options);
   }
-  if (settings.file !== undefined) mkdirSync(dirname(settings.file), { recursive: true });
   // Asynchronous without a minimum: lines go out at once, and those that come while a write is on its way go together.
   const stream = pino.destination({ dest: settings.file ?? 1, sync: false, minLength: 0 });
   return logTo(stream, options, () => {
@@ -49,6 +49,16 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
       // The stream had not been opened yet: there is nothing in it.
     }
   });
+}
+
+/** Found out now, since the stream would tell only later, when nobody can do anything about it. */
+function tryToWrite(file: string): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    closeSync(openSync(file, 'a'));
+  } catch (error) {
+    throw new LogFileError(file, error as NodeJS.ErrnoException);
+  }
 }
 
 let time = 0;

@@ -157,6 +157,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#log.error({ problems }, `a lost worker is not replaced yet: ${message}; ${replacement(pause)}`);
         this.#tellState();
       },
+      onOverdue: (worker) => {
+        this.#log.warn({ worker: worker.pid }, 'a worker had not finished at the stop timeout and was ended');
+      },
       onGone: (worker) => {
         this.#metrics.remove(worker);
         this.#monitor.remove(worker);

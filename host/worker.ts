@@ -4,6 +4,7 @@ import { ConfigError, type Problem } from '../config/problem.js';
 import { blame, type PluginCode } from './blame.js';
 import { readerOf } from './commands/ini-file.js';
 import type { Host, HostOptions } from './host.js';
+import { LogFileError } from './log-file-error.js';
 import { giveBackStartMemory } from './process/give-back.js';
 import type { MetricReport, SnapshotEntries, ToWorker, WorkerOptions } from './process/messages.js';
 import { SupervisorChannel } from './process/supervisor-channel.js';
@@ -134,6 +135,8 @@ async function reportFailure(error: unknown): Promise<void> {
   if (error instanceof ConfigError) {
     const { problems } = error;
     await channel.send({ type: 'failed', reason: summary(problems), problems });
+  } else if (error instanceof LogFileError) {
+    await channel.send({ type: 'failed', reason: error.message, problems: [] });
   } else {
     process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
     await channel.send({ type: 'failed', reason: `${error}`, problems: [] });

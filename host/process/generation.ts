@@ -10,6 +10,8 @@ export interface GenerationEvents {
   onCrash(worker: WorkerProcess, cause: string, retryIn: number): void;
   /** A replacement did not come up. */
   onRetryFailed(failure: StartFailure, retryIn: number): void;
+  /** A draining worker had to be ended by force. */
+  onOverdue(worker: WorkerProcess): void;
   /** A worker ended, for whatever reason. */
   onGone(worker: WorkerProcess): void;
 }
@@ -118,7 +120,12 @@ export class Generation {
   drain(idle: number): Promise<void> {
     const ready = this.workers;
     this.#end();
-    for (const worker of ready) worker.drain({ idle, timeout: this.settings.stopTimeout });
+    const timeout = this.settings.stopTimeout;
+    for (const worker of ready) {
+      worker.drain({ idle, timeout }).then((byItself) => {
+        if (!byItself) this.events.onOverdue(worker);
+      });
+    }
     return this.ended;
   }
 

@@ -37,7 +37,16 @@ export class SupervisorLog {
         ? pretty(level, time, msg, color)
         : JSON.stringify({ level, time, ...fields, msg });
     if (file === undefined) process.stdout.write(`${line}\n`);
-    else appendFileSync(file, `${line}\n`);
+    else append(file, `${line}\n`);
+  }
+}
+
+function append(file: string, line: string): void {
+  try {
+    appendFileSync(file, line);
+  } catch {
+    // A full disk is no reason to stop serving.
+    process.stdout.write(line);
   }
 }
 

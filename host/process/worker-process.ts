@@ -104,13 +104,18 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     });
   }
 
-  /** Lets it finish what it has, and ends it by force after `timeout`. Milliseconds. */
-  async drain({ idle, timeout }: { idle: number; timeout: number }): Promise<void> {
-    if (this.ended !== undefined) return;
+  /** Lets it finish what it has, and ends it by force after `timeout`: then it resolves to false. Milliseconds. */
+  async drain({ idle, timeout }: { idle: number; timeout: number }): Promise<boolean> {
+    if (this.ended !== undefined) return true;
     this.send({ type: 'drain', idle });
-    const timer = setTimeout(() => this.kill(), timeout);
+    let byItself = true;
+    const timer = setTimeout(() => {
+      byItself = false;
+      this.kill();
+    }, timeout);
     await this.exited;
     clearTimeout(timer);
+    return byItself;
   }
 
   /** @param cause for people, in place of the signal's name */

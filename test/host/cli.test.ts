@@ -200,6 +200,23 @@ describe('the command line', () => {
       }
     });
 
+    it('says that a log file cannot be written, and where it is named', async () => {
+      await writeFiles(folder, {
+        taken: '',
+        'plugin-server.ini': '[network]\nport=int:0\n[log]\nfile=taken/x.log\n',
+      });
+      const inIni = await run('start', '--safe');
+      expect(inIni.status).to.equal(1);
+      expect(inIni.stderr).to.match(
+        /^plugin-server\.ini:4:6: the log file .*taken\/x\.log cannot be written \(E\w+\)/,
+      );
+      const onCommandLine = await run('start', '--safe', '-l', 'taken/y.log');
+      expect(onCommandLine.status).to.equal(1);
+      expect(onCommandLine.stderr).to.match(
+        /^plugin-server: not started: the log file .*taken\/y\.log cannot be written \(E\w+\)\n$/,
+      );
+    });
+
     it('with --safe loads the plugins that [main] names and no other', async () => {
       const server = await startHello({ files: { 'plugins/broken.js': 'this is no JavaScript' } });
       try {
