@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -166,6 +167,8 @@ describe('the command line', () => {
     it('refuses a pid file that a running server has, and one that cannot be written', async () => {
       const server: ServerProcess = await startHello();
       try {
+        // Whoever may write to it may stop the server.
+        expect(statSync(join(server.folder, 'run/server.pid.sock')).mode & 0o777).to.equal(0o600);
         const { status, stderr } = await server.command('start', '--safe');
         expect(status).to.equal(1);
         expect(stderr).to.match(

@@ -102,6 +102,20 @@ describe('a stop', () => {
     expect((await server.exited).status).to.equal(0);
   });
 
+  it('ends a reload that is on its way', async () => {
+    server = await startHello();
+    const hangs = `import { definePlugin } from 'plugin-server';
+export default definePlugin({ setup({ log }) { log.info('setting up'); return new Promise(() => {}); } });`;
+    await server.write('plugins/hello.js', hangs);
+    const reload = server.command('reload');
+    await server.until(({ msg }) => msg === 'setting up');
+    server.signal('SIGTERM');
+    expect(await server.exited).to.deep.equal({ status: 0, signal: null });
+    const { status, stderr } = await reload;
+    expect(status).to.equal(1);
+    expect(stderr).to.match(/^plugin-server: (not reloaded|the server ended)/);
+  });
+
   it('during the start is a stop, not a failure', async () => {
     server = await startHello({
       raw: true,
