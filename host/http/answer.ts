@@ -3,7 +3,7 @@ import type { HostResponse } from './response.js';
 
 /**
  * The short way out for `ctx.body = {…}`, which costs Koa about ten header calls. The one header that it implies waits
- * until somebody looks at or sets a header (then it is set at once, as Koa would have done) or until `answerJson` sends
+ * until somebody looks at or sets a header (then it is set at once, as Koa would have done) or until `answerQuickly` sends
  * the whole head in one call. Everything else is answered by Koa's own code.
  */
 type DeferringResponse = Koa.Response & {
@@ -55,20 +55,25 @@ export function deferJsonHeader(response: Koa.BaseResponse): void {
   }
 }
 
-/** Answers a plain object or array as JSON in one go; false when it is Koa's turn. */
-export function answerJson(ctx: Koa.Context): boolean {
+/** Answers a plain object or array as JSON, or a text as it is, in one go; false when it is Koa's turn. */
+export function answerQuickly(ctx: Koa.Context): boolean {
   const response = ctx.response as DeferringResponse;
   const res = ctx.res as HostResponse;
   if (
     ctx.respond === false ||
     res.headersSent ||
-    !isPlain(response._body) ||
+    (typeof response._body !== 'string' && !isPlain(response._body)) ||
     ctx.req.method === 'HEAD' ||
     EMPTY_STATUSES.has(res.statusCode) ||
     !response.writable ||
     res.hasHeader('Transfer-Encoding')
   ) {
     return false;
+  }
+  if (typeof response._body === 'string') {
+    // Koa's setter has set its type and length.
+    res.end(response._body);
+    return true;
   }
   const text = JSON.stringify(response._body);
   if (response.deferred === true && res.getHeaderNames().length === 0) {

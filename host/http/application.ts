@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import Koa from 'koa';
 import type { Logger } from 'pino';
 import type { AccessLog } from './access-log.js';
-import { answerJson, deferJsonHeader } from './answer.js';
+import { answerQuickly, deferJsonHeader } from './answer.js';
 import { checkKey, headKey, takeBodyKey } from './api-key.js';
 import type { ReadBody } from './body.js';
 import { type Chain, compose } from './compose.js';
@@ -97,7 +97,7 @@ export class Application extends Koa {
     const res = ctx.res as HostResponse;
     try {
       await this.#run(ctx);
-      if (answerJson(ctx)) {
+      if (answerQuickly(ctx)) {
         this.#record(ctx);
         limitSending(res, this.#options.sendTimeout);
         return;

@@ -128,7 +128,7 @@ export class Sessions {
   }
 
   /** Applies a JSON merge patch (RFC 7396): of patches made at the same time, none undoes another. */
-  patch(sessionId: string, patch: JsonObject, expected: Expected = {}): Promise<Session> {
+  async patch(sessionId: string, patch: JsonObject, expected: Expected = {}): Promise<Session> {
     const id = parse(sessionId);
     // One after the other within this process; the version settles it between processes.
     return this.#patching.run(id.handle, async () => {
@@ -138,7 +138,11 @@ export class Sessions {
           throw new VersionMismatch(current.version);
         }
         const text = this.#encode(mergePatch(JSON.parse(current.data) as JsonObject, patch));
-        const written = await this.#write(id, { ...expected, version: current.version }, { data: text });
+        const written = await this.#write(
+          id,
+          { userid: expected.userid, version: current.version },
+          { data: text },
+        );
         if (written) return view(id.id, written);
         await pause(Math.random() * Math.min(2 ** attempt, maxPatchPause));
       }
@@ -161,7 +165,7 @@ export class Sessions {
 
   async end(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<void> {
     const { handle, secretHash } = parse(sessionId);
-    await this.#end({ handle, secretHash, ...pickUserid(expected.userid) });
+    await this.#end({ handle, secretHash, userid: expected.userid });
   }
 
   /** Ends a session by the handle that `list` shows. */
@@ -199,17 +203,13 @@ export class Sessions {
     return count;
   }
 
-  #write(id: SessionId, expected: Expected, change: { data?: string; secretHash?: Buffer }) {
-    if (expected.userid !== undefined) checkUserid(expected.userid);
+  #write(id: SessionId, { userid, version }: Expected, change: { data?: string; secretHash?: Buffer }) {
+    if (userid !== undefined) checkUserid(userid);
     const now = this.#now();
-    const match = {
-      handle: id.handle,
-      secretHash: id.secretHash,
-      now,
-      ...pickUserid(expected.userid),
-      ...(expected.version === undefined ? {} : { version: expected.version }),
-    };
-    return this.#store.write(match, { ...change, touched: now, expires: this.#idleEnd(now) });
+    return this.#store.write(
+      { handle: id.handle, secretHash: id.secretHash, now, userid, version },
+      { data: change.data, secretHash: change.secretHash, touched: now, expires: this.#idleEnd(now) },
+    );
   }
 
   /** Says why a write matched nothing. */
@@ -304,10 +304,6 @@ function checkUserid(userid: string): void {
 function view(id: string, record: SessionRecord): Session {
   const { userid, data, version, created, touched, expires, ends } = record;
   return { id, userid, data, version, created, touched, expires: Math.min(expires, ends) };
-}
-
-function pickUserid(userid: string | undefined): { userid?: string } {
-  return userid === undefined ? {} : { userid };
 }
 
 function compare(a: string, b: string): number {

@@ -86,18 +86,18 @@ export interface SessionRecord extends SessionSummary {
 export interface Match {
   readonly handle: string;
   readonly now: number;
-  readonly secretHash?: Buffer;
-  readonly userid?: string;
-  readonly version?: number;
-  readonly touched?: number;
+  readonly secretHash?: Buffer | undefined;
+  readonly userid?: string | undefined;
+  readonly version?: number | undefined;
+  readonly touched?: number | undefined;
 }
 
 export interface Change {
   readonly touched: number;
   readonly expires: number;
   /** New data; adds one to the version. */
-  readonly data?: string;
-  readonly secretHash?: Buffer;
+  readonly data?: string | undefined;
+  readonly secretHash?: Buffer | undefined;
 }
 
 export interface Swept {

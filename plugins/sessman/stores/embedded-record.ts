@@ -15,7 +15,8 @@ export interface StoredRecord extends SessionRecord {
   readonly indexed: number;
 }
 
-export function encodeRecord(record: StoredRecord): Buffer {
+/** @param indexed see StoredRecord */
+export function encodeRecord(record: SessionRecord, indexed: number): Buffer {
   const useridBytes = Buffer.byteLength(record.userid);
   const buffer = Buffer.allocUnsafe(at.text + useridBytes + Buffer.byteLength(record.data));
   record.secretHash.copy(buffer, 0);
@@ -24,7 +25,7 @@ export function encodeRecord(record: StoredRecord): Buffer {
   buffer.writeDoubleLE(record.touched, at.touched);
   buffer.writeDoubleLE(record.expires, at.expires);
   buffer.writeDoubleLE(record.ends, at.ends);
-  buffer.writeDoubleLE(record.indexed, at.indexed);
+  buffer.writeDoubleLE(indexed, at.indexed);
   buffer.writeUInt16LE(useridBytes, at.useridBytes);
   buffer.write(record.userid, at.text);
   buffer.write(record.data, at.text + useridBytes);

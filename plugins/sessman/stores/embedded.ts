@@ -44,6 +44,7 @@ export class EmbeddedStore implements Store {
   readonly #byUser: Database<Buffer, Buffer>;
   readonly #byExpiry: Database<Buffer, Buffer>;
   readonly #meta: Database<Buffer, string>;
+  readonly #deadline = new CommitDeadline();
   #fullUntil = 0;
   #closed: Promise<void> | undefined;
 
@@ -84,11 +85,11 @@ export class EmbeddedStore implements Store {
 
   async insert(record: SessionRecord): Promise<boolean> {
     const key = handleBytes(record.handle);
-    const stored = { ...record, indexed: endOf(record) };
+    const indexed = endOf(record);
     return this.#commit(this.#records, key, null, () => {
-      this.#records.put(key, encodeRecord(stored), 1);
+      this.#records.put(key, encodeRecord(record, indexed), 1);
       this.#byUser.put(userKey(record, key), present);
-      this.#byExpiry.put(expiryKey(stored.indexed, key), present);
+      this.#byExpiry.put(expiryKey(indexed, key), present);
     });
   }
 
@@ -104,15 +105,23 @@ export class EmbeddedStore implements Store {
     for (;;) {
       const found = this.#load(key, match.handle);
       if (!found || !matches(found.record, match)) return undefined;
+      const { record } = found;
       const next: StoredRecord = {
-        ...found.record,
-        ...change,
-        version: found.record.version + (change.data === undefined ? 0 : 1),
+        handle: record.handle,
+        secretHash: change.secretHash ?? record.secretHash,
+        userid: record.userid,
+        data: change.data ?? record.data,
+        version: record.version + (change.data === undefined ? 0 : 1),
+        created: record.created,
+        touched: change.touched,
+        expires: change.expires,
+        ends: record.ends,
+        indexed: record.indexed,
       };
       const revision = found.revision + 1;
       if (
         await this.#commit(this.#records, key, found.revision, () =>
-          this.#records.put(key, encodeRecord(next), revision),
+          this.#records.put(key, encodeRecord(next, next.indexed), revision),
         )
       ) {
         return next;
@@ -158,11 +167,11 @@ export class EmbeddedStore implements Store {
         const found = this.#load(key, key.toString('base64url'));
         if (!found) return false;
         if (!isLive(found.record, now)) return this.#drop(key, found);
-        const next = { ...found.record, indexed: endOf(found.record) };
+        const indexed = endOf(found.record);
         await this.#commit(this.#records, key, found.revision, () => {
-          this.#records.put(key, encodeRecord(next), found.revision + 1);
+          this.#records.put(key, encodeRecord(found.record, indexed), found.revision + 1);
           this.#byExpiry.remove(dueKey);
-          this.#byExpiry.put(expiryKey(next.indexed, key), present);
+          this.#byExpiry.put(expiryKey(indexed, key), present);
         });
         return false;
       }),
@@ -203,7 +212,7 @@ export class EmbeddedStore implements Store {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#root.close();
+    this.#closed ??= this.#root.close().finally(() => this.#deadline.close());
     return this.#closed;
   }
 
@@ -257,7 +266,7 @@ export class EmbeddedStore implements Store {
    * Does the writes if the entry still has that revision (null: if there is none), all in one transaction, and settles
    * once that is on disk. False, and nothing written, when the entry has another revision.
    */
-  async #commit<K extends Buffer | string>(
+  #commit<K extends Buffer | string>(
     database: Database<Buffer, K>,
     key: K,
     revision: number | null,
@@ -266,15 +275,53 @@ export class EmbeddedStore implements Store {
     if (this.#closed) throw new StoreError();
     // While the disk is full one write a second tries again; the others need not wait for the same refusal.
     if (this.#fullUntil > performance.now()) throw new StoreFullError();
-    const committed =
-      revision === null ? database.ifNoExists(key, writes) : database.ifVersion(key, revision, writes);
-    try {
-      return await withinDeadline(committed);
-    } catch (error) {
-      const cause = await causeOf(error);
-      if (!isFull(cause)) throw new StoreError(undefined, cause);
-      this.#fullUntil = performance.now() + 1000;
-      throw new StoreFullError(cause);
+    return this.#deadline.within(
+      revision === null ? database.ifNoExists(key, writes) : database.ifVersion(key, revision, writes),
+      async (error) => {
+        const cause = await causeOf(error);
+        if (!isFull(cause)) return new StoreError(undefined, cause);
+        this.#fullUntil = performance.now() + 1000;
+        return new StoreFullError(cause);
+      },
+    );
+  }
+}
+
+/**
+ * A disk that stands still, another process that does so within a transaction, or an LMDB that gave up after an error of
+ * the disk: none may hold a request for ever. One timer watches over all commits.
+ */
+class CommitDeadline {
+  readonly #waiting = new Set<{ readonly since: number; readonly reject: (error: StoreError) => void }>();
+  readonly #timer = setInterval(() => this.#look(), 1000).unref();
+
+  within<T>(committed: Promise<T>, explain: (error: unknown) => Promise<StoreError>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const commit = { since: performance.now(), reject };
+      this.#waiting.add(commit);
+      committed.then(
+        (result) => {
+          this.#waiting.delete(commit);
+          resolve(result);
+        },
+        (error: unknown) => {
+          this.#waiting.delete(commit);
+          explain(error).then(reject);
+        },
+      );
+    });
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    const oldest = performance.now() - commitDeadline;
+    for (const commit of this.#waiting) {
+      if (commit.since > oldest) return;
+      this.#waiting.delete(commit);
+      commit.reject(new StoreError(undefined, new Error(`no commit within ${commitDeadline} ms`)));
     }
   }
 }
@@ -285,6 +332,8 @@ interface Found {
 }
 
 const leaseKey = 'sweeper';
+/** Bytes. */
+const userPrefixLength = 16;
 /** Keys taken in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
 /** Milliseconds. */
@@ -301,11 +350,14 @@ function handleBytes(handle: string): Buffer {
 
 /** Userids are of any length and may hold NUL; their hashes are not and do not. */
 function userPrefix(userid: string): Buffer {
-  return hash('sha256', userid, 'buffer').subarray(0, 16);
+  return hash('sha256', userid, 'buffer').subarray(0, userPrefixLength);
 }
 
 function userKey({ userid }: SessionRecord, handle: Buffer): Buffer {
-  return Buffer.concat([userPrefix(userid), handle]);
+  const key = Buffer.allocUnsafe(userPrefixLength + handle.length);
+  userPrefix(userid).copy(key);
+  handle.copy(key, userPrefixLength);
+  return key;
 }
 
 /** Big-endian, so that keys sort by time. */
@@ -357,19 +409,6 @@ function reading<T>(work: () => T): T {
     return work();
   } catch (cause) {
     throw new StoreError(undefined, cause);
-  }
-}
-
-/** A disk that stands still, or an LMDB that gave up after an error of the disk, must hold no request for ever. */
-async function withinDeadline<T>(committed: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no commit within ${commitDeadline} ms`)), commitDeadline);
-  });
-  try {
-    return await Promise.race([committed, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
