@@ -13,7 +13,9 @@ import { freePort, startServer } from './server.mjs';
 const sessionCount = 1000;
 /** Of a million, so many are called, that not all of them lie in one cache. */
 const sessionCountAmongMany = 20_000;
-const warmUpSeconds = 1;
+/** Compilers have seen enough by then. */
+const warmUpAnswers = 10_000;
+const warmUpSlices = 5;
 /** Some garbage collections after the start. */
 const restMilliseconds = 8000;
 const preloadSliceSeconds = 10;
@@ -87,7 +89,7 @@ export class Contest {
     const { pid, port } = this.#server;
     const cores = shared ? bothCores : otherCore;
     const options = { port, requests: this.#requests, cores, folder: this.#folder };
-    if (!this.#warm) await load({ ...options, seconds: warmUpSeconds, expect: request.expect });
+    if (!this.#warm) await warmUp({ ...options, seconds: 1, expect: request.expect });
     this.#warm = true;
     await this.#verify();
     const before = cpuSeconds(pid);
@@ -119,6 +121,13 @@ export class Contest {
     await this.#database?.stop();
     if (!this.#keepFolder) rmSync(this.#folder, { recursive: true, force: true });
   }
+}
+
+/** Checks the body of every answer, which would cost the load generator too much later on. */
+async function warmUp(options) {
+  let count = 0;
+  for (let slice = 0; slice < warmUpSlices && count < warmUpAnswers; slice++)
+    count += (await load(options)).count;
 }
 
 async function launch(name, { request, folder, cores, databaseUrl, env }) {

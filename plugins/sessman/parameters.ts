@@ -30,8 +30,10 @@ export type Given<T extends Takes> = {
  */
 export function readParameters(ctx: Context, takes: Takes): Partial<Parameters> {
   const reading = new Reading(takes);
-  const { query } = ctx;
-  for (const name in query) reading.take(name, query[name], 'query');
+  const { querystring } = ctx;
+  if (querystring !== '') {
+    for (const [name, value] of new URLSearchParams(querystring)) reading.take(name, value, 'query');
+  }
   if (ctx.method === 'POST') {
     const body: unknown = ctx.request.body ?? {};
     if (!isJsonObject(body)) throw invalid('invalid_body', `The body must be a JSON object. ${form(takes)}`);
@@ -105,12 +107,12 @@ class Reading {
     if (name === undefined || this.#takes[name] === undefined || (name === 'data' && place === 'query')) {
       throw this.#unknown(written, name, place);
     }
-    if ((place === 'query' && Array.isArray(raw)) || this.#places[name] === place) {
+    if (this.#places[name] === place) {
       throw invalid('duplicate_parameter', `The parameter "${name}" is given twice.`);
     }
+    this.#places[name] = place;
     const value = typed(name, raw, place, this.#takes);
     if (value === undefined) return;
-    this.#places[name] = place;
     if (this.values[name] !== undefined && this.values[name] !== value) throw conflicting(name);
     this.values[name] = value;
   }

@@ -36,5 +36,10 @@ export const sessionIdPattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 export const handlePattern = /^[A-Za-z0-9_-]{16}$/;
 
 function split(id: string): SessionId {
-  return { id, handle: id.slice(0, 16), secretHash: hash('sha256', id.slice(16), 'buffer') };
+  return { id, handle: id.slice(0, 16), secretHash: sha256(id.slice(16)) };
+}
+
+function sha256(text: string): Buffer {
+  // By way of text, which costs half of what a Buffer made natively does.
+  return Buffer.from(hash('sha256', text, 'binary'), 'latin1');
 }
