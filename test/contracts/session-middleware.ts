@@ -287,6 +287,20 @@ export function describeSessionMiddleware(name: string, startApplication: StartA
         expect(await application.store.list(user)).to.have.lengthOf(1);
       });
 
+      it('takes numbers for users, and nothing or empty text for nobody', async () => {
+        let user: string | number | null = 7;
+        const { application, visitor } = await start({ userid: () => user as string });
+        const mary = visitor();
+        const { id } = await mary.get('/put?key=a&value=1');
+        await mary.get('/put?key=a&value=2');
+        expect((await stored(id)).body).to.deep.include({ userid: '7' });
+        expect(await application.store.endAll('7')).to.equal(1);
+        for (user of [null, '']) {
+          const other = await visitor().get('/put?key=a&value=1');
+          expect((await stored(other.id)).body.userid).to.match(/^anonymous:/);
+        }
+      });
+
       it('keeps the user of a session whose data names none any more', async () => {
         const { application, visitor } = await start({ userid });
         const user = `user ${Math.random()}`;

@@ -11,7 +11,7 @@ export interface KeeperOptions<Data> extends ConnectionOptions {
    * The user whom a session's data names, so that a user's sessions can be listed and ended; none while nobody has
    * logged in. A session keeps the user that it has at the end of the request that made it: regenerate it at login.
    */
-  readonly userid?: (data: Data) => string | null | undefined;
+  readonly userid?: (data: Data) => string | number | null | undefined;
   /** A session in use is touched after this many milliseconds at most; 60,000 by default. Sooner if it ends soon. */
   readonly touch_after?: number;
 }
@@ -50,7 +50,7 @@ export interface Listed {
 export class SessionKeeper<Data extends object> {
   readonly #connection: Connection;
   readonly #prefix: string;
-  readonly #userid: (data: Data) => string | null | undefined;
+  readonly #userid: (data: Data) => string | undefined;
   readonly #touchAfter: number;
   #warned = false;
   /** The last write of each session that is under way: writes of one session keep their order. */
@@ -59,7 +59,7 @@ export class SessionKeeper<Data extends object> {
   constructor(options: KeeperOptions<Data>) {
     this.#connection = new Connection(options);
     this.#prefix = options.prefix ?? '';
-    this.#userid = options.userid ?? (() => undefined);
+    this.#userid = (data) => `${options.userid?.(data) ?? ''}` || undefined;
     this.#touchAfter = options.touch_after ?? 60_000;
   }
 
@@ -81,9 +81,9 @@ export class SessionKeeper<Data extends object> {
    */
   write(sid: string, data: Data, held?: Held, lifetime?: number): Promise<Held> {
     const id = this.#idOf(sid);
-    return this.#inOrder(id, () => {
+    return this.#inOrder(id, async () => {
       const text = JSON.stringify(data);
-      const userid = this.#userid(data) ?? undefined;
+      const userid = this.#userid(data);
       if (held === undefined) return this.#make(id, text, userid, lifetime);
       if (userid !== undefined && userid !== held.userid) return this.#move(id, text, userid, held);
       return text === held.data ? this.#touch(id, held, lifetime) : this.#update(id, text, held);
