@@ -184,7 +184,7 @@ export class Host {
 
   /**
    * Stops accepting and answers what is in flight. `idle` is how many milliseconds a connection without a request is
-   * left open. Idempotent: the first call decides.
+   * left open; a later call can only shorten that.
    */
   drain({ idle = IDLE }: { idle?: number } = {}): Promise<void> {
     this.announceStop();

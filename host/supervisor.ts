@@ -185,13 +185,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #writePidFile(path: string | undefined): Promise<PidFile | undefined> {
     if (path === undefined || path === this.#pidFile?.path)
       return path === undefined ? undefined : this.#pidFile;
-    return PidFile.write(path, {
-      reload: () => this.reload(),
-      stop: async () => {
-        this.stop();
-        return { pid: process.pid };
-      },
-    });
+    return PidFile.write(path, { reload: () => this.reload() });
   }
 
   /** The new generation takes connections before the old one begins to drain. */
@@ -245,8 +239,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       await this.#bringUp();
       return { success: true };
     } catch (failure) {
-      if (!(failure instanceof StartFailure)) throw failure;
-      return { success: false, reason: failure.message, problems: failure.problems };
+      const problems = failure instanceof StartFailure ? failure.problems : [];
+      return {
+        success: false,
+        reason: failure instanceof Error ? failure.message : String(failure),
+        problems,
+      };
     }
   }
 
@@ -261,8 +259,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#listener?.close();
     // What has been accepted is to be answered.
     await Promise.race([this.#distributor.emptied(), sleep(handingTimeout, undefined, { ref: false })]);
-    for (const generation of this.#generations) if (generation.comingUp) generation.kill();
-    this.#drain(serving, idleAtStop);
+    for (const generation of this.#generations) {
+      if (generation.comingUp) generation.kill();
+      // One that an earlier reload has begun to drain is told to hurry.
+      else this.#drain(generation, idleAtStop);
+    }
     await Promise.all([...this.#generations].map((generation) => generation.ended));
     this.#distributor.close();
     this.#monitor.close();

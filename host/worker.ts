@@ -149,8 +149,14 @@ function summary(problems: readonly Problem[]): string {
   return `There is a problem: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}.`;
 }
 
+let isDraining = false;
+
+/** Told twice, after a reload and then at a stop, it hurries. */
 async function drain(idle: number): Promise<void> {
-  await host?.drain({ idle });
+  const drained = host?.drain({ idle });
+  if (isDraining) return;
+  isDraining = true;
+  await drained;
   const metrics = await readMetrics();
   await host?.close();
   await channel.send({ type: 'drained', metrics });

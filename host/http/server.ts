@@ -117,31 +117,33 @@ export class HttpServer {
 
   /**
    * Stops accepting, lets each connection end with the answer that it is waiting for, closes the others after `idle`
-   * and whatever is left after `timeout`. The first call decides.
+   * and whatever is left after `timeout`. A later call can only make `idle` end sooner.
    *
    * server.close() would not do: since Node 19 it destroys connections that are idle at that moment, and with them
    * requests that are on their way in (nodejs/node#60617).
    */
-  drain(options: DrainOptions): Promise<void> {
-    this.#drained ??= this.#drain(options);
+  drain({ timeout, idle }: DrainOptions): Promise<void> {
+    this.#drained ??= this.#drain(timeout);
+    let sweep: NodeJS.Timeout;
+    const closeIdleFrom = (pause: number) => {
+      sweep = setTimeout(() => {
+        this.#closeIdle();
+        closeIdleFrom(IDLE_CHECK);
+      }, pause);
+    };
+    closeIdleFrom(idle);
+    this.#drained.then(() => clearTimeout(sweep));
     return this.#drained;
   }
 
-  async #drain({ timeout, idle }: DrainOptions): Promise<void> {
+  async #drain(timeout: number): Promise<void> {
     this.#draining.abort();
     if (this.#server.listening) NetServer.prototype.close.call(this.#server);
-    let sweep: NodeJS.Timeout | undefined;
-    const atIdle = setTimeout(() => {
-      this.#closeIdle();
-      sweep = setInterval(() => this.#closeIdle(), IDLE_CHECK);
-    }, idle);
     const atDeadline = setTimeout(() => {
       for (const socket of this.#sockets) socket.destroy();
     }, timeout);
     for (const socket of this.#sockets)
       await new Promise<void>((resolve) => socket.once('close', () => resolve()));
-    clearTimeout(atIdle);
-    clearInterval(sweep);
     clearTimeout(atDeadline);
     // What watches over slow clients.
     this.#server.close(() => {});

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 export type Commands = Readonly<Record<string, () => Promise<unknown>>>;
 
 /**
- * The unix-domain socket over which `plugin-server reload` and `stop` speak with the running server, one command a
+ * The unix-domain socket over which `plugin-server reload` speaks with the running server, one command a
  * line, one JSON answer a line. Only the server's own user and root may open it.
  */
 export class ControlSocket {

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { holdRequest, isListening, type ServerProcess, startHello } from '../support/process.js';
+import { startServer } from '../support/server.js';
 
 describe('a stop', () => {
   let server: ServerProcess;
@@ -128,5 +129,20 @@ export default definePlugin({ setup({ log }) { log.info('setting up'); return ne
     server.signal('SIGTERM');
     expect(await server.exited).to.deep.equal({ status: 0, signal: null });
     expect(server.stderr).to.equal('');
+  });
+});
+
+describe('a drain', () => {
+  it('that is told twice waits for what asks nothing as long as the shorter of the two says', async () => {
+    const server = await startServer({ ini: '[network]\nstop_timeout=int:3600\n' });
+    const agent = new Agent({ keepAlive: true });
+    const call = request(`${server.url}/livez`, { agent }).end();
+    const [answer] = await once(call, 'response');
+    answer.resume();
+    await once(answer, 'end');
+    const drained = server.host.drain({ idle: 3_600_000 });
+    await Promise.all([drained, server.host.drain({ idle: 0 })]);
+    agent.destroy();
+    await server.close();
   });
 });
