@@ -211,12 +211,24 @@ function firstError(text: string, depth: number): JsonError | 'too deep' | undef
 }
 
 function checkDepth(text: string, value: unknown, limits: BodyLimits): void {
-  // Each level takes two characters at least, so that most bodies need no look.
-  if (text.length > 2 * limits.depth && !depthAtMost(value, limits.depth)) throw tooDeep(limits);
+  // Where no more brackets open than levels are allowed, no look at the value is needed.
+  if (opensMoreThan(limits.depth, text) && !depthAtMost(value, limits.depth)) throw tooDeep(limits);
 }
 
 function tooDeep({ depth }: BodyLimits): HttpError {
   return new HttpError(400, 'body_too_deep', `The body nests deeper than ${depth} levels.`);
+}
+
+function opensMoreThan(limit: number, text: string): boolean {
+  if (text.length <= 2 * limit) return false;
+  let count = 0;
+  for (const bracket of ['{', '[']) {
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
+      count += 1;
+      if (count > limit) return true;
+    }
+  }
+  return false;
 }
 
 function depthAtMost(root: unknown, limit: number): boolean {
