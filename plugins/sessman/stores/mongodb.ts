@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { Binary, type Collection, type Filter, MongoClient, MongoError, MongoServerError } from 'mongodb';
 import type { Logger } from 'plugin-server';
+import { DeadlineError, withinDeadline } from '../deadline.js';
 import {
   type Change,
   type Match,
@@ -197,11 +198,11 @@ export class MongoStore implements Store {
   async #run<T>(operation: (sessions: Collection<SessionDocument>) => Promise<T>): Promise<T> {
     if (!this.#sessions || this.#stop.signal.aborted) throw new StoreError();
     try {
-      const result = await operation(this.#sessions);
+      const result = await withinDeadline(operation(this.#sessions), operationDeadline);
       if (!this.#healthy) this.#recovered();
       return result;
     } catch (error) {
-      if (!(error instanceof MongoError)) throw error;
+      if (!isUnreachable(error)) throw error;
       if (hasCode(error, duplicateKey)) throw new StoreError(undefined, error);
       this.#fell(error);
       throw hasCode(error, outOfDiskSpace) ? new StoreFullError(error) : new StoreError(undefined, error);
@@ -286,6 +287,11 @@ interface LeaseDocument {
 
 /** Milliseconds. */
 const reconnectPause = 250;
+/**
+ * Milliseconds. The driver's own timeouts mostly answer sooner, and say more; but on a connection that is closed one way
+ * only it was seen to wait for ever.
+ */
+const operationDeadline = 2900;
 /** Milliseconds that `open` waits for the first connection. */
 const startPatience = 5000;
 const reading = { maxTimeMS: 1000 };
@@ -295,6 +301,15 @@ const unauthorized = 13;
 const authenticationFailed = 18;
 const duplicateKey = 11000;
 const outOfDiskSpace = 14031;
+
+/** The driver passes on a socket's own error where the connection breaks just as a command is written to it. */
+function isUnreachable(error: unknown): boolean {
+  return (
+    error instanceof MongoError ||
+    error instanceof DeadlineError ||
+    typeof (error as NodeJS.ErrnoException).syscall === 'string'
+  );
+}
 
 function liveAt(now: number) {
   const at = new Date(now);
