@@ -1,49 +1,35 @@
 import { realpathSync } from 'node:fs';
 import { dirname, sep } from 'node:path';
-import { watch as watchFiles } from 'chokidar';
 import type { Supervisor } from '../supervisor.js';
+import { FolderWatches } from './folder-watches.js';
 import { importsOf } from './imports.js';
 import type { WorkerReport } from './messages.js';
 
 /** Editors save in several steps, and tools write many files: what changes within so many milliseconds is one change. */
 const settleTime = 60;
-/** A file system's clock lags behind by up to a tick of the kernel's timer. Milliseconds. */
-const clockTolerance = 10;
 
 /**
  * Reloads when a file of the configuration or of a plugin changes: everything in the plugins' folders, and each file
  * elsewhere that a plugin imports. A reload that fails has been logged; the next change is the next try.
  */
 export function watch(supervisor: Supervisor): void {
-  const scope = new Scope();
-  // Links are resolved by the scope, so that a folder is watched once, under its real name.
-  const watcher = watchFiles([], {
-    ignored: (path) => !scope.includes(path),
-    followSymlinks: false,
-    alwaysStat: true,
-  });
-  const watched = new Set<string>();
   let settled: NodeJS.Timeout | undefined;
-  let report: WorkerReport | undefined;
-  let since = 0;
-  const follow = () => {
-    if (report === undefined) return;
-    const added = scope.set(report).filter((folder) => !watched.has(folder));
-    for (const folder of added) watched.add(folder);
-    watcher.add(added);
-  };
   const onChange = () => {
     clearTimeout(settled);
     settled = setTimeout(() => supervisor.reload(), settleTime);
   };
-  watcher.on('change', onChange);
-  watcher.on('unlink', onChange);
-  watcher.on('add', (_path, stats) => {
-    // Files are found one by one at the beginning, and one may have been saved meanwhile.
-    if (stats === undefined || stats.ctimeMs > since - clockTolerance) onChange();
+  const scope = new Scope();
+  const watches = new FolderWatches({
+    includes: (path) => scope.includes(path),
+    onChange,
+    onError: complain,
   });
-  // A file that cannot be watched is not worth a server.
-  watcher.on('error', () => {});
+  let report: WorkerReport | undefined;
+  let since = 0;
+  const follow = () => {
+    if (report === undefined) return;
+    for (const folder of scope.set(report)) watches.open(folder, since);
+  };
   supervisor.on('serving', (latest, _url, begun) => {
     report = latest;
     since = begun;
@@ -53,8 +39,13 @@ export function watch(supervisor: Supervisor): void {
   supervisor.on('reloadFailed', follow);
   supervisor.once('stopped', () => {
     clearTimeout(settled);
-    watcher.close();
+    watches.close();
   });
+}
+
+function complain(folder: string, { code, message }: NodeJS.ErrnoException): void {
+  const hint = code === 'ENOSPC' ? '; raise fs.inotify.max_user_watches' : '';
+  process.stderr.write(`plugin-server: ${folder} is not watched (${code ?? message})${hint}\n`);
 }
 
 /** Which paths are watched. */
@@ -69,7 +60,11 @@ class Scope {
   /** Returns the folders to watch. */
   set(report: WorkerReport): string[] {
     this.#dataFolder = real(report.dataFolder);
-    this.#folders = [report.pluginsFolder, ...report.plugins.map(({ folder }) => folder)].map(real);
+    // A plugin that is a single file has that for its folder.
+    const folders = report.plugins
+      .filter(({ folder, entry }) => folder !== entry)
+      .map(({ folder }) => folder);
+    this.#folders = [report.pluginsFolder, ...folders].map(real);
     this.#files = new Set(
       [...report.configurationFiles, ...importsOf(report.plugins.map(({ entry }) => real(entry)))].map(real),
     );

@@ -87,6 +87,22 @@ describe('start --watch', () => {
     expect((await server.json<Greeting>('/other')).greeting).to.equal('Other');
   });
 
+  it('sees a folder that is put in the place of another', async () => {
+    server = await startHello({ args: ['--watch'], files: { 'plugins/other/index.js': hello('Other') } });
+    for (const word of ['once', 'twice']) {
+      await afterReload(async () => {
+        await server.write('new/index.js', hello(word));
+        await rename(join(server.folder, 'plugins'), join(server.folder, `plugins-before-${word}`));
+        await mkdir(join(server.folder, 'plugins'));
+        await rename(join(server.folder, 'new'), join(server.folder, 'plugins/hello'));
+      });
+      // A reload may have found the folders half way through.
+      for (let from = server.logs.length; (await greeting()) !== word; from = server.logs.length) {
+        await server.until(({ msg }) => msg === 'reloaded', from);
+      }
+    }
+  });
+
   it('leaves node_modules, hidden files and the data folder alone', async () => {
     server = await startHello({ args: ['--watch'], ini: 'data=plugins/_data\n' });
     const from = server.logs.length;
