@@ -48,7 +48,7 @@ export interface HostOptions extends PrepareOptions {
   /** In place of `[network] bindto` and `port`. `false`: connections are handed in through `accept`. */
   readonly listen?: ListenOptions | false;
   /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
-  readonly onPrepared?: (host: Host) => void | Promise<void>;
+  readonly onPrepared?: (prepared: Prepared) => void | Promise<void>;
 }
 
 /** Of the stop timeout, at most so many milliseconds are kept for the plugins to close. */
@@ -91,7 +91,7 @@ export class Host {
     const log = await openLogOf(prepared, options);
     const host = new Host(prepared, log, options, await loadRateLimit(settings));
     try {
-      await options.onPrepared?.(host);
+      await options.onPrepared?.(prepared);
       await host.#setUp(prepared, options);
       if (options.listen === false) host.#server.open();
       else {

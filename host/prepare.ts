@@ -11,12 +11,13 @@ import {
   readConfiguration,
 } from '../config/index.js';
 import type { PluginCode } from './blame.js';
-import { discoverPlugins, type PluginPackage } from './discovery.js';
+import { type Discovery, discoverPlugins, type PluginPackage } from './discovery.js';
 import { DEADLINES, type Deadlines, orderPlugins } from './lifecycle.js';
 import { reportClashes } from './prepare/clashes.js';
 import { loadDefinition } from './prepare/definition.js';
 import { checkPlugin } from './prepare/plugin-check.js';
 import { type PreparedPlugin, readParameters, unusable } from './prepare/plugin-parameters.js';
+import { readerOfSnapshot, type Snapshot, type TlsFiles } from './prepare/snapshot.js';
 import { readTls } from './prepare/tls-files.js';
 import { PARAMETERS, readSettings, reportMisspeltSections, type Settings } from './settings.js';
 
@@ -30,7 +31,9 @@ export interface PrepareOptions {
   readonly deadlines?: Partial<Deadlines>;
   /** Told of each plugin before its code is loaded, and again before it is set up. */
   readonly onPlugin?: (plugin: PluginCode) => void;
-  /** Reads a configuration file; a worker that replaces a fallen one reads what its generation began with. */
+  /** Taken in place of what the disk has now. */
+  readonly snapshot?: Snapshot;
+  /** Reads a configuration file, where there is no snapshot. */
   readonly readFile?: (path: string) => string;
 }
 
@@ -40,8 +43,9 @@ export interface Prepared {
   readonly settings: Settings;
   /** In the order in which they are set up. */
   readonly plugins: readonly PreparedPlugin[];
-  /** PEM texts. */
-  readonly tls: { readonly key: string; readonly cert: string } | undefined;
+  readonly tls: TlsFiles | undefined;
+  /** What was read for it. */
+  readonly snapshot: Snapshot;
 }
 
 /**
@@ -49,16 +53,18 @@ export interface Prepared {
  * Rejects with a ConfigError that has every problem of them all.
  */
 export async function prepare(options: PrepareOptions): Promise<Prepared> {
+  const { snapshot } = options;
+  const readFile = snapshot === undefined ? options.readFile : readerOfSnapshot(snapshot);
   const configuration = readConfiguration(options.iniFile, {
     env: options.env ?? process.env,
     parameterSections: [PARAMETERS],
     jsonFolders: (value) => [configuredPlugins(value)],
-    ...(options.readFile && { readFile: options.readFile }),
+    ...(readFile && { readFile }),
   });
   const settings = readSettings(configuration);
   const pluginsFolder = settings?.pluginsFolder ?? configuration.resolvePath('plugins');
   const named = configuration.section('paths');
-  if (settings !== undefined && !existsSync(pluginsFolder)) {
+  if (settings !== undefined && snapshot === undefined && !existsSync(pluginsFolder)) {
     const at = childAt(named, 'plugins') ?? childAt(named, 'pluginpath');
     if (at !== undefined) {
       configuration.report(
@@ -68,14 +74,21 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
       );
     }
   }
-  const plugins = await preparePlugins(configuration, settings, pluginsFolder, options);
+  const discovery = snapshot?.discovery ?? discoverPlugins(pluginsFolder);
+  const plugins = await preparePlugins(configuration, settings, discovery, options);
   const pluginSections = plugins.flatMap(({ definition }) => Object.keys(definition.sections ?? {}));
   // In safe mode nobody knows which sections belong to the plugins that are left out.
   if (!options.safe) reportMisspeltSections(configuration, pluginSections);
-  const tls = settings?.tls && readTls(configuration, settings.tls);
+  const tls = settings?.tls && (snapshot?.tls ?? readTls(configuration, settings.tls));
   if (settings === undefined || configuration.problems.length > 0)
     throw new ConfigError(configuration.problems);
-  return { configuration, settings, plugins, tls };
+  return {
+    configuration,
+    settings,
+    plugins,
+    tls,
+    snapshot: { texts: [...configuration.texts], discovery, tls },
+  };
 }
 
 function configuredPlugins(value: (section: string, key: string) => string | undefined): string {
@@ -85,10 +98,9 @@ function configuredPlugins(value: (section: string, key: string) => string | und
 async function preparePlugins(
   configuration: Configuration,
   settings: Settings | undefined,
-  pluginsFolder: string,
+  { packages, faults }: Discovery,
   options: PrepareOptions,
 ): Promise<readonly PreparedPlugin[]> {
-  const { packages, faults } = discoverPlugins(pluginsFolder);
   for (const { position, message, hint } of faults) configuration.report(position, message, hint);
   const lines = parameterLines(configuration);
   const known = new Map<string, PluginPackage | undefined>(

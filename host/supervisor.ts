@@ -151,6 +151,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#monitor.addLostWorker(cause);
         this.#log.error({ worker: worker.pid, cause }, `a worker was lost (${cause}); ${replacement(pause)}`);
         this.#tellState();
+        this.#tellChangedCode(generation);
       },
       onRetryFailed: (failure, pause) => {
         const { message, problems } = failure;
@@ -289,6 +290,15 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   #tellState(): void {
     this.#systemd.notify(undefined, this.#status());
+  }
+
+  /** The code of plugins is all that a replacement has to take as it is by now. */
+  async #tellChangedCode({ report, begun }: Generation): Promise<void> {
+    const { changedPlugins } = await import('./process/changed-code.js');
+    const plugins = changedPlugins(report.plugins, begun);
+    if (plugins.length === 0) return;
+    const text = `the code of ${plugins.join(', ')} has changed since the last reload: a new worker runs it as it is now`;
+    this.#log.warn({ plugins }, text);
   }
 
   #url(): string {

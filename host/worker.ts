@@ -5,8 +5,9 @@ import { blame, type PluginCode } from './blame.js';
 import { readerOf } from './commands/ini-file.js';
 import type { Host, HostOptions } from './host.js';
 import { LogFileError } from './log-file-error.js';
+import type { Prepared } from './prepare.js';
 import { giveBackStartMemory } from './process/give-back.js';
-import type { MetricReport, SnapshotEntries, ToWorker, WorkerOptions } from './process/messages.js';
+import type { MetricReport, ToWorker, WorkerOptions } from './process/messages.js';
 import { SupervisorChannel } from './process/supervisor-channel.js';
 import { processSettings, workerReport } from './process/worker-report.js';
 
@@ -85,9 +86,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
     safe,
     ...(logFile && { logFile }),
     ...(logLevel && { logLevel }),
-    ...(snapshot
-      ? { readFile: readerOfSnapshot(snapshot) }
-      : readerOf({ path: iniFile, optional: iniOptional })),
+    ...(snapshot ? { snapshot } : readerOf({ path: iniFile, optional: iniOptional })),
     listen: false,
     control: channel,
     onPrepared: (prepared) => onPrepared(prepared, options),
@@ -98,27 +97,12 @@ function hostOptions(options: WorkerOptions): HostOptions {
   };
 }
 
-/** A file that was not there when the generation began is not there for its later workers either. */
-function readerOfSnapshot(snapshot: SnapshotEntries): (path: string) => string {
-  const texts = new Map(snapshot);
-  return (path) => {
-    const text = texts.get(path);
-    if (text === undefined)
-      throw Object.assign(new Error(`${path} is not in the snapshot`), { code: 'ENOENT' });
-    return text;
-  };
-}
-
 /** Nothing but the configuration and the plugins' modules has been read: the supervisor judges it before any is set up. */
-async function onPrepared({ settings, configuration }: Host, options: WorkerOptions): Promise<void> {
+async function onPrepared({ settings, snapshot }: Prepared, options: WorkerOptions): Promise<void> {
   const allowed = new Promise<void>((resolve) => {
     proceed = resolve;
   });
-  await channel.send({
-    type: 'configured',
-    settings: processSettings(settings, options),
-    snapshot: [...configuration.texts],
-  });
+  await channel.send({ type: 'configured', settings: processSettings(settings, options), snapshot });
   await allowed;
 }
 

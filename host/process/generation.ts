@@ -1,5 +1,6 @@
+import type { Snapshot } from '../prepare/snapshot.js';
 import { watchHeartbeat } from './heartbeat.js';
-import type { ProcessSettings, SnapshotEntries, WorkerOptions, WorkerReport } from './messages.js';
+import type { ProcessSettings, WorkerOptions, WorkerReport } from './messages.js';
 import { StartFailure, WorkerProcess } from './worker-process.js';
 
 /** What happens to a generation that its supervisor acts on. */
@@ -35,7 +36,7 @@ export class Generation {
   readonly #workers = new Set<WorkerProcess>();
   readonly #retries = new Set<NodeJS.Timeout>();
   #first: WorkerProcess | undefined;
-  #snapshot: SnapshotEntries | undefined;
+  #snapshot: Snapshot | undefined;
   #settings: ProcessSettings | undefined;
   #report: WorkerReport | undefined;
   #failures = 0;

@@ -3,9 +3,7 @@ import type { Problem } from '../../config/problem.js';
 import type { ReloadOutcome } from '../control.js';
 import type { MonitorEvent } from '../monitor/monitor.js';
 import type { Report } from '../monitor/report.js';
-
-/** The texts of the configuration files of one generation, by absolute path. */
-export type SnapshotEntries = readonly (readonly [path: string, text: string])[];
+import type { Snapshot } from '../prepare/snapshot.js';
 
 /** What a worker needs to bring up its Host. */
 export interface WorkerOptions {
@@ -16,7 +14,7 @@ export interface WorkerOptions {
   readonly logLevel?: string;
   readonly safe: boolean;
   /** Given to every worker of a generation but its first, and to those that replace a crashed one. */
-  readonly snapshot?: SnapshotEntries;
+  readonly snapshot?: Snapshot;
 }
 
 /** The settings that the supervisor itself goes by; it never reads the configuration. Times are in milliseconds. */
@@ -100,7 +98,7 @@ export type ToWorker =
   | { readonly type: 'monitor'; readonly id: number; readonly event: MonitorEvent };
 
 export type FromWorker =
-  | { readonly type: 'configured'; readonly settings: ProcessSettings; readonly snapshot: SnapshotEntries }
+  | { readonly type: 'configured'; readonly settings: ProcessSettings; readonly snapshot: Snapshot }
   /** The code of this plugin is about to run for the first time, or to be set up. */
   | { readonly type: 'at_plugin'; readonly plugin: string }
   | { readonly type: 'ready'; readonly report: WorkerReport }

@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { Agent, request } from 'node:https';
 import { connect } from 'node:net';
 import { expect } from 'chai';
+import { makeCertificate } from '../support/certificates.js';
 import { type Greeting, hello, isListening, type ServerProcess, startHello } from '../support/process.js';
 
 describe('a crash', () => {
@@ -59,6 +61,25 @@ describe('a crash', () => {
     await crash();
     await replaced;
     expect((await server.json<Greeting>('/hello')).greeting).to.equal('Old');
+  });
+
+  it('is mended with the plugins and the certificate that are in force, and tells of code that is not', async () => {
+    const { key, cert } = await makeCertificate();
+    server = await startHello({
+      ini: '[ssl]\nenabled=bool:on\nkeyfile=key.pem\ncertfile=cert.pem\n',
+      files: { 'key.pem': key, 'cert.pem': cert },
+    });
+    await server.write('cert.pem', 'half a certif');
+    await server.write('plugins/half.json/package.json', '{');
+    await server.write('plugins/hello.js', hello('Edited'));
+    const replaced = server.next('a new worker serves');
+    const told = server.next('the code of hello has changed since the last reload');
+    const agent = new Agent({ rejectUnauthorized: false });
+    request(`${server.url}/hello/crash`, { method: 'POST', agent })
+      .on('error', () => {})
+      .end();
+    await Promise.all([replaced, told]);
+    agent.destroy();
   });
 
   it('that cannot be mended is tried again until it can', async () => {
