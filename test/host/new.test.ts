@@ -27,7 +27,7 @@ describe('plugin-server new', () => {
 
     const { scripts } = JSON.parse(await readFile(join(plugin, 'package.json'), 'utf8'));
     expect(scripts.test).to.equal('node --test');
-    const tested = await runProgram(process.execPath, ['--test'], plugin);
+    const tested = await runProgram(process.execPath, ['--test', '--test-reporter=tap'], plugin);
     expect(tested.stdout, tested.stderr).to.match(/^# pass 1$/m);
     expect(tested.status).to.equal(0);
 
@@ -48,7 +48,7 @@ describe('plugin-server new', () => {
     const plugin = join(folder, 'plugins/greeter');
     const test = await readFile(join(plugin, 'test/greeter.test.js'), 'utf8');
     expect(test).to.contain("from 'plugin-server/testing'");
-    const tested = await runProgram(process.execPath, ['--test'], plugin);
+    const tested = await runProgram(process.execPath, ['--test', '--test-reporter=tap'], plugin);
     expect(tested.status, tested.stdout).to.equal(0);
   });
 
