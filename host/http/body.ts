@@ -116,7 +116,10 @@ function parse(text: string, limits: BodyLimits): unknown {
 
 /** Of an error of co-body or raw-body, the one that the client is told. */
 function explain(error: unknown, limits: BodyLimits): unknown {
-  const { status, body } = error as { status?: number; body?: unknown };
+  const { status, body, type } = error as { status?: number; body?: unknown; type?: unknown };
+  if (type === 'stream.not.readable' || type === 'request.aborted') {
+    return new HttpError(400, 'body_incomplete', 'The body ended before it was whole.', { cause: error });
+  }
   if (status === 413) {
     return new HttpError(413, 'body_too_large', `The body is larger than ${limits.body} bytes.`, {
       cause: error,

@@ -171,6 +171,19 @@ describe('limits', () => {
       }
     });
 
+    it('take a client that goes away within its body for no failure of the server', async () => {
+      await start('');
+      for (let i = 0; i < 20; i += 1) {
+        const socket = connect(port(), '127.0.0.1');
+        socket.on('error', () => {});
+        socket.end('POST /try/body HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{"a":');
+        socket.resume();
+        await once(socket, 'close');
+      }
+      expect((await server!.fetch('/try')).status).to.equal(200);
+      expect(server!.logs.filter(({ level }) => level === 'error')).to.deep.equal([]);
+    });
+
     it('count a compressed body as what it unfolds to', async () => {
       await start('');
       const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024, 32));
