@@ -42,6 +42,7 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
   const reload = async (ctx: Koa.Context) => {
     ctx.body = await reloadPlugin(ctx.params.name, options);
   };
+  let document: string | undefined;
   return [
     health('/livez', (router) => router.get('/', openapi(operations.livez), alive)),
     health('/healthz', (router) => router.get('/', openapi(operations.healthz), alive)),
@@ -71,7 +72,10 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
     }),
     mount('/openapi.json', undefined, (router) => {
       router.get('/', openapi(operations.openapi), (ctx) => {
-        ctx.body = options.openapi();
+        // Written once: anyone may ask for it, and as often as they like.
+        document ??= JSON.stringify(options.openapi());
+        ctx.type = 'application/json; charset=utf-8';
+        ctx.body = document;
       });
     }),
     mount('/plugins', keys, (router) => {

@@ -71,6 +71,9 @@ export class HttpServer {
             { ...serverOptions, ...tls, handshakeTimeout: limits.headerTimeout * 1000 },
             options.listener,
           );
+    // Node would leave out those beyond a thousand without a word, the key or the host among them; all of them together
+    // may have 16 KiB.
+    this.#server.maxHeadersCount = 0;
     if (limits.connections > 0) {
       capConnections(this.#server, tls === undefined ? 'connection' : 'secureConnection', limits.connections);
     }

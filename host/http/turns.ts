@@ -14,12 +14,15 @@ const CLOCK = 8;
  * arrived whole by then. Under more load than the process can carry they queue here rather than in the kernel, where
  * their waiting could not be seen. One that has waited longer than `maxDelay` is late; and while the first in the queue
  * has waited half as long, those that arrive are late at once, so that they are refused quickly and the queue stays
- * short enough for the others to be in time.
+ * short enough for the others to be in time. Those that a client pipelines come after everybody else's, so that nobody
+ * gets more than a share by asking for much at once.
  */
 export class Turns {
   readonly #answer: (ctx: Koa.Context) => void;
   readonly #maxDelay: number;
   #waiting: Koa.Context[] = [];
+  /** Pipelined behind an unanswered request of the same connection. */
+  #behind: Koa.Context[] = [];
   #late: Koa.Context[] = [];
   #scheduled = false;
 
@@ -31,10 +34,15 @@ export class Turns {
 
   add(ctx: Koa.Context): void {
     const response = ctx.res as HostResponse;
-    const first = this.#waiting[0];
-    response.late =
-      first !== undefined && response.startedAt - (first.res as HostResponse).startedAt > this.#maxDelay / 2;
-    (response.late ? this.#late : this.#waiting).push(ctx);
+    if (response.socket === null) {
+      this.#behind.push(ctx);
+    } else {
+      const first = this.#waiting[0];
+      response.late =
+        first !== undefined &&
+        response.startedAt - (first.res as HostResponse).startedAt > this.#maxDelay / 2;
+      (response.late ? this.#late : this.#waiting).push(ctx);
+    }
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(this.#turn);
@@ -47,15 +55,7 @@ export class Turns {
       this.#late = [];
       for (const ctx of late) this.#answer(ctx);
     }
-    let batch = this.#waiting;
-    if (batch.length <= BATCH) {
-      this.#waiting = [];
-    } else {
-      this.#waiting = batch.slice(BATCH);
-      batch = batch.slice(0, BATCH);
-      this.#scheduled = true;
-      setImmediate(this.#turn);
-    }
+    const batch = this.#nextBatch();
     let now = 0;
     for (let i = 0; i < batch.length; i += 1) {
       if (i % CLOCK === 0) now = performance.now();
@@ -65,4 +65,21 @@ export class Turns {
       this.#answer(ctx);
     }
   };
+
+  /** What is left waits for the next turn. */
+  #nextBatch(): Koa.Context[] {
+    const waiting = this.#waiting;
+    if (waiting.length <= BATCH && this.#behind.length === 0) {
+      this.#waiting = [];
+      return waiting;
+    }
+    const batch = waiting.slice(0, BATCH);
+    this.#waiting = waiting.slice(BATCH);
+    batch.push(...this.#behind.splice(0, BATCH - batch.length));
+    if (this.#waiting.length > 0 || this.#behind.length > 0) {
+      this.#scheduled = true;
+      setImmediate(this.#turn);
+    }
+    return batch;
+  }
 }

@@ -1,10 +1,21 @@
+import { contained } from './rows/contained.js';
 import { damaged } from './rows/damaged.js';
 import { databaseFaults } from './rows/database.js';
 import { diskFull } from './rows/disk-full.js';
 import { generated } from './rows/generated.js';
 import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
+import { slowClientsFault } from './rows/slow-clients.js';
 import type { Fault } from './support/fault.js';
 
 /** Every fault, in the order of the table. */
-export const faults: readonly Fault[] = [killed, diskFull, damaged, ...databaseFaults, network, generated];
+export const faults: readonly Fault[] = [
+  killed,
+  diskFull,
+  damaged,
+  ...databaseFaults,
+  network,
+  generated,
+  slowClientsFault,
+  contained,
+];
