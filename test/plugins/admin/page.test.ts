@@ -127,7 +127,7 @@ describe('the admin page in a browser', function () {
         .waitFor();
     }
     const requestsNow = page.locator('.plot').first().locator('dd');
-    await page.waitForFunction('/[1-9]/.test(document.querySelector(".plot dd").textContent)');
+    await requestsNow.filter({ hasText: /[1-9]/ }).waitFor();
     expect(await requestsNow.innerText()).to.match(/^[\d.,]+\/s$/);
     const row = page.getByRole('row', { name: /^shaky/ }).waitFor();
     await ask('/shaky');
