@@ -9,6 +9,7 @@ import { Listener } from './process/listener.js';
 import type { FromWorker, ProcessSettings, WorkerOptions, WorkerReport } from './process/messages.js';
 import { MonitorHub } from './process/monitor-hub.js';
 import { PidFile } from './process/pid-file.js';
+import { refuse } from './process/refusal.js';
 import { SupervisorLog } from './process/supervisor-log.js';
 import { Systemd } from './process/systemd.js';
 import { WorkerMetrics } from './process/worker-metrics.js';
@@ -48,7 +49,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #state: 'starting' | 'serving' | 'stopping' = 'starting';
   readonly #log = new SupervisorLog();
   readonly #systemd = new Systemd(process.env);
-  readonly #distributor = new Distributor(maxWaiting);
+  readonly #distributor = new Distributor(maxWaiting, (socket) => {
+    // To one that expects TLS there is nothing to say.
+    if (this.#serving?.report.scheme === 'http') refuse(socket);
+    else socket.destroy();
+  });
   readonly #metrics = new WorkerMetrics();
   readonly #monitor = new MonitorHub();
   /** Every generation that has a process: coming up, serving, draining. */
@@ -200,6 +205,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     if (this.#pidFile !== pidFile) this.#pidFile?.remove();
     this.#pidFile = pidFile;
     this.#log.configure(generation.settings.log);
+    const { maxDelay } = generation.settings;
+    // The worker has the other half.
+    this.#distributor.patience = maxDelay === 0 ? Number.POSITIVE_INFINITY : maxDelay / 2;
     if (old !== undefined) this.#drain(old, Math.min(idleAtReload, old.settings.stopTimeout / 2));
     announce(this.#log, { url: this.#url(), ...generation.report });
     this.emit('serving', generation.report, this.#url(), generation.begun);

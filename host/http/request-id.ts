@@ -11,6 +11,10 @@ let counter = 0;
 export function requestId(request: IncomingMessage): string {
   const given = request.headers['x-request-id'];
   if (typeof given === 'string' && VALID.test(given)) return given;
+  return freshRequestId();
+}
+
+export function freshRequestId(): string {
   counter += 1;
   return prefix + counter.toString(36);
 }

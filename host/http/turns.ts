@@ -4,6 +4,8 @@ import type { HostResponse } from './response.js';
 
 /** Requests that are answered before the event loop looks for more. */
 const BATCH = 64;
+/** Milliseconds after which it looks sooner: it takes but one new connection each time. */
+const SLICE = 10;
 /** How many of them go between two looks at the clock. */
 const CLOCK = 8;
 
@@ -43,6 +45,10 @@ export class Turns {
         response.startedAt - (first.res as HostResponse).startedAt > this.#maxDelay / 2;
       (response.late ? this.#late : this.#waiting).push(ctx);
     }
+    this.#schedule();
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(this.#turn);
@@ -56,9 +62,17 @@ export class Turns {
       for (const ctx of late) this.#answer(ctx);
     }
     const batch = this.#nextBatch();
-    let now = 0;
+    const begun = performance.now();
+    let now = begun;
     for (let i = 0; i < batch.length; i += 1) {
-      if (i % CLOCK === 0) now = performance.now();
+      if (i % CLOCK === 0 && i > 0) {
+        now = performance.now();
+        if (now - begun > SLICE) {
+          this.#waiting = batch.slice(i).concat(this.#waiting);
+          this.#schedule();
+          return;
+        }
+      }
       const ctx = batch[i]!;
       const response = ctx.res as HostResponse;
       response.late = now - response.startedAt > this.#maxDelay;
@@ -77,8 +91,7 @@ export class Turns {
     this.#waiting = waiting.slice(BATCH);
     batch.push(...this.#behind.splice(0, BATCH - batch.length));
     if (this.#waiting.length > 0 || this.#behind.length > 0) {
-      this.#scheduled = true;
-      setImmediate(this.#turn);
+      this.#schedule();
     }
     return batch;
   }

@@ -26,6 +26,8 @@ export interface ProcessSettings {
   readonly stopTimeout: number;
   /** How long a worker may answer nothing; 0 for ever. */
   readonly workerTimeout: number;
+  /** How long a request may wait for its turn; 0 for ever. */
+  readonly maxDelay: number;
   readonly pidFile?: string | undefined;
   readonly log: LogSettings;
 }

@@ -8,6 +8,7 @@ export function processSettings(settings: Settings, { logLevel, logFile }: Worke
   const { level, format, file } = log;
   return {
     ...{ bindTo, port, workers, workerTimeout, stopGrace, stopTimeout, pidFile },
+    maxDelay: Number.isFinite(settings.limits.maxDelay) ? settings.limits.maxDelay : 0,
     log: { level: logLevel ?? level, format, file: logFile ?? file },
   };
 }

@@ -5,6 +5,7 @@ import { diskFull } from './rows/disk-full.js';
 import { generated } from './rows/generated.js';
 import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
+import { overload } from './rows/overload.js';
 import { slowClientsFault } from './rows/slow-clients.js';
 import type { Fault } from './support/fault.js';
 
@@ -17,5 +18,6 @@ export const faults: readonly Fault[] = [
   network,
   generated,
   slowClientsFault,
+  overload,
   contained,
 ];
