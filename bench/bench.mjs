@@ -24,20 +24,17 @@ export async function bench(options) {
   leaveServerCore();
   mkdirSync(dataFolder, { recursive: true });
   const folder = mkdtempSync(join(dataFolder, 'run-'));
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   const shared = { ...options, folder, stores: new Map() };
   const results = new Map();
   const failures = [];
-  try {
-    for (const row of chosen) {
-      try {
-        results.set(row.name, await (options.profile ? profileRow(row, shared) : measured(row, shared)));
-      } catch (error) {
-        // The other rows are worth having all the same.
-        failures.push(`${row.name} could not be measured: ${error.message}`);
-      }
+  for (const row of chosen) {
+    try {
+      results.set(row.name, await (options.profile ? profileRow(row, shared) : measured(row, shared)));
+    } catch (error) {
+      // The other rows are worth having all the same.
+      failures.push(`${row.name} could not be measured: ${error.message}`);
     }
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
   const { rounds, seconds, json } = options;
   const run = { date: new Date().toISOString(), rounds, seconds, machine: machine() };
