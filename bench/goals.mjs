@@ -47,7 +47,8 @@ const wanted = [
     of: 'sessman, 1M sessions',
     than: ['sessman'],
     by: 'anonymousMemory',
-    atMost: 1.1,
+    // Heaps differ that much from run to run; a hundred bytes a session would double it.
+    atMost: 1.25,
   },
 ];
 

@@ -24,7 +24,9 @@ export const echo = {
   expect: '"n":42',
 };
 
-const userid = 'ada.lovelace@example.org';
+/** So many users take turns to have new sessions, that an index by user is as spread as with real ones. */
+const userCount = 10_000;
+const userids = Array.from({ length: userCount }, (_, i) => `user-${i}@example.org`);
 const data = {
   theme: 'dark',
   locale: 'en-GB',
@@ -37,14 +39,14 @@ const data = {
   lastPage: '/orders/2041/details',
 };
 const sameData = { right: (answer) => isDeepStrictEqual(answer.data, data), expect: '"theme":"dark"' };
-const newSession = {
+const newSessions = userids.map((userid) => ({
   method: 'POST',
   path: `/sessman/new?userid=${userid}`,
   headers: jsonHeaders,
   body: JSON.stringify({ data }),
-};
+}));
 
-export const sessionNew = { ...sameData, requests: () => [newSession] };
+export const sessionNew = { ...sameData, requests: () => newSessions };
 
 export const sessionGet = {
   ...sameData,
@@ -71,13 +73,14 @@ export const sessionPatch = {
 export async function makeSessions(port, count) {
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
   const sessions = [];
-  let left = count;
+  let started = 0;
   const worker = async () => {
-    while (left-- > 0) {
-      const answer = await send(port, newSession, agent);
+    while (started < count) {
+      const index = started++ % userCount;
+      const answer = await send(port, newSessions[index], agent);
       if (answer.status !== 200) throw new Error(`no new session: ${answer.status} ${answer.body}`);
       const cookies = answer.headers['set-cookie']?.map((cookie) => cookie.split(';', 1)[0]).join('; ');
-      sessions.push({ id: JSON.parse(answer.body).session_id, cookies });
+      sessions.push({ id: JSON.parse(answer.body).session_id, userid: userids[index], cookies });
     }
   };
   try {
@@ -88,7 +91,7 @@ export async function makeSessions(port, count) {
   return sessions;
 }
 
-function callOn({ id, cookies }, method, call, body) {
+function callOn({ id, userid, cookies }, method, call, body) {
   return {
     method,
     path: id === undefined ? `/sessman/${call}` : `/sessman/${call}?session_id=${id}&userid=${userid}`,
