@@ -8,10 +8,12 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { open } from 'lmdb';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
+import { StoreError } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded.js';
 import { runSweeper } from '../../../../plugins/sessman/sweeper.js';
 
 const writer = fileURLToPath(new URL('../support/writer.js', import.meta.url));
+const blocker = fileURLToPath(new URL('../support/blocker.js', import.meta.url));
 const backup = fileURLToPath(new URL('../../../../plugins/sessman/backup.js', import.meta.url));
 const run = promisify(execFile);
 const limits = { idleTimeout: 60, absoluteTimeout: 0, maxData: 10_000, maxPerUser: 0 };
@@ -89,6 +91,22 @@ describe('EmbeddedStore over several processes', () => {
     const sessions = new Sessions(store, limits);
     const { id } = await sessions.create('mary', { room: 'again' });
     expect((await sessions.get(id, 'mary')).version).to.equal(1);
+  });
+
+  it('refuses writes that another process holds up, reads on, and writes again when that one is gone', async () => {
+    const sessions = new Sessions(store, limits);
+    const { id } = await sessions.create('mary', { a: 1 });
+    const child = fork(blocker, [join(here(), 'sessions.mdb')]);
+    await once(child, 'message');
+    const ended = once(child, 'exit');
+    const refused = await sessions.update(id, { a: 2 }).catch((error: unknown) => error);
+    expect(refused).to.be.instanceOf(StoreError);
+    expect((await sessions.get(id, 'mary')).data).to.equal('{"a":1}');
+    child.kill('SIGKILL');
+    await ended;
+    // The refused write may still come; the next one comes after it.
+    const { version, data } = await sessions.update(id, { a: 3 });
+    expect([version, data]).to.deep.equal([3, '{"a":3}']);
   });
 
   it('is swept by one sweeper at a time, which leaves the living', async () => {
