@@ -2,6 +2,7 @@ import { contained } from './rows/contained.js';
 import { damaged } from './rows/damaged.js';
 import { databaseFaults } from './rows/database.js';
 import { diskFull } from './rows/disk-full.js';
+import { expiry } from './rows/expiry.js';
 import { generated } from './rows/generated.js';
 import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
@@ -19,5 +20,6 @@ export const faults: readonly Fault[] = [
   generated,
   slowClientsFault,
   overload,
+  expiry,
   contained,
 ];
