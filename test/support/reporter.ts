@@ -6,6 +6,13 @@ import Mocha from 'mocha';
  * the three numbers go there as a line instead, so that the counts of several runs can be added up.
  */
 export default class Reporter extends Mocha.reporters.Spec {
+  constructor(runner: Mocha.Runner, options?: Mocha.MochaOptions) {
+    super(runner, options);
+    runner.on('retry', (test: Mocha.Test, error: Error) => {
+      console.log(`  run once more: ${test.fullTitle()}: ${error.message}`);
+    });
+  }
+
   override epilogue(): void {
     super.epilogue();
     const { passes = 0, failures = 0, pending = 0 } = this.stats;
