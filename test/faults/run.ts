@@ -1,12 +1,12 @@
 /**
  * Runs every fault against real processes and prints what was seen as one table.
  *
- * `--quick` does less of each, `--only NAME` one of them, `--write` puts the table into docs/reliability.md.
+ * `--quick` does less of each and judges no speed, `--only NAME` one of them, `--write` puts the table into docs/reliability.md.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { faults } from './faults.js';
-import type { Outcome } from './support/fault.js';
+import { type Outcome, Verdict } from './support/fault.js';
 import { type Result, table } from './support/table.js';
 
 const report = new URL('../../../docs/reliability.md', import.meta.url);
@@ -27,6 +27,7 @@ if (chosen.length === 0 || (options.only?.length ?? 0) > chosen.length) {
   process.exit(2);
 }
 
+Verdict.judgesSpeed = !options.quick;
 const results: Result[] = [];
 for (const fault of chosen) {
   process.stderr.write(`${fault.name}: ${fault.title} … `);
