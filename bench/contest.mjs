@@ -94,6 +94,7 @@ export class Contest {
     await this.#verify();
     const before = cpuSeconds(pid);
     const { count, rate, p50, p99 } = await load({ ...options, seconds });
+    if (count === 0) throw new Error('the load generator got no answer');
     const cpu = ((cpuSeconds(pid) - before) / count) * 1e6;
     const { total, anonymous } = memory(pid);
     await this.#verify();

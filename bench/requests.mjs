@@ -71,7 +71,7 @@ export const sessionPatch = {
 
 /** Makes sessions through a server's own `new` and gives what its other calls need: an id, or a cookie. */
 export async function makeSessions(port, count) {
-  const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  const agent = new Agent({ keepAlive: true, maxSockets: 16 });
   const sessions = [];
   let started = 0;
   const worker = async () => {
