@@ -6,6 +6,7 @@ const pages = [
   'README.md',
   'docs/index.md',
   'docs/admin.md',
+  'docs/deploying.md',
   'docs/plugins.md',
   'docs/files.md',
   'docs/configuration.md',
