@@ -59,7 +59,7 @@ describe('the admin page in a browser', function () {
   async function signIn(options: BrowserContextOptions = {}): Promise<Page> {
     const page = await open(options);
     await page.getByLabel('Global API key').fill(KEY);
-    await page.keyboard.press('Enter');
+    await page.getByLabel('Global API key').press('Enter');
     await page.getByText('Live', { exact: true }).waitFor();
     return page;
   }
@@ -95,14 +95,14 @@ describe('the admin page in a browser', function () {
       const page = await open();
       for (const wrong of ['not the key', 'κλειδί​']) {
         await page.getByLabel('Global API key').fill(wrong);
-        await page.keyboard.press('Enter');
+        await page.getByLabel('Global API key').press('Enter');
         await page.getByRole('alert').waitFor();
         expect(await page.getByRole('alert').innerText()).to.equal('The server does not take this key.');
         expect(await stored(page)).to.deep.equal({ tab: [], browser: [] });
         await page.getByLabel('Global API key').waitFor();
       }
       await page.getByLabel('Global API key').fill(KEY);
-      await page.keyboard.press('Enter');
+      await page.getByLabel('Global API key').press('Enter');
       await page.getByText('Live', { exact: true }).waitFor();
     });
 
@@ -152,7 +152,7 @@ describe('the admin page in a browser', function () {
     const page = await signIn();
     await show(page, 'sessions');
     await page.getByLabel('User id').fill('ada');
-    await page.keyboard.press('Enter');
+    await page.getByLabel('User id').press('Enter');
     await page.getByRole('button', { name: `End session ${one.slice(0, 16)}` }).click();
     await page.getByText('The session has ended.').waitFor();
     expect(await page.locator('.sessions tbody tr').count()).to.equal(1);
@@ -222,12 +222,12 @@ describe('the admin page in a browser', function () {
       await page.getByLabel('Global API key').waitFor();
       expect(await audit(page), 'sign-in').to.deep.equal([]);
       await page.getByLabel('Global API key').fill(KEY);
-      await page.keyboard.press('Enter');
+      await page.getByLabel('Global API key').press('Enter');
       for (const view of views) {
         await show(page, view);
         if (view === 'sessions') {
           await page.getByLabel('User id').fill('grace');
-          await page.keyboard.press('Enter');
+          await page.getByLabel('User id').press('Enter');
           await page.locator('.sessions').waitFor();
         }
         if (view === 'problems') await page.locator('.problems li').first().waitFor();
@@ -282,7 +282,7 @@ describe('the admin page in a browser', function () {
     const port = new URL(own.url).port;
     const page = await open({}, own.url);
     await page.getByLabel('Global API key').fill(KEY);
-    await page.keyboard.press('Enter');
+    await page.getByLabel('Global API key').press('Enter');
     await page.getByText('Live', { exact: true }).waitFor();
     own.signal('SIGTERM');
     await own.exited;
