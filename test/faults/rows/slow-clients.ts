@@ -8,6 +8,8 @@ import { PacedClients } from '../support/paced-clients.js';
 import { Server } from '../support/server.js';
 
 const slowClients = 1000;
+/** An attacker may be refused before its request is looked at, where the machine has no time for it. */
+const overloaded = 503;
 const idleConnections = 2000;
 const largeBody = 10 * 1024 * 1024;
 /** Unfolds to 100 MB. */
@@ -143,7 +145,7 @@ class Attack {
     while (!this.#stopping) {
       const answer = await call(this.server.url, '/sessman/new?userid=large', { body });
       this.large += 1;
-      if (answer.status !== 413)
+      if (answer.status !== 413 && answer.status !== overloaded)
         this.wrong.push(`a body of 10 MB was answered ${answer.status} ${answer.error}`);
       await sleep(200);
     }
@@ -153,7 +155,7 @@ class Attack {
     while (!this.#stopping) {
       const status = await this.#sendBomb();
       this.bombs += 1;
-      if (status !== 413) this.wrong.push(`a gzip bomb was answered ${status}`);
+      if (status !== 413 && status !== overloaded) this.wrong.push(`a gzip bomb was answered ${status}`);
       await sleep(200);
     }
   }
@@ -179,7 +181,7 @@ class Attack {
       const answer = await call(this.server.url, '/livez', { headers: manyHeaders });
       this.headers += 1;
       // Newer versions of Node find so many too large.
-      if (answer.status !== 200 && answer.status !== 431)
+      if (answer.status !== 200 && answer.status !== 431 && answer.status !== overloaded)
         this.wrong.push(`1,000 headers were answered ${answer.status}`);
       await sleep(50);
     }
