@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
@@ -84,6 +84,7 @@ export class HttpServer {
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       refuseMalformed(error, socket, log),
     );
+    this.#server.on('checkExpectation', (request: IncomingMessage) => refuseExpectation(request, log));
   }
 
   /** Aborts when the drain begins. */
@@ -176,6 +177,17 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex, log: Logg
     },
     'malformed request',
   );
+  socket.end(text);
+}
+
+/** Answers an `Expect` other than 100-continue (RFC 9110 section 10.1.1), which Node does without a body. */
+function refuseExpectation({ socket }: IncomingMessage, log: Logger): void {
+  const { text, id } = rawError({
+    status: 417,
+    code: 'expectation_failed',
+    sentence: 'The only Expect that is met here is 100-continue.',
+  });
+  log.info({ request_id: id, status: 417, remote: socket.remoteAddress }, 'expectation refused');
   socket.end(text);
 }
 

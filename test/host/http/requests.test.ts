@@ -257,6 +257,11 @@ describe('requests', () => {
           400,
           'malformed_request',
         ],
+        [
+          'POST /echo/body HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: a-miracle\r\n\r\n{}',
+          417,
+          'expectation_failed',
+        ],
       ];
       for (const [text, status, code] of cases) {
         const request = text.startsWith('GET')
