@@ -130,7 +130,8 @@ async function reportFailure(error: unknown): Promise<void> {
 function summary(problems: readonly Problem[]): string {
   const [first] = problems;
   if (problems.length !== 1 || first === undefined) return `There are ${problems.length} problems.`;
-  return `There is a problem: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}.`;
+  const sentence = `There is a problem: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
+  return /[.?!]$/.test(sentence) ? sentence : `${sentence}.`;
 }
 
 let isDraining = false;

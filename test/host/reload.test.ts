@@ -155,6 +155,12 @@ describe('a reload', () => {
     expect(code).to.equal('reload_failed');
     expect(problems).to.have.lengthOf(1);
     expect(problems[0]).to.include({ file: 'plugin-server.ini', line: 6 });
+    await server.write(
+      'plugin-server.ini',
+      '[main]\nsafe=list:hello\n[auth]\napikey=k\n[network]\nprot=int:0\n',
+    );
+    const { error } = (await (await server.fetch('/reload/all', { headers })).json()) as { error: string };
+    expect(error).to.match(/did you mean "port"\?$/);
   });
 
   it('moves to another port, and stays when that is taken', async () => {
