@@ -1,5 +1,5 @@
 import { listJson } from './answer.js';
-import { type Given, missing, type ParameterName, type Takes } from './parameters.js';
+import { conflicting, type Given, missing, type ParameterName, type Takes } from './parameters.js';
 import type { Session, Sessions } from './sessions.js';
 import type { Awaitable } from './store.js';
 
@@ -107,6 +107,8 @@ export const calls: readonly Call[] = [
     description:
       'Ends a session at once: the one of `session_id`, or of `userid` and a `handle` that list has shown. A second time is a 404.',
     run: async (sessions, { session_id, userid, handle }) => {
+      if (session_id !== undefined && handle !== undefined && !session_id.startsWith(handle))
+        throw conflicting('handle');
       if (session_id !== undefined) await sessions.end(session_id, { userid });
       else if (handle === undefined)
         throw missing('session_id', { session_id: 'required', userid: 'optional' });

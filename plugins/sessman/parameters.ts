@@ -1,5 +1,6 @@
 import { type Context, HttpError } from 'plugin-server';
 import { isJsonObject, type JsonObject } from './merge-patch.js';
+import { repeatedName } from './repeated-name.js';
 
 /** What a call may be given, by name. */
 export interface Parameters {
@@ -35,9 +36,12 @@ export function readParameters(ctx: Context, takes: Takes): Partial<Parameters> 
     for (const [name, value] of new URLSearchParams(querystring)) reading.take(name, value, 'query');
   }
   if (ctx.method === 'POST') {
+    if (isNoJson(ctx)) throw invalid('invalid_body', notJson(ctx, takes));
     const body: unknown = ctx.request.body ?? {};
     if (!isJsonObject(body)) throw invalid('invalid_body', `The body must be a JSON object. ${form(takes)}`);
     for (const name in body) reading.take(name, body[name], 'body');
+    const repeated = repeatedName(ctx.request.rawBody as string | undefined, body);
+    if (repeated !== undefined) throw duplicate(repeated);
   }
   if (takes.version) reading.take('version', ifMatch(ctx.get('If-Match')), 'header');
   return reading.values as Partial<Parameters>;
@@ -108,7 +112,7 @@ class Reading {
       throw this.#unknown(written, name, place);
     }
     if (this.#places[name] === place) {
-      throw invalid('duplicate_parameter', `The parameter "${name}" is given twice.`);
+      throw duplicate(name);
     }
     this.#places[name] = place;
     const value = typed(name, raw, place, this.#takes);
@@ -190,7 +194,24 @@ function form(takes: Takes): string {
     : 'Parameters may stand in it by their names, or in the query string.';
 }
 
-function conflicting(name: ParameterName): HttpError {
+/** Whether there is a body that its Content-Type kept from being read as JSON: curl -d, for one, says that it is a form. */
+function isNoJson(ctx: Context): boolean {
+  const rawBody = ctx.request.rawBody as string | undefined;
+  if (rawBody === undefined)
+    return Number(ctx.get('Content-Length')) > 0 || ctx.get('Transfer-Encoding') !== '';
+  return ctx.is('urlencoded') === 'urlencoded' && rawBody.trimStart().startsWith('{');
+}
+
+function notJson(ctx: Context, takes: Takes): string {
+  const type = JSON.stringify(ctx.get('Content-Type').slice(0, 80));
+  return `The body cannot be read as JSON, since its Content-Type is ${type}: send the header Content-Type: application/json. ${form(takes)}`;
+}
+
+function duplicate(name: string): HttpError {
+  return invalid('duplicate_parameter', `The parameter "${name}" is given twice.`);
+}
+
+export function conflicting(name: ParameterName): HttpError {
   return invalid('conflicting_parameter', `The parameter "${name}" is given in two places, and differently.`);
 }
 

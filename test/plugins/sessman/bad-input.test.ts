@@ -365,6 +365,51 @@ const cases: readonly Case[] = [
     status: 405,
     code: 'method_not_allowed',
   },
+  ...['application/xml', 'multipart/form-data; boundary=b', 'application/octet-stream'].map((type) => ({
+    what: `new with data sent as ${type}`,
+    path: 'new?userid=other',
+    headers: { 'Content-Type': type },
+    body: '{"data":{"a":1}}',
+    status: 400,
+    code: 'invalid_body',
+    says: 'Content-Type: application/json',
+  })),
+  ...['new?userid=other', 'update?session_id=ID', 'patch?session_id=ID', 'list?userid=other'].map((path) => ({
+    what: `JSON sent as a form, as curl -d does, to ${path.split('?')[0]}`,
+    path,
+    headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+    body: ' {"data": {"a": "b=c&d"}}',
+    status: 400,
+    code: 'invalid_body',
+    says: 'Content-Type: application/json',
+  })),
+  ...[
+    '{"userid":"other","userid":"another"}',
+    '{"userid":"other","data":{"a":1},"data":{}}',
+    '{"userid":"other","d\\u0061ta":{"data":["}"]},"data":{}}',
+  ].map((body) => ({
+    what: `new with ${body}`,
+    path: 'new',
+    body,
+    status: 400,
+    code: 'duplicate_parameter',
+    says: 'twice',
+  })),
+  {
+    what: 'end with a session id and the handle of another session',
+    path: `end?userid=USER&handle=${'A'.repeat(16)}&session_id=ID`,
+    status: 400,
+    code: 'conflicting_parameter',
+    says: 'handle',
+  },
+  {
+    what: 'end with the handle of another session than X-Session-Id names',
+    path: `end?userid=USER&handle=${'A'.repeat(16)}`,
+    headers: { 'X-Session-Id': 'ID' },
+    status: 400,
+    code: 'conflicting_parameter',
+    says: 'handle',
+  },
   { what: 'no call', path: '', status: 404, code: 'not_found' },
   { what: 'an unknown call', path: 'destroy', status: 404, code: 'not_found' },
   { what: 'constructor', method: 'GET', path: 'constructor', status: 404, code: 'not_found' },
@@ -396,10 +441,15 @@ for (const { name, settings } of backends) {
           .replaceAll('HANDLE', sessionId.slice(0, 16))
           .replaceAll('ID', sessionId)
           .replaceAll('USER', encodeURIComponent(userid));
+        const named = headers?.['X-Session-Id'] === 'ID' && { 'X-Session-Id': sessionId };
         const reply = await api.get(url, {
           method,
           ...(body !== undefined && { body }),
-          headers: { ...(body !== undefined && { 'Content-Type': 'application/json' }), ...headers },
+          headers: {
+            ...(body !== undefined && { 'Content-Type': 'application/json' }),
+            ...headers,
+            ...named,
+          },
         });
         expect(reply.status, reply.text).to.equal(status);
         expect(reply.body.code).to.equal(code);
