@@ -36,6 +36,13 @@ export function list<Item extends z.ZodType = z.ZodString>(item?: Item) {
   return z.preprocess(fromText(splitWords), z.array(item ?? (z.string() as unknown as Item)));
 }
 
+/** A secret key, or a `list:` of keys that are all valid; never none, so that an empty one does not open what it is to close. */
+export function keys() {
+  return z
+    .union([text(), list()])
+    .refine((given) => given.length > 0, 'it is empty; write a key, or remove it');
+}
+
 function splitWords(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '');
 }

@@ -1,5 +1,5 @@
 export { Configuration, type ReadOptions, readConfiguration } from './configuration.js';
-export { boolean, choice, decimal, integer, list, text } from './fields.js';
+export { boolean, choice, decimal, integer, keys, list, text } from './fields.js';
 export { childAt, keyPlace, type Located, type Place } from './located.js';
 export { maskedValue } from './mask.js';
 export { nearest, quoteName } from './names.js';

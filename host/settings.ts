@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
-import { boolean, type Configuration, choice, integer, list, nearest, text } from '../config/index.js';
+import { boolean, type Configuration, choice, integer, keys, list, nearest, text } from '../config/index.js';
 
 /**
  * The host's own INI sections. These schemas are what `check` checks against and what docs/configuration.md is made
@@ -57,8 +57,7 @@ export const sections = {
     .meta({ description: 'TLS. The files are read again at each reload.' }),
   auth: z
     .strictObject({
-      apikey: z
-        .union([text(), list()])
+      apikey: keys()
         .optional()
         .meta({ description: 'the global API key, or a `list:` of keys that are all valid', secret: true }),
     })

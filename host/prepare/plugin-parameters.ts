@@ -5,8 +5,8 @@ import {
   childAt,
   choice,
   keyPlace,
+  keys,
   type Located,
-  list,
   maskedValue,
   type Position,
   type Problem,
@@ -56,8 +56,7 @@ export const hostParameters = z.object({
   auth_type: choice(['global', 'plugin', 'none'])
     .default('global')
     .meta({ description: 'which key it needs', aliases: ['auth'] }),
-  apikey: z
-    .union([text(), list()])
+  apikey: keys()
     .optional()
     .meta({ description: 'its own key or keys, for `auth_type=plugin`', secret: true }),
   enabled: boolean().default(true).meta({ description: '`false` leaves the plugin out' }),

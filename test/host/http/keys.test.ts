@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { ConfigError } from '../../../config/index.js';
 import { startServer, type TestServer } from '../../support/server.js';
 
 const plugin = `
@@ -76,6 +77,26 @@ describe('API keys', () => {
     expect(await statusOf('/own', bearer('first-key'))).to.equal(401);
     expect(await statusOf('/shared', bearer('own-key'))).to.equal(401);
   });
+
+  for (const [title, lines, name] of [
+    ['written empty', '[auth]\napikey=\n', 'in [auth]'],
+    ['an empty list', '[auth]\napikey=list:\n', 'in [auth]'],
+    ['from an empty variable', '[auth]\napikey=${ENV:KEY}\n', 'in [auth]'],
+    ["a plugin's, written empty", '[plugin_parms]\nown=apikey=\n', 'in the parameters of own'],
+  ] as const) {
+    it(`stop the start when there is none where one is meant: ${title}`, async () => {
+      const started = startServer({ ini: lines, files, env: { KEY: '' } });
+      const error: unknown = await started.then(
+        (running) => running.close(),
+        (reason) => reason,
+      );
+      expect(error).to.be.instanceOf(ConfigError);
+      const { problems } = error as ConfigError;
+      expect(problems.map(({ message }) => message)).to.deep.equal([
+        `"apikey" ${name}: it is empty; write a key, or remove it`,
+      ]);
+    });
+  }
 
   it('are not asked for where a plugin is open, nor for health', async () => {
     for (const path of ['/open', '/livez', '/healthz', '/readyz', '/openapi.json']) {
