@@ -290,7 +290,7 @@ export class Host {
       return;
     }
     const { plugin, position } = blamed;
-    const at = `${shownPath(position.file, this.configuration.folder)}:${position.line}:${position.column}`;
+    const at = place(this.configuration, position);
     this.log.error({ err: error, plugin, at }, `plugin "${plugin}" left an error uncaught`);
   }
 
@@ -362,7 +362,7 @@ function failedRouter(name: string): Router {
 /** A plugin's failure as a problem: where in its code, and where it is configured. */
 function describeFailure(
   configuration: Configuration,
-  { package_, position, name }: PreparedPlugin,
+  { package_, position, line, name }: PreparedPlugin,
   error: unknown,
 ): Problem {
   const cause = error instanceof StepError ? error.cause : error;
@@ -372,9 +372,15 @@ function describeFailure(
     return configuration.problems.find((problem) => problem.message === message)!;
   }
   const inCode: Position | undefined = package_.bundled ? undefined : locateError(cause, package_.folder);
+  const configured = inCode && line ? `, or its line, ${place(configuration, position)};` : ',';
   return {
     position: inCode ?? position,
     message: messageOf(error),
-    hint: `mend it, or let the server start without it: ${name}=required=bool:false in [plugin_parms]`,
+    hint: `mend it${configured} or let the server start without it: ${name}=required=bool:false in [plugin_parms]`,
   };
+}
+
+/** `FILE:LINE:COLUMN`, the file without the path of the INI file's folder. */
+function place({ folder }: Configuration, { file, line, column }: Position): string {
+  return `${shownPath(file, folder)}:${line}:${column}`;
 }

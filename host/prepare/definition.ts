@@ -72,5 +72,5 @@ function defaultExport(module: Record<string, unknown>): unknown {
 }
 
 function firstLine(error: unknown): string {
-  return messageOf(error).split('\n', 1)[0]!;
+  return messageOf(error).split('\n', 1)[0]!.trimEnd();
 }

@@ -394,6 +394,21 @@ describe('plugins among each other', () => {
     );
   });
 
+  it('one that fails in its own code is shown with its line of the configuration, where it has one', async () => {
+    const failing = `${kit}export default definePlugin({ setup() { throw new Error('no luck'); } });\n`;
+    const files = { 'plugins/a.ts': failing };
+    const configured = await failedStart({ ini: '[plugin_parms]\na=required=bool:true\n', files });
+    expect(relative(configured.folder, configured.problems[0]!.position.file)).to.equal('plugins/a.ts');
+    expect(configured.problems[0]?.hint).to.match(/^mend it, or its line, plugin-server\.ini:2:1; or let/);
+    const bare = await failedStart({ files });
+    expect(bare.problems[0]?.hint).to.match(/^mend it, or let the server start without it/);
+  });
+
+  it('one that cannot be read is told of in one line without blanks at its end', async () => {
+    const { problems } = await failedStart({ files: { 'plugins/a.ts': 'export default (((' } });
+    expect(problems[0]?.message).to.match(/plugin "a" cannot be loaded: .*\S$/);
+  });
+
   it('all that is wrong with several is said at once', async () => {
     const { problems } = await failedStart({
       ini: '[plugin_parms]\nfour=count=many\nfvie=x=1\n',
