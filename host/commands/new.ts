@@ -146,16 +146,17 @@ function json(value: object): string {
 
 function nextSteps(name: string, folder: string, { tls, bindTo, port, apiKeys }: Settings): string {
   const host = ['0.0.0.0', '::'].includes(bindTo) ? '127.0.0.1' : bindTo;
-  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}/${name}/world`;
+  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port === 0 ? 'PORT' : port}/${name}/world`;
+  const free = port === 0 ? '\n                PORT is in the log: it is another one at each start' : '';
   const key = apiKeys.length === 0 ? '' : " -H 'Authorization: Bearer KEY'";
   return `Wrote ${folder}:
   index.ts                the plugin
-  test/${name}.test.js${' '.repeat(Math.max(2, 12 - name.length))}its test
+  test/${name}.test.js${' '.repeat(Math.max(2, 11 - name.length))}its test
   package.json            its name and version
   tsconfig.json           for editors and the type checker
 
 Try it:         plugin-server start --watch
-                curl${key} ${url}
+                curl${key} ${url}${free}
 Test it:        npm test --prefix ${folder}
 Type-check it:  npx -p typescript tsc -p ${folder}
 `;

@@ -63,6 +63,15 @@ describe('plugin-server new', () => {
     expect(existsSync(join(folder, 'extensions/greeter/index.ts'))).to.equal(true);
   });
 
+  it('leaves the port to the log where the INI file asks for a free one, and sets its list in columns', async () => {
+    await writeFiles(folder, { 'plugin-server.ini': '[network]\nport=int:0\n' });
+    const { stdout } = await runCommand(folder, 'new', 'greeter');
+    expect(stdout).to.contain('curl http://127.0.0.1:PORT/greeter/world');
+    expect(stdout).to.contain('PORT is in the log');
+    const columns = stdout.split('\n').flatMap((line) => /^ {2}\S+ {2,}(?=\S)/.exec(line)?.[0].length ?? []);
+    expect(columns).to.deep.equal([26, 26, 26, 26]);
+  });
+
   it('writes nothing over what is there, or under a name that cannot be one', async () => {
     await writeFiles(folder, { 'plugins/mine/index.js': '', 'plugins/other.js': '' });
     for (const [name, says] of [
