@@ -39,7 +39,7 @@ export function list<Item extends z.ZodType = z.ZodString>(item?: Item) {
 /** A secret key, or a `list:` of keys that are all valid; never none, so that an empty one does not open what it is to close. */
 export function keys() {
   return z
-    .union([text(), list()])
+    .union([text(), list(text())])
     .refine((given) => given.length > 0, 'it is empty; write a key, or remove it');
 }
 

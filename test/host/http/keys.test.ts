@@ -78,6 +78,18 @@ describe('API keys', () => {
     expect(await statusOf('/shared', bearer('own-key'))).to.equal(401);
   });
 
+  it('stop the start when one of a list is empty', async () => {
+    const started = startServer({
+      ini: '[auth]\napikey=json=keys.json\n',
+      files: { ...files, 'keys.json': '["first-key", ""]' },
+    });
+    const error: unknown = await started.then(
+      (running) => running.close(),
+      (reason) => reason,
+    );
+    expect(error).to.be.instanceOf(ConfigError);
+  });
+
   for (const [title, lines, name] of [
     ['written empty', '[auth]\napikey=\n', 'in [auth]'],
     ['an empty list', '[auth]\napikey=list:\n', 'in [auth]'],
