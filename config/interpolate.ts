@@ -288,8 +288,8 @@ export class Interpolation {
   }
 
   #missing(scope: Scope, reference: Reference, section: IniSection | undefined): Located {
-    // A secret that happens to hold a "${" must not be told by its name.
-    if (scope.secret && !isOrdinary(reference)) {
+    // A secret that happens to hold a "${" must not be told by its name; that a value is one may turn out only later.
+    if (!isOrdinary(reference)) {
       return this.#fault(scope, reference, 'there is no key of this name', 'write $$ for a plain $');
     }
     const name = shortName(section?.name ?? reference.section ?? '');

@@ -54,6 +54,7 @@ describe('secrets in what is printed', () => {
     'a value into which one was put': `[main]\npassword=${secret}\n[plugin_parms]\np=url=http://\${main:password}/`,
     'a value that a schema says is one': `[plugin_parms]\np=pin_code=${secret}`,
     'a value that a schema says is one, of another type': `[plugin_parms]\np=pin_code=int:${secret}`,
+    'what is hardly meant for a reference in one that only a schema says is one': `[plugin_parms]\np=pin_code=int:\${,#${secret}}`,
     'a message of the schema': `[plugin_parms]\np=url=mongodb://u:${secret}@host`,
     'JSON of the wrong type': json(`{"password": "${secret}"}`),
     'JSON that is too long': json(`{"apiKey": "${secret}"}`),
