@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { chromium } from 'playwright-core';
+import { launchBrowser } from '../dist/test/support/browser.js';
 
 const KEY = 'a-key-for-pictures';
 /** Milliseconds of visits before the first picture. */
@@ -85,19 +85,7 @@ await write('shop.json', shopJson);
 await write('plugin-server.ini', ini);
 
 const server = spawn(process.execPath, [cli, 'start'], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    '--headless',
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-  ],
-});
+const browser = await launchBrowser();
 try {
   const url = await new Promise((resolve, reject) => {
     server.once('exit', () => reject(new Error('the server did not start')));

@@ -6,24 +6,24 @@ export class ListenError extends Error {
   readonly code: string | undefined;
 
   constructor(cause: NodeJS.ErrnoException, { host, port }: ListenOptions) {
-    super(describe(cause.code, `${host ?? ''}`, port ?? 0), { cause });
+    super(explainListening(cause, host ?? '', port ?? 0), { cause });
     this.code = cause.code;
   }
 }
 
-function describe(code: string | undefined, host: string, port: number): string {
-  const place = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-  switch (code) {
+/** Why an address cannot be listened on, and what to do, as a sentence. */
+export function explainListening(error: NodeJS.ErrnoException, host: string, port: number): string {
+  switch (error.code) {
     case 'EADDRINUSE':
-      return `port ${port} is taken: another process listens on ${place}; stop it, or write another port=int:N in [network]`;
+      return `Port ${port} on ${host} is taken by another program; end that program, or set another "port" in [network].`;
     case 'EACCES':
-      return `port ${port} may not be used by this user: ports below 1024 need a privilege; write a higher port=int:N in [network], or give the service CAP_NET_BIND_SERVICE`;
+      return `Port ${port} may not be used by this user; set "port" in [network] to 1024 or higher, or let systemd open the socket.`;
     case 'EADDRNOTAVAIL':
-      return `${host} is no address of this machine; write one that is, or 0.0.0.0 for all, as bindto in [network]`;
+      return `${host} is not an address of this machine; set "bindto" in [network] to one that is, 127.0.0.1 or 0.0.0.0 say.`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `the name ${host} cannot be resolved; write an address as bindto in [network]`;
+      return `The name ${host} cannot be resolved; set "bindto" in [network] to an address of this machine.`;
     default:
-      return `cannot listen on ${place} (${code ?? 'unknown error'})`;
+      return `Cannot listen on ${host}, port ${port} (${error.code ?? error.message}).`;
   }
 }

@@ -42,7 +42,7 @@ function line(request: IncomingMessage, response: HostResponse, seconds: number)
 }
 
 /** A path without its query string and without what may be a token in it. */
-export function loggablePath(url: string): string {
+function loggablePath(url: string): string {
   const query = url.search(/[?#]/);
   const path = query < 0 ? url : url.slice(0, query);
   return path.slice(0, LONGEST_PATH).replaceAll(TOKEN, '[masked]');

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { withDeadline } from '../deadline.js';
 import type { PluginUnit } from '../lifecycle.js';
 import { HttpError } from './http-error.js';
 
@@ -42,21 +43,13 @@ async function outcome(
   log: Logger,
   describe: (error: unknown) => string,
 ): Promise<string> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<string>((resolve) => {
-    timer = setTimeout(resolve, CHECK_DEADLINE, `no answer within ${CHECK_DEADLINE / 1000} s`);
-  });
+  const late = new Error(`no answer within ${CHECK_DEADLINE / 1000} s`);
   try {
-    return await Promise.race([
-      Promise.resolve()
-        .then(check)
-        .then(() => 'ok'),
-      late,
-    ]);
+    await withDeadline(CHECK_DEADLINE, check, () => late);
+    return 'ok';
   } catch (error) {
+    if (error === late) return late.message;
     log.warn({ err: error, check: name }, 'readiness check failed');
     return describe(error);
-  } finally {
-    clearTimeout(timer);
   }
 }

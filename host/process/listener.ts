@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { explainListening } from '../listen-error.js';
 import type { Address } from './messages.js';
 import { StartFailure } from './worker-process.js';
 
@@ -54,19 +55,7 @@ export class Listener {
 }
 
 function explain(error: NodeJS.ErrnoException, wanted: ListenTarget): string {
-  if ('fd' in wanted) return `The socket that systemd passed cannot be used (${error.code}).`;
-  const { host, port } = wanted;
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return `Port ${port} on ${host} is taken by another program; end that program, or set another "port" in [network].`;
-    case 'EACCES':
-      return `Port ${port} may not be used by this user; set "port" in [network] to 1024 or higher, or let systemd open the socket.`;
-    case 'EADDRNOTAVAIL':
-      return `${host} is not an address of this machine; set "bindto" in [network] to one that is, 127.0.0.1 or 0.0.0.0 say.`;
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return `The name ${host} cannot be resolved; set "bindto" in [network] to an address of this machine.`;
-    default:
-      return `Cannot listen on ${host}, port ${port} (${error.code ?? error.message}).`;
-  }
+  return 'fd' in wanted
+    ? `The socket that systemd passed cannot be used (${error.code}).`
+    : explainListening(error, wanted.host, wanted.port);
 }

@@ -13,7 +13,10 @@ const files = {
       setup({ router, onCheck, metrics }) {
         let mood = 'good';
         const changes = metrics.counter({ name: 'moody_changes_total', help: 'Changes of mood.', labelNames: ['to'] });
-        onCheck('mood', () => { if (mood === 'bad') throw new HttpError(503, 'bad_mood', 'in a bad mood'); });
+        onCheck('mood', () => {
+          if (mood === 'silent') return new Promise(() => {});
+          if (mood === 'bad') throw new HttpError(503, 'bad_mood', 'in a bad mood');
+        });
         router.post('/:mood', openapi({ summary: 'Changes the mood', operationId: 'changeMood' }), (ctx) => {
           mood = ctx.params.mood;
           changes.inc({ to: mood });
@@ -56,6 +59,14 @@ describe('the routes of the host', () => {
     expect(status).to.equal(503);
     expect(body).to.deep.include({ code: 'not_ready' });
     expect(body.checks).to.deep.include({ broken: 'failed', moody: 'ok', 'moody/mood': 'in a bad mood' });
+    await setMood('good');
+  });
+
+  it('/readyz gives up on a check that does not settle', async () => {
+    await setMood('silent');
+    const { status, body } = await json('/readyz');
+    expect(status).to.equal(503);
+    expect(body.checks).to.deep.include({ 'moody/mood': 'no answer within 2 s' });
     await setMood('good');
   });
 
