@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { key } from './peers/key.mjs';
@@ -11,7 +11,8 @@ const bundledPlugins = readdirSync(new URL('../plugins', import.meta.url));
 export const routesPerPlugin = 10;
 
 /**
- * Writes what a user of plugin-server would: an INI file with a key and an access log, and a plugins folder.
+ * Writes what a user of plugin-server would: an INI file with a key and an access log, and a plugins folder, beside an
+ * installed plugin-server.
  *
  * @param {string} folder
  * @param {object} options
@@ -24,6 +25,7 @@ export const routesPerPlugin = 10;
 export function writeSite(folder, { port, workers, echoPlugins, sessman }) {
   const plugins = join(folder, 'plugins');
   mkdirSync(plugins, { recursive: true });
+  install(folder);
   for (let i = 0; i < echoPlugins; i++) writeEchoPlugin(plugins, `echo${i}`);
 
   const lines = [
@@ -43,6 +45,15 @@ export function writeSite(folder, { port, workers, echoPlugins, sessman }) {
   const ini = join(folder, 'plugin-server.ini');
   writeFileSync(ini, `${lines.join('\n')}\n`);
   return ini;
+}
+
+/** What `npm install plugin-server` leaves in a folder, of that which plugins import. */
+function install(folder) {
+  const modules = join(folder, 'node_modules');
+  if (existsSync(modules)) return;
+  mkdirSync(modules);
+  symlinkSync(fileURLToPath(new URL('..', import.meta.url)), join(modules, 'plugin-server'));
+  symlinkSync(fileURLToPath(new URL('../node_modules/zod', import.meta.url)), join(modules, 'zod'));
 }
 
 function writeEchoPlugin(plugins, name) {

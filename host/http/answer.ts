@@ -1,68 +1,60 @@
 import type Koa from 'koa';
-import type { HostResponse } from './response.js';
+import { type HostResponse, JSON_TYPE } from './response.js';
 
 /**
- * The short way out for `ctx.body = {…}`, which costs Koa about ten header calls. The one header that it implies waits
- * until somebody looks at or sets a header (then it is set at once, as Koa would have done) or until `answerQuickly` sends
- * the whole head in one call. Everything else is answered by Koa's own code.
+ * The short way for what nearly every answer is: headers of one value, and a body of JSON or text. Each step does what
+ * Koa's own code does, and takes only the case it is sure of; everything else is Koa's.
  */
-type DeferringResponse = Koa.Response & {
-  /** A JSON Content-Type is due and not yet set. */
-  deferred?: boolean;
+type ShortResponse = Koa.Response & {
   _body?: unknown;
   _explicitStatus?: boolean;
 };
 
 const EMPTY_STATUSES = new Set([204, 205, 304]);
 
-/** Teaches an application's response prototype to defer the JSON header. */
-export function deferJsonHeader(response: Koa.BaseResponse): void {
+/** Teaches an application's response prototype the short way to set a header, a JSON body, or a text whose type is set. */
+export function shortenSetters(response: Koa.BaseResponse): void {
   const koa = Object.getPrototypeOf(response);
   const body = Object.getOwnPropertyDescriptor(koa, 'body')!;
-  const header = Object.getOwnPropertyDescriptor(koa, 'header')!;
 
   Object.defineProperty(response, 'body', {
     configurable: true,
     enumerable: true,
     get: body.get,
-    set(this: DeferringResponse, value: unknown) {
-      if (isPlain(value) && canDefer(this)) {
-        this.deferred = true;
-        this._body = value;
-        if (!this._explicitStatus) this.status = 200;
-      } else {
-        settle(this);
+    set(this: ShortResponse, value: unknown) {
+      const res = this.res as HostResponse;
+      const isText = typeof value === 'string';
+      if ((!isText && !isPlain(value)) || !isUntouched(this) || res.hasHeader('Content-Type') !== isText) {
         body.set!.call(this, value);
+        return;
       }
+      this._body = value;
+      if (!this._explicitStatus) this.status = 200;
+      if (isText) res.addHeader('Content-Length', Buffer.byteLength(value));
+      else res.addHeader('Content-Type', JSON_TYPE);
     },
   });
-  Object.defineProperty(response, 'header', {
+  Object.defineProperty(response, 'set', {
     configurable: true,
-    enumerable: true,
-    get(this: DeferringResponse) {
-      settle(this);
-      return header.get!.call(this);
+    value(this: ShortResponse, ...args: unknown[]) {
+      const [name, value] = args;
+      if (typeof name !== 'string' || name === '' || typeof value !== 'string')
+        return koa.set.apply(this, args);
+      if (!this.res.headersSent) this.res.setHeader(name, value);
     },
   });
-  for (const name of ['get', 'has', 'set', 'remove', 'flushHeaders'] as const) {
-    Object.defineProperty(response, name, {
-      configurable: true,
-      value(this: DeferringResponse, ...args: unknown[]) {
-        settle(this);
-        return koa[name].apply(this, args);
-      },
-    });
-  }
 }
 
 /** Answers a plain object or array as JSON, or a text as it is, in one go; false when it is Koa's turn. */
 export function answerQuickly(ctx: Koa.Context): boolean {
-  const response = ctx.response as DeferringResponse;
+  const response = ctx.response as ShortResponse;
   const res = ctx.res as HostResponse;
+  const { _body: body } = response;
+  const isText = typeof body === 'string';
   if (
+    (!isText && !isPlain(body)) ||
     ctx.respond === false ||
     res.headersSent ||
-    (typeof response._body !== 'string' && !isPlain(response._body)) ||
     ctx.req.method === 'HEAD' ||
     EMPTY_STATUSES.has(res.statusCode) ||
     !response.writable ||
@@ -70,40 +62,28 @@ export function answerQuickly(ctx: Koa.Context): boolean {
   ) {
     return false;
   }
-  if (typeof response._body === 'string') {
+  if (isText) {
     // Koa's setter has set its type and length.
-    res.end(response._body);
+    res.end(body);
     return true;
   }
-  const text = JSON.stringify(response._body);
-  if (response.deferred === true && res.getHeaderNames().length === 0) {
-    res.endJson(text);
-    return true;
-  }
-  settle(response);
-  res.setHeader('Content-Length', Buffer.byteLength(text));
+  const text = JSON.stringify(body);
+  const length = String(Buffer.byteLength(text));
+  if (res.hasHeader('Content-Length')) res.setHeader('Content-Length', length);
+  else res.addHeader('Content-Length', length);
+  res.writeHead(res.statusCode);
   res.end(text);
   return true;
 }
 
-function canDefer(response: DeferringResponse): boolean {
-  const { res } = response;
+function isUntouched({ _body, res, ctx }: ShortResponse): boolean {
   return (
-    (response._body === undefined || response.deferred === true) &&
-    response.ctx.respond !== false &&
+    _body === undefined &&
+    ctx.respond !== false &&
     !res.headersSent &&
-    !res.hasHeader('Content-Type') &&
-    !res.hasHeader('Content-Length')
+    !res.hasHeader('Content-Length') &&
+    !res.hasHeader('Transfer-Encoding')
   );
-}
-
-function settle(response: DeferringResponse): void {
-  if (response.deferred !== true) return;
-  response.deferred = false;
-  const { res } = response;
-  if (!res.headersSent && !res.hasHeader('Content-Type')) {
-    res.setHeader('Content-Type', 'application/json; charset=utf-8');
-  }
 }
 
 function isPlain(value: unknown): value is object {

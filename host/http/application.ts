@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import Koa from 'koa';
 import type { Logger } from 'pino';
 import type { AccessLog } from './access-log.js';
-import { answerQuickly, deferJsonHeader } from './answer.js';
+import { answerQuickly, shortenSetters } from './answer.js';
 import { checkKey, headKey, takeBodyKey } from './api-key.js';
 import type { ReadBody } from './body.js';
 import { type Chain, compose } from './compose.js';
@@ -63,7 +63,7 @@ export class Application extends Koa {
     this.#noRoute = options.metrics.route('', '');
     this.#overloadLog = new OverloadLog(options.log);
     this.#turns = new Turns((ctx) => void this.#answer(ctx), options.maxDelay);
-    deferJsonHeader(this.response);
+    shortenSetters(this.response);
     const application = this;
     this.context.onerror = function (this: Koa.Context, error: Error | null) {
       if (error != null) application.#fail(this, error);
@@ -96,7 +96,8 @@ export class Application extends Koa {
   async #answer(ctx: Koa.Context): Promise<void> {
     const res = ctx.res as HostResponse;
     try {
-      await this.#run(ctx);
+      const running = this.#run(ctx);
+      if (running !== undefined) await running;
       if (answerQuickly(ctx)) {
         this.#record(ctx);
         limitSending(res, this.#options.sendTimeout);

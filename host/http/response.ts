@@ -1,7 +1,8 @@
-import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
+import { DraftedHeaders } from './drafted-headers.js';
 import type { RouteLabels } from './metrics.js';
 
-const JSON_TYPE = 'application/json; charset=utf-8';
+export const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** What every answer of one server carries. */
 export interface ResponseDefaults {
@@ -12,10 +13,10 @@ export interface ResponseDefaults {
 }
 
 /**
- * Node's response, which adds the default headers whoever writes the head: Koa, a plugin's own code, or `endJson`.
+ * Node's response, which adds the default headers whoever writes the head: Koa, a plugin's own code, or `answerQuickly`.
  * It also holds what the access log and the metrics say about its request.
  */
-export abstract class HostResponse extends ServerResponse<IncomingMessage> {
+export abstract class HostResponse extends DraftedHeaders {
   requestId = '';
   /** `performance.now()` when the request arrived. */
   startedAt = 0;
@@ -29,36 +30,15 @@ export abstract class HostResponse extends ServerResponse<IncomingMessage> {
 
   protected abstract readonly defaults: ResponseDefaults;
 
-  override writeHead(...args: unknown[]): this {
+  override writeHead(status: number, ...rest: unknown[]): this {
     const { headers, draining } = this.defaults;
     if (draining()) this.shouldKeepAlive = false;
-    for (let i = 0; i < headers.length; i += 2) {
-      if (!this.hasHeader(headers[i]!)) this.setHeader(headers[i]!, headers[i + 1]!);
-    }
-    this.setHeader('X-Request-Id', this.requestId);
-    return writeHead.apply(this, args) as this;
-  }
-
-  /** Sends a whole JSON answer with one head. Only for a response none of whose headers has been set. */
-  endJson(text: string): void {
-    const { headers, draining } = this.defaults;
-    if (draining()) this.shouldKeepAlive = false;
-    const length = Buffer.byteLength(text);
-    const head = [
-      'Content-Type',
-      JSON_TYPE,
-      'Content-Length',
-      String(length),
-      'X-Request-Id',
-      this.requestId,
-    ];
-    for (const item of headers) head.push(item);
-    writeHead.call(this, this.statusCode, head);
-    this.end(text);
+    this.addMissing(headers);
+    if (this.hasHeader('X-Request-Id')) this.setHeader('X-Request-Id', this.requestId);
+    else this.addHeader('X-Request-Id', this.requestId);
+    return super.writeHead(status, ...rest);
   }
 }
-
-const writeHead = ServerResponse.prototype.writeHead as (this: ServerResponse, ...args: unknown[]) => unknown;
 
 /** A response class bound to one server's defaults, for `http.createServer({ ServerResponse })`. */
 export function responseClass(defaults: ResponseDefaults): typeof ServerResponse {

@@ -57,7 +57,7 @@ export const calls: readonly Call[] = [
     summary: "Replace a session's data",
     description:
       'Replaces the data and starts the idle time again. With a version, or If-Match, only that version is replaced; else the last writer wins.',
-    run: (sessions, { session_id, data, ...expected }) => sessions.update(session_id, data, expected),
+    run: (sessions, given) => sessions.update(given.session_id, given.data, given),
   }),
   call({
     path: 'patch',
@@ -69,7 +69,7 @@ export const calls: readonly Call[] = [
     summary: "Change some of a session's data",
     description:
       'Applies `data` as a JSON merge patch (RFC 7396), atomically, and starts the idle time again: only the members named change, and null removes one.',
-    run: (sessions, { session_id, data, ...expected }) => sessions.patch(session_id, data, expected),
+    run: (sessions, given) => sessions.patch(given.session_id, given.data, given),
   }),
   call({
     path: 'touch',
@@ -80,7 +80,7 @@ export const calls: readonly Call[] = [
     answers: 'session',
     summary: "Start a session's idle time again",
     description: 'Starts the idle time again and changes nothing else, the version included.',
-    run: (sessions, { session_id, ...expected }) => sessions.touch(session_id, expected),
+    run: (sessions, given) => sessions.touch(given.session_id, given),
   }),
   call({
     path: 'renew',
@@ -93,7 +93,7 @@ export const calls: readonly Call[] = [
     summary: 'Give a session a new id',
     description:
       'Gives the session a new id, and the old one ends: do so after each login. Handle, data and version stay; the idle time starts again.',
-    run: (sessions, { session_id, ...expected }) => sessions.renew(session_id, expected),
+    run: (sessions, given) => sessions.renew(given.session_id, given),
   }),
   call({
     path: 'end',

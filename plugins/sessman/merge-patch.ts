@@ -1,19 +1,24 @@
 export type Json = null | boolean | number | string | Json[] | JsonObject;
 export type JsonObject = { [name: string]: Json };
 
-/** JSON merge patch (RFC 7396): members of `patch` replace those of `target`, objects merge, null removes. */
-export function mergePatch(target: JsonObject, patch: JsonObject): JsonObject {
-  // A Map and fromEntries rather than assignment: `__proto__` is then a name like any other.
-  const merged = new Map(Object.entries(target));
-  for (const [name, value] of Object.entries(patch)) {
-    if (value === null) merged.delete(name);
-    else if (!isJsonObject(value)) merged.set(name, value);
+/** JSON merge patch (RFC 7396): members of `patch` replace those of `target`, objects merge, null removes. Gives `target`. */
+export function applyMergePatch(target: JsonObject, patch: JsonObject): JsonObject {
+  for (const name of Object.keys(patch)) {
+    const value = patch[name]!;
+    if (value === null) delete target[name];
+    else if (!isJsonObject(value)) setMember(target, name, value);
     else {
-      const before = merged.get(name);
-      merged.set(name, mergePatch(isJsonObject(before) ? before : {}, value));
+      const before = Object.hasOwn(target, name) ? target[name] : undefined;
+      setMember(target, name, applyMergePatch(isJsonObject(before) ? before : {}, value));
     }
   }
-  return Object.fromEntries(merged);
+  return target;
+}
+
+/** `__proto__` is a name like any other here, which an assignment would take for something else. */
+function setMember(object: JsonObject, name: string, value: Json): void {
+  if (name !== '__proto__') object[name] = value;
+  else Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
 export function isJsonObject(value: unknown): value is JsonObject {

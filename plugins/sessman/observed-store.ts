@@ -1,4 +1,5 @@
 import type { PluginMetrics } from 'plugin-server';
+import { SessionError } from './errors.js';
 import { type Change, type Match, type SessionRecord, type Store, StoreError } from './store.js';
 
 /** A store that counts and times what it is asked, for /metrics. */
@@ -32,7 +33,10 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
   function observed<Args extends unknown[], Result>(operation: string, run: (...args: Args) => Result) {
     const duration = durations.labels(operation);
     const failed = (error: unknown): never => {
-      errors.inc({ operation, code: error instanceof StoreError ? error.code : 'internal_error' });
+      // A SessionError is a caller's, data that are too large, say: the store has done its work.
+      if (!(error instanceof SessionError)) {
+        errors.inc({ operation, code: error instanceof StoreError ? error.code : 'internal_error' });
+      }
       throw error;
     };
     return (...args: Args): Result => {
@@ -66,6 +70,11 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     insert: observed('insert', (record: SessionRecord) => store.insert(record)),
     read: observed('read', (handle: string, now: number) => store.read(handle, now)),
     write: observed('write', (match: Match, change: Change) => store.write(match, change)),
+    rewrite: observed(
+      'rewrite',
+      (match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) =>
+        store.rewrite(match, change, rewrite),
+    ),
     remove: observed('remove', (match: Match) => store.remove(match)),
     list: observed('list', (userid: string, now: number) => store.list(userid, now)),
     removeOfUser: observed('remove_of_user', (userid: string, now: number, except?: string) =>

@@ -1,3 +1,4 @@
+import { parse as parseQuery } from 'node:querystring';
 import { type Context, HttpError } from 'plugin-server';
 import { isJsonObject, type JsonObject } from './merge-patch.js';
 import { repeatedName } from './repeated-name.js';
@@ -33,9 +34,14 @@ export function readParameters(ctx: Context, takes: Takes): Partial<Parameters> 
   const reading = new Reading(takes);
   const { querystring } = ctx;
   if (querystring !== '') {
-    for (const [name, value] of new URLSearchParams(querystring)) reading.take(name, value, 'query');
+    const query = parseQuery(querystring);
+    for (const name in query) {
+      const value = query[name];
+      if (Array.isArray(value)) for (const each of value) reading.take(name, each, 'query');
+      else reading.take(name, value, 'query');
+    }
   }
-  if (ctx.method === 'POST') {
+  if (ctx.req.method === 'POST') {
     if (isNoJson(ctx)) throw invalid('invalid_body', notJson(ctx, takes));
     const body: unknown = ctx.request.body ?? {};
     if (!isJsonObject(body)) throw invalid('invalid_body', `The body must be a JSON object. ${form(takes)}`);
@@ -43,7 +49,7 @@ export function readParameters(ctx: Context, takes: Takes): Partial<Parameters> 
     const repeated = repeatedName(ctx.request.rawBody as string | undefined, body);
     if (repeated !== undefined) throw duplicate(repeated);
   }
-  if (takes.version) reading.take('version', ifMatch(ctx.get('If-Match')), 'header');
+  if (takes.version) reading.take('version', ifMatch(ctx.req.headers['if-match']), 'header');
   return reading.values as Partial<Parameters>;
 }
 
@@ -58,15 +64,15 @@ export function completeParameters<T extends Takes>(
   readCookie: (() => string | undefined) | undefined,
 ): Given<T> {
   const isVisible = values.session_id !== undefined;
-  const inHeader = ctx.get('X-Session-Id');
-  if (inHeader !== '') {
+  const inHeader = ctx.req.headers['x-session-id'] as string | undefined;
+  if (inHeader) {
     if (isVisible && values.session_id !== inHeader) throw conflicting('session_id');
     values.session_id = inHeader;
   } else if (!isVisible && values.handle === undefined) {
     const inCookie = readCookie?.();
     if (inCookie !== undefined) values.session_id = inCookie;
   }
-  return requireParameters(takes, values, isVisible && inHeader === '');
+  return requireParameters(takes, values, isVisible && !inHeader);
 }
 
 /** Throws the 400 for required parameters that are not there. */
@@ -166,8 +172,8 @@ function typed(name: ParameterName, raw: unknown, place: Place, takes: Takes): u
 }
 
 /** The version that If-Match (RFC 9110, section 13.1.1) asks for; `*` asks for any. */
-function ifMatch(header: string): number | undefined {
-  if (header === '' || header === '*') return undefined;
+function ifMatch(header: string | undefined): number | undefined {
+  if (header === undefined || header === '' || header === '*') return undefined;
   const version = /^"(\d{1,15})"$/.exec(header)?.[1];
   if (version === undefined) {
     throw invalid(
@@ -199,7 +205,7 @@ function isNoJson(ctx: Context): boolean {
   const rawBody = ctx.request.rawBody as string | undefined;
   if (rawBody === undefined)
     return Number(ctx.get('Content-Length')) > 0 || ctx.get('Transfer-Encoding') !== '';
-  return ctx.is('urlencoded') === 'urlencoded' && rawBody.trimStart().startsWith('{');
+  return /urlencoded/i.test(ctx.req.headers['content-type'] ?? '') && rawBody.trimStart().startsWith('{');
 }
 
 function notJson(ctx: Context, takes: Takes): string {

@@ -50,7 +50,7 @@ function answer(ctx: Context, call: Call, result: Session | object, cookie: Sess
   const session = result as Session;
   if (call.cookie === 'set') cookie?.write(ctx, session.id);
   ctx.set('ETag', `"${session.version}"`);
-  ctx.type = 'application/json; charset=utf-8';
+  ctx.set('Content-Type', 'application/json; charset=utf-8');
   ctx.body = sessionJson(session);
 }
 

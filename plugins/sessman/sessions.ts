@@ -3,14 +3,13 @@ import {
   DataTooLarge,
   InvalidSessionId,
   InvalidUserid,
-  SessionBusy,
   SessionExists,
   SessionNotFound,
   VersionMismatch,
 } from './errors.js';
-import { type JsonObject, mergePatch } from './merge-patch.js';
+import { applyMergePatch, type JsonObject } from './merge-patch.js';
 import { isHandle, makeSessionId, parseSessionId, renewSessionId, type SessionId } from './session-id.js';
-import { type Awaitable, NEVER, type SessionRecord, type Store } from './store.js';
+import { type Awaitable, type Change, type Match, NEVER, type SessionRecord, type Store } from './store.js';
 
 export interface SessionLimits {
   /** Seconds from the last update, patch, touch or renew to the end. */
@@ -67,7 +66,7 @@ export class Sessions {
   readonly #limits: SessionLimits;
   readonly #now: () => number;
   readonly #observer: SessionObserver | undefined;
-  readonly #patching = new TaskChains();
+  readonly #patching = new TaskQueues();
 
   constructor(
     store: Store,
@@ -130,23 +129,11 @@ export class Sessions {
   /** Applies a JSON merge patch (RFC 7396): of patches made at the same time, none undoes another. */
   async patch(sessionId: string, patch: JsonObject, expected: Expected = {}): Promise<Session> {
     const id = parse(sessionId);
-    // One after the other within this process; the version settles it between processes.
+    const apply = (data: string) => this.#encode(applyMergePatch(JSON.parse(data) as JsonObject, patch));
+    // One after the other within this process: those of one session would only be in each other's way.
     return this.#patching.run(id.handle, async () => {
-      for (let attempt = 0; attempt < maxPatchAttempts; attempt++) {
-        const current = owned(await this.#store.read(id.handle, this.#now()), id, expected.userid);
-        if (expected.version !== undefined && expected.version !== current.version) {
-          throw new VersionMismatch(current.version);
-        }
-        const text = this.#encode(mergePatch(JSON.parse(current.data) as JsonObject, patch));
-        const written = await this.#write(
-          id,
-          { userid: expected.userid, version: current.version },
-          { data: text },
-        );
-        if (written) return view(id.id, written);
-        await pause(Math.random() * Math.min(2 ** attempt, maxPatchPause));
-      }
-      throw new SessionBusy();
+      const written = await this.#store.rewrite(this.#match(id, expected), this.#used(), apply);
+      return view(id.id, written ?? (await this.#refuse(id, expected)));
     });
   }
 
@@ -203,13 +190,19 @@ export class Sessions {
     return count;
   }
 
-  #write(id: SessionId, { userid, version }: Expected, change: { data?: string; secretHash?: Buffer }) {
+  #write(id: SessionId, expected: Expected, change: { data?: string; secretHash?: Buffer }) {
+    return this.#store.write(this.#match(id, expected), this.#used(change));
+  }
+
+  #match({ handle, secretHash }: SessionId, { userid, version }: Expected): Match {
     if (userid !== undefined) checkUserid(userid);
+    return { handle, secretHash, now: this.#now(), userid, version };
+  }
+
+  /** The change with which the idle time begins anew. */
+  #used({ data, secretHash }: { data?: string; secretHash?: Buffer } = {}): Change {
     const now = this.#now();
-    return this.#store.write(
-      { handle: id.handle, secretHash: id.secretHash, now, userid, version },
-      { data: change.data, secretHash: change.secretHash, touched: now, expires: this.#idleEnd(now) },
-    );
+    return { touched: now, expires: this.#idleEnd(now), data, secretHash };
   }
 
   /** Says why a write matched nothing. */
@@ -258,11 +251,7 @@ export class Sessions {
 }
 
 /** Bytes of UTF-8 a userid may have. */
-export const maxUserid = 1024;
-
-const maxPatchAttempts = 100;
-/** Milliseconds. */
-const maxPatchPause = 32;
+const maxUserid = 1024;
 
 function parse(sessionId: string): SessionId {
   const id = parseSessionId(sessionId);
@@ -310,22 +299,21 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
+/** Runs the tasks of one key one after the other, in the order in which they came. */
+class TaskQueues {
+  /** By key with a task under way: what lets each of those behind it begin. */
+  readonly #waiting = new Map<string, (() => void)[]>();
 
-/** Runs the tasks of one key one after the other. */
-class TaskChains {
-  readonly #last = new Map<string, Promise<unknown>>();
-
-  run<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(key);
-    const result = before ? before.then(task, task) : task();
-    this.#last.set(key, result);
-    const forget = () => {
-      if (this.#last.get(key) === result) this.#last.delete(key);
-    };
-    result.then(forget, forget);
-    return result;
+  async run<T>(key: string, task: () => Promise<T>): Promise<T> {
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) this.#waiting.set(key, []);
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await task();
+    } finally {
+      const next = this.#waiting.get(key)!.shift();
+      if (next === undefined) this.#waiting.delete(key);
+      else next();
+    }
   }
 }

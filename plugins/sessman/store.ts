@@ -1,3 +1,5 @@
+import { timingSafeEqual } from 'node:crypto';
+
 /**
  * The store contract. A store keeps records and judges nothing: which session may be read or written, and for how
  * long, is decided in sessions.ts. test/contracts/store.ts is this contract as tests; a new store runs them all.
@@ -24,6 +26,16 @@ export interface Store {
 
   /** Changes the record that matches, and gives it as it then is. */
   write(match: Match, change: Change): Promise<SessionRecord | undefined>;
+
+  /**
+   * Changes the record that matches as `write` does, its data to what `rewrite` makes of them: one atomic step with the
+   * reading, for which `rewrite` is called again when another writer was faster. What it throws, this rejects with.
+   */
+  rewrite(
+    match: Match,
+    change: Omit<Change, 'data'>,
+    rewrite: (data: string) => string,
+  ): Promise<SessionRecord | undefined>;
 
   /** Removes the record that matches; false when none does. */
   remove(match: Match): Promise<boolean>;
@@ -112,6 +124,17 @@ export const NEVER = 253_402_300_799_999;
 /** Whether a record is live: see the contract above. */
 export function isLive(record: SessionSummary, now: number): boolean {
   return record.expires > now && record.ends > now;
+}
+
+/** Whether a record is live and all that is asked for. */
+export function matches(record: SessionRecord, match: Match): boolean {
+  return (
+    isLive(record, match.now) &&
+    (match.secretHash === undefined || timingSafeEqual(record.secretHash, match.secretHash)) &&
+    (match.userid === undefined || record.userid === match.userid) &&
+    (match.version === undefined || record.version === match.version) &&
+    (match.touched === undefined || record.touched === match.touched)
+  );
 }
 
 /** The store cannot do its work now. The session, if there is one, is as it was, or as a write under way left it. */

@@ -82,6 +82,45 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       expect(await read(record.handle, now)).to.deep.equal({ ...record, ...change });
     });
 
+    it('rewrites data by what they are, and leaves alone what does not match', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const change = { touched: now + 5, expires: now + 90_000 };
+      const longer = (data: string) => JSON.stringify({ before: JSON.parse(data) });
+      const expected = { ...record, ...change, data: longer(record.data), version: 2 };
+      expect(pick(await store.rewrite(matchOf(record), change, longer))).to.deep.equal(expected);
+      expect(await store.rewrite({ ...matchOf(record), version: 1 }, change, longer)).to.equal(undefined);
+      expect(await store.rewrite({ ...matchOf(record), userid: 'other' }, change, longer)).to.equal(
+        undefined,
+      );
+      expect(await read(record.handle, now)).to.deep.equal(expected);
+    });
+
+    it('rejects with what a rewriting throws, and changes nothing', async () => {
+      const record = aRecord();
+      await store.insert(record);
+      const refusal = new RangeError('too large');
+      const refused = await store
+        .rewrite(matchOf(record), { touched: now + 5, expires: now + 90_000 }, () => {
+          throw refusal;
+        })
+        .catch((error: unknown) => error);
+      expect(refused).to.equal(refusal);
+      expect(await read(record.handle, now)).to.deep.equal(record);
+    });
+
+    it('loses none of many rewritings at the same time', async () => {
+      const record = { ...aRecord(), data: '[]' };
+      await store.insert(record);
+      const add = (n: number) => (data: string) => JSON.stringify([...(JSON.parse(data) as number[]), n]);
+      const numbers = Array.from({ length: 20 }, (_, n) => n);
+      const change = { touched: now, expires: now + 60_000 };
+      const all = await Promise.all(numbers.map((n) => store.rewrite(matchOf(record), change, add(n))));
+      expect(all.map((one) => one?.version).sort((a, b) => a! - b!)).to.deep.equal(numbers.map((n) => n + 2));
+      const { data } = (await read(record.handle, now))!;
+      expect((JSON.parse(data) as number[]).sort((a, b) => a - b)).to.deep.equal(numbers);
+    });
+
     it('changes the secret, and the old one matches no more', async () => {
       const record = aRecord();
       await store.insert(record);

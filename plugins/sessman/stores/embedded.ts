@@ -1,4 +1,4 @@
-import { hash, timingSafeEqual } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import {
   type Change,
   isLive,
   type Match,
+  matches,
   type SessionRecord,
   type SessionSummary,
   type Store,
@@ -86,42 +87,57 @@ export class EmbeddedStore implements Store {
   async insert(record: SessionRecord): Promise<boolean> {
     const key = handleBytes(record.handle);
     const indexed = endOf(record);
-    return this.#commit(this.#records, key, null, () => {
-      this.#records.put(key, encodeRecord(record, indexed), 1);
-      this.#byUser.put(userKey(record, key), present);
-      this.#byExpiry.put(expiryKey(indexed, key), present);
-    });
+    return this.#commit(() =>
+      this.#records.ifNoExists(key, () => {
+        this.#records.put(key, encodeRecord(record, indexed), 1);
+        this.#byUser.put(userKey(record, key), present);
+        this.#byExpiry.put(expiryKey(indexed, key), present);
+      }),
+    );
   }
 
   read(handle: string, now: number): SessionRecord | undefined {
     const record = this.#load(handleBytes(handle), handle)?.record;
     if (!record || !isLive(record, now)) return undefined;
-    if (isDamaged(record.data)) throw new StoreDamagedError();
+    undamaged(record.data);
     return record;
   }
 
-  async write(match: Match, change: Change): Promise<SessionRecord | undefined> {
+  write(match: Match, change: Change): Promise<SessionRecord | undefined> {
+    return this.#change(match, change, () => change.data);
+  }
+
+  rewrite(match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) {
+    return this.#change(match, change, (data) => rewrite(undamaged(data)));
+  }
+
+  async #change(
+    match: Match,
+    change: Omit<Change, 'data'>,
+    newData: (data: string) => string | undefined,
+  ): Promise<SessionRecord | undefined> {
     const key = handleBytes(match.handle);
     for (;;) {
       const found = this.#load(key, match.handle);
       if (!found || !matches(found.record, match)) return undefined;
       const { record } = found;
+      const data = newData(record.data);
       const next: StoredRecord = {
         handle: record.handle,
         secretHash: change.secretHash ?? record.secretHash,
         userid: record.userid,
-        data: change.data ?? record.data,
-        version: record.version + (change.data === undefined ? 0 : 1),
+        data: data ?? record.data,
+        version: record.version + (data === undefined ? 0 : 1),
         created: record.created,
         touched: change.touched,
         expires: change.expires,
         ends: record.ends,
         indexed: record.indexed,
       };
-      const revision = found.revision + 1;
+      // One conditional put is enough here: a block of writes under a condition costs three times as many instructions.
       if (
-        await this.#commit(this.#records, key, found.revision, () =>
-          this.#records.put(key, encodeRecord(next, next.indexed), revision),
+        await this.#commit(() =>
+          this.#records.put(key, encodeRecord(next, next.indexed), found.revision + 1, found.revision),
         )
       ) {
         return next;
@@ -168,11 +184,13 @@ export class EmbeddedStore implements Store {
         if (!found) return false;
         if (!isLive(found.record, now)) return this.#drop(key, found);
         const indexed = endOf(found.record);
-        await this.#commit(this.#records, key, found.revision, () => {
-          this.#records.put(key, encodeRecord(found.record, indexed), found.revision + 1);
-          this.#byExpiry.remove(dueKey);
-          this.#byExpiry.put(expiryKey(indexed, key), present);
-        });
+        await this.#commit(() =>
+          this.#records.ifVersion(key, found.revision, () => {
+            this.#records.put(key, encodeRecord(found.record, indexed), found.revision + 1);
+            this.#byExpiry.remove(dueKey);
+            this.#byExpiry.put(expiryKey(indexed, key), present);
+          }),
+        );
         return false;
       }),
     );
@@ -190,9 +208,7 @@ export class EmbeddedStore implements Store {
     const lease = text === undefined ? undefined : (JSON.parse(text) as { owner: string; until: number });
     if (lease && lease.owner !== owner && lease.until > now) return false;
     const next = Buffer.from(JSON.stringify({ owner, until }));
-    return this.#commit(this.#meta, leaseKey, revision, () =>
-      this.#meta.put(leaseKey, next, (revision ?? 0) + 1),
-    );
+    return this.#commit(() => this.#meta.put(leaseKey, next, (revision ?? 0) + 1, revision as number));
   }
 
   async check(): Promise<void> {
@@ -255,35 +271,29 @@ export class EmbeddedStore implements Store {
   }
 
   #drop(key: Buffer, { record, revision }: Found): Promise<boolean> {
-    return this.#commit(this.#records, key, revision, () => {
-      this.#records.remove(key);
-      this.#byUser.remove(userKey(record, key));
-      this.#byExpiry.remove(expiryKey(record.indexed, key));
-    });
+    return this.#commit(() =>
+      this.#records.ifVersion(key, revision, () => {
+        this.#records.remove(key);
+        this.#byUser.remove(userKey(record, key));
+        this.#byExpiry.remove(expiryKey(record.indexed, key));
+      }),
+    );
   }
 
   /**
-   * Does the writes if the entry still has that revision (null: if there is none), all in one transaction, and settles
-   * once that is on disk. False, and nothing written, when the entry has another revision.
+   * Settles once what `begin` writes is on disk; false, and nothing written, when its condition does not hold by then.
+   * A condition is the revision that an entry must still have.
    */
-  #commit<K extends Buffer | string>(
-    database: Database<Buffer, K>,
-    key: K,
-    revision: number | null,
-    writes: () => void,
-  ): Promise<boolean> {
+  #commit(begin: () => Promise<boolean>): Promise<boolean> {
     if (this.#closed) throw new StoreError();
     // While the disk is full one write a second tries again; the others need not wait for the same refusal.
     if (this.#fullUntil > performance.now()) throw new StoreFullError();
-    return this.#deadline.within(
-      revision === null ? database.ifNoExists(key, writes) : database.ifVersion(key, revision, writes),
-      async (error) => {
-        const cause = await causeOf(error);
-        if (!isFull(cause)) return new StoreError(undefined, cause);
-        this.#fullUntil = performance.now() + 1000;
-        return new StoreFullError(cause);
-      },
-    );
+    return this.#deadline.within(begin(), async (error) => {
+      const cause = await causeOf(error);
+      if (!isFull(cause)) return new StoreError(undefined, cause);
+      this.#fullUntil = performance.now() + 1000;
+      return new StoreFullError(cause);
+    });
   }
 }
 
@@ -372,16 +382,6 @@ function endOf(record: SessionRecord): number {
   return Math.min(record.expires, record.ends);
 }
 
-function matches(record: SessionRecord, match: Match): boolean {
-  return (
-    isLive(record, match.now) &&
-    (match.secretHash === undefined || timingSafeEqual(record.secretHash, match.secretHash)) &&
-    (match.userid === undefined || record.userid === match.userid) &&
-    (match.version === undefined || record.version === match.version) &&
-    (match.touched === undefined || record.touched === match.touched)
-  );
-}
-
 /** What made a commit fail: lmdb rejects with a general error, and with the cause by a promise of its own. */
 async function causeOf(error: unknown): Promise<unknown> {
   const { commitError } = error as { commitError?: Promise<never> };
@@ -402,6 +402,11 @@ function isDamaged(data: string): boolean {
   } catch {
     return true;
   }
+}
+
+function undamaged(data: string): string {
+  if (isDamaged(data)) throw new StoreDamagedError();
+  return data;
 }
 
 function reading<T>(work: () => T): T {

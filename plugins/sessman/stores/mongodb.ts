@@ -14,6 +14,7 @@ import {
 } from '../store.js';
 import { type MongoConnection, type MongoSettings, mongoConnection } from './mongodb-connection.js';
 import { ensureIndexes } from './mongodb-indexes.js';
+import { rewriteByVersion } from './rewrite.js';
 
 export interface MongoStoreOptions extends MongoSettings {
   /** The collection's name. */
@@ -114,6 +115,10 @@ export class MongoStore implements Store {
       }),
     );
     return document ? toRecord(data === undefined ? document : { ...document, data }) : undefined;
+  }
+
+  rewrite(match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) {
+    return rewriteByVersion(this, match, change, rewrite);
   }
 
   async remove(match: Match): Promise<boolean> {

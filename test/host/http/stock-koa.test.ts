@@ -167,6 +167,96 @@ const handlers: Record<string, Handler> = {
     ctx.message = 'Fine';
     ctx.body = { a: 1 };
   },
+  'raw-look': (ctx) => {
+    const { res } = ctx;
+    ctx.set('X-A', '1');
+    res.setHeader('x-a', '2');
+    res.setHeader('X-N', 3);
+    ctx.body = { a: 1 };
+    const names = (res as unknown as { getRawHeaderNames(): string[] }).getRawHeaderNames();
+    const one = [
+      res.getHeader('X-a'),
+      res.hasHeader('x-A'),
+      res.getHeader('X-None'),
+      res.hasHeader('X-None'),
+    ];
+    ctx.set(
+      'X-Look',
+      JSON.stringify([one, res.getHeaderNames(), names, res.getHeaders(), res.getHeader('x-n')]),
+    );
+  },
+  'raw-many': (ctx) => {
+    ctx.set('X-A', '1');
+    ctx.res.setHeader('X-Many', ['1', '2']);
+    ctx.res.appendHeader('X-A', '2');
+    ctx.set('X-B', '3');
+    ctx.body = { a: 1 };
+    ctx.set('X-Look', JSON.stringify(ctx.res.getHeaders()));
+  },
+  'raw-remove': (ctx) => {
+    ctx.set('X-A', '1');
+    ctx.set('X-B', '2');
+    ctx.res.removeHeader('x-a');
+    ctx.body = { a: 1 };
+  },
+  'raw-head': (ctx) => {
+    ctx.respond = false;
+    ctx.res.setHeader('X-A', '1');
+    ctx.res.writeHead(201, { 'X-B': '2', 'x-a': '3' });
+    ctx.res.end('raw');
+  },
+  'raw-late': (ctx) => {
+    ctx.respond = false;
+    ctx.set('X-A', '1');
+    ctx.res.statusCode = 200;
+    ctx.res.write('[');
+    let code: unknown;
+    try {
+      ctx.res.setHeader('X-B', '2');
+    } catch (error) {
+      ({ code } = error as { code?: unknown });
+    }
+    ctx.res.end(JSON.stringify([code, ctx.res.getHeader('x-a'), ctx.res.hasHeader('x-b')]));
+  },
+  'raw-bad': (ctx) => {
+    const codes: unknown[] = [];
+    for (const [name, value] of [
+      ['X A', '1'],
+      ['X-A', 'a\nb'],
+      ['X-A', undefined],
+    ]) {
+      try {
+        ctx.res.setHeader(name as string, value as string);
+      } catch (error) {
+        codes.push((error as { code?: unknown }).code);
+      }
+    }
+    ctx.body = codes;
+  },
+  'text-typed': (ctx) => {
+    ctx.set('Content-Type', 'application/json');
+    ctx.body = '{"a":"é"}';
+  },
+  'text-typed-twice': (ctx) => {
+    ctx.set('Content-Type', 'application/json');
+    ctx.body = '{"a":1}';
+    ctx.body = '{"a":1,"b":2}';
+  },
+  'text-length-before': (ctx) => {
+    ctx.type = 'text';
+    ctx.length = 2;
+    ctx.body = 'longer';
+  },
+  'text-null': (ctx) => {
+    ctx.type = 'text';
+    ctx.body = 'hi';
+    ctx.body = null;
+  },
+  'set-many': (ctx) => {
+    ctx.set({ 'X-A': '1', 'X-B': '2' });
+    ctx.set('X-C', ['1', '2']);
+    ctx.body = { a: 1 };
+  },
   encoding: (ctx) => {
     ctx.set('Transfer-Encoding', 'chunked');
     ctx.body = { a: 1 };

@@ -1,0 +1,28 @@
+import { SessionBusy } from '../errors.js';
+import { type Change, type Match, matches, type SessionRecord, type Store } from '../store.js';
+
+const maxAttempts = 100;
+/** Milliseconds. */
+const maxPause = 32;
+
+/** `Store.rewrite` for a store that can only read and write: the version tells whether another writer was faster. */
+export async function rewriteByVersion(
+  store: Pick<Store, 'read' | 'write'>,
+  match: Match,
+  change: Change,
+  rewrite: (data: string) => string,
+): Promise<SessionRecord | undefined> {
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const current = await store.read(match.handle, match.now);
+    if (!current || !matches(current, match)) return undefined;
+    const data = rewrite(current.data);
+    const written = await store.write({ ...match, version: current.version }, { ...change, data });
+    if (written) return written;
+    await pause(Math.random() * Math.min(2 ** attempt, maxPause));
+  }
+  throw new SessionBusy();
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
