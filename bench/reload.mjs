@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Client } from './reload-client.mjs';
 
-const program = fileURLToPath(new URL('../dist/host/cli.js', import.meta.url));
+const program = fileURLToPath(new URL('../dist/bundle/cli.js', import.meta.url));
 const clientCount = 32;
 const reloadCount = 50;
 const brokenEvery = 5;

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { key } from './peers/key.mjs';
 
-export const cli = fileURLToPath(new URL('../dist/host/cli.js', import.meta.url));
+export const cli = fileURLToPath(new URL('../dist/bundle/cli.js', import.meta.url));
 /** They are on unless a site says otherwise; other servers have nothing of the kind. */
 const bundledPlugins = readdirSync(new URL('../plugins', import.meta.url));
 

@@ -14,7 +14,7 @@ const KEY = 'a-key-for-pictures';
 /** Milliseconds of visits before the first picture. */
 const VISITS = 65_000;
 const images = fileURLToPath(new URL('images/', import.meta.url));
-const cli = fileURLToPath(new URL('../dist/host/cli.js', import.meta.url));
+const cli = fileURLToPath(new URL('../dist/bundle/cli.js', import.meta.url));
 
 const ini = `[network]
 port=int:0

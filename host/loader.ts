@@ -5,14 +5,18 @@ import { dirname, extname, join, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Jiti } from 'jiti';
 import type { Position } from '../config/index.js';
-import { kitModules, packageFolder } from './package-info.js';
+import { bundleFlags, kitModules, packageFolder } from './package-info.js';
 
 /**
  * Imports plugin code. JavaScript is Node's own to import; TypeScript goes through jiti, which behaves the same on each
  * Node release and takes all of TypeScript's syntax. Either may import `plugin-server` and `zod` wherever it lies.
  */
 export async function importPlugin(entry: string): Promise<Record<string, unknown>> {
-  if (isOfThisPackage(entry) && !/\.[cm]?tsx?$/.test(entry)) return import(pathToFileURL(entry).href);
+  // A command of the bundle that runs plugins in its own process has been started without them.
+  const hasFlags = bundleFlags.every((flag) => process.execArgv.includes(flag));
+  if (hasFlags && isOfThisPackage(entry) && !/\.[cm]?tsx?$/.test(entry)) {
+    return import(pathToFileURL(entry).href);
+  }
   provideModules(entry);
   if (/^\.[cm]?tsx?$/.test(extname(entry))) return (await typescript()).import(entry);
   return import(pathToFileURL(entry).href);

@@ -53,7 +53,7 @@ export class SupervisorChannel implements Control {
     const answer = await this.#ask('all_metrics');
     if (answer.type !== 'all_metrics')
       throw new Error(`The supervisor answered for metrics with ${answer.type}.`);
-    const { AggregatorRegistry } = await import('prom-client');
+    const { AggregatorRegistry } = (await import('prom-client')).default;
     return AggregatorRegistry.aggregate(answer.reports as object[]).metrics();
   }
 

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Problem } from '../../config/problem.js';
+import { bundleFlags } from '../package-info.js';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from './messages.js';
 
 /** Why a worker, and with it its generation, did not come up. */
@@ -43,7 +44,10 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   constructor(script: URL, options: WorkerOptions) {
     super();
     this.setMaxListeners(0);
-    this.#child = fork(script, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child = fork(script, [], {
+      execArgv: [...process.execArgv, ...bundleFlags],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     this.exited = new Promise((resolve) => {
       const end = (cause: string) => {
         if (this.ended !== undefined) return;

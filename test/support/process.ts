@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { type LogLine, makeFolder, withFreePort, writeFiles } from './server.js';
 
 /** The program as users run it. */
-export const program = fileURLToPath(new URL('../../host/cli.js', import.meta.url));
+export const program = fileURLToPath(new URL('../../bundle/cli.js', import.meta.url));
 
 export interface CommandResult {
   readonly status: number | null;

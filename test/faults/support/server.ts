@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { writeFiles } from '../../support/server.js';
 import { call } from './http.js';
 
-const program = fileURLToPath(new URL('../../../host/cli.js', import.meta.url));
+const program = fileURLToPath(new URL('../../../bundle/cli.js', import.meta.url));
 
 export type LogLine = Readonly<Record<string, unknown>> & { readonly level: string; readonly msg: string };
 
