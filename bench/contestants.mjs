@@ -10,6 +10,7 @@ import { cli, writeSite } from './site.mjs';
 export const contestants = new Map(
   Object.entries({
     'node:http': peer('node-http.mjs'),
+    'node:http, 2 processes': peer('node-http-cluster.mjs', { WORKERS: '2' }),
     fastify: peer('fastify.mjs'),
     koa: peer('koa.mjs'),
     express: peer('express.mjs'),

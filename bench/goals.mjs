@@ -15,6 +15,13 @@ const wanted = [
     by: 'rate',
     atLeast: 1.3,
   },
+  {
+    row: 'no-op JSON POST, cores shared with the load',
+    of: 'node:http, 2 processes',
+    than: ['node:http'],
+    by: 'rate',
+    comparison: true,
+  },
   { row: 'start and rest, 10 routes', of: 'plugin-server', than: ['fastify'], by: 'startTime', atMost: 1.5 },
   { row: 'start and rest, 10 routes', of: 'plugin-server', than: ['fastify'], by: 'memory', atMost: 1.5 },
   { row: 'session get', of: 'sessman', than: ['node:http + lmdb'], atLeast: 0.9 },

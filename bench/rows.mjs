@@ -23,7 +23,7 @@ export const rows = [
     name: 'no-op JSON POST, cores shared with the load',
     request: echo,
     shared: true,
-    contestants: ['plugin-server', 'plugin-server, 2 workers'],
+    contestants: ['plugin-server', 'plugin-server, 2 workers', 'node:http', 'node:http, 2 processes'],
   },
   {
     group: 'start',

@@ -283,8 +283,9 @@ function owned(record: SessionRecord | undefined, id: SessionId, userid: string 
 function checkUserid(userid: string): void {
   if (userid === '')
     throw new InvalidUserid('userid is empty; it names the user that the session belongs to.');
-  // Half a surrogate pair has no UTF-8 of its own: two different ones would become the same user.
-  if (/\p{Surrogate}/u.test(userid)) throw new InvalidUserid('userid is not well-formed Unicode.');
+  // Half a surrogate pair has no UTF-8 of its own, and bytes that are no UTF-8 were read as U+FFFD: two different userids
+  // would become the same user.
+  if (/[\p{Surrogate}\ufffd]/u.test(userid)) throw new InvalidUserid('userid is not well-formed Unicode.');
   if (Buffer.byteLength(userid) > maxUserid) {
     throw new InvalidUserid(`userid is longer than ${maxUserid} bytes of UTF-8.`);
   }

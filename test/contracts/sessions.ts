@@ -142,7 +142,7 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
           expect((await sessions.get(made.id, good)).userid).to.equal(good);
           await sessions.endAll(good);
         }
-        for (const bad of ['', 'a'.repeat(1025), 'ü'.repeat(513), '\ud800', 'a\udc00b']) {
+        for (const bad of ['', 'a'.repeat(1025), 'ü'.repeat(513), '\ud800', 'a\udc00b', 'a\ufffd']) {
           await refused('invalid_userid', () => sessions.create(bad));
           await refused('invalid_userid', () => sessions.list(bad));
         }

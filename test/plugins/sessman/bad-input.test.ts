@@ -7,7 +7,7 @@ interface Case {
   /** Below /sessman; `ID` and `USER` stand for the session's. */
   readonly path: string;
   readonly headers?: Record<string, string>;
-  readonly body?: string;
+  readonly body?: string | Buffer;
   readonly status: number;
   readonly code: string;
   /** What the sentence has to hold. */
@@ -35,6 +35,19 @@ const cases: readonly Case[] = [
     what: 'new with half a surrogate pair',
     path: 'new',
     body: '{"userid":"\\ud800"}',
+    status: 400,
+    code: 'invalid_userid',
+  },
+  {
+    what: 'new with a userid whose bytes in the query string are no UTF-8',
+    path: 'new?userid=ann%ff',
+    status: 400,
+    code: 'invalid_userid',
+  },
+  {
+    what: 'new with a userid whose bytes in the body are no UTF-8',
+    path: 'new',
+    body: Buffer.from('{"userid":"ann\xff"}', 'latin1'),
     status: 400,
     code: 'invalid_userid',
   },
