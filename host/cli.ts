@@ -96,12 +96,20 @@ async function finish(succeeded: Promise<boolean>): Promise<void> {
   process.exitCode = (await succeeded) ? exitCodes.done : exitCodes.failed;
 }
 
-/** Options alone are those of `start`; a first word is always a command, so that a misspelt one is found out. */
+/**
+ * Options alone are those of `start`; a command may also stand behind its options. A first word is always a command, so
+ * that a misspelt one is found out.
+ */
 function withDefaultCommand(args: readonly string[]): readonly string[] {
-  const first = args[0];
-  const isForStart =
-    first === undefined || (first.startsWith('-') && !/^(-h|--help|-V|--version)$/.test(first));
-  return isForStart ? ['start', ...args] : args;
+  const [first] = args;
+  if (first !== undefined && (!first.startsWith('-') || /^(-h|--help|-V|--version)$/.test(first)))
+    return args;
+  const options = program.commands.flatMap((each) => each.options);
+  const takingValue = options.flatMap(({ required, short, long }) => (required ? [short, long] : []));
+  const at = args.findIndex(
+    (word, i) => program.commands.some((each) => each.name() === word) && !takingValue.includes(args[i - 1]),
+  );
+  return at < 0 ? ['start', ...args] : [args[at]!, ...args.slice(0, at), ...args.slice(at + 1)];
 }
 
 function version(): string {

@@ -50,6 +50,18 @@ describe('the command line', () => {
     }
   });
 
+  it('takes a command behind its options, and what an option names for no command', async () => {
+    await writeFiles(folder, { 'site.ini': '[nework]\n', start: '' });
+    for (const args of [
+      ['--ini-file', 'site.ini', 'check'],
+      ['-isite.ini', 'check'],
+    ]) {
+      const { status, stderr } = await run(...args);
+      expect([status, stderr]).to.deep.equal([1, (await run('check', '-i', 'site.ini')).stderr]);
+    }
+    expect((await run('-i', 'start', 'check')).stdout).to.contain('configuration ok');
+  });
+
   it('completes commands and options in a shell', async () => {
     const { stdout: script } = await run('completion', 'bash');
     const complete = async (...words: string[]) => {
