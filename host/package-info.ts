@@ -15,8 +15,13 @@ const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.me
 /** Whether this is the bundle (bundle.mjs), and not the files that it is made of. */
 export const isBundle = fileURLToPath(new URL('./', import.meta.url)) === join(packageFolder, 'dist/bundle/');
 
-/** What a process of the bundle is started with, so that plugins get the kit that belongs to it. */
-export const bundleFlags: readonly string[] = isBundle ? [`--conditions=${bundleCondition}`] : [];
+/**
+ * What a process of the bundle is started with: plugins get the kit that belongs to it, and Node does not warn of the
+ * `url.parse` in what Koa stands on, as it does where that does not lie in node_modules.
+ */
+export const bundleFlags: readonly string[] = isBundle
+  ? [`--conditions=${bundleCondition}`, '--disable-warning=DEP0169']
+  : [];
 
 export const version: string = manifest.version;
 

@@ -124,8 +124,7 @@ export class Application extends Koa {
     if (req.headers.host === undefined && req.httpVersionMinor === 1) {
       throw new HttpError(400, 'host_required', 'An HTTP/1.1 request needs a Host header.');
     }
-    // The absolute form of a target (RFC 9112 section 3.2.2) is for Koa to take apart.
-    const url = req.url!.charCodeAt(0) === SLASH ? req.url! : ctx.path;
+    const url = req.url!.charCodeAt(0) === SLASH ? req.url! : pathOfAbsolute(ctx);
     const query = url.indexOf('?');
     const end = query < 0 ? url.length : query;
     const { mounts, rateLimit } = this.#options;
@@ -221,6 +220,15 @@ export class Application extends Koa {
 }
 
 const SLASH = 47;
+
+/** The path of a target in the absolute form (RFC 9112 section 3.2.2), which is for Koa to take apart; or `*`. */
+function pathOfAbsolute(ctx: Koa.Context): string {
+  // Of one that is no URL, Node's parser below Koa throws or warns.
+  if (ctx.req.url !== '*' && !URL.canParse(ctx.req.url!)) {
+    throw new HttpError(400, 'malformed_request', 'The target of this request is not a valid URL.');
+  }
+  return ctx.path;
+}
 
 /** CORS and rate limit headers are as true of an error as of any other answer. */
 const KEPT_ON_ERROR = /^(?:access-control-|ratelimit|vary$|x-request-id$)/;

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { hello, runCommand, type ServerProcess, startHello } from '../support/process.js';
+import { sendRaw } from '../support/raw.js';
 import { makeFolder, writeFiles } from '../support/server.js';
 
 const execFileAsync = promisify(execFile);
@@ -148,6 +149,18 @@ describe('the command line', () => {
       expect(status).to.equal(1);
       expect(stderr).to.contain('a.ini:1:2: unknown section [netwrok]; did you mean [network]?');
       expect(stderr).to.match(/\nplugin-server: not started: 1 problem\n$/);
+    });
+
+    it('prints no warning of the engine, whatever is asked of the server', async () => {
+      const server = await startHello();
+      const { port } = new URL(server.url);
+      for (const target of [`http://127.0.0.1:${port}/hello?a=1#b`, '/hello#b', '/hello?a={b}', '*']) {
+        await sendRaw(Number(port), `GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+      }
+      server.signal('SIGTERM');
+      await server.exited;
+      expect(server.stderr).to.equal('');
+      await server.close();
     });
 
     it('says which port is taken and what to do', async () => {

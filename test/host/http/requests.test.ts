@@ -251,6 +251,7 @@ describe('requests', () => {
       const cases: [string, number, string][] = [
         ['nonsense\r\n\r\n', 400, 'malformed_request'],
         ['GET / HTTP/1.1\r\n\r\n', 400, 'host_required'],
+        ['GET http://[::1/x HTTP/1.1\r\nHost: h\r\n\r\n', 400, 'malformed_request'],
         [`GET / HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'headers_too_large'],
         [
           'POST /echo/body HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n',
