@@ -68,10 +68,7 @@ export function answerQuickly(ctx: Koa.Context): boolean {
     return true;
   }
   const text = JSON.stringify(body);
-  const length = String(Buffer.byteLength(text));
-  if (res.hasHeader('Content-Length')) res.setHeader('Content-Length', length);
-  else res.addHeader('Content-Length', length);
-  res.writeHead(res.statusCode);
+  res.setHeader('Content-Length', Buffer.byteLength(text));
   res.end(text);
   return true;
 }

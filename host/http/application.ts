@@ -13,7 +13,7 @@ import { type Mounted, type MountTable, pathBelow } from './mounts.js';
 import { OVERLOADED, OverloadLog } from './overload.js';
 import type { RateLimit } from './rate-limit.js';
 import { requestId } from './request-id.js';
-import type { HostResponse } from './response.js';
+import { type HostResponse, JSON_TYPE } from './response.js';
 import { limitSending } from './send-timeout.js';
 import { Turns } from './turns.js';
 import { endUnread } from './unread.js';
@@ -192,7 +192,7 @@ export class Application extends Koa {
     ctx.respond = true;
     ctx.status = status;
     ctx.set(headers);
-    ctx.type = 'application/json; charset=utf-8';
+    ctx.type = JSON_TYPE;
     const text = JSON.stringify({ ...body, request_id: (res as HostResponse).requestId });
     if (ctx.req.complete) ctx.body = text;
     else endUnread(ctx, text);

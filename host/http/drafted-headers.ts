@@ -15,10 +15,10 @@ type Value = number | string | readonly string[];
  */
 export abstract class DraftedHeaders extends ServerResponse<IncomingMessage> {
   /** `[name, value, …]`, no name twice; undefined once they are in Node's store. */
-  protected draft: (string | number)[] | undefined = [];
+  #draft: (string | number)[] | undefined = [];
 
   override setHeader(name: string, value: Value): this {
-    const draft = this.draft;
+    const draft = this.#draft;
     if (draft === undefined || typeof value === 'object' || this.headersSent) {
       this.#settle();
       return super.setHeader(name, value);
@@ -33,34 +33,34 @@ export abstract class DraftedHeaders extends ServerResponse<IncomingMessage> {
 
   /** As `setHeader`, for a header that is known to be well-formed and not to be set yet. */
   addHeader(name: string, value: string | number): void {
-    if (this.draft === undefined) this.setHeader(name, value);
-    else this.draft.push(name, value);
+    if (this.#draft === undefined) this.setHeader(name, value);
+    else this.#draft.push(name, value);
   }
 
   override hasHeader(name: string): boolean {
-    return this.draft === undefined ? super.hasHeader(name) : indexIn(this.draft, name) >= 0;
+    return this.#draft === undefined ? super.hasHeader(name) : indexIn(this.#draft, name) >= 0;
   }
 
   override getHeader(name: string) {
-    const draft = this.draft;
+    const draft = this.#draft;
     if (draft === undefined) return super.getHeader(name);
     const at = indexIn(draft, name);
     return at < 0 ? undefined : draft[at + 1];
   }
 
   override getHeaderNames(): string[] {
-    return this.draft === undefined
+    return this.#draft === undefined
       ? super.getHeaderNames()
-      : namesIn(this.draft).map((name) => name.toLowerCase());
+      : namesIn(this.#draft).map((name) => name.toLowerCase());
   }
 
   /** Node's; its published types leave it out. */
   getRawHeaderNames(): string[] {
-    return this.draft === undefined ? rawHeaderNames.call(this) : namesIn(this.draft);
+    return this.#draft === undefined ? rawHeaderNames.call(this) : namesIn(this.#draft);
   }
 
   override getHeaders() {
-    const draft = this.draft;
+    const draft = this.#draft;
     if (draft === undefined) return super.getHeaders();
     const headers = Object.create(null) as OutgoingHttpHeaders;
     for (let i = 0; i < draft.length; i += 2) headers[nameAt(draft, i).toLowerCase()] = draft[i + 1]!;
@@ -78,27 +78,18 @@ export abstract class DraftedHeaders extends ServerResponse<IncomingMessage> {
   }
 
   override writeHead(status: number, ...rest: unknown[]): this {
-    if (this.draft !== undefined && rest.length === 0 && !this.headersSent) {
-      return writeHead.call(this, status, this.draft) as this;
+    if (this.#draft !== undefined && rest.length === 0 && !this.headersSent) {
+      return writeHead.call(this, status, this.#draft) as this;
     }
     this.#settle();
     return writeHead.call(this, status, ...rest) as this;
   }
 
-  /** Sets those of `headers` (`[name, value, …]`, known to be well-formed) that are not set yet. */
-  protected addMissing(headers: readonly string[]): void {
-    for (let i = 0; i < headers.length; i += 2) {
-      const name = headers[i]!;
-      if (this.draft === undefined ? super.hasHeader(name) : indexIn(this.draft, name) >= 0) continue;
-      this.addHeader(name, headers[i + 1]!);
-    }
-  }
-
   #settle(): void {
-    const draft = this.draft;
+    const draft = this.#draft;
     // After the head has gone out nothing can be set any more, and the list still says what it held.
     if (draft === undefined || this.headersSent) return;
-    this.draft = undefined;
+    this.#draft = undefined;
     for (let i = 0; i < draft.length; i += 2) super.setHeader(nameAt(draft, i), draft[i + 1]!);
   }
 }

@@ -10,6 +10,7 @@ import { HttpError } from './http-error.js';
 import type { Metrics } from './metrics.js';
 import type { Mount } from './mounts.js';
 import { type Operation, openapi } from './operation.js';
+import { JSON_TYPE } from './response.js';
 
 export interface HostRoutesOptions {
   readonly plugins: readonly PluginUnit[];
@@ -74,7 +75,7 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
       router.get('/', openapi(operations.openapi), (ctx) => {
         // Written once: anyone may ask for it, and as often as they like.
         document ??= JSON.stringify(options.openapi());
-        ctx.type = 'application/json; charset=utf-8';
+        ctx.type = JSON_TYPE;
         ctx.body = document;
       });
     }),

@@ -33,9 +33,10 @@ export abstract class HostResponse extends DraftedHeaders {
   override writeHead(status: number, ...rest: unknown[]): this {
     const { headers, draining } = this.defaults;
     if (draining()) this.shouldKeepAlive = false;
-    this.addMissing(headers);
-    if (this.hasHeader('X-Request-Id')) this.setHeader('X-Request-Id', this.requestId);
-    else this.addHeader('X-Request-Id', this.requestId);
+    for (let i = 0; i < headers.length; i += 2) {
+      if (!this.hasHeader(headers[i]!)) this.addHeader(headers[i]!, headers[i + 1]!);
+    }
+    this.setHeader('X-Request-Id', this.requestId);
     return super.writeHead(status, ...rest);
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SessionBusy } from '../errors.js';
 import { type Change, type Match, matches, type SessionRecord, type Store } from '../store.js';
 
@@ -18,11 +19,7 @@ export async function rewriteByVersion(
     const data = rewrite(current.data);
     const written = await store.write({ ...match, version: current.version }, { ...change, data });
     if (written) return written;
-    await pause(Math.random() * Math.min(2 ** attempt, maxPause));
+    await sleep(Math.random() * Math.min(2 ** attempt, maxPause));
   }
   throw new SessionBusy();
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
