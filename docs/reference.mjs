@@ -6,7 +6,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { describeKeys } from '../dist/config/index.js';
 import { hostParameters } from '../dist/host/prepare/plugin-parameters.js';
-import { sections } from '../dist/host/settings.js';
+import { sections } from '../dist/host/prepare/settings.js';
 import { settings as filesSettings } from '../dist/plugins/files/settings.js';
 import { settingsSchema } from '../dist/plugins/sessman/settings.js';
 import { settings as systeminfoSettings } from '../dist/plugins/systeminfo/settings.js';

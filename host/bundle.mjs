@@ -24,7 +24,7 @@ const atStart = [
   'zod',
 ];
 
-/** `dist/bundle/plugin.js` of `./dist/bundle/plugin.js`, from its place in host/ or config/. */
+/** `kit` from `./dist/bundle/kit.js`, with the compiled module that it is made from. */
 const kit = Object.values(modules).flatMap(({ 'plugin-server-bundle': file, default: source } = {}) =>
   file === undefined ? [] : [[file.slice('./dist/bundle/'.length, -'.js'.length), source]],
 );
@@ -34,8 +34,8 @@ const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: {
     cli: 'dist/host/cli.js',
-    worker: 'dist/host/worker.js',
-    'loader-hooks': 'dist/host/loader-hooks.js',
+    worker: 'dist/host/worker/index.js',
+    'loader-hooks': 'dist/host/prepare/loader-hooks.js',
     ...Object.fromEntries(kit),
   },
   outdir: target,

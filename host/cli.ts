@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { shells } from './commands/completion.js';
-import { type IniFile, iniFileOf } from './commands/ini-file.js';
 import { manual } from './commands/manual.js';
+import { version } from './package-layout.js';
+import { type IniFile, iniFileOf } from './prepare/ini-file.js';
 
 /** Of a command that did what it was asked; of one that could not, having said why; of one that was called wrongly. */
 const exitCodes = { done: 0, failed: 1, usage: 2 };
@@ -11,7 +11,7 @@ const exitCodes = { done: 0, failed: 1, usage: 2 };
 const program = new Command('plugin-server')
   .description('Serves the plugins of a folder over HTTP, as one INI file says.')
   .usage('[command] [options]')
-  .version(version(), '-V, --version', 'print the version')
+  .version(version, '-V, --version', 'print the version')
   .helpOption('-h, --help', 'print this help')
   .helpCommand(false)
   .showHelpAfterError('Try --help for what there is.')
@@ -85,7 +85,7 @@ function bare(name: string, description: string): Command {
     .command(name)
     .description(description)
     .addHelpText('after', manual[name] ?? '')
-    .version(version(), '-V, --version', 'print the version');
+    .version(version, '-V, --version', 'print the version');
 }
 
 function ini(self: Command): IniFile {
@@ -110,8 +110,4 @@ function withDefaultCommand(args: readonly string[]): readonly string[] {
     (word, i) => program.commands.some((each) => each.name() === word) && !takingValue.includes(args[i - 1]),
   );
   return at < 0 ? ['start', ...args] : [args[at]!, ...args.slice(0, at), ...args.slice(at + 1)];
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
 }

@@ -1,7 +1,6 @@
 import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
-import { LogFileError } from './log-file-error.js';
 
 export interface LogSettings {
   readonly level: string;
@@ -49,6 +48,15 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
       // The stream had not been opened yet: there is nothing in it.
     }
   });
+}
+
+/** The log file cannot be written. The message says which it is. */
+export class LogFileError extends Error {
+  override readonly name = 'LogFileError';
+
+  constructor(file: string, cause: NodeJS.ErrnoException) {
+    super(`the log file ${file} cannot be written (${cause.code ?? cause.message})`, { cause });
+  }
 }
 
 /** Found out now, since the stream would tell only later, when nobody can do anything about it. */

@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { discoverPlugins } from './discovery.js';
 import { Host } from './host.js';
+import { discoverPlugins } from './prepare/discovery.js';
 
 export interface PluginServerOptions {
   /** The plugin's parameters, as its line in `[plugin_parms]` would give them. */

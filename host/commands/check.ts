@@ -1,7 +1,7 @@
 import { ConfigError } from '../../config/index.js';
-import { prepare } from '../prepare.js';
-import { explain } from '../process/explain.js';
-import { type IniFile, readerOf } from './ini-file.js';
+import { formatProblems } from '../diagnostics/print-problems.js';
+import { prepare } from '../prepare/index.js';
+import { type IniFile, readerOf } from '../prepare/ini-file.js';
 
 /** Reads everything and serves nothing: true when all is right, else every problem has been printed. */
 export async function check(ini: IniFile): Promise<boolean> {
@@ -13,7 +13,7 @@ export async function check(ini: IniFile): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(explain('the configuration is wrong', error));
+    process.stderr.write(formatProblems('the configuration is wrong', error));
     return false;
   }
 }

@@ -2,19 +2,19 @@ import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { readConfiguration } from '../../config/index.js';
-import { discoverPlugins } from '../discovery.js';
-import { packageFolder, version } from '../package-info.js';
-import { RESERVED_PATHS } from '../paths.js';
-import { explain } from '../process/explain.js';
-import { readSettings, type Settings } from '../settings.js';
-import { type IniFile, readerOf } from './ini-file.js';
+import { formatProblems } from '../diagnostics/print-problems.js';
+import { kitEntry, packageFolder, version } from '../package-layout.js';
+import { discoverPlugins } from '../prepare/discovery.js';
+import { type IniFile, readerOf } from '../prepare/ini-file.js';
+import { RESERVED_PATHS } from '../prepare/paths.js';
+import { readSettings, type Settings } from '../prepare/settings.js';
 
 /** Writes a plugin, its test, and what type-checks it; true when it has. */
 export async function scaffold(name: string, ini: IniFile): Promise<boolean> {
   const configuration = readConfiguration(ini.path, readerOf(ini));
   const settings = readSettings(configuration);
   if (settings === undefined) {
-    process.stderr.write(explain('nothing written', configuration));
+    process.stderr.write(formatProblems('nothing written', configuration));
     return false;
   }
   const folder = join(settings.pluginsFolder, name);
@@ -44,12 +44,12 @@ function faultOf(name: string, folder: string, { pluginsFolder }: Settings): str
 }
 
 function filesOf(name: string, folder: string): Record<string, string> {
-  const kit = isResolvedFrom(folder) ? undefined : relative(folder, packageFolder);
+  const isInstalled = isResolvedFrom(folder);
   return {
     'index.ts': indexFile(name),
     [`test/${name}.test.js`]: testFile(
       name,
-      kit === undefined ? 'plugin-server/testing' : `../${kit}/dist/host/testing.js`,
+      isInstalled ? 'plugin-server/testing' : relative(join(folder, 'test'), kitEntry('./testing').module),
     ),
     'package.json': json({
       name,
@@ -60,7 +60,7 @@ function filesOf(name: string, folder: string): Record<string, string> {
       engines: { 'plugin-server': `^${version}` },
       scripts: { test: 'node --test' },
     }),
-    'tsconfig.json': json(tsconfig(folder, kit)),
+    'tsconfig.json': json(tsconfig(folder, isInstalled)),
   };
 }
 
@@ -116,7 +116,7 @@ test('greets by name', async () => {
 `;
 }
 
-function tsconfig(folder: string, kit: string | undefined): object {
+function tsconfig(folder: string, isInstalled: boolean): object {
   const compilerOptions = {
     target: 'es2023',
     module: 'nodenext',
@@ -126,13 +126,12 @@ function tsconfig(folder: string, kit: string | undefined): object {
     types: ['node'],
   };
   // \`plugin-server\` is not installed here: this is where it lies.
-  const found =
-    kit === undefined
-      ? {}
-      : {
-          paths: { 'plugin-server': [`${kit}/dist/host/plugin.d.ts`] },
-          typeRoots: [relative(folder, typesFolder())],
-        };
+  const found = isInstalled
+    ? {}
+    : {
+        paths: { 'plugin-server': [relative(folder, kitEntry('.').types)] },
+        typeRoots: [relative(folder, typesFolder())],
+      };
   return { compilerOptions: { ...compilerOptions, ...found }, include: ['**/*.ts'] };
 }
 

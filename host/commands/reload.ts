@@ -1,7 +1,7 @@
 import type { ReloadOutcome } from '../control.js';
-import { explain } from '../process/explain.js';
-import { findServer } from '../process/find-server.js';
-import type { IniFile } from './ini-file.js';
+import { formatProblems } from '../diagnostics/print-problems.js';
+import type { IniFile } from '../prepare/ini-file.js';
+import { findServer } from './find-server.js';
 
 /** Has the running server read everything anew; true once that is in force, false when it goes on as it was. */
 export async function reload({ path }: IniFile): Promise<boolean> {
@@ -17,6 +17,6 @@ export async function reload({ path }: IniFile): Promise<boolean> {
     process.stdout.write('reloaded\n');
     return true;
   }
-  process.stderr.write(explain('not reloaded, the server goes on as it was', outcome));
+  process.stderr.write(formatProblems('not reloaded, the server goes on as it was', outcome));
   return false;
 }

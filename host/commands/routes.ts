@@ -1,8 +1,8 @@
 import { ConfigError } from '../../config/index.js';
+import { formatProblems } from '../diagnostics/print-problems.js';
 import { Host } from '../host.js';
-import { CONTROL_PATHS } from '../paths.js';
-import { explain } from '../process/explain.js';
-import { type IniFile, readerOf } from './ini-file.js';
+import { type IniFile, readerOf } from '../prepare/ini-file.js';
+import { CONTROL_PATHS } from '../prepare/paths.js';
 
 /** Prints every method, path, plugin and key as a table. The plugins are set up for it, and nothing is served. */
 export async function routes(ini: IniFile): Promise<boolean> {
@@ -13,7 +13,7 @@ export async function routes(ini: IniFile): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(explain('the routes are not known', error));
+    process.stderr.write(formatProblems('the routes are not known', error));
     return false;
   }
 }

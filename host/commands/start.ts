@@ -2,11 +2,11 @@ import { once } from 'node:events';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
-import type { Reason } from '../process/explain.js';
-import type { WorkerReport } from '../process/messages.js';
-import { StartFailure } from '../process/worker-process.js';
-import { Supervisor } from '../supervisor.js';
-import type { IniFile } from './ini-file.js';
+import type { Reason } from '../diagnostics/print-problems.js';
+import type { WorkerReport } from '../ipc/messages.js';
+import type { IniFile } from '../prepare/ini-file.js';
+import { Supervisor } from '../supervisor/index.js';
+import { StartFailure } from '../supervisor/start-failure.js';
 
 export interface StartOptions {
   readonly log?: string;
@@ -36,7 +36,7 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
   if (process.stdout.isTTY || options.watch) {
     supervisor.on('reloadFailed', (outcome) => complain('not reloaded', outcome));
   }
-  if (options.watch) (await import('../process/watch.js')).watch(supervisor);
+  if (options.watch) (await import('../supervisor/watch.js')).watch(supervisor);
   const stopped = once(supervisor, 'stopped');
   try {
     await supervisor.start();
@@ -93,6 +93,6 @@ function showPlugins({ plugins }: WorkerReport, url: string): void {
 
 /** Loaded only now: a server that comes up has no use for it. */
 async function complain(outcome: string, reason: Reason): Promise<void> {
-  const { explain } = await import('../process/explain.js');
-  process.stderr.write(explain(outcome, reason));
+  const { formatProblems } = await import('../diagnostics/print-problems.js');
+  process.stderr.write(formatProblems(outcome, reason));
 }

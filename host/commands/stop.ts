@@ -1,5 +1,5 @@
-import { findServer } from '../process/find-server.js';
-import type { IniFile } from './ini-file.js';
+import type { IniFile } from '../prepare/ini-file.js';
+import { findServer } from './find-server.js';
 
 /** Has the running server finish what it has in hand and end; true once it has ended. */
 export async function stop({ path }: IniFile): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { type Log, timestamp } from '../log.js';
-import type { HostResponse } from './response.js';
+import type { HostResponse } from './socket/response.js';
 
 /** A line a request. The path is the route's template where there is one; a query string is never logged. */
 export type AccessLog = (request: IncomingMessage, response: HostResponse, seconds: number) => void;

@@ -1,7 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type Koa from 'koa';
-import { HttpError } from './http-error.js';
+import { HttpError } from '../kit/http-error.js';
 
 /**
  * The API keys that open one plugin, kept as hashes, which are compared in constant time. One that has been right is known

@@ -1,22 +1,22 @@
 import { performance } from 'node:perf_hooks';
 import Koa from 'koa';
 import type { Logger } from 'pino';
+import { HttpError } from '../kit/http-error.js';
+import type { Metrics, RouteLabels } from '../monitor/metrics.js';
 import type { AccessLog } from './access-log.js';
-import { answerQuickly, shortenSetters } from './answer.js';
+import { Turns } from './admission.js';
 import { checkKey, headKey, takeBodyKey } from './api-key.js';
 import type { ReadBody } from './body.js';
-import { type Chain, compose } from './compose.js';
 import { type ErrorAnswer, errorAnswer, statusAnswer } from './errors.js';
-import { HttpError } from './http-error.js';
-import type { Metrics, RouteLabels } from './metrics.js';
+import { type Chain, compose } from './fast/compose.js';
+import { answerQuickly, shortenSetters } from './fast/respond.js';
+import { endUnread } from './lingering-close.js';
 import { type Mounted, type MountTable, pathBelow } from './mounts.js';
 import { OVERLOADED, OverloadLog } from './overload.js';
 import type { RateLimit } from './rate-limit.js';
-import { requestId } from './request-id.js';
-import { type HostResponse, JSON_TYPE } from './response.js';
-import { limitSending } from './send-timeout.js';
-import { Turns } from './turns.js';
-import { endUnread } from './unread.js';
+import { requestId } from './socket/request-id.js';
+import { type HostResponse, JSON_TYPE } from './socket/response.js';
+import { limitSending } from './socket/send-timeout.js';
 
 export interface ApplicationOptions {
   readonly mounts: MountTable;
@@ -47,7 +47,7 @@ export interface Failure {
 
 /**
  * The way of a request: an id, the mount by its path, the API key, the body, the plugin's route, the answer, the record
- * of it in log and metrics. It is Koa's own application but for three short cuts (answer.ts, body.ts, routes.ts).
+ * of it in log and metrics. It is Koa's own application but for three short cuts (fast/).
  */
 export class Application extends Koa {
   readonly #options: ApplicationOptions;

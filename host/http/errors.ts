@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
-import { HttpError } from './http-error.js';
+import type { Control } from '../control.js';
+import { HttpError } from '../kit/http-error.js';
 
 /** What a client is told of an error. */
 export interface ErrorAnswer {
@@ -66,4 +67,22 @@ function statusSentence(status: number): string {
 
 function statusCodeName(status: number): string {
   return CODES.get(status) ?? (status < 500 ? 'bad_request' : 'internal_error');
+}
+
+/** The control routes, and whatever else is the operator's alone, are closed without a global key. */
+export function noGlobalKey(): HttpError {
+  return new HttpError(
+    403,
+    'no_global_key',
+    'This is closed while no global key is set: write apikey=KEY in [auth] of the INI file.',
+  );
+}
+
+export function requireControl(control: Control | undefined): Control {
+  if (control !== undefined) return control;
+  throw new HttpError(
+    501,
+    'reload_unavailable',
+    'This server runs without a supervisor, which a reload needs.',
+  );
 }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
-import { withDeadline } from '../deadline.js';
-import type { PluginUnit } from '../lifecycle.js';
-import { HttpError } from './http-error.js';
+import { withDeadline } from '../kit/deadline.js';
+import { HttpError } from '../kit/http-error.js';
+import type { PluginUnit } from '../lifecycle/plugin-unit.js';
 
 /** Milliseconds that one readiness check may take. */
 const CHECK_DEADLINE = 2000;

@@ -1,16 +1,16 @@
 import { Router } from '@koa/router';
 import type Koa from 'koa';
 import type { Control } from '../control.js';
-import type { PluginUnit } from '../lifecycle.js';
-import { placedProblem } from '../placed-problem.js';
-import { noGlobalKey, requireControl } from '../server-view.js';
+import { placedProblem } from '../diagnostics/placed-problem.js';
+import { HttpError } from '../kit/http-error.js';
+import { type Operation, openapi } from '../kit/operation.js';
+import type { PluginUnit } from '../lifecycle/plugin-unit.js';
+import type { Metrics } from '../monitor/metrics.js';
 import type { KeyRing } from './api-key.js';
+import { noGlobalKey, requireControl } from './errors.js';
 import { readiness } from './health.js';
-import { HttpError } from './http-error.js';
-import type { Metrics } from './metrics.js';
 import type { Mount } from './mounts.js';
-import { type Operation, openapi } from './operation.js';
-import { JSON_TYPE } from './response.js';
+import { JSON_TYPE } from './socket/response.js';
 
 export interface HostRoutesOptions {
   readonly plugins: readonly PluginUnit[];

@@ -1,7 +1,7 @@
 import type { Router } from '@koa/router';
+import type { RouteLabels } from '../monitor/metrics.js';
 import type { KeyRing } from './api-key.js';
-import type { RouteLabels } from './metrics.js';
-import { type CompiledRoutes, compileRoutes } from './routes.js';
+import { type CompiledRoutes, compileRoutes } from './fast/compiled-routes.js';
 
 /** A router under its path, with the keys that open it. */
 export interface Mount {

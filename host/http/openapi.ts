@@ -1,5 +1,5 @@
+import { type Operation, operationOf } from '../kit/operation.js';
 import type { Mounted } from './mounts.js';
-import { type Operation, operationOf } from './operation.js';
 
 /** The methods that a Path Item Object of OpenAPI 3.1 has. HEAD is what every GET answers too. */
 const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']);

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { HttpError } from './http-error.js';
+import { HttpError } from '../kit/http-error.js';
 
 /** One object for all refusals: making an Error, with its stack, would cost more than the rest of the refusal. */
 export const OVERLOADED = new HttpError(

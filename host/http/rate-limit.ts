@@ -1,8 +1,8 @@
 import { isIPv6 } from 'node:net';
 import type Koa from 'koa';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
+import { HttpError } from '../kit/http-error.js';
 import { headKey, type KeyRing } from './api-key.js';
-import { HttpError } from './http-error.js';
 
 export interface RateLimitOptions {
   /** Requests of one client in a window. */

@@ -1,30 +1,10 @@
+import type { MonitorEvent, Sample, SeenProblem, ServerProblem, Traffic } from '../kit/server-view.js';
 import { percentiles } from './durations.js';
-import {
-  type Figure,
-  mergeProblems,
-  problemKey,
-  type Report,
-  type Sample,
-  type SeenProblem,
-  type ServerProblem,
-  type Traffic,
-} from './report.js';
+import { type Figure, mergeProblems, problemKey, type Report } from './report.js';
 
 /** Seconds of samples that are kept, and how many different problems. */
 export const HISTORY = 600;
 const MOST_PROBLEMS = 200;
-
-/** What a watcher is told: what there is at the start, then each second and each problem as it comes. */
-export type MonitorEvent =
-  | {
-      readonly type: 'history';
-      readonly samples: readonly Sample[];
-      readonly problems: readonly SeenProblem[];
-    }
-  /** `traffic` is by plugin, of that second. */
-  | { readonly type: 'sample'; readonly sample: Sample; readonly traffic: Readonly<Record<string, Traffic>> }
-  /** A new problem, or one that happened again. */
-  | { readonly type: 'problem'; readonly problem: SeenProblem };
 
 /** Where the reports of all processes come together. */
 export interface MonitorLink {

@@ -1,14 +1,8 @@
 import { type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { Counter, Gauge } from 'prom-client';
-import type { Metrics } from '../http/metrics.js';
-import {
-  type Figure,
-  mergeProblems,
-  problemKey,
-  type Report,
-  type ServerProblem,
-  type Traffic,
-} from './report.js';
+import type { ServerProblem, Traffic } from '../kit/server-view.js';
+import type { Metrics } from './metrics.js';
+import { type Figure, mergeProblems, problemKey, type Report } from './report.js';
 
 export interface ReporterOptions {
   readonly metrics: Metrics;

@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import type { Configuration } from '../../config/index.js';
-import { isReserved } from '../paths.js';
-import { PARAMETERS } from '../settings.js';
+import { isReserved } from './paths.js';
 import type { PreparedPlugin } from './plugin-parameters.js';
+import { PARAMETERS } from './settings.js';
 
 /** Reports plugins that want the same name or path, or a path of the host's. */
 export function reportClashes(configuration: Configuration, plugins: readonly PreparedPlugin[]): void {

@@ -1,12 +1,11 @@
 import { join } from 'node:path';
 import type { Position, Problem } from '../../config/index.js';
-import { withDeadline } from '../deadline.js';
-import type { PluginPackage } from '../discovery.js';
-import { messageOf } from '../lifecycle.js';
-import { findSyntaxError, importPlugin } from '../loader.js';
-import { locateError, locateText } from '../locate.js';
-import { version as hostVersion, packageFolder } from '../package-info.js';
-import { isPlugin, type PluginDefinition } from '../plugin.js';
+import { locateError, locateText } from '../diagnostics/locate.js';
+import { messageOf, withDeadline } from '../kit/deadline.js';
+import { isPlugin, type PluginDefinition } from '../kit/index.js';
+import { version as hostVersion, packageFolder } from '../package-layout.js';
+import type { PluginPackage } from './discovery.js';
+import { findSyntaxError, importPlugin } from './loader.js';
 
 /** The package's definition, or what keeps it from being used. */
 export async function loadDefinition(
@@ -35,7 +34,7 @@ export async function loadDefinition(
   } catch (error) {
     const why = firstLine(error)
       .replaceAll(join(folder, '..', '/'), '')
-      .replaceAll(packageFolder, '');
+      .replaceAll(join(packageFolder, '/'), '');
     const at =
       locateError(error, folder) ??
       (error instanceof SyntaxError ? await findSyntaxError(folder) : undefined);

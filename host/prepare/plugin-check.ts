@@ -1,7 +1,6 @@
 import type { Configuration, Located, Position } from '../../config/index.js';
-import { withDeadline } from '../deadline.js';
-import { messageOf } from '../lifecycle.js';
-import { locateError } from '../locate.js';
+import { locateError } from '../diagnostics/locate.js';
+import { messageOf, withDeadline } from '../kit/deadline.js';
 import type { PreparedPlugin } from './plugin-parameters.js';
 
 interface Finding {

@@ -13,11 +13,12 @@ import {
   splitKeys,
   text,
 } from '../../config/index.js';
-import type { PluginPackage } from '../discovery.js';
-import { version as hostVersion } from '../package-info.js';
-import { PATH_FORM, routePath } from '../paths.js';
-import type { PluginDefinition } from '../plugin.js';
-import { PARAMETERS, sections } from '../settings.js';
+import type { PluginDefinition } from '../kit/index.js';
+import type { AuthType } from '../kit/server-view.js';
+import { version as hostVersion } from '../package-layout.js';
+import type { PluginPackage } from './discovery.js';
+import { PATH_FORM, routePath } from './paths.js';
+import { PARAMETERS, sections } from './settings.js';
 
 export interface PreparedPlugin {
   readonly name: string;
@@ -44,9 +45,6 @@ export interface PreparedPlugin {
   /** Its configuration as it is written, secrets masked. */
   readonly shown: { readonly parameters: unknown; readonly sections: Readonly<Record<string, unknown>> };
 }
-
-/** Which key opens a plugin. `own`: it asks for keys itself, route by route. */
-export type AuthType = 'global' | 'plugin' | 'none' | 'own';
 
 /** The parameters that the host takes of each plugin's line. */
 export const hostParameters = z.object({

@@ -1,4 +1,4 @@
-import type { Discovery } from '../discovery.js';
+import type { Discovery } from './discovery.js';
 
 /**
  * What a generation of workers has read of the disk, but for the plugins' code. A worker that replaces a fallen one is

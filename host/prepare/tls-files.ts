@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Configuration, childAt } from '../../config/index.js';
-import type { Settings } from '../settings.js';
+import type { Settings } from './settings.js';
 
 /** The TLS files, checked as far as they can be before a client comes. */
 export function readTls(

@@ -79,3 +79,45 @@ export class SessionExists extends SessionError {
     super('There is a session with that id.');
   }
 }
+
+/** The store cannot do its work now. The session, if there is one, is as it was, or as a write under way left it. */
+export class StoreError extends Error {
+  override readonly name: string = 'StoreError';
+  /** For clients: stable, snake_case. */
+  readonly code: string = 'store_unavailable';
+  readonly status = 503;
+  /** Seconds after which trying again makes sense. */
+  readonly retryAfter: number = 1;
+
+  constructor(
+    message = 'The session store cannot be reached at the moment. Try again shortly.',
+    cause?: unknown,
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+  }
+}
+
+/** What the store holds of this session is no session any more. It can be replaced or ended, not read. */
+export class StoreDamagedError extends StoreError {
+  override readonly name = 'StoreDamagedError';
+  override readonly code = 'store_damaged';
+  override readonly retryAfter = 60;
+
+  constructor() {
+    super('What the session store holds of this session is damaged. End the session, or restore a backup.');
+  }
+}
+
+/** No room for what was to be written. Reading still works. */
+export class StoreFullError extends StoreError {
+  override readonly name = 'StoreFullError';
+  override readonly code = 'store_full';
+  override readonly retryAfter = 10;
+
+  constructor(cause?: unknown) {
+    super(
+      'The session store is out of space. Sessions can be read, but not written, until there is room.',
+      cause,
+    );
+  }
+}

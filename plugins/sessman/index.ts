@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { definePlugin, type Logger } from 'plugin-server';
 import { serveClient } from './client/serve.js';
-import { SessionCookie } from './cookie.js';
-import { observeStore } from './observed-store.js';
-import { addRoutes } from './routes.js';
+import { SessionCookie } from './http/cookie.js';
+import { addRoutes } from './http/routes.js';
 import { Sessions } from './sessions.js';
 import { type Settings, settingsSchema } from './settings.js';
 import type { Store } from './store.js';
-import { runSweeper } from './sweeper.js';
+import { observeStore } from './stores/observed-store.js';
+import { runSweeper } from './stores/sweeper.js';
 
 declare module 'plugin-server' {
   interface Plugins {
@@ -67,11 +67,11 @@ export default definePlugin({
 async function openStore(config: Settings, folder: string, log: Logger): Promise<Store> {
   const { server_url, backend = server_url === undefined ? 'embedded' : 'mongodb' } = config;
   if (backend === 'embedded' || server_url === undefined) {
-    const { EmbeddedStore } = await import('./stores/embedded.js');
+    const { EmbeddedStore } = await import('./stores/embedded/index.js');
     const store = EmbeddedStore.open(folder);
     log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
     return store;
   }
-  const { MongoStore } = await import('./stores/mongodb.js');
+  const { MongoStore } = await import('./stores/mongodb/index.js');
   return MongoStore.open({ ...config, server_url, log });
 }

@@ -1,5 +1,5 @@
 import { z } from 'plugin-server';
-import { ConnectionSettingError, mongoConnection } from './stores/mongodb-connection.js';
+import { ConnectionSettingError, mongoConnection } from './stores/mongodb/connection.js';
 
 /** sessman's parameters: the keys of sessman.json, or of its line in `[plugin_parms]`. */
 export const settingsSchema = z

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { MonitorEvent, ServerProblem, ServerView } from '../../host/plugin.js';
+import type { MonitorEvent, ServerProblem, ServerView } from '../../host/kit/server-view.js';
 import { startServer, type TestServer } from '../support/server.js';
 
 /** A plugin that hands the server view to the test through a global, and fails on demand. */

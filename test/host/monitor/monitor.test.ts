@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import { HISTORY, Monitor, type MonitorEvent } from '../../../host/monitor/monitor.js';
-import type { Report, Sample, ServerProblem } from '../../../host/monitor/report.js';
+import type { MonitorEvent, Sample, ServerProblem } from '../../../host/kit/server-view.js';
+import { HISTORY, Monitor } from '../../../host/monitor/monitor.js';
+import type { Report } from '../../../host/monitor/report.js';
 
 describe('the monitor', () => {
   it('adds up what the processes report of one second', () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { PlacedProblem } from '../../../plugins/admin/wire.js';
+import type { PlacedProblem } from '../../../host/kit/server-view.js';
 import { hello, ServerProcess } from '../../support/process.js';
 import { StreamReader } from './support/stream.js';
 

@@ -8,8 +8,8 @@ import { pino } from 'pino';
 import type { JsonObject } from '../../../plugins/sessman/merge-patch.js';
 import { Sessions } from '../../../plugins/sessman/sessions.js';
 import type { Store } from '../../../plugins/sessman/store.js';
-import { EmbeddedStore } from '../../../plugins/sessman/stores/embedded.js';
-import { MongoStore } from '../../../plugins/sessman/stores/mongodb.js';
+import { EmbeddedStore } from '../../../plugins/sessman/stores/embedded/index.js';
+import { MongoStore } from '../../../plugins/sessman/stores/mongodb/index.js';
 import { sharedMongo } from '../../support/mongodb.js';
 
 // Random sequences of calls, made of two hosts on one store whose clock the test moves, and of a Map. Whatever the Map

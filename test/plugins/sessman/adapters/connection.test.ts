@@ -9,7 +9,7 @@ import {
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { expect } from 'chai';
-import { SessmanStore } from '../../../../plugins/sessman/client/koa.js';
+import { SessmanStore } from '../../../../plugins/sessman/adapters/koa.js';
 import { startServer, type TestServer } from '../../../support/server.js';
 
 describe("a store's connection to sessman", () => {

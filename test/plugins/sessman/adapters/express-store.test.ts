@@ -1,7 +1,7 @@
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import type { SessionData } from 'express-session';
-import { SessmanStore } from '../../../../plugins/sessman/client/express.js';
+import { SessmanStore } from '../../../../plugins/sessman/adapters/express.js';
 import { startServer, type TestServer } from '../../../support/server.js';
 
 describe('the store for express-session, by its own methods', () => {

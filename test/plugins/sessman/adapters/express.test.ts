@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import express, { type NextFunction, type Request, type Response } from 'express';
 import session from 'express-session';
-import { SessmanStore } from '../../../../plugins/sessman/client/express.js';
+import { SessmanStore } from '../../../../plugins/sessman/adapters/express.js';
 import { describeSessionMiddleware, type SessionHandle } from '../../../contracts/session-middleware.js';
 
 describeSessionMiddleware('express-session', async (options, act, maxAge) => {

@@ -1,7 +1,7 @@
 import cookie from '@fastify/cookie';
 import session from '@fastify/session';
 import Fastify, { type FastifyRequest } from 'fastify';
-import { SessmanStore } from '../../../../plugins/sessman/client/fastify.js';
+import { SessmanStore } from '../../../../plugins/sessman/adapters/fastify.js';
 import { describeSessionMiddleware, type SessionHandle } from '../../../contracts/session-middleware.js';
 
 describeSessionMiddleware('@fastify/session', async (options, act, maxAge) => {

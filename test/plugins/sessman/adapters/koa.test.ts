@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import Koa, { type Context } from 'koa';
 import session from 'koa-session';
-import { SessmanStore } from '../../../../plugins/sessman/client/koa.js';
+import { SessmanStore } from '../../../../plugins/sessman/adapters/koa.js';
 import { describeSessionMiddleware, type SessionHandle } from '../../../contracts/session-middleware.js';
 
 describeSessionMiddleware('koa-session', async (options, act, maxAge) => {

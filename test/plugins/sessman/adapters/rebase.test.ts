@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { type Json, rebase } from '../../../../plugins/sessman/client/adapters/rebase.js';
+import { type Json, rebase } from '../../../../plugins/sessman/adapters/rebase.js';
 
 describe('rebase', () => {
   const cases: [string, base: Json, mine: Json, theirs: Json, result: Json][] = [

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ConfigError } from '../../../../config/index.js';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
-import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded.js';
+import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { startServer } from '../../../support/server.js';
 
 describe("a damaged embedded store's start", () => {

@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { open } from 'lmdb';
+import { StoreError } from '../../../../plugins/sessman/errors.js';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
-import { StoreError } from '../../../../plugins/sessman/store.js';
-import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded.js';
-import { runSweeper } from '../../../../plugins/sessman/sweeper.js';
+import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
+import { runSweeper } from '../../../../plugins/sessman/stores/sweeper.js';
 
 const writer = fileURLToPath(new URL('../support/writer.js', import.meta.url));
 const blocker = fileURLToPath(new URL('../support/blocker.js', import.meta.url));

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded.js';
+import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { describeSessions } from '../../../contracts/sessions.js';
 import { describeStore } from '../../../contracts/store.js';
 

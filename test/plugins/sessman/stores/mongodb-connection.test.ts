@@ -3,7 +3,7 @@ import {
   ConnectionSettingError,
   type MongoSettings,
   mongoConnection,
-} from '../../../../plugins/sessman/stores/mongodb-connection.js';
+} from '../../../../plugins/sessman/stores/mongodb/connection.js';
 
 describe('where MongoDB is', () => {
   const user = { username: 'u', password: 'p@ss:w/ö#?;&%' };

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { type Document, MongoClient } from 'mongodb';
 import { pino } from 'pino';
 import type { SessionRecord } from '../../../../plugins/sessman/store.js';
-import { MongoStore } from '../../../../plugins/sessman/stores/mongodb.js';
+import { MongoStore } from '../../../../plugins/sessman/stores/mongodb/index.js';
 import { type MongoServer, startMongo } from '../../../support/mongodb.js';
 
 const log = pino({ level: 'silent' });

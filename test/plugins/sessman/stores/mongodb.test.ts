@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { MongoStore } from '../../../../plugins/sessman/stores/mongodb.js';
+import { MongoStore } from '../../../../plugins/sessman/stores/mongodb/index.js';
 import { describeSessions } from '../../../contracts/sessions.js';
 import { describeStore } from '../../../contracts/store.js';
 import { sharedMongo } from '../../../support/mongodb.js';

@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
-import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded.js';
+import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 
 /**
  * A process that makes sessions of 4 kB one after the other in the store of the folder given, and says of each how it

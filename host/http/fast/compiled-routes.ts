@@ -1,0 +1,117 @@
+import type { Router } from '@koa/router';
+import type Koa from 'koa';
+import { HttpError } from '../../kit/http-error.js';
+import type { RouteLabels } from '../../monitor/metrics.js';
+import type { HostResponse } from '../socket/response.js';
+import { type Chain, compose } from './compose.js';
+
+type Layer = Router['stack'][number];
+type RoutedContext = Koa.Context & {
+  matched?: Layer[];
+  _matchedRoute?: string | RegExp;
+  [member: string]: unknown;
+};
+
+/** Runs the route of a router that a method and a path below its mount lead to, and notes its labels on the response. */
+export interface CompiledRoutes {
+  run(ctx: Koa.Context, path: string): unknown;
+}
+
+const STATIC_PATH = /^[\w\-./~]*$/;
+const NO_CAPTURES: string[] = [];
+
+/**
+ * Composes each route without parameters once, from the layers that the router itself matches for it, into a Map entry.
+ * Every other path goes through `router.routes()`; so a route added later works too, only not the short way.
+ * `labels` gives those of a route template such as `/:name`.
+ */
+export function compileRoutes(router: Router, labels: (template: string) => RouteLabels): CompiledRoutes {
+  const table = new Map<string, Chain>();
+  for (const layer of router.exclusive || router.host !== undefined ? [] : router.stack) {
+    if (typeof layer.path !== 'string' || layer.opts.pathAsRegExp || !STATIC_PATH.test(layer.path)) continue;
+    for (const method of layer.methods) {
+      const key = method + layer.path;
+      const compiled = table.has(key) ? undefined : compileRoute(router, layer.path, method, labels);
+      if (compiled !== undefined) table.set(key, compiled);
+    }
+  }
+  const routes = router.routes() as unknown as Koa.Middleware;
+  const runAny = async (ctx: RoutedContext, path: string) => {
+    // @koa/router's own hook: match this path instead of ctx.path.
+    ctx.newRouterPath = path;
+    try {
+      await routes(ctx, () => refuse(ctx));
+    } finally {
+      if (ctx.routeMatched === true) (ctx.res as HostResponse).route = labels(String(ctx._matchedRoute));
+    }
+  };
+  return {
+    run(ctx, path) {
+      const compiled = table.get(ctx.req.method + path);
+      return compiled === undefined ? runAny(ctx as RoutedContext, path) : compiled(ctx);
+    },
+  };
+}
+
+function compileRoute(
+  router: Router,
+  path: string,
+  method: string,
+  labels: (template: string) => RouteLabels,
+): Chain | undefined {
+  const { path: matched, pathAndMethod: layers } = router.match(path, method);
+  const [first, ...rest] = layers;
+  if (first === undefined || layers.some((layer) => layer.paramNames.length > 0)) return undefined;
+  const steps = [...(first.stack as Koa.Middleware[])];
+  for (const layer of rest) {
+    steps.push(
+      (ctx, next) => {
+        enter(ctx as RoutedContext, layer);
+        return next();
+      },
+      ...(layer.stack as Koa.Middleware[]),
+    );
+  }
+  const chain = compose(steps);
+  const route = layers.findLast((layer) => layer.methods.length > 0)!.path;
+  const routeLabels = labels(String(route));
+  return (given) => {
+    const ctx = given as RoutedContext;
+    (ctx.res as HostResponse).route = routeLabels;
+    ctx.matched = matched.slice();
+    ctx.router = router;
+    ctx.routeMatched = true;
+    enter(ctx, first);
+    ctx._matchedRoute = route;
+    return chain(ctx);
+  };
+}
+
+/** What @koa/router sets on the context before a layer's middleware. */
+function enter(ctx: RoutedContext, layer: Layer): void {
+  ctx.captures = NO_CAPTURES;
+  ctx.params = {};
+  (ctx.request as unknown as { params: object }).params = ctx.params;
+  ctx.routerPath = layer.path;
+  ctx.routerName = layer.name;
+  ctx._matchedRoute = layer.path;
+  if (layer.name) ctx._matchedRouteName = layer.name;
+}
+
+/** No route took the request: 404, or 405 with Allow, or the answer to OPTIONS (RFC 9110 sections 9.3.7 and 15.5.6). */
+async function refuse(ctx: RoutedContext): Promise<void> {
+  // A matched route that called next(): what it left is the answer.
+  if (ctx.routeMatched === true) return;
+  const methods = new Set((ctx.matched ?? []).flatMap((layer) => layer.methods));
+  if (methods.size === 0) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
+  methods.add('OPTIONS');
+  const allow = [...methods].join(', ');
+  if (ctx.method === 'OPTIONS') {
+    ctx.status = 204;
+    ctx.set('Allow', allow);
+    return;
+  }
+  throw new HttpError(405, 'method_not_allowed', `${ctx.method} is not for this path; use ${allow}.`, {
+    headers: { Allow: allow },
+  });
+}

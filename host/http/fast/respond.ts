@@ -1,0 +1,90 @@
+import type Koa from 'koa';
+import { type HostResponse, JSON_TYPE } from '../socket/response.js';
+
+/**
+ * The short way for what nearly every answer is: headers of one value, and a body of JSON or text. Each step does what
+ * Koa's own code does, and takes only the case it is sure of; everything else is Koa's.
+ */
+type ShortResponse = Koa.Response & {
+  _body?: unknown;
+  _explicitStatus?: boolean;
+};
+
+const EMPTY_STATUSES = new Set([204, 205, 304]);
+
+/** Teaches an application's response prototype the short way to set a header, a JSON body, or a text whose type is set. */
+export function shortenSetters(response: Koa.BaseResponse): void {
+  const koa = Object.getPrototypeOf(response);
+  const body = Object.getOwnPropertyDescriptor(koa, 'body')!;
+
+  Object.defineProperty(response, 'body', {
+    configurable: true,
+    enumerable: true,
+    get: body.get,
+    set(this: ShortResponse, value: unknown) {
+      const res = this.res as HostResponse;
+      const isText = typeof value === 'string';
+      if ((!isText && !isPlain(value)) || !isUntouched(this) || res.hasHeader('Content-Type') !== isText) {
+        body.set!.call(this, value);
+        return;
+      }
+      this._body = value;
+      if (!this._explicitStatus) this.status = 200;
+      if (isText) res.addHeader('Content-Length', Buffer.byteLength(value));
+      else res.addHeader('Content-Type', JSON_TYPE);
+    },
+  });
+  Object.defineProperty(response, 'set', {
+    configurable: true,
+    value(this: ShortResponse, ...args: unknown[]) {
+      const [name, value] = args;
+      if (typeof name !== 'string' || name === '' || typeof value !== 'string')
+        return koa.set.apply(this, args);
+      if (!this.res.headersSent) this.res.setHeader(name, value);
+    },
+  });
+}
+
+/** Answers a plain object or array as JSON, or a text as it is, in one go; false when it is Koa's turn. */
+export function answerQuickly(ctx: Koa.Context): boolean {
+  const response = ctx.response as ShortResponse;
+  const res = ctx.res as HostResponse;
+  const { _body: body } = response;
+  const isText = typeof body === 'string';
+  if (
+    (!isText && !isPlain(body)) ||
+    ctx.respond === false ||
+    res.headersSent ||
+    ctx.req.method === 'HEAD' ||
+    EMPTY_STATUSES.has(res.statusCode) ||
+    !response.writable ||
+    res.hasHeader('Transfer-Encoding')
+  ) {
+    return false;
+  }
+  if (isText) {
+    // Koa's setter has set its type and length.
+    res.end(body);
+    return true;
+  }
+  const text = JSON.stringify(body);
+  res.setHeader('Content-Length', Buffer.byteLength(text));
+  res.end(text);
+  return true;
+}
+
+function isUntouched({ _body, res, ctx }: ShortResponse): boolean {
+  return (
+    _body === undefined &&
+    ctx.respond !== false &&
+    !res.headersSent &&
+    !res.hasHeader('Content-Length') &&
+    !res.hasHeader('Transfer-Encoding')
+  );
+}
+
+function isPlain(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === Array.prototype || prototype === null;
+}

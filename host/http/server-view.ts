@@ -1,0 +1,69 @@
+import type { Control } from '../control.js';
+import { placedProblem, shownPath } from '../diagnostics/placed-problem.js';
+import { messageOf } from '../kit/deadline.js';
+import type { PluginView, ServerView } from '../kit/server-view.js';
+import type { PluginUnit } from '../lifecycle/plugin-unit.js';
+import type { MonitorLink } from '../monitor/monitor.js';
+import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
+import { checkKey, headKey, type KeyRing } from './api-key.js';
+import { noGlobalKey, requireControl } from './errors.js';
+import { readiness } from './health.js';
+
+export interface ServerViewOptions {
+  readonly version: string;
+  readonly units: readonly PluginUnit[];
+  /** In the same order. */
+  readonly prepared: readonly PreparedPlugin[];
+  readonly monitor: MonitorLink;
+  readonly control: Control | undefined;
+  readonly keys: KeyRing | undefined;
+  /** Paths are shown relative to this folder. */
+  readonly folder: string;
+}
+
+export function serverView(options: ServerViewOptions): ServerView {
+  const { version, units, prepared, monitor, control, keys, folder } = options;
+  return {
+    version,
+    startedAt: Date.now(),
+    async plugins() {
+      const { checks } = await readiness(units, false, messageOf);
+      return units.map((unit, i) => viewPlugin(unit, prepared[i]!, checks, folder));
+    },
+    watch: (listener) => monitor.watch(listener),
+    async reload() {
+      const outcome = await requireControl(control).reload();
+      if (outcome.success) return outcome;
+      const problems = outcome.problems.map((problem) => placedProblem(problem, folder));
+      return { ...outcome, problems };
+    },
+    requireGlobalKey: (ctx, next) => {
+      if (keys === undefined) throw noGlobalKey();
+      checkKey(keys, headKey(ctx.req));
+      return next();
+    },
+  };
+}
+
+function viewPlugin(
+  unit: PluginUnit,
+  { auth, package_, line, shown, position }: PreparedPlugin,
+  allChecks: Readonly<Record<string, string>>,
+  folder: string,
+): PluginView {
+  const { name, version, path, state, fault } = unit;
+  const checks = [...unit.checks.keys()].map((check) => [check, allChecks[`${name}/${check}`] ?? 'ok']);
+  return {
+    name,
+    version,
+    path,
+    state,
+    auth,
+    bundled: package_.bundled,
+    configuredAt:
+      line === undefined ? null : `${shownPath(position.file, folder)}:${position.line}:${position.column}`,
+    ...shown,
+    problem: fault === undefined ? null : placedProblem(fault, folder),
+    checks: Object.fromEntries(checks),
+  };
+}

@@ -1,0 +1,205 @@
+/// <reference types="koa-bodyparser" preserve="true" />
+// koa-bodyparser's types add `ctx.request.body`; an import would be missing in the types that are published.
+/**
+ * The plugin kit: all that a plugin imports from `plugin-server`.
+ *
+ * ```ts
+ * import { definePlugin, z } from 'plugin-server';
+ *
+ * export default definePlugin({
+ *   config: z.object({ greeting: z.string().default('Hello') }),
+ *   setup({ config, router }) {
+ *     router.get('/:name', (ctx) => {
+ *       ctx.body = { message: `${config.greeting}, ${ctx.params.name}` };
+ *     });
+ *   },
+ * });
+ * ```
+ */
+import type { Router as KoaRouter } from '@koa/router';
+import type { Context, DefaultState } from 'koa';
+import type { Logger } from 'pino';
+import type {
+  Counter,
+  CounterConfiguration,
+  Gauge,
+  GaugeConfiguration,
+  Histogram,
+  HistogramConfiguration,
+} from 'prom-client';
+import { z } from 'zod';
+import type { ServerView } from './server-view.js';
+import type { SettingPath } from './setting-error.js';
+
+// Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
+export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
+export { DeadlineError, withDeadline } from './deadline.js';
+export { HttpError, type HttpErrorOptions } from './http-error.js';
+export { type Operation, openapi } from './operation.js';
+export type {
+  AuthType,
+  MonitorEvent,
+  PlacedProblem,
+  PluginState,
+  PluginView,
+  ReloadResult,
+  Sample,
+  SeenProblem,
+  ServerProblem,
+  ServerView,
+  Traffic,
+} from './server-view.js';
+export { SettingError, type SettingPath } from './setting-error.js';
+export type { Context, Logger };
+export { z };
+
+/** The router that `setup` is given. */
+export type Router = KoaRouter<DefaultState, Context>;
+
+/**
+ * What each plugin returns from its `setup`, by plugin name. A plugin that offers something to others adds itself:
+ *
+ * ```ts
+ * declare module 'plugin-server' {
+ *   interface Plugins { clock: { now(): number } }
+ * }
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: filled by declaration merging
+export interface Plugins {}
+
+/** The type that `plugin(name)` gives: as declared in `Plugins`, else unknown. */
+export type PluginExports<Name extends string> = Name extends keyof Plugins ? Plugins[Name] : unknown;
+
+/** Makes metrics that appear under /metrics. Names follow Prometheus (`sessman_sessions_ended_total`). */
+export interface PluginMetrics {
+  counter<Label extends string>(options: CounterConfiguration<Label>): Counter<Label>;
+  gauge<Label extends string>(options: GaugeConfiguration<Label>): Gauge<Label>;
+  histogram<Label extends string>(options: HistogramConfiguration<Label>): Histogram<Label>;
+}
+
+/** The names in `after`: `clock` of `clock?` too. */
+export type AfterName<After extends string> = After extends `${infer Name}?` ? Name : After;
+
+type Schemas = Readonly<Record<string, z.ZodType>>;
+type Outputs<Sections extends Schemas> = { [Name in keyof Sections]: z.output<Sections[Name]> };
+
+/** What `setup` is given. */
+export interface SetupContext<Config, Sections extends Schemas, After extends string> {
+  /** The plugin's parameters, checked and typed by `config`. */
+  readonly config: Config;
+  /** The INI sections that the plugin asked for in `sections`, each checked and typed by its schema. */
+  readonly sections: Outputs<Sections>;
+  /** An @koa/router whose routes lie under the plugin's path. Any Koa middleware works on it. */
+  readonly router: Router;
+  /**
+   * A router under one more path that is the plugin's, where its configuration names one: `/docs`. For setup only. Throws
+   * when the path is no path or another's; shown at `setting`, as in SettingError, where that is given.
+   */
+  mount(path: string, setting?: SettingPath): Router;
+  /**
+   * As `mount`, for what anyone may have whatever keys the plugin asks for: scripts and styles, say, which browsers fetch
+   * without a key. The path may lie below the plugin's own, `/hello/client.js`.
+   */
+  mountOpen(path: string): Router;
+  /** A pino logger whose lines carry the plugin's name. */
+  readonly log: Logger;
+  /** Aborts when the plugin is about to close: stop background work on it. */
+  readonly signal: AbortSignal;
+  /**
+   * Aborts when the server begins to drain, which lasts until every answer has ended: end those that would not end by
+   * themselves, such as event streams.
+   */
+  readonly draining: AbortSignal;
+  /** The server as its operator sees it: plugins, figures, recent problems, reload. */
+  readonly server: ServerView;
+  /** The plugin's name and the path its routes lie under (`/hello`). */
+  readonly name: string;
+  readonly path: string;
+  /** A folder that is the plugin's own, under `[paths] data`. It is not made until the plugin makes it. */
+  readonly dataFolder: string;
+  /** An absolute path of one written in the configuration: relative to the INI file, `~` is the home directory. */
+  resolvePath(path: string): string;
+  /** Runs before the server says it is ready, in the order registered; a rejection fails the plugin. */
+  onReady(hook: () => void | Promise<void>): void;
+  /** Runs at shutdown, in reverse order of registration, each within its own deadline, all even when one throws. */
+  onClose(hook: () => void | Promise<void>): void;
+  /**
+   * A named readiness check, run at each /readyz: throws or rejects while the plugin cannot do its work. Only the words
+   * of an HttpError are shown there; every error is logged.
+   */
+  onCheck(name: string, check: () => void | Promise<void>): void;
+  readonly metrics: PluginMetrics;
+  /**
+   * What the plugin `name`, listed in `after`, returned from its setup; undefined when it is listed as `name?` and is
+   * not there, or has failed.
+   */
+  plugin<Name extends AfterName<After>>(
+    name: Name,
+  ): PluginExports<Name> | (Name extends After ? never : undefined);
+}
+
+/** What `check` is given. */
+export interface CheckContext<Config, Sections extends Schemas> {
+  readonly config: Config;
+  readonly sections: Outputs<Sections>;
+  resolvePath(path: string): string;
+  /** Says that a setting is wrong, and what to write instead. */
+  report(setting: SettingPath, message: string, hint?: string): void;
+}
+
+export interface PluginDefinition<
+  Config extends z.ZodType = z.ZodType,
+  Sections extends Schemas = Schemas,
+  After extends string = string,
+  Exports = unknown,
+> {
+  /** Defaults to the name in the folder's package.json (without its scope), then to the folder's or file's own. */
+  readonly name?: string;
+  /**
+   * Plugins that must be ready before this one is set up. `clock?` is one that it can do without: it is waited for where
+   * it is there.
+   */
+  readonly after?: readonly After[];
+  /** The schema of the plugin's line in `[plugin_parms]`. Without one, the plugin takes no parameters. */
+  readonly config?: Config;
+  /** Schemas of whole INI sections that belong to this plugin, by section name. */
+  readonly sections?: Sections;
+  /**
+   * Finds out what no schema can tell of the configuration: that a folder is there, say. It opens nothing that it does not
+   * close. Run by `plugin-server check`, and before any plugin is set up.
+   */
+  check?(context: CheckContext<z.output<Config>, Sections>): void | Promise<void>;
+  /**
+   * `own`: the plugin's routes are open but for those that ask for a key themselves (`server.requireGlobalKey`), and its
+   * line in `[plugin_parms]` takes no `auth_type`. For pages in a browser, which cannot send a key before they are loaded.
+   */
+  readonly auth?: 'own';
+  setup(context: SetupContext<z.output<Config>, Sections, After>): Exports | Promise<Exports>;
+}
+
+const brand = Symbol.for('plugin-server.plugin');
+
+/** Describes a plugin; the package's default export. The types of `config`, `sections` and `plugin()` follow from it. */
+export function definePlugin<
+  Config extends z.ZodType = z.ZodObject<Record<never, never>>,
+  Sections extends Schemas = Record<never, never>,
+  const After extends string = never,
+  Exports = void,
+>(
+  definition: PluginDefinition<Config, Sections, After, Exports>,
+): PluginDefinition<Config, Sections, After, Exports> {
+  return Object.assign(definition, { [brand]: true });
+}
+
+/** Whether a module's default export came out of `definePlugin`, of whichever copy of the kit. */
+export function isPlugin(value: unknown): value is PluginDefinition {
+  return typeof value === 'object' && value !== null && (value as Record<symbol, unknown>)[brand] === true;
+}
+
+declare module 'koa' {
+  interface ExtendableContext {
+    /** The id that the answer's X-Request-Id and the log lines of the request carry. */
+    readonly requestId: string;
+  }
+}

@@ -1,0 +1,123 @@
+import { performance } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+import type { Problem } from '../../config/index.js';
+import { type Deadlines, messageOf, withDeadline } from '../kit/deadline.js';
+import type { PluginDefinition } from '../kit/index.js';
+import type { PluginState } from '../kit/server-view.js';
+import type { PluginPackage } from '../prepare/discovery.js';
+
+type Hook = () => void | Promise<void>;
+
+/** The steps from setup on. */
+type HookStep = Exclude<keyof Deadlines, 'load' | 'check'>;
+
+/** A step of a plugin that failed. `cause` is what the plugin threw; there is none when it was too slow. */
+export class StepError extends Error {
+  override readonly name = 'StepError';
+  readonly plugin: string;
+  readonly step: keyof Deadlines;
+
+  constructor(plugin: string, step: keyof Deadlines, what: string, cause?: unknown) {
+    super(`plugin "${plugin}" ${what}`, cause === undefined ? undefined : { cause });
+    this.plugin = plugin;
+    this.step = step;
+  }
+}
+
+/** One plugin on its way through the states. */
+export class PluginUnit {
+  state: PluginState = 'loaded';
+  /** Why it is failed, for people. */
+  problem: string | undefined;
+  /** The same, with its place. */
+  fault: Problem | undefined;
+  exports: unknown;
+  readonly abort = new AbortController();
+  readonly checks = new Map<string, Hook>();
+  readonly readyHooks: Hook[] = [];
+  readonly closeHooks: Hook[] = [];
+  #closed: Promise<void> | undefined;
+
+  constructor(
+    readonly name: string,
+    /** `/sessman` */
+    readonly path: string,
+    readonly version: string,
+    readonly package_: PluginPackage,
+    readonly definition: PluginDefinition,
+    readonly parameters: unknown,
+    readonly sections: Readonly<Record<string, unknown>>,
+    /** Whether the server stops its start when this plugin fails. */
+    readonly required: boolean,
+    readonly log: Logger,
+    readonly deadlines: Deadlines,
+  ) {}
+
+  /** For a plugin that cannot even be set up. */
+  fail(problem: string): void {
+    this.state = 'failed';
+    this.problem = problem;
+  }
+
+  /** Runs setup and the ready hooks; rejects with a StepError, the plugin then closed as far as it had come. */
+  async start(setup: () => unknown): Promise<void> {
+    this.state = 'setting_up';
+    const began = performance.now();
+    try {
+      this.exports = await this.#within('setup', setup);
+      for (const hook of this.readyHooks) await this.#within('ready', hook);
+      this.state = 'ready';
+      this.log.debug({ ms: Math.round(performance.now() - began) }, 'plugin ready');
+    } catch (error) {
+      this.problem = messageOf(error);
+      await this.close();
+      this.state = 'failed';
+      throw error;
+    }
+  }
+
+  /** Aborts `signal`, then runs each close hook, last first, whatever the others do. Never rejects. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    if (this.state === 'failed') return;
+    if (this.state === 'loaded') {
+      this.state = 'closed';
+      return;
+    }
+    this.state = 'closing';
+    this.abort.abort();
+    for (const hook of this.closeHooks.toReversed()) {
+      try {
+        await this.#within('close', hook);
+      } catch (error) {
+        this.log.error({ err: (error as Error).cause ?? error }, messageOf(error));
+      }
+    }
+    this.state = 'closed';
+  }
+
+  async #within(step: HookStep, run: () => unknown): Promise<unknown> {
+    const limit = this.deadlines[step];
+    try {
+      return await withDeadline(
+        limit,
+        run,
+        () =>
+          new StepError(this.name, step, `did not finish its ${STEP_NAMES[step]} within ${limit / 1000} s`),
+      );
+    } catch (error) {
+      if (error instanceof StepError) throw error;
+      throw new StepError(this.name, step, `failed in its ${STEP_NAMES[step]}: ${messageOf(error)}`, error);
+    }
+  }
+}
+
+const STEP_NAMES: Record<HookStep, string> = {
+  setup: 'setup',
+  ready: 'onReady hook',
+  close: 'onClose hook',
+};

@@ -1,0 +1,86 @@
+import { join } from 'node:path';
+import type { Router } from '@koa/router';
+import type { DefaultState } from 'koa';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { messageOf } from '../kit/deadline.js';
+import type { Context, PluginMetrics, SetupContext } from '../kit/index.js';
+import type { ServerView } from '../kit/server-view.js';
+import { SettingError } from '../kit/setting-error.js';
+import { parseAfter } from '../prepare/order.js';
+import { PATH_FORM } from '../prepare/paths.js';
+import type { PluginUnit } from './plugin-unit.js';
+
+export interface SetupSurroundings {
+  readonly router: Router<DefaultState, Context>;
+  /** Gives the router of one more path, which needs no key where it is open, or throws. */
+  readonly mount: (path: string, open: boolean) => Router<DefaultState, Context>;
+  readonly dataFolder: string;
+  readonly registry: Registry;
+  readonly resolvePath: (path: string) => string;
+  readonly server: ServerView;
+  /** Aborts when the server begins to drain. */
+  readonly draining: AbortSignal;
+  /** All plugins, by lower-case name. */
+  readonly units: ReadonlyMap<string, PluginUnit>;
+}
+
+/** What a plugin's `setup` is given. */
+export function setupContext(
+  unit: PluginUnit,
+  around: SetupSurroundings,
+): SetupContext<never, never, string> {
+  const { registry, router, units } = around;
+  const registers = [registry];
+  const metrics: PluginMetrics = {
+    counter: (options) => new Counter({ ...options, registers }),
+    gauge: (options) => new Gauge({ ...options, registers }),
+    histogram: (options) => new Histogram({ ...options, registers }),
+  };
+  const mount = (path: string, open: boolean) => {
+    if (unit.state !== 'setting_up') throw new Error(`mount("${path}") comes too late: call it in setup`);
+    return around.mount(path, open);
+  };
+  return {
+    config: unit.parameters as never,
+    sections: unit.sections as never,
+    router,
+    mount: (path, setting) => {
+      try {
+        return mount(path, false);
+      } catch (error) {
+        throw setting === undefined ? error : new SettingError(setting, messageOf(error), PATH_FORM);
+      }
+    },
+    mountOpen: (path) => mount(path, true),
+    log: unit.log,
+    signal: unit.abort.signal,
+    draining: around.draining,
+    server: around.server,
+    name: unit.name,
+    path: unit.path,
+    dataFolder: join(around.dataFolder, unit.name),
+    resolvePath: around.resolvePath,
+    metrics,
+    onReady: (hook) => {
+      unit.readyHooks.push(hook);
+    },
+    onClose: (hook) => {
+      unit.closeHooks.push(hook);
+    },
+    onCheck: (name, check) => {
+      unit.checks.set(name, check);
+    },
+    plugin: (name) => {
+      const after = (unit.definition.after ?? []).map(parseAfter);
+      const entry = after.find((each) => each.name.toLowerCase() === name.toLowerCase());
+      if (entry === undefined) {
+        throw new Error(`plugin("${name}") needs "${name}" in the "after" of definePlugin`);
+      }
+      const other = units.get(name.toLowerCase());
+      if (other?.state !== 'ready' && entry.optional) return undefined as never;
+      if (other?.state !== 'ready')
+        throw new Error(`plugin "${name}" is not ready: ${other?.problem ?? 'it is not there'}`);
+      return other.exports as never;
+    },
+  };
+}

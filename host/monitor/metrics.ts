@@ -1,0 +1,171 @@
+import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { Durations } from './durations.js';
+
+/** Seconds; the boundaries that OpenTelemetry's HTTP semantic conventions advise for http.server.request.duration. */
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
+const OTHER_METHOD = '_OTHER';
+const DURATION = 'http_server_request_duration_seconds';
+
+/** The plugin and the route template (`/hello/:name`) of a request, and what has been counted of it. */
+export interface RouteLabels {
+  readonly plugin: string;
+  readonly route: string;
+  /** Both as members of a log line. */
+  readonly logged: string;
+  /** Histogram cells by status and method. */
+  readonly cells: Map<number, Cell>;
+  /** The plugin's. */
+  readonly tally: Tally;
+}
+
+/** Answers of one plugin since the monitor looked last. */
+export interface Tally {
+  requests: number;
+  /** With a status from 400 to 499. */
+  refused: number;
+  /** With a status from 500 on. */
+  failed: number;
+}
+
+interface Cell {
+  readonly labels: Record<string, string>;
+  /** Counts by bucket, not cumulative; the last is for what is slower than them all. */
+  readonly counts: Float64Array;
+  sum: number;
+}
+
+/** One server's metrics: requests, the process, and whatever plugins add. Rendered in the Prometheus text format. */
+export class Metrics {
+  readonly registry = new Registry();
+  active = 0;
+  /** By plugin. */
+  readonly tallies = new Map<string, Tally>();
+  readonly durations = new Durations();
+  readonly #own: ReadonlySet<string>;
+  readonly #routes = new Map<string, RouteLabels>();
+  readonly #scheme: string;
+
+  constructor(scheme: 'http' | 'https') {
+    this.#scheme = scheme;
+    collectDefaultMetrics({ register: this.registry });
+    this.registry.registerMetric(this.#durationMetric());
+    this.registry.registerMetric(
+      snapshotMetric('http_server_active_requests', 'Requests being answered now.', 'gauge', () => [
+        { value: this.active, labels: { url_scheme: this.#scheme } },
+      ]),
+    );
+    this.#own = new Set(this.registry.getMetricsAsArray().map(({ name }) => name));
+  }
+
+  /** The metrics that plugins have added. */
+  ofPlugins(): readonly Metric[] {
+    // The registry's type describes what a scrape gives; it holds the metrics themselves.
+    const metrics = this.registry.getMetricsAsArray() as unknown as readonly (Metric & { name: string })[];
+    return metrics.filter(({ name }) => !this.#own.has(name));
+  }
+
+  route(plugin: string, route: string): RouteLabels {
+    const key = `${plugin} ${route}`;
+    let labels = this.#routes.get(key);
+    if (labels === undefined) {
+      const logged = `,"plugin":${JSON.stringify(plugin)},"route":${JSON.stringify(route)}`;
+      labels = { plugin, route, logged, cells: new Map(), tally: this.#tally(plugin) };
+      this.#routes.set(key, labels);
+    }
+    return labels;
+  }
+
+  observe(route: RouteLabels, method: string, status: number, seconds: number): void {
+    const methodIndex = METHODS.indexOf(method);
+    const key = status * 8 + (methodIndex + 1);
+    let cell = route.cells.get(key);
+    if (cell === undefined) {
+      cell = {
+        labels: {
+          http_request_method: METHODS[methodIndex] ?? OTHER_METHOD,
+          http_response_status_code: String(status),
+          http_route: route.route,
+          plugin: route.plugin,
+          url_scheme: this.#scheme,
+        },
+        counts: new Float64Array(BUCKETS.length + 1),
+        sum: 0,
+      };
+      route.cells.set(key, cell);
+    }
+    let bucket = 0;
+    while (bucket < BUCKETS.length && seconds > BUCKETS[bucket]!) bucket += 1;
+    cell.counts[bucket]! += 1;
+    cell.sum += seconds;
+    this.durations.add(seconds);
+    const { tally } = route;
+    tally.requests += 1;
+    if (status >= 500) tally.failed += 1;
+    else if (status >= 400) tally.refused += 1;
+  }
+
+  #tally(plugin: string): Tally {
+    let tally = this.tallies.get(plugin);
+    if (tally === undefined) {
+      tally = { requests: 0, refused: 0, failed: 0 };
+      this.tallies.set(plugin, tally);
+    }
+    return tally;
+  }
+
+  /** Lets go of what the default metrics listen to. */
+  close(): void {
+    this.registry.clear();
+  }
+
+  /** The Prometheus text exposition. */
+  text(): Promise<string> {
+    return this.registry.metrics();
+  }
+
+  /** Counting costs an array access a request instead of prom-client's hashing of labels; the format stays its own. */
+  #durationMetric(): Metric {
+    return snapshotMetric(DURATION, 'Duration of HTTP requests, in seconds.', 'histogram', () => {
+      const values: SnapshotValue[] = [];
+      for (const route of this.#routes.values()) {
+        for (const { labels, counts, sum } of route.cells.values()) {
+          let total = 0;
+          BUCKETS.forEach((le, i) => {
+            total += counts[i]!;
+            values.push({ value: total, labels: { ...labels, le }, metricName: `${DURATION}_bucket` });
+          });
+          total += counts[BUCKETS.length]!;
+          values.push({ value: total, labels: { ...labels, le: '+Inf' }, metricName: `${DURATION}_bucket` });
+          values.push({ value: sum, labels, metricName: `${DURATION}_sum` });
+          values.push({ value: total, labels, metricName: `${DURATION}_count` });
+        }
+      }
+      return values;
+    });
+  }
+}
+
+interface SnapshotValue {
+  readonly value: number;
+  readonly labels: Record<string, string | number>;
+  readonly metricName?: string;
+}
+
+/** A metric whose values are read off at each scrape. prom-client's registry asks `name`, `get` and `reset` of it. */
+function snapshotMetric(
+  name: string,
+  help: string,
+  type: 'gauge' | 'histogram',
+  read: () => SnapshotValue[],
+): Metric {
+  const metric = {
+    name,
+    help,
+    type,
+    aggregator: 'sum',
+    get: () => ({ name, help, type, aggregator: 'sum', values: read() }),
+    reset: () => {},
+  };
+  return metric as unknown as Metric;
+}

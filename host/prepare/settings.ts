@@ -1,0 +1,246 @@
+import { availableParallelism } from 'node:os';
+import { z } from 'zod';
+import {
+  boolean,
+  type Configuration,
+  choice,
+  integer,
+  keys,
+  list,
+  nearest,
+  text,
+} from '../../config/index.js';
+
+/**
+ * The host's own INI sections. These schemas are what `check` checks against and what docs/configuration.md is made
+ * from. All numbers are whole.
+ */
+export const sections = {
+  main: z
+    .looseObject({
+      safe: list().default([]).meta({ description: 'plugins that `start --safe` still starts' }),
+    })
+    .meta({ description: 'Free values, for references from other sections.' }),
+  network: z
+    .strictObject({
+      bindto: text().default('127.0.0.1').meta({ description: 'address or host name to listen on' }),
+      port: integer({ min: 0, max: 65535 })
+        .default(6123)
+        .meta({ description: 'port; 0 takes a free one and logs it' }),
+      workers: z
+        .union([integer({ min: 1, max: 256 }), z.literal('auto')])
+        .default(1)
+        .meta({ description: 'worker processes; `auto` is one a core' }),
+      worker_timeout: integer({ min: 0 }).default(10).meta({
+        description:
+          'seconds after which a worker that answers nothing, as in an endless loop, is replaced; 0 is never',
+      }),
+      stop_grace: integer({ min: 0 })
+        .default(0)
+        .meta({ description: 'seconds that serving goes on at a stop while /readyz says 503' }),
+      stop_timeout: integer({ min: 1 })
+        .default(25)
+        .meta({ description: 'seconds that requests in flight get at a stop or reload' }),
+      proxy: boolean().default(false).meta({
+        description: 'believe X-Forwarded-For, -Host and -Proto, which a reverse proxy in front sets',
+      }),
+    })
+    .meta({ description: 'Where the server listens and how it stops.' }),
+  paths: z
+    .strictObject({
+      plugins: text()
+        .default('plugins')
+        .meta({ description: 'the folder of plugins', aliases: ['pluginpath'] }),
+      data: text().default('data').meta({ description: 'the folder that plugins keep their data under' }),
+      pidfile: text()
+        .optional()
+        .meta({ description: 'where the process id is written while the server runs' }),
+    })
+    .meta({ description: 'Relative paths are relative to the INI file; `~` is the home directory.' }),
+  ssl: z
+    .strictObject({
+      enabled: boolean().default(false).meta({ description: 'serve HTTPS' }),
+      keyfile: text().optional().meta({ description: 'the private key, PEM' }),
+      certfile: text().optional().meta({ description: 'the certificate with its chain, PEM' }),
+    })
+    .meta({ description: 'TLS. The files are read again at each reload.' }),
+  auth: z
+    .strictObject({
+      apikey: keys()
+        .optional()
+        .meta({ description: 'the global API key, or a `list:` of keys that are all valid', secret: true }),
+    })
+    .meta({ description: 'Who may use plugins whose `auth_type` is `global`, and the control routes.' }),
+  cors: z
+    .strictObject({
+      enabled: boolean().default(false).meta({ description: 'answer requests of other origins' }),
+      origin_url: list().default([]).meta({ description: 'the origins that may; `*` is any' }),
+    })
+    .meta({ description: 'Cross-origin requests from pages.' }),
+  log: z
+    .strictObject({
+      level: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+        .default('info')
+        .meta({ description: 'the least severe lines that are written' }),
+      format: choice(['json', 'pretty'])
+        .optional()
+        .meta({ description: '`pretty` on a terminal, else `json`' }),
+      file: text().optional().meta({ description: 'a file instead of standard output' }),
+    })
+    .meta({ description: 'One JSON line an event.' }),
+  limits: z
+    .strictObject({
+      body: integer({ min: 1 }).default(1_048_576).meta({ description: 'bytes of a request body' }),
+      depth: integer({ min: 1 }).default(64).meta({ description: 'levels that a JSON body may nest' }),
+      header_timeout: integer({ min: 1 })
+        .default(10)
+        .meta({ description: 'seconds for the head of a request to arrive' }),
+      request_timeout: integer({ min: 1 })
+        .default(30)
+        .meta({ description: 'seconds for a whole request to arrive' }),
+      keep_alive: integer({ min: 1 })
+        .default(65)
+        .meta({ description: 'seconds that an idle connection is kept' }),
+      send_timeout: integer({ min: 1 })
+        .default(30)
+        .meta({ description: 'seconds that a client may take nothing of its answer' }),
+      connections: integer({ min: 0 })
+        .default(0)
+        .meta({ description: 'connections at once, of each worker; 0 is no cap' }),
+      max_delay: integer({ min: 0 }).default(1000).meta({
+        description:
+          'milliseconds that a request may wait for its turn; one that waited longer is answered 503; 0 is no limit',
+      }),
+      rate: integer({ min: 0 }).default(0).meta({
+        description: 'requests of one client in each `rate_window`, counted by each worker; 0 is no limit',
+      }),
+      rate_window: integer({ min: 1, max: 86_400 }).default(60).meta({ description: 'seconds' }),
+      rate_by: choice(['address', 'key']).default('address').meta({
+        description:
+          'what a client is: its address, or its API key where it sends a right one in a header or the query',
+      }),
+    })
+    .meta({ description: 'What a client may ask of the server.' }),
+};
+
+/** The section with a line for each plugin's parameters. */
+export const PARAMETERS = 'plugin_parms';
+
+/** The host's part of the configuration, paths made absolute. */
+export interface Settings {
+  readonly safe: readonly string[];
+  readonly bindTo: string;
+  readonly port: number;
+  readonly workers: number;
+  /** Milliseconds; 0 for no limit. */
+  readonly workerTimeout: number;
+  /** Milliseconds. */
+  readonly stopGrace: number;
+  readonly stopTimeout: number;
+  readonly proxy: boolean;
+  readonly pluginsFolder: string;
+  readonly dataFolder: string;
+  readonly pidFile: string | undefined;
+  readonly tls: { readonly keyFile: string; readonly certFile: string } | undefined;
+  readonly apiKeys: readonly string[];
+  readonly corsOrigins: readonly string[];
+  readonly log: {
+    readonly level: string;
+    readonly format: 'json' | 'pretty' | undefined;
+    readonly file: string | undefined;
+  };
+  readonly limits: {
+    readonly body: number;
+    readonly depth: number;
+    readonly headerTimeout: number;
+    readonly requestTimeout: number;
+    readonly keepAlive: number;
+    readonly sendTimeout: number;
+    readonly connections: number;
+    /** Milliseconds; Infinity for no limit. */
+    readonly maxDelay: number;
+  };
+  /** Undefined: no limit. `window` is in seconds. */
+  readonly rateLimit:
+    | { readonly rate: number; readonly window: number; readonly by: 'address' | 'key' }
+    | undefined;
+}
+
+/** Undefined when a section is wrong; `configuration.problems` then says where. */
+export function readSettings(configuration: Configuration): Settings | undefined {
+  const main = configuration.read('main', sections.main);
+  const network = configuration.read('network', sections.network);
+  const paths = configuration.read('paths', sections.paths);
+  const ssl = configuration.read('ssl', sections.ssl);
+  const auth = configuration.read('auth', sections.auth);
+  const cors = configuration.read('cors', sections.cors);
+  const log = configuration.read('log', sections.log);
+  const limits = configuration.read('limits', sections.limits);
+  if (!main || !network || !paths || !ssl || !auth || !cors || !log || !limits) return undefined;
+
+  const section = configuration.section('ssl');
+  if (ssl.enabled && section !== undefined) {
+    for (const key of ['keyfile', 'certfile'] as const) {
+      if (ssl[key] === undefined) {
+        configuration.report(
+          section,
+          `[ssl] is enabled and has no ${key}`,
+          `write ${key}=FILE, or enabled=false`,
+        );
+      }
+    }
+  }
+  const path = (text: string) => configuration.resolvePath(text);
+  return {
+    safe: main.safe,
+    bindTo: network.bindto,
+    port: network.port,
+    workers: network.workers === 'auto' ? availableParallelism() : network.workers,
+    workerTimeout: network.worker_timeout * 1000,
+    stopGrace: network.stop_grace * 1000,
+    stopTimeout: network.stop_timeout * 1000,
+    proxy: network.proxy,
+    pluginsFolder: path(paths.plugins),
+    dataFolder: path(paths.data),
+    pidFile: paths.pidfile === undefined ? undefined : path(paths.pidfile),
+    tls:
+      ssl.enabled && ssl.keyfile !== undefined && ssl.certfile !== undefined
+        ? { keyFile: path(ssl.keyfile), certFile: path(ssl.certfile) }
+        : undefined,
+    apiKeys: auth.apikey === undefined ? [] : typeof auth.apikey === 'string' ? [auth.apikey] : auth.apikey,
+    corsOrigins: cors.enabled ? cors.origin_url : [],
+    log: { ...log, format: log.format, file: log.file === undefined ? undefined : path(log.file) },
+    limits: {
+      body: limits.body,
+      depth: limits.depth,
+      headerTimeout: limits.header_timeout,
+      requestTimeout: limits.request_timeout,
+      keepAlive: limits.keep_alive,
+      sendTimeout: limits.send_timeout,
+      connections: limits.connections,
+      maxDelay: limits.max_delay === 0 ? Number.POSITIVE_INFINITY : limits.max_delay,
+    },
+    rateLimit:
+      limits.rate === 0 ? undefined : { rate: limits.rate, window: limits.rate_window, by: limits.rate_by },
+  };
+}
+
+/**
+ * Reports sections that nobody reads and whose names are nearly the host's or a plugin's. One of any other name is a
+ * plugin's that is not here, or holds values for `${…}`.
+ */
+export function reportMisspeltSections(
+  configuration: Configuration,
+  pluginSections: readonly string[],
+): void {
+  const known = [...Object.keys(sections), PARAMETERS, ...pluginSections];
+  for (const name of configuration.unusedSections) {
+    const near = nearest(name, known);
+    if (near === undefined) continue;
+    configuration.report(
+      configuration.section(name)!,
+      `unknown section [${name}]`,
+      `did you mean [${near}]?`,
+    );
+  }
+}

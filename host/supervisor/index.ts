@@ -1,0 +1,316 @@
+import { EventEmitter } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { announce } from '../announce.js';
+import type { ReloadOutcome } from '../control.js';
+import { giveBackStartMemory } from '../ipc/idle-gc.js';
+import type { FromWorker, ProcessSettings, WorkerOptions, WorkerReport } from '../ipc/messages.js';
+import { Distributor } from './distributor.js';
+import { Generation } from './generation.js';
+import { Listener } from './listener.js';
+import { MonitorHub } from './monitor-hub.js';
+import { PidFile } from './pid-file.js';
+import { refuse } from './refusal.js';
+import { StartFailure } from './start-failure.js';
+import { SupervisorLog } from './supervisor-log.js';
+import { Systemd } from './systemd.js';
+import { WorkerMetrics } from './worker-metrics.js';
+import type { WorkerProcess } from './worker-process.js';
+
+interface SupervisorEvents {
+  /** A generation has begun to serve, the first included. `begun` is when it started to read its files. */
+  serving: [report: WorkerReport, url: string, begun: number];
+  /** A reload was given up; it has been logged. */
+  reloadFailed: [Extract<ReloadOutcome, { success: false }>];
+  stopped: [];
+}
+
+/** How many connections may wait while no worker is free. */
+const maxWaiting = 4096;
+/**
+ * How long a draining worker leaves a connection open that has no request, since one may be on its way. Milliseconds.
+ * After a reload nobody waits for its end; at a stop somebody does.
+ */
+const idleAtReload = 10_000;
+const idleAtStop = 250;
+/** At a stop: how long connections that were accepted may wait for a free worker. Milliseconds. */
+const handingTimeout = 1000;
+
+/**
+ * Owns the listening socket, the pid file and the workers: brings up one generation after another, swaps them without
+ * losing a connection, and replaces the fallen. It imports no plugin and nothing heavy, and its pid never changes.
+ *
+ * starting -> serving -> stopping
+ */
+export class Supervisor extends EventEmitter<SupervisorEvents> {
+  #state: 'starting' | 'serving' | 'stopping' = 'starting';
+  readonly #log = new SupervisorLog();
+  readonly #systemd = new Systemd(process.env);
+  readonly #distributor = new Distributor(maxWaiting, (socket) => {
+    // To one that expects TLS there is nothing to say.
+    if (this.#serving?.report.scheme === 'http') refuse(socket);
+    else socket.destroy();
+  });
+  readonly #metrics = new WorkerMetrics();
+  readonly #monitor = new MonitorHub();
+  /** Every generation that has a process: coming up, serving, draining. */
+  readonly #generations = new Set<Generation>();
+  #count = 0;
+  #serving: Generation | undefined;
+  #listener: Listener | undefined;
+  #pidFile: PidFile | undefined;
+  #stopped: Promise<void> | undefined;
+  /** The start, or the reload that runs or ran last. Never rejects. */
+  #latest: Promise<unknown> = Promise.resolve();
+  /** A reload that waits for `#latest`: it will see every change made until then. */
+  #queued: Promise<ReloadOutcome> | undefined;
+
+  constructor(private readonly options: WorkerOptions) {
+    super();
+  }
+
+  get stopping(): boolean {
+    return this.#state === 'stopping';
+  }
+
+  /** Resolves when the first generation serves. Rejects with a StartFailure. */
+  start(): Promise<void> {
+    const started = this.#bringUp();
+    this.#latest = started.catch(() => {});
+    return started.then(() => {
+      if (this.#state === 'starting') this.#state = 'serving';
+      giveBackStartMemory();
+      return this.#systemd.notify('READY=1', this.#status());
+    });
+  }
+
+  /** Brings up a new generation; the old one serves on if that fails. Calls made while one runs share the next. */
+  reload(): Promise<ReloadOutcome> {
+    if (this.#queued === undefined) {
+      const queued = this.#latest.then(() => {
+        this.#queued = undefined;
+        return this.#reloadOnce();
+      });
+      this.#queued = queued;
+      this.#latest = queued;
+    }
+    return this.#queued;
+  }
+
+  /** Finishes what is in flight and ends, within the stop timeout. Calling it again gives the same promise. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop().then(() => {
+      this.emit('stopped');
+    });
+    return this.#stopped;
+  }
+
+  /** Ends at once; what is in flight is lost. */
+  async stopNow(): Promise<void> {
+    this.#state = 'stopping';
+    this.#listener?.close();
+    this.#distributor.close();
+    await Promise.all([...this.#generations].map((generation) => generation.kill()));
+    this.#pidFile?.remove();
+  }
+
+  /** Resolves once the new generation serves; else rejects with a StartFailure and leaves everything as it was. */
+  async #bringUp(): Promise<void> {
+    const generation = this.#newGeneration();
+    let listener: Listener | undefined;
+    let pidFile: PidFile | undefined;
+    try {
+      const settings = await generation.configure();
+      if (this.#state === 'starting') this.#log.configure(settings.log);
+      if (settings.pidFile !== undefined) await PidFile.refuseIfTaken(settings.pidFile);
+      // Before the plugins: a port that is taken should not have cost them their set-up.
+      listener = await this.#listen(settings);
+      await generation.prepare();
+      pidFile = await this.#writePidFile(settings.pidFile);
+      if (this.#state === 'stopping') throw new StartFailure('The server is stopping.');
+    } catch (failure) {
+      if (listener !== this.#listener) listener?.close();
+      if (pidFile !== this.#pidFile) pidFile?.remove();
+      await generation.kill();
+      throw failure;
+    }
+    this.#swap(generation, listener, pidFile);
+  }
+
+  #newGeneration(): Generation {
+    this.#count += 1;
+    const generation: Generation = new Generation(this.#count, this.options, {
+      onReady: (worker) => {
+        worker.on('message', (message) => this.#onMessage(worker, message));
+        if (generation !== this.#serving) return;
+        this.#employ(worker);
+        this.#log.info({ worker: worker.pid }, 'a new worker serves in place of the lost one');
+        this.#tellState();
+      },
+      onCrash: (worker, cause, pause) => {
+        this.#metrics.countRestart();
+        this.#monitor.addLostWorker(cause);
+        this.#log.error({ worker: worker.pid, cause }, `a worker was lost (${cause}); ${replacement(pause)}`);
+        this.#tellState();
+        this.#tellChangedCode(generation);
+      },
+      onRetryFailed: (failure, pause) => {
+        const { message, problems } = failure;
+        this.#log.error({ problems }, `a lost worker is not replaced yet: ${message}; ${replacement(pause)}`);
+        this.#tellState();
+      },
+      onOverdue: (worker) => {
+        this.#log.warn({ worker: worker.pid }, 'a worker had not finished at the stop timeout and was ended');
+      },
+      onGone: (worker) => {
+        this.#metrics.remove(worker);
+        this.#monitor.remove(worker);
+      },
+    });
+    this.#generations.add(generation);
+    generation.ended.then(() => this.#generations.delete(generation));
+    return generation;
+  }
+
+  /** The listener that there is, where it fits, else a new one. */
+  #listen({ bindTo, port }: ProcessSettings): Promise<Listener> | Listener {
+    const { listenFd } = this.#systemd;
+    const wanted = listenFd === undefined ? { host: bindTo, port } : { fd: listenFd };
+    if (this.#listener?.serves(wanted)) return this.#listener;
+    return Listener.open(
+      wanted,
+      (socket) => this.#distributor.take(socket),
+      (error) => this.#log.error({}, `a connection could not be accepted: ${error.message}`),
+    );
+  }
+
+  async #writePidFile(path: string | undefined): Promise<PidFile | undefined> {
+    if (path === undefined || path === this.#pidFile?.path)
+      return path === undefined ? undefined : this.#pidFile;
+    return PidFile.write(path, { reload: () => this.reload() });
+  }
+
+  /** The new generation takes connections before the old one begins to drain. */
+  #swap(generation: Generation, listener: Listener, pidFile: PidFile | undefined): void {
+    const old = this.#serving;
+    this.#serving = generation;
+    for (const worker of generation.workers) this.#employ(worker);
+    generation.activate();
+    if (this.#listener !== listener) this.#listener?.close();
+    this.#listener = listener;
+    if (this.#pidFile !== pidFile) this.#pidFile?.remove();
+    this.#pidFile = pidFile;
+    this.#log.configure(generation.settings.log);
+    const { maxDelay } = generation.settings;
+    // The worker has the other half.
+    this.#distributor.patience = maxDelay === 0 ? Number.POSITIVE_INFINITY : maxDelay / 2;
+    if (old !== undefined) this.#drain(old, Math.min(idleAtReload, old.settings.stopTimeout / 2));
+    announce(this.#log, { url: this.#url(), ...generation.report });
+    this.emit('serving', generation.report, this.#url(), generation.begun);
+  }
+
+  #employ(worker: WorkerProcess): void {
+    this.#metrics.add(worker);
+    this.#distributor.add(worker);
+  }
+
+  #drain(generation: Generation, idle: number): Promise<void> {
+    for (const worker of generation.workers) this.#distributor.remove(worker);
+    return generation.drain(idle);
+  }
+
+  async #reloadOnce(): Promise<ReloadOutcome> {
+    if (this.#state !== 'serving') return { success: false, reason: 'The server is stopping.', problems: [] };
+    const begun = Date.now();
+    this.#log.info({}, 'reloading');
+    this.#systemd.notify('RELOADING=1', 'Reloading');
+    const outcome = await this.#tryReload();
+    if (outcome.success) this.#log.info({ ms: Date.now() - begun }, 'reloaded');
+    else {
+      const { problems, reason } = outcome;
+      this.#log.error({ problems }, `not reloaded, the server goes on as it was: ${reason}`);
+      this.#monitor.addFailedReload(outcome, this.options.iniFile);
+      this.emit('reloadFailed', outcome);
+    }
+    this.#metrics.countReload(outcome.success ? 'success' : 'failure');
+    const note = outcome.success ? '' : '; the latest reload failed';
+    // Whatever came of it, the server is up: systemd waits for this.
+    this.#systemd.notify('READY=1', this.#status() + note);
+    return outcome;
+  }
+
+  async #tryReload(): Promise<ReloadOutcome> {
+    try {
+      await this.#bringUp();
+      return { success: true };
+    } catch (failure) {
+      const problems = failure instanceof StartFailure ? failure.problems : [];
+      return {
+        success: false,
+        reason: failure instanceof Error ? failure.message : String(failure),
+        problems,
+      };
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const serving = this.#serving;
+    this.#state = 'stopping';
+    this.#log.info({}, 'stopping');
+    this.#systemd.notify('STOPPING=1', 'Stopping');
+    if (serving === undefined) return this.stopNow();
+    serving.announceStop();
+    await sleep(serving.settings.stopGrace);
+    this.#listener?.close();
+    // What has been accepted is to be answered.
+    await Promise.race([this.#distributor.emptied(), sleep(handingTimeout, undefined, { ref: false })]);
+    for (const generation of this.#generations) {
+      if (generation.comingUp) generation.kill();
+      // One that an earlier reload has begun to drain is told to hurry.
+      else this.#drain(generation, idleAtStop);
+    }
+    await Promise.all([...this.#generations].map((generation) => generation.ended));
+    this.#distributor.close();
+    this.#monitor.close();
+    this.#pidFile?.remove();
+    this.#log.info({}, 'stopped');
+  }
+
+  #onMessage(worker: WorkerProcess, message: FromWorker): void {
+    if (message.type === 'reload') {
+      this.reload().then((outcome) => worker.send({ type: 'reloaded', id: message.id, outcome }));
+    } else if (message.type === 'all_metrics') {
+      this.#metrics
+        .collect()
+        .then((reports) => worker.send({ type: 'all_metrics', id: message.id, reports }));
+    } else this.#monitor.receive(worker, message);
+  }
+
+  #status(): string {
+    const { number, workers, settings, degraded } = this.#serving as Generation;
+    const state = degraded ? 'Degraded' : 'Serving';
+    return `${state} on ${this.#url()}, ${workers.length} of ${settings.workers} workers, generation ${number}`;
+  }
+
+  #tellState(): void {
+    this.#systemd.notify(undefined, this.#status());
+  }
+
+  /** The code of plugins is all that a replacement has to take as it is by now. */
+  async #tellChangedCode({ report, begun }: Generation): Promise<void> {
+    const { changedPlugins } = await import('./changed-code.js');
+    const plugins = changedPlugins(report.plugins, begun);
+    if (plugins.length === 0) return;
+    const text = `the code of ${plugins.join(', ')} has changed since the last reload: a new worker runs it as it is now`;
+    this.#log.warn({ plugins }, text);
+  }
+
+  #url(): string {
+    const { host, port } = (this.#listener as Listener).address;
+    const scheme = (this.#serving as Generation).report.scheme;
+    return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  }
+}
+
+function replacement(pause: number): string {
+  return pause === 0 ? 'a new one starts at once' : `a new one starts in ${pause / 1000} s`;
+}

@@ -1,0 +1,61 @@
+import { appendFileSync } from 'node:fs';
+import type { LogSettings } from '../ipc/messages.js';
+
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+type Level = 'info' | 'warn' | 'error';
+
+/**
+ * The supervisor's own few lines, in the form and the place that the workers' log gives theirs. It writes them itself,
+ * since loading a logger would cost this process more memory than all else it does.
+ */
+export class SupervisorLog {
+  #settings: LogSettings = { level: 'info' };
+
+  configure(settings: LogSettings): void {
+    this.#settings = settings;
+  }
+
+  info(fields: object, message: string): void {
+    this.#write('info', fields, message);
+  }
+
+  warn(fields: object, message: string): void {
+    this.#write('warn', fields, message);
+  }
+
+  error(fields: object, message: string): void {
+    this.#write('error', fields, message);
+  }
+
+  #write(level: Level, fields: object, msg: string): void {
+    const { level: least, format, file } = this.#settings;
+    if (levels.indexOf(level) < levels.indexOf(least)) return;
+    const color = file === undefined && process.stdout.isTTY === true;
+    const time = new Date();
+    const line =
+      format === 'pretty' || (format === undefined && color)
+        ? pretty(level, time, msg, color)
+        : JSON.stringify({ level, time, ...fields, msg });
+    if (file === undefined) process.stdout.write(`${line}\n`);
+    else append(file, `${line}\n`);
+  }
+}
+
+function append(file: string, line: string): void {
+  try {
+    appendFileSync(file, line);
+  } catch {
+    // A full disk is no reason to stop serving.
+    process.stdout.write(line);
+  }
+}
+
+const colors = { info: 32, warn: 33, error: 31 };
+
+/** As pino-pretty prints the workers' lines. */
+function pretty(level: Level, time: Date, message: string, color: boolean): string {
+  const paint = (code: number, text: string) => (color ? `\u001B[${code}m${text}\u001B[39m` : text);
+  const [clock] = time.toTimeString().split(' ');
+  const milliseconds = String(time.getMilliseconds()).padStart(3, '0');
+  return `[${clock}.${milliseconds}] ${paint(colors[level], level.toUpperCase())}: ${paint(36, message)}`;
+}

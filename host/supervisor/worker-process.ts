@@ -1,0 +1,128 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
+import { bundleFlags, workerModule } from '../package-layout.js';
+import { StartFailure } from './start-failure.js';
+
+type Answer<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>;
+
+interface WorkerEvents {
+  message: [FromWorker];
+  /** What ended it: an exit status or a signal's name, for people. */
+  exit: [cause: string];
+}
+
+/**
+ * One worker process, seen from the supervisor. It ends when its channel closes, so a supervisor that dies leaves none
+ * behind. Everything sent to it arrives in order, connections included.
+ */
+export class WorkerProcess extends EventEmitter<WorkerEvents> {
+  readonly #child: ChildProcess;
+  /** The one that was last told to be at work. */
+  #plugin: string | undefined;
+  readonly exited: Promise<string>;
+  #killedFor: string | undefined;
+  /** What ended it, once it has. */
+  ended: string | undefined;
+  /** The metrics it told last, kept for when it is gone. */
+  lastMetrics: readonly MetricReport[] = [];
+
+  constructor(options: WorkerOptions) {
+    super();
+    this.setMaxListeners(0);
+    this.#child = fork(workerModule, [], {
+      execArgv: [...process.execArgv, ...bundleFlags],
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.exited = new Promise((resolve) => {
+      const end = (cause: string) => {
+        if (this.ended !== undefined) return;
+        this.ended = cause;
+        resolve(cause);
+        this.emit('exit', cause);
+      };
+      this.#child.on('exit', (status, signal) => end(this.#killedFor ?? signal ?? `exit status ${status}`));
+      this.#child.on('error', (error) => {
+        if (this.#child.pid === undefined) end(error.message);
+      });
+    });
+    this.#child.on('message', (message) => this.#receive(message as FromWorker));
+    this.send({ type: 'start', options });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  send(message: ToWorker): void {
+    if (this.#child.connected) this.#child.send(message, ignoreClosedChannel);
+  }
+
+  /**
+   * Hands a connection over. Until the worker has answered `taken`, the socket stays open here too, so that the
+   * connection outlives a worker that dies before it has it.
+   */
+  hand(socket: Socket): void {
+    const message: ToWorker = { type: 'connection' };
+    if (this.#child.connected) this.#child.send(message, socket, { keepOpen: true }, ignoreClosedChannel);
+  }
+
+  /** Waits for one message; rejects with a StartFailure when the worker reports a failure, ends, or is too slow. */
+  until<Type extends FromWorker['type']>(type: Type, timeout: number): Promise<Answer<Type>> {
+    return new Promise((resolve, reject) => {
+      const settle = (finish: () => void) => {
+        clearTimeout(timer);
+        this.off('message', onMessage);
+        this.off('exit', onExit);
+        finish();
+      };
+      const onMessage = (message: FromWorker) => {
+        if (message.type === type) settle(() => resolve(message as Answer<Type>));
+        else if (message.type === 'failed') {
+          settle(() => reject(new StartFailure(message.reason, message.problems)));
+        }
+      };
+      const fail = (what: string) => {
+        const at = this.#plugin === undefined ? '' : `, at the plugin "${this.#plugin}"`;
+        settle(() => reject(new StartFailure(`A worker process ${what}${at}.`)));
+      };
+      const onExit = (cause: string) => fail(`ended before it was ready (${cause})`);
+      const timer = setTimeout(() => fail(`was not ready within ${timeout / 1000} s`), timeout);
+      this.on('message', onMessage);
+      this.on('exit', onExit);
+      if (this.ended !== undefined) onExit(this.ended);
+    });
+  }
+
+  /** Lets it finish what it has, and ends it by force after `timeout`: then it resolves to false. Milliseconds. */
+  async drain({ idle, timeout }: { idle: number; timeout: number }): Promise<boolean> {
+    if (this.ended !== undefined) return true;
+    this.send({ type: 'drain', idle });
+    let byItself = true;
+    const timer = setTimeout(() => {
+      byItself = false;
+      this.kill();
+    }, timeout);
+    await this.exited;
+    clearTimeout(timer);
+    return byItself;
+  }
+
+  /** @param cause for people, in place of the signal's name */
+  kill(cause?: string): void {
+    this.#killedFor ??= cause;
+    this.#child.kill('SIGKILL');
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.type === 'at_plugin') this.#plugin = message.plugin;
+    if (message.type === 'metrics' || message.type === 'drained') this.lastMetrics = message.metrics;
+    // It ends when its channel closes, and has nothing more to say.
+    if (message.type === 'drained') this.#child.disconnect();
+    this.emit('message', message);
+  }
+}
+
+/** A worker that is gone says so by its exit; what was being sent to it then is of no use any more. */
+function ignoreClosedChannel(): void {}

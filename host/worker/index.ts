@@ -1,0 +1,154 @@
+/** What a worker process runs: one Host, brought up and drained as its supervisor says. */
+
+import type { Socket } from 'node:net';
+import { ConfigError, type Problem } from '../../config/problem.js';
+import { blame, type PluginCode } from '../diagnostics/blame.js';
+import type { Host, HostOptions } from '../host.js';
+import { giveBackStartMemory } from '../ipc/idle-gc.js';
+import type { MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
+import { LogFileError } from '../log.js';
+import type { Prepared } from '../prepare/index.js';
+import { readerOf } from '../prepare/ini-file.js';
+import { SupervisorChannel } from './supervisor-channel.js';
+import { processSettings, workerReport } from './worker-report.js';
+
+// A terminal and systemd send these to every process of the group; what follows from them, the supervisor tells.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
+
+// The supervisor closes the channel when this worker has drained, and the kernel when the supervisor has died.
+process.on('disconnect', () => process.exit());
+
+// A promise that nobody waits for ends no request: the server goes on. After any other stray error nothing is certain.
+process.on('unhandledRejection', (reason) => {
+  if (host === undefined) strays.push(reason);
+  else host.reportStray(reason);
+});
+process.on('uncaughtException', async (error) => {
+  if (host === undefined) await reportFailure(strayProblem(error) ?? error);
+  host?.reportStray(error);
+  host?.flushLog();
+  process.exit(1);
+});
+
+const channel = new SupervisorChannel();
+let host: Host | undefined;
+/** Of the time before there is a host: rejections, for its log, and the plugins whose code has been at work. */
+const strays: unknown[] = [];
+const plugins = new Map<string, PluginCode>();
+let proceed = () => {};
+
+process.on('message', (message: ToWorker, socket: Socket | undefined) => {
+  switch (message.type) {
+    case 'start':
+      bringUp(message.options);
+      break;
+    case 'proceed':
+      proceed();
+      break;
+    case 'connection':
+      channel.send({ type: 'taken' });
+      if (socket !== undefined) host?.accept(socket);
+      break;
+    case 'stopping':
+      host?.announceStop();
+      break;
+    case 'drain':
+      drain(message.idle);
+      break;
+    case 'ping':
+      channel.send({ type: 'pong' });
+      break;
+    case 'metrics':
+      readMetrics().then((metrics) => channel.send({ type: 'metrics', metrics }));
+      break;
+    default:
+      channel.receive(message);
+  }
+});
+
+async function bringUp(options: WorkerOptions): Promise<void> {
+  try {
+    // Loaded only now, so that a signal or the end of the supervisor finds its handler from the first moment on.
+    const { Host } = await import('../host.js');
+    host = await Host.start(hostOptions(options));
+    for (const reason of strays.splice(0)) host.reportStray(reason);
+    await channel.send({ type: 'ready', report: workerReport(host) });
+    giveBackStartMemory();
+  } catch (error) {
+    await reportFailure(error);
+    process.exit(1);
+  }
+}
+
+function hostOptions(options: WorkerOptions): HostOptions {
+  const { iniFile, iniOptional, logFile, logLevel, safe, snapshot } = options;
+  return {
+    iniFile,
+    safe,
+    ...(logFile && { logFile }),
+    ...(logLevel && { logLevel }),
+    ...(snapshot ? { snapshot } : readerOf({ path: iniFile, optional: iniOptional })),
+    listen: false,
+    control: channel,
+    onPrepared: (prepared) => onPrepared(prepared, options),
+    onPlugin: (plugin) => {
+      plugins.set(plugin.folder, plugin);
+      channel.send({ type: 'at_plugin', plugin: plugin.name });
+    },
+  };
+}
+
+/** Nothing but the configuration and the plugins' modules has been read: the supervisor judges it before any is set up. */
+async function onPrepared({ settings, snapshot }: Prepared, options: WorkerOptions): Promise<void> {
+  const allowed = new Promise<void>((resolve) => {
+    proceed = resolve;
+  });
+  await channel.send({ type: 'configured', settings: processSettings(settings, options), snapshot });
+  await allowed;
+}
+
+/** An error that a plugin's code threw into the event loop before the server was up. */
+function strayProblem(error: Error): ConfigError | undefined {
+  const blamed = blame(error, plugins.values());
+  if (blamed === undefined) return undefined;
+  const { plugin, position } = blamed;
+  const message = `plugin "${plugin}" left an error uncaught: ${error.message}`;
+  return new ConfigError([{ position, message, hint: 'catch it, or await what throws it' }]);
+}
+
+async function reportFailure(error: unknown): Promise<void> {
+  if (error instanceof ConfigError) {
+    const { problems } = error;
+    await channel.send({ type: 'failed', reason: summary(problems), problems });
+  } else if (error instanceof LogFileError) {
+    await channel.send({ type: 'failed', reason: error.message, problems: [] });
+  } else {
+    process.stderr.write(`${error instanceof Error ? error.stack : error}\n`);
+    await channel.send({ type: 'failed', reason: `${error}`, problems: [] });
+  }
+}
+
+function summary(problems: readonly Problem[]): string {
+  const [first] = problems;
+  if (problems.length !== 1 || first === undefined) return `There are ${problems.length} problems.`;
+  const sentence = `There is a problem: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
+  return /[.?!]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+let isDraining = false;
+
+/** Told twice, after a reload and then at a stop, it hurries. */
+async function drain(idle: number): Promise<void> {
+  const drained = host?.drain({ idle });
+  if (isDraining) return;
+  isDraining = true;
+  await drained;
+  const metrics = await readMetrics();
+  await host?.close();
+  await channel.send({ type: 'drained', metrics });
+}
+
+async function readMetrics(): Promise<readonly MetricReport[]> {
+  if (host === undefined) return [];
+  return (await host.metrics.registry.getMetricsAsJSON()) as unknown as MetricReport[];
+}

@@ -1,0 +1,73 @@
+import type { Control, ReloadOutcome } from '../control.js';
+import type { FromWorker, ToWorker } from '../ipc/messages.js';
+import type { MonitorEvent } from '../kit/server-view.js';
+import type { MonitorLink } from '../monitor/monitor.js';
+
+type Asked = 'reload' | 'all_metrics';
+type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' }>;
+
+/** The worker's end of the channel, and through it what a Host can ask of its supervisor. */
+export class SupervisorChannel implements Control {
+  readonly #asked = new Map<number, (answer: Answer) => void>();
+  readonly #watchers = new Map<number, (event: MonitorEvent) => void>();
+  #count = 0;
+
+  readonly monitor: MonitorLink = {
+    report: (report) => {
+      this.send({ type: 'report', report });
+    },
+    watch: (listener) => {
+      const id = this.#nextId();
+      this.#watchers.set(id, listener);
+      this.send({ type: 'watch', id });
+      return () => {
+        this.#watchers.delete(id);
+        this.send({ type: 'unwatch', id });
+      };
+    },
+  };
+
+  /** Resolves when it has been written. */
+  send(message: FromWorker): Promise<void> {
+    return new Promise((resolve) => {
+      // A supervisor that is gone needs no answer: this process is about to end.
+      if (process.connected) process.send?.(message, undefined, undefined, () => resolve());
+    });
+  }
+
+  /** Takes a message that follows from one sent here. */
+  receive(message: Answer | Extract<ToWorker, { type: 'monitor' }>): void {
+    if (message.type === 'monitor') this.#watchers.get(message.id)?.(message.event);
+    else {
+      this.#asked.get(message.id)?.(message);
+      this.#asked.delete(message.id);
+    }
+  }
+
+  async reload(): Promise<ReloadOutcome> {
+    const answer = await this.#ask('reload');
+    if (answer.type !== 'reloaded') throw new Error(`The supervisor answered a reload with ${answer.type}.`);
+    return answer.outcome;
+  }
+
+  async metrics(): Promise<string> {
+    const answer = await this.#ask('all_metrics');
+    if (answer.type !== 'all_metrics')
+      throw new Error(`The supervisor answered for metrics with ${answer.type}.`);
+    const { AggregatorRegistry } = (await import('prom-client')).default;
+    return AggregatorRegistry.aggregate(answer.reports as object[]).metrics();
+  }
+
+  #ask(type: Asked): Promise<Answer> {
+    const id = this.#nextId();
+    return new Promise((resolve) => {
+      this.#asked.set(id, resolve);
+      this.send({ type, id });
+    });
+  }
+
+  #nextId(): number {
+    this.#count += 1;
+    return this.#count;
+  }
+}

@@ -1,0 +1,33 @@
+import type { Host } from '../host.js';
+import type { ProcessSettings, WorkerOptions, WorkerReport } from '../ipc/messages.js';
+import type { Settings } from '../prepare/settings.js';
+
+/** What of the settings is the supervisor's. */
+export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
+  const { bindTo, port, workers, workerTimeout, stopGrace, stopTimeout, pidFile, log } = settings;
+  const { level, format, file } = log;
+  return {
+    ...{ bindTo, port, workers, workerTimeout, stopGrace, stopTimeout, pidFile },
+    maxDelay: Number.isFinite(settings.limits.maxDelay) ? settings.limits.maxDelay : 0,
+    log: { level: logLevel ?? level, format, file: logFile ?? file },
+  };
+}
+
+/** What the supervisor is told of a Host that is ready. */
+export function workerReport(host: Host): WorkerReport {
+  const { settings, configuration } = host;
+  return {
+    scheme: settings.tls === undefined ? 'http' : 'https',
+    plugins: host.plugins.map(({ name, path, state, package_ }) => ({
+      name,
+      path,
+      state,
+      folder: package_.folder,
+      entry: package_.entry,
+    })),
+    open: host.openPlugins,
+    pluginsFolder: settings.pluginsFolder,
+    dataFolder: settings.dataFolder,
+    configurationFiles: [...configuration.texts.keys()],
+  };
+}

@@ -1,0 +1,146 @@
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { SessionError } from '../client/client.js';
+
+export interface ConnectionOptions {
+  /** Where sessman is; `http://127.0.0.1:6123/sessman` by default. */
+  readonly base_url?: string;
+  /** The API key, sent as a bearer token. */
+  readonly auth?: string | null;
+  /** Milliseconds that a call may take; 10,000 by default. */
+  readonly timeout?: number;
+  /** Connections kept open; 64 by default. Calls beyond that wait for one to be free. */
+  readonly connections?: number;
+  /** In place of the store's own pool: another certificate authority, a proxy, a Unix socket. */
+  readonly agent?: HttpAgent;
+}
+
+/** What sessman says of a session. */
+export interface Answer {
+  readonly session_id: string;
+  readonly userid: string;
+  readonly data: Record<string, unknown>;
+  readonly version: number;
+  readonly created_at: string;
+  readonly updated_at: string;
+  readonly expires_at: string;
+}
+
+/**
+ * Calls to sessman over pooled connections.
+ *
+ * A call whose reused connection turns out to be closed is sent once more, although the first may have arrived: what
+ * the stores send has the same effect twice as once.
+ */
+export class Connection {
+  readonly #base: string;
+  readonly #timeout: number;
+  readonly #agent: HttpAgent;
+  readonly #headers: Record<string, string>;
+  readonly #request: typeof requestHttp;
+  #clockLead = 0;
+
+  constructor(options: ConnectionOptions) {
+    this.#base = (options.base_url ?? 'http://127.0.0.1:6123/sessman').replace(/\/+$/, '');
+    const secure = new URL(this.#base).protocol === 'https:';
+    this.#timeout = options.timeout ?? 10_000;
+    const pool = { keepAlive: true, maxSockets: options.connections ?? 64 };
+    this.#agent = options.agent ?? (secure ? new HttpsAgent(pool) : new HttpAgent(pool));
+    this.#request = secure ? requestHttps : requestHttp;
+    this.#headers = { 'Content-Type': 'application/json' };
+    if (options.auth) this.#headers.Authorization = `Bearer ${options.auth}`;
+  }
+
+  /** Rejects with a SessionError. */
+  async call<Result = Answer>(command: string, body: object, sessionId?: string): Promise<Result> {
+    const url = `${this.#base}/${command}`;
+    const { status, text, date } = await this.#send(url, JSON.stringify(body), sessionId);
+    this.#compareClocks(date);
+    const answer = parse(text);
+    if (answer === undefined || (status !== 200 && typeof answer.code !== 'string')) {
+      const message = `${url} answered ${status}, but not as sessman does; is base_url right?`;
+      throw new SessionError('invalid_answer', message, { status });
+    }
+    if (status === 200) return answer as Result;
+    throw new SessionError(answer.code as string, String(answer.error), { ...answer, status });
+  }
+
+  /** Milliseconds by which sessman's clock is ahead of this process's, as far as its answers show. */
+  get clockLead(): number {
+    return this.#clockLead;
+  }
+
+  /** Closes the connections that are not in use. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  /** The Date header has whole seconds, and an answer takes its time. */
+  #compareClocks(date: string | undefined): void {
+    const lead = Date.parse(date ?? '') - Date.now();
+    this.#clockLead = Math.abs(lead) > 2000 ? lead : 0;
+  }
+
+  async #send(url: string, body: string, sessionId?: string): Promise<Reply> {
+    const signal = AbortSignal.timeout(this.#timeout);
+    const headers = { ...this.#headers, 'Content-Length': `${Buffer.byteLength(body)}` };
+    if (sessionId !== undefined) Object.assign(headers, { 'X-Session-Id': sessionId });
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#once(url, { headers, body, signal });
+      } catch (error) {
+        if (error instanceof StaleConnection && attempt <= this.#agent.maxSockets) continue;
+        const cause = error instanceof StaleConnection ? error.cause : error;
+        const code = signal.aborted ? 'timeout' : 'network_error';
+        throw new SessionError(code, `no answer from ${url}: ${(cause as Error).message}`, { cause });
+      }
+    }
+  }
+
+  #once(
+    url: string,
+    { headers, body, signal }: { headers: Record<string, string>; body: string; signal: AbortSignal },
+  ): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const request = this.#request(url, { method: 'POST', agent: this.#agent, headers, signal });
+      request.once('error', (error: NodeJS.ErrnoException) => {
+        const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        reject(stale ? new StaleConnection(error) : error);
+      });
+      request.once('response', (response: IncomingMessage) => {
+        let text = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.once('end', () => {
+          resolve({ status: response.statusCode ?? 0, text, date: response.headers.date });
+        });
+        response.once('error', reject);
+      });
+      request.end(body);
+    });
+  }
+}
+
+interface Reply {
+  readonly status: number;
+  readonly text: string;
+  readonly date: string | undefined;
+}
+
+/** The server had closed a pooled connection before it saw the call, or while it was working on it. */
+class StaleConnection extends Error {
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+  }
+}
+
+function parse(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return value && typeof value === 'object' ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,245 @@
+import { createHash } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { SessionError } from '../client/client.js';
+import { type Answer, Connection, type ConnectionOptions } from './connection.js';
+import { type Json, rebase } from './rebase.js';
+
+export interface KeeperOptions<Data> extends ConnectionOptions {
+  /** Keeps applications apart that share one sessman: a session of one is none of another with another prefix. */
+  readonly prefix?: string;
+  /**
+   * The user whom a session's data names, so that a user's sessions can be listed and ended; none while nobody has
+   * logged in. A session keeps the user that it has at the end of the request that made it: regenerate it at login.
+   */
+  readonly userid?: (data: Data) => string | number | null | undefined;
+  /** A session in use is touched after this many milliseconds at most; 60,000 by default. Sooner if it ends soon. */
+  readonly touch_after?: number;
+}
+
+/** What the holder of a session has in hand, and what was stored then. */
+export interface Held {
+  /** The data that the holder has, as JSON text, before changes of its own that are not written yet. */
+  readonly data: string;
+  /** The data stored as `version`: the holder's, or that with others' changes as well. */
+  readonly stored: string;
+  readonly version: number;
+  readonly userid: string;
+  /** Whether its holder has made it, so that nobody else holds it. */
+  readonly isOwn: boolean;
+  /** By this process's clock, in milliseconds since the Unix epoch. */
+  readonly touched: number;
+  readonly expires: number;
+}
+
+/** One of a user's sessions. */
+export interface Listed {
+  readonly handle: string;
+  readonly created_at: string;
+  readonly updated_at: string;
+  readonly expires_at: string;
+}
+
+/**
+ * Keeps sessions that have an id of someone else's making. sessman is given the SHA-256 of that id as its own, so the
+ * two name the same session and nobody can get from what is stored to a cookie.
+ *
+ * What a middleware cannot express, this adds: it remembers, for who holds a session, what it was when read. A write
+ * then only carries the holder's own changes over, onto whatever is stored by now, and a session that has ended since
+ * stays ended.
+ */
+export class SessionKeeper<Data extends object> {
+  readonly #connection: Connection;
+  readonly #prefix: string;
+  readonly #userid: (data: Data) => string | undefined;
+  readonly #touchAfter: number;
+  #warned = false;
+  /** The last write of each session that is under way: writes of one session keep their order. */
+  readonly #writing = new Map<string, Promise<unknown>>();
+
+  constructor(options: KeeperOptions<Data>) {
+    this.#connection = new Connection(options);
+    this.#prefix = options.prefix ?? '';
+    this.#userid = (data) => `${options.userid?.(data) ?? ''}` || undefined;
+    this.#touchAfter = options.touch_after ?? 60_000;
+  }
+
+  async read(sid: string): Promise<{ data: Data; held: Held } | undefined> {
+    try {
+      const answer = await this.#connection.call('get', {}, this.#idOf(sid));
+      return { data: answer.data as Data, held: this.#hold(answer) };
+    } catch (error) {
+      if (hasEnded(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Stores data for its holder: a new session where nothing is held. Data that has not changed is not written; the
+   * session is touched instead. Rejects with code `session_not_found` when the session held has ended.
+   *
+   * @param lifetime milliseconds after which the session ends when it is not touched, if sooner than sessman's own
+   */
+  write(sid: string, data: Data, held?: Held, lifetime?: number): Promise<Held> {
+    const id = this.#idOf(sid);
+    return this.#inOrder(id, async () => {
+      const text = JSON.stringify(data);
+      const userid = this.#userid(data);
+      if (held === undefined) return this.#make(id, text, userid, lifetime);
+      if (userid !== undefined && userid !== held.userid) return this.#move(id, text, userid, held);
+      return text === held.data ? this.#touch(id, held, lifetime) : this.#update(id, text, held);
+    });
+  }
+
+  /** Postpones the end of a session, if it has not ended and was not touched a moment ago. Writes no data. */
+  touch(sid: string, held?: Held, lifetime?: number): Promise<Held | undefined> {
+    const id = this.#idOf(sid);
+    return this.#inOrder(id, () => this.#touch(id, held, lifetime));
+  }
+
+  /** Ends a session; one that has ended already is fine. */
+  end(sid: string): Promise<void> {
+    const id = this.#idOf(sid);
+    return this.#inOrder(id, async () => {
+      try {
+        await this.#connection.call('end', {}, id);
+      } catch (error) {
+        if (!hasEnded(error)) throw error;
+      }
+    });
+  }
+
+  /** The user's live sessions, the newest first. */
+  async list(userid: string): Promise<Listed[]> {
+    const { sessions } = await this.#connection.call<{ sessions: Listed[] }>('list', { userid });
+    return sessions;
+  }
+
+  /** Ends the user's sessions, but for one; how many those were. */
+  async endAll(userid: string, exceptSid?: string): Promise<number> {
+    const except = exceptSid === undefined ? undefined : this.#idOf(exceptSid);
+    const { ended } = await this.#connection.call<{ ended: number }>('end_all', { userid, except });
+    return ended;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  async #make(id: string, text: string, user: string | undefined, lifetime?: number): Promise<Held> {
+    // A session without a user is a user of its own: no list of all of them grows, and no limit per user strikes it.
+    const userid = user ?? `anonymous:${id.slice(0, handleLength)}`;
+    const data = JSON.parse(text) as Json;
+    try {
+      const held = this.#hold(await this.#connection.call('new', { session_id: id, userid, data }), text);
+      this.#checkLifetime(held, lifetime);
+      return { ...held, isOwn: true };
+    } catch (error) {
+      if (!hasCode(error, 'session_exists')) throw error;
+      // Stored before by someone who held nothing either; as in any plain store, the last one wins.
+      return this.#hold(await this.#connection.call('update', { data }, id), text);
+    }
+  }
+
+  async #update(id: string, text: string, held: Held): Promise<Held> {
+    const { userid } = held;
+    const base = JSON.parse(held.data) as Json;
+    const mine = JSON.parse(text) as Json;
+    let current = held;
+    for (let attempt = 0; ; attempt++) {
+      const data = rebase(base, mine, JSON.parse(current.stored) as Json);
+      // So it is when an earlier try was carried out and its answer got lost.
+      if (attempt > 0 && JSON.stringify(data) === current.stored)
+        return { ...current, data: text, isOwn: held.isOwn };
+      try {
+        const { version } = current;
+        const answer = await this.#connection.call('update', { data, version, userid }, id);
+        return { ...this.#hold(answer, text), isOwn: held.isOwn };
+      } catch (error) {
+        if (!hasCode(error, 'version_mismatch') || attempt === maxAttempts) throw error;
+      }
+      await pause(Math.random() * Math.min(2 ** attempt, maxPause));
+      current = this.#hold(await this.#connection.call('get', { userid }, id));
+    }
+  }
+
+  /**
+   * Gives a session another user: since sessman's keep theirs, it ends, and another one takes its id. Requests that
+   * come in between would find nothing, so it is only for who has just made it, whose id nobody has yet.
+   */
+  async #move(id: string, text: string, userid: string, held: Held): Promise<Held> {
+    if (!held.isOwn) {
+      throw new SessionError(
+        'user_changed',
+        `the session has another user than when it was made: regenerate it at login, which keeps out who may know its id`,
+      );
+    }
+    await this.#connection.call('end', {}, id);
+    return this.#make(id, text, userid);
+  }
+
+  async #touch<H extends Held | undefined>(
+    id: string,
+    held: H,
+    lifetime = Number.POSITIVE_INFINITY,
+  ): Promise<H> {
+    if (held) {
+      const life = Math.min(held.expires - held.touched, lifetime);
+      if (Date.now() - held.touched < Math.min(this.#touchAfter, life / 10)) return held;
+    }
+    try {
+      const { touched, expires } = this.#hold(
+        await this.#connection.call('touch', { userid: held?.userid }, id),
+      );
+      return held && { ...held, touched, expires };
+    } catch (error) {
+      // It has ended, and nothing that was to be kept is lost.
+      if (hasEnded(error)) return held;
+      throw error;
+    }
+  }
+
+  #hold({ version, data, userid, updated_at, expires_at }: Answer, inHand?: string): Held {
+    const stored = JSON.stringify(data);
+    const lead = this.#connection.clockLead;
+    const [touched, expires] = [Date.parse(updated_at) - lead, Date.parse(expires_at) - lead];
+    return { data: inHand ?? stored, stored, version, userid, isOwn: false, touched, expires };
+  }
+
+  #checkLifetime({ touched, expires }: Held, lifetime = 0): void {
+    if (this.#warned || expires - touched + 1000 >= lifetime) return;
+    this.#warned = true;
+    process.emitWarning(
+      `sessman ends a session ${Math.round((expires - touched) / 1000)} s after its last use, before its cookie, which ` +
+        `asks for ${Math.round(lifetime / 1000)} s: raise session_ttl or session_max_age, or shorten the cookie's life`,
+      { code: 'SESSMAN_TTL' },
+    );
+  }
+
+  #idOf(sid: string): string {
+    return createHash('sha256').update(`${this.#prefix}\0${sid}`).digest('base64url');
+  }
+
+  #inOrder<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#writing.get(id);
+    const result = before ? before.then(work, work) : work();
+    this.#writing.set(id, result);
+    const forget = () => {
+      if (this.#writing.get(id) === result) this.#writing.delete(id);
+    };
+    result.then(forget, forget);
+    return result;
+  }
+}
+
+const handleLength = 16;
+const maxAttempts = 50;
+/** Milliseconds. */
+const maxPause = 100;
+
+function hasEnded(error: unknown): boolean {
+  return hasCode(error, 'session_not_found');
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof SessionError && error.code === code;
+}

@@ -1,0 +1,63 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkStoreFile, StoreFileError } from './check-file.js';
+
+/** The name of the file in a store's folder that holds the sessions. */
+export const storeFile = 'sessions.mdb';
+
+/** The format of records and keys, which a newer one may tell from its own. */
+const format = 1;
+/** The mark of a folder in which a store has been made: JSON that names its format. */
+const markFile = 'store.json';
+
+/**
+ * Makes a store's folder, which nobody but its owner may look into, or checks the one that is there.
+ * @returns the path of the store's file
+ * @throws StoreFileError
+ */
+export function prepareStoreFolder(folder: string): string {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new StoreFileError(`the session store's folder ${folder} cannot be made (${code})`, { cause });
+  }
+  const file = join(folder, storeFile);
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (readMark(folder) && size === 0) {
+    throw new StoreFileError(
+      `the session store ${file} is ${existsSync(file) ? 'empty' : 'gone'}, although sessions were kept in it. Put a backup in its place, or remove ${join(folder, markFile)} to start without sessions.`,
+    );
+  }
+  if (size > 0) checkStoreFile(file);
+  return file;
+}
+
+/** Notes that there is a store in the folder now. */
+export function markStoreFolder(folder: string): void {
+  const file = join(folder, markFile);
+  if (existsSync(file)) return;
+  // Several processes may do so at once.
+  const written = `${file}.${process.pid}`;
+  writeFileSync(written, `${JSON.stringify({ store: 'sessman', format })}\n`, { mode: 0o600, flush: true });
+  renameSync(written, file);
+}
+
+function readMark(folder: string): boolean {
+  const file = join(folder, markFile);
+  if (!existsSync(file)) return false;
+  let mark: { format?: unknown };
+  try {
+    mark = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new StoreFileError(`${file} cannot be read, which says how the session store is written`, {
+      cause,
+    });
+  }
+  if (mark.format !== format) {
+    throw new StoreFileError(
+      `${file} says that the session store has format ${JSON.stringify(mark.format)}; this version of sessman reads format ${format}`,
+    );
+  }
+  return true;
+}

@@ -1,0 +1,423 @@
+import { hash } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import {
+  type Database,
+  getLastVersion,
+  open,
+  type RangeOptions,
+  type RootDatabase,
+  type RootDatabaseOptions,
+} from 'lmdb';
+import { StoreDamagedError, StoreError, StoreFullError } from '../../errors.js';
+import {
+  type Change,
+  isLive,
+  type Match,
+  matches,
+  type SessionRecord,
+  type SessionSummary,
+  type Store,
+  type Swept,
+} from '../../store.js';
+import { StoreFileError } from './check-file.js';
+import { markStoreFolder, prepareStoreFolder, storeFile } from './folder.js';
+import { decodeRecord, decodeSummary, encodeRecord, type StoredRecord } from './record.js';
+
+/**
+ * The store on local disk: LMDB, opened by any number of processes of one machine at a time. A write is answered once
+ * its transaction is flushed; writes waiting meanwhile share the next transaction.
+ *
+ * Three databases change together in one transaction: records by handle, and two indexes, of users and of ends. A
+ * record stands in the expiry index under a time that is at or before its end, so that most updates leave the index
+ * alone: the sweeper moves a record that it finds alive. (A shortened timeout may end a record before that time; it
+ * is then cleared away late, which costs room and nothing else.)
+ */
+export class EmbeddedStore implements Store {
+  readonly kind = 'embedded';
+  readonly needsSweeping = true;
+  readonly #root: RootDatabase;
+  readonly #records: Database<Buffer, Buffer>;
+  readonly #byUser: Database<Buffer, Buffer>;
+  readonly #byExpiry: Database<Buffer, Buffer>;
+  readonly #meta: Database<Buffer, string>;
+  readonly #deadline = new CommitDeadline();
+  #fullUntil = 0;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Opens the store in that folder, making it first where there is none.
+   * @throws StoreFileError when the folder cannot be used, or what is in it is damaged; it is left as it is then
+   */
+  static open(folder: string): EmbeddedStore {
+    const file = prepareStoreFolder(folder);
+    try {
+      const store = new EmbeddedStore(file);
+      markStoreFolder(folder);
+      return store;
+    } catch (cause) {
+      throw new StoreFileError(`the session store ${file} cannot be opened: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+  }
+
+  private constructor(file: string) {
+    const options: RootDatabaseOptions & { txnStartThreshold: number } = {
+      // A commit is flushed before it is visible: nobody reads what a crash could take back.
+      overlappingSync: false,
+      // Batching by turn of the event loop is done by hand below: with lmdb's own, a failed commit rejects a promise
+      // that nobody can handle.
+      eventTurnBatching: false,
+      txnStartThreshold: 1000,
+      encoding: 'binary',
+    };
+    this.#root = open(file, options);
+    const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
+    this.#records = this.#root.openDB('records', { ...index, useVersions: true });
+    this.#byUser = this.#root.openDB('by-user', index);
+    this.#byExpiry = this.#root.openDB('by-expiry', index);
+    this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
+  }
+
+  async insert(record: SessionRecord): Promise<boolean> {
+    const key = handleBytes(record.handle);
+    const indexed = endOf(record);
+    return this.#commit(() =>
+      this.#records.ifNoExists(key, () => {
+        this.#records.put(key, encodeRecord(record, indexed), 1);
+        this.#byUser.put(userKey(record, key), present);
+        this.#byExpiry.put(expiryKey(indexed, key), present);
+      }),
+    );
+  }
+
+  read(handle: string, now: number): SessionRecord | undefined {
+    const record = this.#load(handleBytes(handle), handle)?.record;
+    if (!record || !isLive(record, now)) return undefined;
+    undamaged(record.data);
+    return record;
+  }
+
+  write(match: Match, change: Change): Promise<SessionRecord | undefined> {
+    return this.#change(match, change, () => change.data);
+  }
+
+  rewrite(match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) {
+    return this.#change(match, change, (data) => rewrite(undamaged(data)));
+  }
+
+  async #change(
+    match: Match,
+    change: Omit<Change, 'data'>,
+    newData: (data: string) => string | undefined,
+  ): Promise<SessionRecord | undefined> {
+    const key = handleBytes(match.handle);
+    for (;;) {
+      const found = this.#load(key, match.handle);
+      if (!found || !matches(found.record, match)) return undefined;
+      const { record } = found;
+      const data = newData(record.data);
+      const next: StoredRecord = {
+        handle: record.handle,
+        secretHash: change.secretHash ?? record.secretHash,
+        userid: record.userid,
+        data: data ?? record.data,
+        version: record.version + (data === undefined ? 0 : 1),
+        created: record.created,
+        touched: change.touched,
+        expires: change.expires,
+        ends: record.ends,
+        indexed: record.indexed,
+      };
+      // One conditional put is enough here: a block of writes under a condition costs three times as many instructions.
+      if (
+        await this.#commit(() =>
+          this.#records.put(key, encodeRecord(next, next.indexed), found.revision + 1, found.revision),
+        )
+      ) {
+        return next;
+      }
+    }
+  }
+
+  async remove(match: Match): Promise<boolean> {
+    const key = handleBytes(match.handle);
+    for (;;) {
+      const found = this.#load(key, match.handle);
+      if (!found || !matches(found.record, match)) return false;
+      if (await this.#drop(key, found)) return true;
+    }
+  }
+
+  async list(userid: string, now: number): Promise<SessionSummary[]> {
+    const live: SessionSummary[] = [];
+    for await (const keys of this.#keysOfUser(userid)) {
+      for (const key of keys) {
+        const summary = this.#loadSummary(key);
+        if (summary && isLive(summary, now)) live.push(summary);
+      }
+    }
+    return live;
+  }
+
+  async removeOfUser(userid: string, now: number, except?: string): Promise<number> {
+    let count = 0;
+    for await (const keys of this.#keysOfUser(userid)) {
+      const handles = keys.map((key) => key.toString('base64url')).filter((handle) => handle !== except);
+      const removed = await Promise.all(handles.map((handle) => this.remove({ handle, userid, now })));
+      count += removed.filter(Boolean).length;
+    }
+    return count;
+  }
+
+  async sweep(now: number, limit: number): Promise<Swept> {
+    const due = this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit });
+    const swept = await Promise.all(
+      due.map(async (dueKey) => {
+        const key = Buffer.from(dueKey.subarray(8));
+        const found = this.#load(key, key.toString('base64url'));
+        if (!found) return false;
+        if (!isLive(found.record, now)) return this.#drop(key, found);
+        const indexed = endOf(found.record);
+        await this.#commit(() =>
+          this.#records.ifVersion(key, found.revision, () => {
+            this.#records.put(key, encodeRecord(found.record, indexed), found.revision + 1);
+            this.#byExpiry.remove(dueKey);
+            this.#byExpiry.put(expiryKey(indexed, key), present);
+          }),
+        );
+        return false;
+      }),
+    );
+    return { removed: swept.filter(Boolean).length, more: due.length === limit };
+  }
+
+  isSweepDue(now: number): boolean {
+    return this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit: 1 }).length > 0;
+  }
+
+  async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
+    this.#root.resetReadTxn();
+    const text = this.#meta.get(leaseKey)?.toString();
+    const revision = text === undefined ? null : getLastVersion();
+    const lease = text === undefined ? undefined : (JSON.parse(text) as { owner: string; until: number });
+    if (lease && lease.owner !== owner && lease.until > now) return false;
+    const next = Buffer.from(JSON.stringify({ owner, until }));
+    return this.#commit(() => this.#meta.put(leaseKey, next, (revision ?? 0) + 1, revision as number));
+  }
+
+  async check(): Promise<void> {
+    if (this.#closed) throw new StoreError();
+    if (this.#fullUntil > performance.now()) throw new StoreFullError();
+  }
+
+  count(): number {
+    return (this.#records.getStats() as { entryCount: number }).entryCount;
+  }
+
+  /** Writes a compact copy into a folder that must not be there yet, beside ongoing work. */
+  async backup(folder: string): Promise<void> {
+    mkdirSync(folder, { mode: 0o700 });
+    await this.#root.backup(join(folder, storeFile), true);
+    markStoreFolder(folder);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#root.close().finally(() => this.#deadline.close());
+    return this.#closed;
+  }
+
+  /** The record and its revision, which every write changes. As of now, not as of the start of this turn. */
+  #load(key: Buffer, handle: string): Found | undefined {
+    if (this.#closed) throw new StoreError();
+    return reading(() => {
+      // Another process may have answered a write since this one's snapshot was taken.
+      this.#root.resetReadTxn();
+      const buffer = this.#records.getBinaryFast(key);
+      return buffer && { record: decodeRecord(handle, buffer, buffer.length), revision: getLastVersion() };
+    });
+  }
+
+  #loadSummary(key: Buffer): SessionSummary | undefined {
+    const buffer = this.#records.getBinaryFast(key);
+    return buffer && decodeSummary(key.toString('base64url'), buffer);
+  }
+
+  /** The keys of the user's records, a slice a turn, so that a user with very many holds up nobody else. */
+  async *#keysOfUser(userid: string): AsyncGenerator<Buffer[]> {
+    const prefix = userPrefix(userid);
+    let start = prefix;
+    const end = Buffer.concat([prefix, highest]);
+    for (;;) {
+      const slice = this.#keys(this.#byUser, { start, end, limit: sliceSize });
+      yield slice.map((key) => Buffer.from(key.subarray(prefix.length)));
+      if (slice.length < sliceSize) return;
+      start = Buffer.concat([slice.at(-1)!, zero]);
+      await nextTurn();
+    }
+  }
+
+  #keys(index: Database<Buffer, Buffer>, range: RangeOptions): Buffer[] {
+    if (this.#closed) throw new StoreError();
+    return reading(() => {
+      this.#root.resetReadTxn();
+      return [...index.getKeys(range)];
+    });
+  }
+
+  #drop(key: Buffer, { record, revision }: Found): Promise<boolean> {
+    return this.#commit(() =>
+      this.#records.ifVersion(key, revision, () => {
+        this.#records.remove(key);
+        this.#byUser.remove(userKey(record, key));
+        this.#byExpiry.remove(expiryKey(record.indexed, key));
+      }),
+    );
+  }
+
+  /**
+   * Settles once what `begin` writes is on disk; false, and nothing written, when its condition does not hold by then.
+   * A condition is the revision that an entry must still have.
+   */
+  #commit(begin: () => Promise<boolean>): Promise<boolean> {
+    if (this.#closed) throw new StoreError();
+    // While the disk is full one write a second tries again; the others need not wait for the same refusal.
+    if (this.#fullUntil > performance.now()) throw new StoreFullError();
+    return this.#deadline.within(begin(), async (error) => {
+      const cause = await causeOf(error);
+      if (!isFull(cause)) return new StoreError(undefined, cause);
+      this.#fullUntil = performance.now() + 1000;
+      return new StoreFullError(cause);
+    });
+  }
+}
+
+/**
+ * A disk that stands still, another process that does so within a transaction, or an LMDB that gave up after an error of
+ * the disk: none may hold a request for ever. One timer watches over all commits.
+ */
+class CommitDeadline {
+  readonly #waiting = new Set<{ readonly since: number; readonly reject: (error: StoreError) => void }>();
+  readonly #timer = setInterval(() => this.#look(), 1000).unref();
+
+  within<T>(committed: Promise<T>, explain: (error: unknown) => Promise<StoreError>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const commit = { since: performance.now(), reject };
+      this.#waiting.add(commit);
+      committed.then(
+        (result) => {
+          this.#waiting.delete(commit);
+          resolve(result);
+        },
+        (error: unknown) => {
+          this.#waiting.delete(commit);
+          explain(error).then(reject);
+        },
+      );
+    });
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    const oldest = performance.now() - commitDeadline;
+    for (const commit of this.#waiting) {
+      if (commit.since > oldest) return;
+      this.#waiting.delete(commit);
+      commit.reject(new StoreError(undefined, new Error(`no commit within ${commitDeadline} ms`)));
+    }
+  }
+}
+
+interface Found {
+  readonly record: StoredRecord;
+  readonly revision: number;
+}
+
+const leaseKey = 'sweeper';
+/** Bytes. */
+const userPrefixLength = 16;
+/** Keys taken in one turn of the event loop: well under a millisecond. */
+const sliceSize = 100;
+/** Milliseconds. */
+const commitDeadline = 5000;
+/** The value of index entries, whose keys say it all. */
+const present = Buffer.from([1]);
+const zero = Buffer.from([0]);
+/** Sorts after every handle. */
+const highest = Buffer.alloc(13, 0xff);
+
+function handleBytes(handle: string): Buffer {
+  return Buffer.from(handle, 'base64url');
+}
+
+/** Userids are of any length and may hold NUL; their hashes are not and do not. */
+function userPrefix(userid: string): Buffer {
+  return hash('sha256', userid, 'buffer').subarray(0, userPrefixLength);
+}
+
+function userKey({ userid }: SessionRecord, handle: Buffer): Buffer {
+  const key = Buffer.allocUnsafe(userPrefixLength + handle.length);
+  userPrefix(userid).copy(key);
+  handle.copy(key, userPrefixLength);
+  return key;
+}
+
+/** Big-endian, so that keys sort by time. */
+function expiryKey(time: number, handle: Buffer): Buffer {
+  const key = Buffer.allocUnsafe(8 + handle.length);
+  key.writeDoubleBE(time);
+  handle.copy(key, 8);
+  return key;
+}
+
+function endOf(record: SessionRecord): number {
+  return Math.min(record.expires, record.ends);
+}
+
+/** What made a commit fail: lmdb rejects with a general error, and with the cause by a promise of its own. */
+async function causeOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  return commitError === undefined ? error : commitError.catch((cause: unknown) => cause);
+}
+
+/**
+ * Whether a text cannot be what was stored. The store's own structure is checked elsewhere; this is for the bytes of one
+ * session, which a broken disk may have turned into noise or zeros. JSON text has no NUL; what decoding puts in place of
+ * broken UTF-8 it may also have by itself.
+ */
+function isDamaged(data: string): boolean {
+  if (data.includes('\0')) return true;
+  if (!data.includes('\ufffd')) return false;
+  try {
+    JSON.parse(data);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function undamaged(data: string): string {
+  if (isDamaged(data)) throw new StoreDamagedError();
+  return data;
+}
+
+function reading<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (cause) {
+    throw new StoreError(undefined, cause);
+  }
+}
+
+/** A write that the system cut short, for want of space, LMDB reports as EIO. */
+function isFull(cause: unknown): boolean {
+  const { code } = cause as { code?: unknown };
+  const { ENOSPC, EDQUOT, EFBIG, EIO } = constants.errno;
+  return code === ENOSPC || code === EDQUOT || code === EFBIG || code === EIO;
+}

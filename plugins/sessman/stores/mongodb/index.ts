@@ -1,0 +1,385 @@
+import { setTimeout } from 'node:timers/promises';
+import { Binary, type Collection, type Filter, MongoClient, MongoError, MongoServerError } from 'mongodb';
+import { DeadlineError, type Logger, withDeadline } from 'plugin-server';
+import { StoreError, StoreFullError } from '../../errors.js';
+import type { Change, Match, SessionRecord, SessionSummary, Store, Swept } from '../../store.js';
+import { type MongoConnection, type MongoSettings, mongoConnection } from './connection.js';
+import { ensureIndexes } from './indexes.js';
+import { rewriteByVersion } from './rewrite.js';
+
+export interface MongoStoreOptions extends MongoSettings {
+  /** The collection's name. */
+  readonly collection: string;
+  readonly log: Logger;
+}
+
+/** MongoDB answered, and refuses to work with these settings: the operator has to change something. */
+export class MongoRefusal extends Error {
+  override readonly name = 'MongoRefusal';
+}
+
+/** The store on MongoDB: a document a session. Each write is one conditional operation on one document. */
+export class MongoStore implements Store {
+  readonly kind = 'mongodb';
+  readonly #connection: MongoConnection;
+  readonly #name: string;
+  readonly #log: Logger;
+  readonly #stop = new AbortController();
+  #client: MongoClient | undefined;
+  #sessions: Collection<SessionDocument> | undefined;
+  #leases: Collection<LeaseDocument> | undefined;
+  #serverExpires = true;
+  #healthy = true;
+  #connecting: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Connects and makes the indexes. A server that cannot be reached is no reason to fail: every call rejects with a
+   * StoreError until it can be, and the store keeps trying.
+   * @throws MongoRefusal, ConnectionSettingError
+   */
+  static async open(options: MongoStoreOptions): Promise<MongoStore> {
+    const store = new MongoStore(options);
+    const first = store.#connect();
+    store.#connecting = first.catch((error: unknown) => store.#keepConnecting(error));
+    try {
+      // An index over very many sessions takes its time: the server need not wait for it.
+      const late = setTimeout(startPatience, false, { ref: false });
+      if (await Promise.race([first.then(() => true), late])) {
+        store.#log.info(
+          { store: 'mongodb' },
+          `sessions are kept in MongoDB: ${store.#connection.description}`,
+        );
+      }
+    } catch (error) {
+      const refusal = explain(error, store.#connection);
+      if (!refusal) return store;
+      await store.close();
+      throw refusal;
+    }
+    return store;
+  }
+
+  private constructor(options: MongoStoreOptions) {
+    this.#connection = mongoConnection(options);
+    this.#name = options.collection;
+    this.#log = options.log;
+  }
+
+  get needsSweeping(): boolean {
+    return !this.#serverExpires;
+  }
+
+  async insert(record: SessionRecord): Promise<boolean> {
+    try {
+      await this.#run((sessions) => sessions.insertOne(toDocument(record)));
+      return true;
+    } catch (error) {
+      if (hasCode((error as Error).cause, duplicateKey)) return false;
+      throw error;
+    }
+  }
+
+  async read(handle: string, now: number): Promise<SessionRecord | undefined> {
+    const document = await this.#run((sessions) => sessions.findOne(filterOf({ handle, now }), reading));
+    return document ? toRecord(document) : undefined;
+  }
+
+  async write(
+    match: Match,
+    { data, secretHash, touched, expires }: Change,
+  ): Promise<SessionRecord | undefined> {
+    const update = {
+      $set: {
+        touched: new Date(touched),
+        expires: new Date(expires),
+        ...(data !== undefined && { data }),
+        ...(secretHash && { secret: new Binary(secretHash) }),
+      },
+      ...(data !== undefined && { $inc: { version: 1 } }),
+    };
+    const document = await this.#run((sessions) =>
+      sessions.findOneAndUpdate(filterOf(match), update, {
+        returnDocument: 'after',
+        // What was just sent need not come back.
+        ...(data !== undefined && { projection: { data: 0 } }),
+      }),
+    );
+    return document ? toRecord(data === undefined ? document : { ...document, data }) : undefined;
+  }
+
+  rewrite(match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) {
+    return rewriteByVersion(this, match, change, rewrite);
+  }
+
+  async remove(match: Match): Promise<boolean> {
+    const { deletedCount } = await this.#run((sessions) => sessions.deleteOne(filterOf(match)));
+    return deletedCount === 1;
+  }
+
+  async list(userid: string, now: number): Promise<SessionSummary[]> {
+    const documents = await this.#run((sessions) =>
+      sessions
+        .find(
+          { userid, ...liveAt(now) },
+          { ...reading, projection: { created: 1, touched: 1, expires: 1, ends: 1 } },
+        )
+        .toArray(),
+    );
+    return documents.map(toSummary);
+  }
+
+  async removeOfUser(userid: string, now: number, except?: string): Promise<number> {
+    const kept = except === undefined ? {} : { _id: { $ne: handleBinary(except) } };
+    const { deletedCount } = await this.#run((sessions) =>
+      sessions.deleteMany({ userid, ...liveAt(now), ...kept }),
+    );
+    return deletedCount;
+  }
+
+  async sweep(now: number, limit: number): Promise<Swept> {
+    const due = { expires: { $lte: new Date(now) } };
+    const found = await this.#run((sessions) =>
+      sessions.find(due, { ...reading, projection: { _id: 1 }, limit }).toArray(),
+    );
+    if (found.length === 0) return { removed: 0, more: false };
+    const ids = found.map(({ _id }) => _id);
+    const { deletedCount } = await this.#run((sessions) =>
+      sessions.deleteMany({ _id: { $in: ids }, ...due }),
+    );
+    return { removed: deletedCount, more: true };
+  }
+
+  async isSweepDue(now: number): Promise<boolean> {
+    const due = { expires: { $lte: new Date(now) } };
+    return (
+      (await this.#run((sessions) => sessions.findOne(due, { ...reading, projection: { _id: 1 } }))) !== null
+    );
+  }
+
+  async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
+    const free = { _id: 'sweeper', $or: [{ owner }, { until: { $lte: new Date(now) } }] };
+    try {
+      await this.#run(() =>
+        this.#leases!.updateOne(free, { $set: { owner, until: new Date(until) } }, { upsert: true }),
+      );
+      return true;
+    } catch (error) {
+      // Somebody else's lease does not match, and its place is taken.
+      if (hasCode((error as Error).cause, duplicateKey)) return false;
+      throw error;
+    }
+  }
+
+  async check(): Promise<void> {
+    await this.#run((sessions) => sessions.findOne({ _id: handleBinary('') }, reading));
+  }
+
+  count(): Promise<number> {
+    return this.#run((sessions) => sessions.estimatedDocumentCount(reading));
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#stop.abort();
+    await this.#connecting;
+    await this.#client?.close();
+  }
+
+  /** One operation, its failure turned into a StoreError. */
+  async #run<T>(operation: (sessions: Collection<SessionDocument>) => Promise<T>): Promise<T> {
+    if (!this.#sessions || this.#stop.signal.aborted) throw new StoreError();
+    try {
+      const sessions = this.#sessions;
+      const result = await withDeadline(operationDeadline, () => operation(sessions));
+      if (!this.#healthy) this.#recovered();
+      return result;
+    } catch (error) {
+      if (!isUnreachable(error)) throw error;
+      if (hasCode(error, duplicateKey)) throw new StoreError(undefined, error);
+      this.#fell(error);
+      throw hasCode(error, outOfDiskSpace) ? new StoreFullError(error) : new StoreError(undefined, error);
+    }
+  }
+
+  /** Connects with a new client: one whose first connect failed stays closed for good. */
+  async #connect(): Promise<void> {
+    const { url, options, database } = this.#connection;
+    await this.#ensureIndexes();
+    const client = new MongoClient(url, options);
+    try {
+      await client.connect();
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+    this.#client = client;
+    this.#sessions = client.db(database).collection<SessionDocument>(this.#name);
+    this.#leases = client.db(database).collection<LeaseDocument>(`${this.#name}_leases`);
+  }
+
+  /** By a connection of its own, since an index over many sessions takes longer than any request may. */
+  async #ensureIndexes(): Promise<void> {
+    const { url, options, database } = this.#connection;
+    const client = new MongoClient(url, { ...options, socketTimeoutMS: 600_000, minPoolSize: 0 });
+    try {
+      const { expires } = await ensureIndexes(client.db(database).collection(this.#name));
+      this.#serverExpires = expires;
+    } finally {
+      await client.close();
+    }
+  }
+
+  async #keepConnecting(firstError: unknown): Promise<void> {
+    this.#fell(firstError);
+    const { signal } = this.#stop;
+    while (!this.#sessions) {
+      await setTimeout(reconnectPause, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return;
+      try {
+        await this.#connect();
+        this.#recovered();
+      } catch (error) {
+        this.#log.debug({ err: error }, 'MongoDB still cannot be used');
+      }
+    }
+  }
+
+  #fell(error: unknown): void {
+    if (!this.#healthy) return;
+    this.#healthy = false;
+    this.#log.error({ err: error }, `the session store cannot be used: ${this.#connection.description}`);
+  }
+
+  #recovered(): void {
+    this.#healthy = true;
+    this.#log.info(`the session store works: ${this.#connection.description}`);
+  }
+}
+
+interface SessionDocument {
+  /** The handle's 12 bytes. */
+  _id: Binary;
+  /** SHA-256 of the id's secret part. */
+  secret: Binary;
+  userid: string;
+  /** JSON as text: BSON has its own ideas of names, depth and numbers. */
+  data: string;
+  version: number;
+  created: Date;
+  touched: Date;
+  expires: Date;
+  ends: Date;
+}
+
+interface LeaseDocument {
+  _id: string;
+  owner: string;
+  until: Date;
+}
+
+/** Milliseconds. */
+const reconnectPause = 250;
+/**
+ * Milliseconds. The driver's own timeouts mostly answer sooner, and say more; but on a connection that is closed one way
+ * only it was seen to wait for ever.
+ */
+const operationDeadline = 2900;
+/** Milliseconds that `open` waits for the first connection. */
+const startPatience = 5000;
+const reading = { maxTimeMS: 1000 };
+
+// https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+const unauthorized = 13;
+const authenticationFailed = 18;
+const duplicateKey = 11000;
+const outOfDiskSpace = 14031;
+
+/** The driver passes on a socket's own error where the connection breaks just as a command is written to it. */
+function isUnreachable(error: unknown): boolean {
+  return (
+    error instanceof MongoError ||
+    error instanceof DeadlineError ||
+    typeof (error as NodeJS.ErrnoException).syscall === 'string'
+  );
+}
+
+function liveAt(now: number) {
+  const at = new Date(now);
+  return { expires: { $gt: at }, ends: { $gt: at } };
+}
+
+function filterOf({ handle, now, secretHash, userid, version, touched }: Match): Filter<SessionDocument> {
+  return {
+    _id: handleBinary(handle),
+    ...liveAt(now),
+    ...(secretHash && { secret: new Binary(secretHash) }),
+    ...(userid !== undefined && { userid }),
+    ...(version !== undefined && { version }),
+    ...(touched !== undefined && { touched: new Date(touched) }),
+  };
+}
+
+function toDocument({ handle, secretHash, userid, data, version, ...times }: SessionRecord): SessionDocument {
+  return {
+    _id: handleBinary(handle),
+    secret: new Binary(secretHash),
+    userid,
+    data,
+    version,
+    created: new Date(times.created),
+    touched: new Date(times.touched),
+    expires: new Date(times.expires),
+    ends: new Date(times.ends),
+  };
+}
+
+function toRecord(document: SessionDocument): SessionRecord {
+  const { secret, userid, data, version } = document;
+  return { ...toSummary(document), secretHash: Buffer.from(secret.buffer), userid, data, version };
+}
+
+function toSummary({
+  _id,
+  created,
+  touched,
+  expires,
+  ends,
+}: Omit<SessionDocument, 'secret'>): SessionSummary {
+  return {
+    handle: Buffer.from(_id.buffer).toString('base64url'),
+    created: created.getTime(),
+    touched: touched.getTime(),
+    expires: expires.getTime(),
+    ends: ends.getTime(),
+  };
+}
+
+function handleBinary(handle: string): Binary {
+  return new Binary(Buffer.from(handle, 'base64url'));
+}
+
+/** What the operator has to know and do, where the server was reached and refused. */
+function explain(error: unknown, { description }: MongoConnection): MongoRefusal | undefined {
+  if (hasCode(error, authenticationFailed)) {
+    return new MongoRefusal(
+      `MongoDB does not accept the credentials: ${description}. Check username and password, and that the user was created in that database (or name another with ?authSource= in server_url).`,
+      { cause: error },
+    );
+  }
+  if (hasCode(error, unauthorized)) {
+    return new MongoRefusal(
+      `MongoDB does not let sessman read, write and index its collection: ${description}. Set username and password, and give that user the role readWrite on the database.`,
+      { cause: error },
+    );
+  }
+  return undefined;
+}
+
+function hasCode(error: unknown, code: number): boolean {
+  return error instanceof MongoServerError && error.code === code;
+}

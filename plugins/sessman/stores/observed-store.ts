@@ -1,0 +1,90 @@
+import type { PluginMetrics } from 'plugin-server';
+import { SessionError, StoreError } from '../errors.js';
+import type { Change, Match, SessionRecord, Store } from '../store.js';
+
+/** A store that counts and times what it is asked, for /metrics. */
+export function observeStore(store: Store, metrics: PluginMetrics): Store {
+  const durations = metrics.histogram({
+    name: 'sessman_store_operation_duration_seconds',
+    help: 'How long the session store took, by operation.',
+    labelNames: ['operation'],
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+  });
+  const errors = metrics.counter({
+    name: 'sessman_store_errors_total',
+    help: 'Operations that the session store could not do, by operation and code.',
+    labelNames: ['operation', 'code'],
+  });
+  metrics.gauge({
+    name: 'sessman_sessions',
+    help: 'Sessions in the store; expired ones that are not cleared away yet count.',
+    // Every worker sees the same store.
+    aggregator: 'max',
+    async collect() {
+      try {
+        this.set(await store.count());
+      } catch {
+        this.remove();
+      }
+    },
+  });
+
+  /** Times an operation, at once where it answers at once. */
+  function observed<Args extends unknown[], Result>(operation: string, run: (...args: Args) => Result) {
+    const duration = durations.labels(operation);
+    const failed = (error: unknown): never => {
+      // A SessionError is a caller's, data that are too large, say: the store has done its work.
+      if (!(error instanceof SessionError)) {
+        errors.inc({ operation, code: error instanceof StoreError ? error.code : 'internal_error' });
+      }
+      throw error;
+    };
+    return (...args: Args): Result => {
+      const started = performance.now();
+      const done = () => duration.observe((performance.now() - started) / 1000);
+      let result: Result;
+      try {
+        result = run(...args);
+      } catch (error) {
+        return failed(error);
+      }
+      if (result instanceof Promise) {
+        return result.then(
+          (value) => {
+            done();
+            return value;
+          },
+          (error) => failed(error),
+        ) as Result;
+      }
+      done();
+      return result;
+    };
+  }
+
+  return {
+    kind: store.kind,
+    get needsSweeping() {
+      return store.needsSweeping;
+    },
+    insert: observed('insert', (record: SessionRecord) => store.insert(record)),
+    read: observed('read', (handle: string, now: number) => store.read(handle, now)),
+    write: observed('write', (match: Match, change: Change) => store.write(match, change)),
+    rewrite: observed(
+      'rewrite',
+      (match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) =>
+        store.rewrite(match, change, rewrite),
+    ),
+    remove: observed('remove', (match: Match) => store.remove(match)),
+    list: observed('list', (userid: string, now: number) => store.list(userid, now)),
+    removeOfUser: observed('remove_of_user', (userid: string, now: number, except?: string) =>
+      store.removeOfUser(userid, now, except),
+    ),
+    sweep: observed('sweep', (now: number, limit: number) => store.sweep(now, limit)),
+    isSweepDue: (now) => store.isSweepDue(now),
+    leaseSweep: (owner, now, until) => store.leaseSweep(owner, now, until),
+    check: () => store.check(),
+    count: () => store.count(),
+    close: () => store.close(),
+  };
+}

@@ -1,0 +1,49 @@
+import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
+import type { Store } from '../store.js';
+
+export interface SweeperOptions {
+  /** Ends the sweeping. */
+  readonly signal: AbortSignal;
+  readonly now?: () => number;
+  /** Milliseconds between two looks. */
+  readonly every?: number;
+  readonly onSwept?: (count: number) => void;
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * Clears expired sessions away for as long as the store needs that: one sweeper at a time over all processes and hosts,
+ * in steps so short that no request waits for one. Settles when it has stopped.
+ */
+export async function runSweeper(store: Store, options: SweeperOptions): Promise<void> {
+  const { signal, now = Date.now, every = 1000, onSwept, onError } = options;
+  const owner = randomUUID();
+  while (!signal.aborted) {
+    try {
+      if (store.needsSweeping && (await store.isSweepDue(now()))) await sweepAll();
+    } catch (error) {
+      onError?.(error);
+    }
+    await pause(every, undefined, { signal, ref: false }).catch(() => {});
+  }
+
+  async function sweepAll(): Promise<void> {
+    let leasedUntil = 0;
+    for (let more = true; more && !signal.aborted; ) {
+      const at = now();
+      // A lease outlives a step by far, and a sweeper that died by little.
+      if (leasedUntil - at < 5 * every) {
+        leasedUntil = at + 10 * every;
+        if (!(await store.leaseSweep(owner, at, leasedUntil))) return;
+      }
+      const swept = await store.sweep(at, stepSize);
+      if (swept.removed > 0) onSwept?.(swept.removed);
+      more = swept.more;
+      await nextTurn();
+    }
+  }
+}
+
+/** Records looked at in one step: about a millisecond's work. */
+const stepSize = 100;

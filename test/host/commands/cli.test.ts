@@ -1,0 +1,257 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { hello, runCommand, type ServerProcess, startHello } from '../../support/process.js';
+import { sendRaw } from '../../support/raw.js';
+import { makeFolder, writeFiles } from '../../support/server.js';
+
+const execFileAsync = promisify(execFile);
+
+describe('the command line', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await makeFolder();
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+
+  const run = (...args: string[]) => runCommand(folder, ...args);
+
+  it('prints its version and its help, for each command too', async () => {
+    const { version } = await import('../../../host/package-layout.js');
+    for (const args of [['--version'], ['-V'], ['check', '--version']]) {
+      expect(await run(...args)).to.deep.equal({ status: 0, stdout: `${version}\n`, stderr: '' });
+    }
+    for (const args of [['--help'], ['-h'], ['start', '--help'], ['new', '-h']]) {
+      const { status, stdout } = await run(...args);
+      expect(status).to.equal(0);
+      expect(stdout).to.match(/^Usage: plugin-server /);
+    }
+    const { stdout } = await run('--help');
+    for (const name of ['start', 'check', 'new', 'routes', 'reload', 'stop'])
+      expect(stdout).to.contain(`\n  ${name} `);
+  });
+
+  it('answers wrong usage with status 2 and the nearest name', async () => {
+    for (const [args, says] of [
+      [['strat'], 'Did you mean start?'],
+      [['chekc', '-i', 'x.ini'], 'Did you mean check?'],
+      [['start', '--wacth'], 'Did you mean --watch?'],
+      [['check', 'too', 'many'], 'too many arguments'],
+      [['new'], "missing required argument 'name'"],
+      [['-v', 'loud'], 'Allowed choices are trace, debug, info, warn, error, fatal, silent.'],
+    ] as const) {
+      const { status, stdout, stderr } = await run(...args);
+      expect({ status, stdout }, args.join(' ')).to.deep.equal({ status: 2, stdout: '' });
+      expect(stderr).to.contain(says);
+    }
+  });
+
+  it('takes a command behind its options, and what an option names for no command', async () => {
+    await writeFiles(folder, { 'site.ini': '[nework]\n', start: '' });
+    for (const args of [
+      ['--ini-file', 'site.ini', 'check'],
+      ['-isite.ini', 'check'],
+    ]) {
+      const { status, stderr } = await run(...args);
+      expect([status, stderr]).to.deep.equal([1, (await run('check', '-i', 'site.ini')).stderr]);
+    }
+    expect((await run('-i', 'start', 'check')).stdout).to.contain('configuration ok');
+  });
+
+  it('completes commands and options in a shell', async () => {
+    const { stdout: script } = await run('completion', 'bash');
+    const complete = async (...words: string[]) => {
+      const typed = `COMP_WORDS=(plugin-server ${words.join(' ')}); COMP_CWORD=${words.length}`;
+      const { stdout } = await execFileAsync('bash', [
+        '-c',
+        `${script}\n${typed}; _plugin_server; echo "\${COMPREPLY[@]}"`,
+      ]);
+      return stdout.trim().split(' ');
+    };
+    expect(await complete('re')).to.deep.equal(['reload']);
+    expect(await complete('start', '--')).to.include.members(['--ini-file', '--watch', '--safe']);
+    expect((await run('completion', 'zsh')).stdout).to.contain('bashcompinit');
+    expect((await run('completion', 'fish')).stdout).to.contain('complete -c plugin-server');
+    expect(await run('completion', 'tcsh')).to.include({ status: 2 });
+  });
+
+  describe('check', () => {
+    it('says how many plugins a right configuration has', async () => {
+      await writeFiles(folder, {
+        'plugins/hello.js': hello(),
+        'plugin-server.ini': '[network]\nport=int:0\n',
+      });
+      const { status, stdout, stderr } = await run('check');
+      expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+      expect(stdout).to.match(/^configuration ok: \d+ plugins\n$/);
+    });
+
+    it('prints every problem, of plugin parameters and files too, and serves nothing', async () => {
+      await writeFiles(folder, {
+        'plugins/hello.js': hello(),
+        'hello.json': '{"greeting": 7}',
+        'plugin-server.ini':
+          '[network]\nport=int:99999\n[plugin_parms]\nhello=json=hello.json\nhallo=greeting=x\n',
+      });
+      const { status, stdout, stderr } = await run('check');
+      expect({ status, stdout }).to.deep.equal({ status: 1, stdout: '' });
+      for (const place of ['plugin-server.ini:2:6: ', 'plugin-server.ini:5:1: ', 'hello.json:1:14: ']) {
+        expect(stderr).to.contain(place);
+      }
+      expect(stderr).to.match(/\nplugin-server: the configuration is wrong: 3 problems\n$/);
+    });
+
+    it('reports a file that was named and is not there', async () => {
+      const { status, stderr } = await run('check', '-i', 'other.ini');
+      expect(status).to.equal(1);
+      expect(stderr).to.contain('other.ini:1:1: the file does not exist');
+    });
+
+    it('takes every default where the file was not named and is not there', async () => {
+      const { status, stdout } = await run('check');
+      expect(status).to.equal(0);
+      expect(stdout).to.contain('configuration ok');
+    });
+  });
+
+  describe('routes', () => {
+    it('lists methods, paths, plugins and keys in columns', async () => {
+      await writeFiles(folder, {
+        'plugins/hello.js': hello(),
+        'plugins/other.js': hello().replace('hello_total', 'other_total'),
+        'plugins/open.js': hello().replace('hello_total', 'open_total'),
+        'plugin-server.ini':
+          '[auth]\napikey=k\n[plugin_parms]\nother=route_path=api/other&auth_type=plugin&apikey=o\nopen=auth=none\n',
+      });
+      const { status, stdout, stderr } = await run('routes');
+      expect({ status, stderr }).to.deep.equal({ status: 0, stderr: '' });
+      const [heading, ...rows] = stdout.trimEnd().split('\n');
+      expect(heading).to.match(/^METHOD +PATH +PLUGIN +KEY$/);
+      const column = heading!.indexOf('PATH');
+      for (const row of rows) expect(row[column]).to.equal('/');
+      const cells = rows.map((row) => row.split(/ {2,}/));
+      expect(cells).to.deep.include(['GET', '/hello', 'hello', 'global']);
+      expect(cells).to.deep.include(['POST', '/api/other/echo', 'other', 'plugin']);
+      expect(cells).to.deep.include(['GET', '/open', 'open', 'none']);
+      expect(cells).to.deep.include(['GET', '/metrics', 'plugin-server', 'global']);
+    });
+  });
+
+  describe('start', () => {
+    it('is what options alone mean', async () => {
+      await writeFiles(folder, { 'a.ini': '[netwrok]\nport=int:0\n' });
+      const { status, stderr } = await run('-i', 'a.ini');
+      expect(status).to.equal(1);
+      expect(stderr).to.contain('a.ini:1:2: unknown section [netwrok]; did you mean [network]?');
+      expect(stderr).to.match(/\nplugin-server: not started: 1 problem\n$/);
+    });
+
+    it('prints no warning of the engine, whatever is asked of the server', async () => {
+      const server = await startHello();
+      const { port } = new URL(server.url);
+      for (const target of [`http://127.0.0.1:${port}/hello?a=1#b`, '/hello#b', '/hello?a={b}', '*']) {
+        await sendRaw(Number(port), `GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+      }
+      server.signal('SIGTERM');
+      await server.exited;
+      expect(server.stderr).to.equal('');
+      await server.close();
+    });
+
+    it('says which port is taken and what to do', async () => {
+      const occupant = createServer().listen(0, '127.0.0.1');
+      await once(occupant, 'listening');
+      const { port } = occupant.address() as { port: number };
+      await writeFiles(folder, { 'plugin-server.ini': `[network]\nport=int:${port}\n` });
+      const { status, stderr } = await run('start', '--safe');
+      expect(status).to.equal(1);
+      expect(stderr).to.equal(
+        `plugin-server: not started: Port ${port} on 127.0.0.1 is taken by another program; end that program, or set another "port" in [network].\n`,
+      );
+      occupant.close();
+      await once(occupant, 'close');
+    });
+
+    it('says that an address is not one of this machine, or cannot be resolved', async () => {
+      for (const [bindTo, says] of [
+        ['192.0.2.1', '192.0.2.1 is not an address of this machine'],
+        ['no.such.name.invalid', 'The name no.such.name.invalid cannot be resolved'],
+      ]) {
+        await writeFiles(folder, { 'plugin-server.ini': `[network]\nbindto=${bindTo}\nport=int:0\n` });
+        const { status, stderr } = await run('start', '--safe');
+        expect(status).to.equal(1);
+        expect(stderr).to.contain(says);
+      }
+    });
+
+    it('refuses a pid file that a running server has, and one that cannot be written', async () => {
+      const server: ServerProcess = await startHello();
+      try {
+        // Whoever may write to it may stop the server.
+        expect(statSync(join(server.folder, 'run/server.pid.sock')).mode & 0o777).to.equal(0o600);
+        const { status, stderr } = await server.command('start', '--safe');
+        expect(status).to.equal(1);
+        expect(stderr).to.match(
+          /A server is running with the pid file .*run\/server\.pid already \(pid \d+\)/,
+        );
+      } finally {
+        await server.close();
+      }
+      await mkdir(join(folder, 'server.pid'));
+      await writeFiles(folder, {
+        'plugin-server.ini': '[network]\nport=int:0\n[paths]\npidfile=server.pid\n',
+      });
+      const { status, stderr } = await run('start', '--safe');
+      expect(status).to.equal(1);
+      expect(stderr).to.contain('cannot be written');
+    });
+
+    it('writes the log to the file and at the level that its options name', async () => {
+      const server = await startHello({ raw: true, args: ['-l', 'out/server.log', '-v', 'debug'] });
+      try {
+        const { readFile } = await import('node:fs/promises');
+        const log = join(server.folder, 'out/server.log');
+        let text = '';
+        while (!(text.includes('serving on') && text.includes('"level":"debug"'))) {
+          await new Promise((resolve) => setImmediate(resolve));
+          text = await readFile(log, 'utf8').catch(() => '');
+        }
+        expect(server.logs).to.deep.equal([]);
+      } finally {
+        await server.close();
+      }
+    });
+
+    it('says that a log file cannot be written, and where it is named', async () => {
+      await writeFiles(folder, {
+        taken: '',
+        'plugin-server.ini': '[network]\nport=int:0\n[log]\nfile=taken/x.log\n',
+      });
+      const inIni = await run('start', '--safe');
+      expect(inIni.status).to.equal(1);
+      expect(inIni.stderr).to.match(
+        /^plugin-server\.ini:4:6: the log file .*taken\/x\.log cannot be written \(E\w+\)/,
+      );
+      const onCommandLine = await run('start', '--safe', '-l', 'taken/y.log');
+      expect(onCommandLine.status).to.equal(1);
+      expect(onCommandLine.stderr).to.match(
+        /^plugin-server: not started: the log file .*taken\/y\.log cannot be written \(E\w+\)\n$/,
+      );
+    });
+
+    it('with --safe loads the plugins that [main] names and no other', async () => {
+      const server = await startHello({ files: { 'plugins/broken.js': 'this is no JavaScript' } });
+      try {
+        expect((await server.fetch('/hello')).status).to.equal(200);
+        expect((await server.fetch('/sessman/new', { method: 'POST' })).status).to.equal(404);
+      } finally {
+        await server.close();
+      }
+    });
+  });
+});

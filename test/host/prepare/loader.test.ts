@@ -1,0 +1,76 @@
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { packageFolder } from '../../../host/package-layout.js';
+import { startServer } from '../../support/server.js';
+
+describe('loading plugins', () => {
+  it("lets a plugin with a package.json of its own import the kit inside this package's folder too", async () => {
+    const parent = join(packageFolder, 'data');
+    await mkdir(parent, { recursive: true });
+    const folder = await mkdtemp(join(parent, 'test-'));
+    try {
+      const server = await startServer({
+        folder,
+        files: {
+          'plugins/inner/package.json': '{"name":"inner","version":"1.0.0","type":"module"}',
+          'plugins/inner/index.js': `import { definePlugin } from 'plugin-server';
+export default definePlugin({ setup({ router }) { router.get('/', (ctx) => { ctx.body = { inner: true }; }); } });
+`,
+        },
+      });
+      try {
+        expect(await (await server.fetch('/inner')).json()).to.deep.equal({ inner: true });
+      } finally {
+        await server.close();
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  const refusing = `import { definePlugin, HttpError } from 'plugin-server';
+export default definePlugin({ setup({ router }) { router.get('/', () => { throw new HttpError(418, 'teapot', 'short and stout'); }); } });
+`;
+
+  /** Starts a plugin beside whose folder node_modules/plugin-server is `installed`. */
+  async function answerBeside(install: (folder: string) => Promise<void>): Promise<unknown> {
+    const folder = await mkdtemp(join(tmpdir(), 'plugin-server-'));
+    try {
+      await mkdir(join(folder, 'node_modules'));
+      await install(join(folder, 'node_modules'));
+      const files = { 'plugins/pot/index.mjs': refusing };
+      const server = await startServer({ folder, files });
+      try {
+        const response = await server.fetch('/pot');
+        return [response.status, ((await response.json()) as { code: string }).code];
+      } finally {
+        await server.close();
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  it('gives a plugin the kit of the server that runs it, where that is installed beside it', async () => {
+    const answer = await answerBeside(async (modules) => {
+      await symlink(packageFolder, join(modules, 'plugin-server'));
+      await symlink(join(packageFolder, 'node_modules', 'zod'), join(modules, 'zod'));
+    });
+    expect(answer).to.deep.equal([418, 'teapot']);
+  });
+
+  it('gives it that kit where another version is installed beside it, too', async () => {
+    const answer = await answerBeside(async (modules) => {
+      const other = join(modules, 'plugin-server');
+      await mkdir(other);
+      await writeFile(
+        join(other, 'package.json'),
+        '{"name":"plugin-server","version":"0.0.1","type":"module"}',
+      );
+      await writeFile(join(other, 'index.js'), 'throw new Error("the other version");');
+    });
+    expect(answer).to.deep.equal([418, 'teapot']);
+  });
+});

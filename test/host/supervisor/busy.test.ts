@@ -1,0 +1,47 @@
+import { expect } from 'chai';
+import { call } from '../../faults/support/http.js';
+import { Server } from '../../faults/support/server.js';
+import { sendRaw } from '../../support/raw.js';
+
+const plugin = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => { ctx.body = { hello: 'world' }; });
+    router.get('/busy', (ctx) => {
+      const end = performance.now() + 3000;
+      while (performance.now() < end);
+      ctx.body = { busy: true };
+    });
+  },
+});`;
+
+describe('a connection for which no worker has time', () => {
+  let server: Server;
+  beforeEach(async () => {
+    server = await Server.start({
+      ini: '[limits]\nmax_delay=int:200\n[plugin_parms]\nsessman=enabled=bool:off',
+      files: { 'plugins/try.mjs': plugin },
+    });
+  });
+  afterEach(() => server.close());
+
+  it('is answered 503, and a health check 200, until one has', async () => {
+    const port = Number(new URL(server.url).port);
+    const busy = call(server.url, '/try/busy', { headers: { Connection: 'close' } });
+    let answer = '';
+    const waiting: Promise<unknown>[] = [];
+    // The first ones wait in the row until they have waited too long.
+    while (!answer.startsWith('HTTP/1.1 503')) {
+      const asked = sendRaw(port, 'GET /try HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+      waiting.push(asked);
+      answer = await Promise.race([asked, new Promise<string>((resolve) => setTimeout(resolve, 50, ''))]);
+    }
+    expect(answer).to.include('\r\nRetry-After: 1\r\n').and.include('"code":"overloaded"');
+    const alive = await sendRaw(port, 'GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+    expect(alive).to.match(/^HTTP\/1.1 200 .*\{"status":"ok"\}$/s);
+    expect((await busy).status).to.equal(200);
+    await Promise.all(waiting);
+    expect((await call(server.url, '/try')).status).to.equal(200);
+  });
+});

@@ -1,0 +1,131 @@
+import { once } from 'node:events';
+import { Agent, request } from 'node:https';
+import { connect } from 'node:net';
+import { expect } from 'chai';
+import { makeCertificate } from '../../support/certificates.js';
+import { type Greeting, hello, isListening, type ServerProcess, startHello } from '../../support/process.js';
+
+describe('a crash', () => {
+  let server: ServerProcess;
+  afterEach(() => server.close());
+
+  const crash = async () => {
+    await server.fetch('/hello/crash', { method: 'POST' }).catch(() => {});
+  };
+
+  it('of a worker costs no connection made before its replacement serves', async () => {
+    server = await startHello();
+    const { pid } = await server.json<Greeting>('/hello');
+    const lost = server.next('a worker was lost (SIGKILL)');
+    process.kill(pid, 'SIGKILL');
+    await lost;
+    const answers = await Promise.all(Array.from({ length: 20 }, () => server.json<Greeting>('/hello')));
+    expect(new Set(answers.map((answer) => answer.pid)).size).to.equal(1);
+    expect(answers[0]?.pid).to.not.equal(pid);
+  });
+
+  it('of a worker that is one of two leaves the other serving', async () => {
+    server = await startHello({ ini: '[network]\nworkers=int:2\n' });
+    const { pid } = await server.json<Greeting>('/hello');
+    const replaced = server.next('a new worker serves');
+    process.kill(pid, 'SIGKILL');
+    expect((await server.json<Greeting>('/hello')).pid).to.not.equal(pid);
+    await replaced;
+    const pids = new Set<number>();
+    for (let i = 0; i < 6; i += 1) pids.add((await server.json<Greeting>('/hello')).pid);
+    expect(pids.size).to.equal(2);
+  });
+
+  it('that repeats is answered with growing pauses, which the log tells', async () => {
+    server = await startHello();
+    for (let i = 0; i < 4; i += 1) {
+      const replaced = server.next('a new worker serves');
+      await crash();
+      await replaced;
+    }
+    const pauses = server.logs
+      .filter(({ msg }) => msg.startsWith('a worker was lost'))
+      .map(({ msg }) => msg.replace(/.*; /, ''));
+    expect(pauses).to.deep.equal([
+      'a new one starts at once',
+      'a new one starts in 0.1 s',
+      'a new one starts in 0.2 s',
+      'a new one starts in 0.4 s',
+    ]);
+  });
+
+  it('is mended with the configuration that is in force, whatever its file says by now', async () => {
+    server = await startHello({ ini: '[plugin_parms]\nhello=greeting=Old\n' });
+    await server.write('plugin-server.ini', '[broken');
+    const replaced = server.next('a new worker serves');
+    await crash();
+    await replaced;
+    expect((await server.json<Greeting>('/hello')).greeting).to.equal('Old');
+  });
+
+  it('is mended with the plugins and the certificate that are in force, and tells of code that is not', async () => {
+    const { key, cert } = await makeCertificate();
+    server = await startHello({
+      ini: '[ssl]\nenabled=bool:on\nkeyfile=key.pem\ncertfile=cert.pem\n',
+      files: { 'key.pem': key, 'cert.pem': cert },
+    });
+    await server.write('cert.pem', 'half a certif');
+    await server.write('plugins/half.json/package.json', '{');
+    await server.write('plugins/hello.js', hello('Edited'));
+    const replaced = server.next('a new worker serves');
+    const told = server.next('the code of hello has changed since the last reload');
+    const agent = new Agent({ rejectUnauthorized: false });
+    request(`${server.url}/hello/crash`, { method: 'POST', agent })
+      .on('error', () => {})
+      .end();
+    await Promise.all([replaced, told]);
+    agent.destroy();
+  });
+
+  it('that cannot be mended is tried again until it can', async () => {
+    server = await startHello();
+    const code =
+      "import { definePlugin } from 'plugin-server';\nexport default definePlugin({ setup() { throw new Error('no disk'); } });";
+    await server.write('plugins/hello.js', code);
+    const failed = server.next('a lost worker is not replaced yet');
+    await crash();
+    const line = await failed;
+    expect(line.msg).to.contain('no disk');
+    const replaced = server.next('a new worker serves');
+    await server.write('plugins/hello.js', hello());
+    await replaced;
+    expect((await server.fetch('/hello')).status).to.equal(200);
+  });
+
+  it('of the supervisor takes its workers with it and frees the port', async () => {
+    server = await startHello({ ini: '[network]\nworkers=int:2\n' });
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    await once(socket, 'connect');
+    const closed = once(socket, 'close');
+    socket.resume().on('error', () => {});
+    socket.write('GET /hello HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(socket, 'data');
+    server.signal('SIGKILL');
+    await server.exited;
+    // The worker that holds it has ended when it closes.
+    await closed;
+    expect(await isListening(server.url)).to.equal(false);
+    // The log's pipe closes when the last process that writes to it has ended.
+    if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
+  });
+
+  it('of the supervisor leaves a pid file that the next server takes for stale', async () => {
+    server = await startHello();
+    server.signal('SIGKILL');
+    await server.exited;
+    const stale = await server.command('reload');
+    expect(stale.status).to.equal(1);
+    expect(stale.stderr).to.contain('run/server.pid was left by one that has ended');
+    // Its pid may be another program's by now: this one's, say.
+    await server.write('run/server.pid', `${process.pid}\n`);
+    expect((await server.command('stop')).stderr).to.contain('was left by one that has ended');
+    const next = await startHello({ folder: server.folder });
+    expect((await next.json<Greeting>('/hello')).greeting).to.equal('Hello');
+    await next.close();
+  });
+});

@@ -1,0 +1,134 @@
+import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { expect } from 'chai';
+import { type Greeting, hello, ServerProcess, startHello } from '../../support/process.js';
+import { makeFolder, writeFiles } from '../../support/server.js';
+
+describe('start --watch', () => {
+  let server: ServerProcess;
+  afterEach(() => server.close());
+
+  const greeting = async () => (await server.json<Greeting>('/hello')).greeting;
+  const afterReload = async (edit: () => Promise<void>) => {
+    const reloaded = server.next('reloaded');
+    await edit();
+    await reloaded;
+  };
+
+  it('reloads when a plugin, the INI file or a JSON file of it is saved', async () => {
+    server = await startHello({
+      args: ['--watch'],
+      ini: '[plugin_parms]\nhello=json=hello.json\n',
+      files: { 'hello.json': '{"greeting": "from JSON"}' },
+    });
+    expect(await greeting()).to.equal('from JSON');
+    await afterReload(() => server.write('hello.json', '{"greeting": "from JSON again"}'));
+    expect(await greeting()).to.equal('from JSON again');
+    const ini = '[main]\nsafe=list:hello\n[network]\nport=int:0\n';
+    await afterReload(() => server.write('plugin-server.ini', ini));
+    expect(await greeting()).to.equal('Hello');
+    await afterReload(() => server.write('plugins/hello.js', hello('Edited')));
+    expect(await greeting()).to.equal('Edited');
+  });
+
+  it('sees a file that an editor puts in the place of another', async () => {
+    server = await startHello({ args: ['--watch'] });
+    for (const word of ['once', 'twice']) {
+      await afterReload(async () => {
+        await server.write('plugins/.hello.js.swp', hello(word));
+        await rename(join(server.folder, 'plugins/.hello.js.swp'), join(server.folder, 'plugins/hello.js'));
+      });
+      expect(await greeting()).to.equal(word);
+    }
+  });
+
+  it('sees a plugin folder that is a link, and a file elsewhere that a plugin imports', async () => {
+    const [folder, elsewhere, shared] = await Promise.all([makeFolder(), makeFolder(), makeFolder()]);
+    await writeFiles(shared, { 'word.mjs': "export const word = 'one';\n" });
+    await writeFiles(elsewhere, {
+      'package.json': '{"name": "@mine/hello", "type": "module"}',
+      'index.js': pluginThatImports('./lib/text.js'),
+      'lib/text.js': `export { word } from '../../${relative(elsewhere, shared)}/word.mjs';\n`,
+    });
+    await mkdir(join(folder, 'plugins/@mine'), { recursive: true });
+    await symlink(elsewhere, join(folder, 'plugins/@mine/hello'));
+    server = await ServerProcess.start({
+      folder,
+      ini: '[main]\nsafe=list:hello\n',
+      args: ['--safe', '--watch'],
+    });
+    expect(await greeting()).to.equal('one');
+    await afterReload(() => writeFile(join(shared, 'word.mjs'), "export const word = 'two';\n"));
+    expect(await greeting()).to.equal('two');
+    await afterReload(() => writeFile(join(elsewhere, 'lib/text.js'), "export const word = 'three';\n"));
+    expect(await greeting()).to.equal('three');
+    await Promise.all([elsewhere, shared].map((path) => rm(path, { recursive: true })));
+  });
+
+  it('shows what is wrong where it is typed, serves on, and takes the next save', async () => {
+    server = await startHello({ args: ['--watch'] });
+    const failed = server.next('not reloaded');
+    await server.write('plugins/hello.js', 'export default (');
+    await failed;
+    while (!server.stderr.includes('1 problem')) await new Promise((resolve) => setImmediate(resolve));
+    expect(server.stderr).to.match(/^plugins\/hello\.js:1:\d+: plugin "hello" cannot be loaded/);
+    expect(await greeting()).to.equal('Hello');
+    await afterReload(() => server.write('plugins/hello.js', hello('Mended')));
+    expect(await greeting()).to.equal('Mended');
+  });
+
+  it('loads a plugin that is new', async () => {
+    server = await startHello({ args: ['--watch'], ini: '[plugin_parms]\n' });
+    const other = hello('Other').replace('hello_total', 'other_total');
+    await afterReload(() =>
+      server.write('plugin-server.ini', '[main]\nsafe=list:hello other\n[network]\nport=int:0\n'),
+    );
+    await afterReload(() => server.write('plugins/other/index.js', other));
+    expect((await server.json<Greeting>('/other')).greeting).to.equal('Other');
+  });
+
+  it('sees a folder that is put in the place of another', async () => {
+    server = await startHello({ args: ['--watch'], files: { 'plugins/other/index.js': hello('Other') } });
+    for (const word of ['once', 'twice']) {
+      await afterReload(async () => {
+        await server.write('new/index.js', hello(word));
+        await rename(join(server.folder, 'plugins'), join(server.folder, `plugins-before-${word}`));
+        await mkdir(join(server.folder, 'plugins'));
+        await rename(join(server.folder, 'new'), join(server.folder, 'plugins/hello'));
+      });
+      // A reload may have found the folders half way through.
+      for (let from = server.logs.length; (await greeting()) !== word; from = server.logs.length) {
+        await server.until(({ msg }) => msg === 'reloaded', from);
+      }
+    }
+  });
+
+  it('leaves node_modules, hidden files and the data folder alone', async () => {
+    server = await startHello({ args: ['--watch'], ini: 'data=plugins/_data\n' });
+    const from = server.logs.length;
+    await server.write('plugins/node_modules/x/index.js', '1');
+    await server.write('plugins/.cache/x.js', '1');
+    await server.write('plugins/_data/x.json', '1');
+    // What is watched is saved after what is not: the first reload finds it.
+    await afterReload(() => server.write('plugins/hello.js', hello('Edited')));
+    const lines = server.logs.slice(from).map(({ msg }) => msg);
+    expect(lines.slice(0, lines.indexOf('reloaded')).filter((msg) => msg === 'reloading')).to.have.lengthOf(
+      1,
+    );
+    expect(await greeting()).to.equal('Edited');
+  });
+});
+
+function pluginThatImports(path: string): string {
+  return `import { definePlugin } from 'plugin-server';
+import { word } from '${path}';
+export default definePlugin({
+  name: 'hello',
+  setup({ router }) {
+    router.get('/', (ctx) => {
+      ctx.body = { greeting: word, pid: process.pid };
+    });
+  },
+});
+`;
+}

@@ -1,0 +1,101 @@
+import { expect } from 'chai';
+import { ServerProcess } from '../../support/process.js';
+
+const kit = "import { definePlugin } from 'plugin-server';\n";
+const ini = '[plugin_parms]\nbad=auth_type=none\ngood=auth_type=none\n';
+const good = `${kit}export default definePlugin({ setup({ router }) { router.get('/', (ctx) => { ctx.body = 'fine'; }); } });\n`;
+
+describe('an error that a plugin leaves to nobody', () => {
+  const running: ServerProcess[] = [];
+  const start = async (bad: string, raw = false) => {
+    const server = await ServerProcess.start({
+      ini,
+      files: { 'plugins/good.ts': good, 'plugins/bad.ts': kit + bad },
+      raw,
+    });
+    running.push(server);
+    return server;
+  };
+  afterEach(async () => {
+    for (const server of running.splice(0)) await server.close();
+  });
+
+  it('a rejection, is logged with the plugin and the place, and all is served on', async () => {
+    const server = await start(`export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => {
+      Promise.reject(new Error('nobody waits'));
+      ctx.body = 'answered';
+    });
+  },
+});
+`);
+    expect(await (await server.fetch('/bad')).text()).to.equal('answered');
+    const line = await server.until(({ msg }) => msg === 'plugin "bad" left an error uncaught');
+    expect(line).to.include({ level: 'error', plugin: 'bad', at: 'plugins/bad.ts:5:22' });
+    expect(await (await server.fetch('/good')).text()).to.equal('fine');
+    expect(await (await server.fetch('/bad')).text()).to.equal('answered');
+    expect(server.logs.some(({ msg }) => msg.startsWith('a worker was lost'))).to.equal(false);
+  });
+
+  it('a rejection during setup, is logged once there is a log', async () => {
+    const server = await start(`export default definePlugin({
+  async setup() {
+    Promise.reject(new Error('too early'));
+    await new Promise((resolve) => setImmediate(resolve));
+  },
+});
+`);
+    const line = await server.until(({ msg }) => msg === 'plugin "bad" left an error uncaught');
+    expect(line).to.include({ plugin: 'bad', at: 'plugins/bad.ts:4:20' });
+    expect(await (await server.fetch('/good')).text()).to.equal('fine');
+  });
+
+  it('a throw from a timer, costs the worker, whose place is taken', async () => {
+    const server = await start(`export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => {
+      setImmediate(() => { throw new Error('out of reach'); });
+      ctx.body = 'answered';
+    });
+  },
+});
+`);
+    expect(await (await server.fetch('/bad')).text()).to.equal('answered');
+    const line = await server.until(({ msg }) => msg === 'plugin "bad" left an error uncaught');
+    expect(line).to.include({ level: 'error', plugin: 'bad', at: 'plugins/bad.ts:5:33' });
+    await server.until(({ msg }) => msg.startsWith('a new worker serves'));
+    expect(await (await server.fetch('/good')).text()).to.equal('fine');
+  });
+
+  for (const [title, bad, complaint] of [
+    [
+      'a throw from a timer during setup, stops the start with plugin and place',
+      `export default definePlugin({
+  async setup() {
+    setImmediate(() => { throw new Error('boom'); });
+    await new Promise(() => {});
+  },
+});
+`,
+      /^plugins\/bad\.ts:4:31: plugin "bad" left an error uncaught: boom; /m,
+    ],
+    [
+      'a throw from a timer during import, too',
+      "setImmediate(() => { throw new Error('boom'); });\nawait new Promise(() => {});\n",
+      /^plugins\/bad\.ts:2:27: plugin "bad" left an error uncaught: boom; /m,
+    ],
+    [
+      'process.exit during setup, is no riddle either',
+      'export default definePlugin({ setup() { process.exit(0); } });\n',
+      /ended before it was ready \(exit status 0\), at the plugin "bad"/,
+    ],
+  ] as const) {
+    it(title, async () => {
+      const server = await start(bad, true);
+      expect(await server.exited).to.deep.equal({ status: 1, signal: null });
+      expect(server.stderr).to.match(complaint);
+      expect(server.stderr).not.to.match(/^ +at /m);
+    });
+  }
+});

@@ -1,0 +1,482 @@
+import { expect } from 'chai';
+import { type Api, aUser, backends, startApi } from '../support/api.js';
+
+interface Case {
+  readonly what: string;
+  readonly method?: string;
+  /** Below /sessman; `ID` and `USER` stand for the session's. */
+  readonly path: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string | Buffer;
+  readonly status: number;
+  readonly code: string;
+  /** What the sentence has to hold. */
+  readonly says?: string;
+}
+
+const cases: readonly Case[] = [
+  {
+    what: 'new without userid',
+    path: 'new',
+    body: '{"data":{}}',
+    status: 400,
+    code: 'missing_parameter',
+    says: '"userid"',
+  },
+  { what: 'new with an empty userid', path: 'new?userid=', status: 400, code: 'invalid_userid' },
+  {
+    what: 'new with a userid of 1025 bytes',
+    path: `new?userid=${'a'.repeat(1025)}`,
+    status: 400,
+    code: 'invalid_userid',
+    says: '1024',
+  },
+  {
+    what: 'new with half a surrogate pair',
+    path: 'new',
+    body: '{"userid":"\\ud800"}',
+    status: 400,
+    code: 'invalid_userid',
+  },
+  {
+    what: 'new with a userid whose bytes in the query string are no UTF-8',
+    path: 'new?userid=ann%ff',
+    status: 400,
+    code: 'invalid_userid',
+  },
+  {
+    what: 'new with a userid whose bytes in the body are no UTF-8',
+    path: 'new',
+    body: Buffer.from('{"userid":"ann\xff"}', 'latin1'),
+    status: 400,
+    code: 'invalid_userid',
+  },
+  {
+    what: 'new with a number for userid',
+    path: 'new',
+    body: '{"userid":42}',
+    status: 400,
+    code: 'invalid_parameter',
+    says: '"42"',
+  },
+  {
+    what: 'new with data that is not in "data"',
+    path: 'new?userid=USER',
+    body: '{"cart":[]}',
+    status: 400,
+    code: 'unknown_parameter',
+    says: '{"data": {',
+  },
+  {
+    what: 'new with data in the query',
+    path: 'new?userid=USER&data={}',
+    status: 400,
+    code: 'unknown_parameter',
+    says: 'body',
+  },
+  {
+    what: 'new with a userid twice',
+    path: 'new?userid=USER&userid=USER',
+    status: 400,
+    code: 'duplicate_parameter',
+  },
+  {
+    what: 'new with a userid under both its names',
+    path: 'new?userid=USER&user=USER',
+    status: 400,
+    code: 'duplicate_parameter',
+  },
+  {
+    what: 'new with two userids',
+    path: 'new?userid=USER',
+    body: '{"userid":"other"}',
+    status: 400,
+    code: 'conflicting_parameter',
+    says: '"userid"',
+  },
+  {
+    what: 'new with a chosen id that is none',
+    path: 'new?userid=USER&session_id=short',
+    status: 400,
+    code: 'invalid_session_id',
+  },
+  {
+    what: 'new with the id of a session there is',
+    path: 'new?userid=USER&session_id=ID',
+    status: 409,
+    code: 'session_exists',
+  },
+  {
+    what: 'get without session_id',
+    method: 'GET',
+    path: 'get?userid=USER',
+    status: 400,
+    code: 'missing_parameter',
+    says: '"session_id"',
+  },
+  {
+    what: 'get without userid',
+    method: 'GET',
+    path: 'get?session_id=ID',
+    status: 400,
+    code: 'missing_parameter',
+    says: '"userid"',
+  },
+  {
+    what: 'get with an unknown parameter',
+    method: 'GET',
+    path: 'get?session_id=ID&userid=USER&versoin=1',
+    status: 400,
+    code: 'unknown_parameter',
+    says: '"versoin"',
+  },
+  {
+    what: 'get with another id in the header',
+    method: 'GET',
+    path: 'get?session_id=ID&userid=USER',
+    headers: { 'X-Session-Id': 'x' },
+    status: 400,
+    code: 'conflicting_parameter',
+  },
+  {
+    what: 'get of an id that is none',
+    method: 'GET',
+    path: 'get?session_id=nonsense&userid=USER',
+    status: 404,
+    code: 'session_not_found',
+  },
+  {
+    what: 'get of an id that nobody has',
+    method: 'GET',
+    path: `get?session_id=${'A'.repeat(43)}&userid=USER`,
+    status: 404,
+    code: 'session_not_found',
+  },
+  {
+    what: 'get of the handle alone',
+    method: 'GET',
+    path: 'get?session_id=HANDLE&userid=USER',
+    status: 404,
+    code: 'session_not_found',
+  },
+  {
+    what: "get of another user's session",
+    method: 'GET',
+    path: 'get?session_id=ID&userid=other',
+    status: 404,
+    code: 'session_not_found',
+  },
+  {
+    what: 'update without data',
+    path: 'update?session_id=ID',
+    status: 400,
+    code: 'missing_parameter',
+    says: '{"data": {',
+  },
+  {
+    what: 'update with an empty body',
+    path: 'update?session_id=ID',
+    body: '{}',
+    status: 400,
+    code: 'missing_parameter',
+    says: '{"data": {',
+  },
+  {
+    what: 'update with bare data',
+    path: 'update?session_id=ID',
+    body: '{"a":1}',
+    status: 400,
+    code: 'unknown_parameter',
+    says: '{"data": {',
+  },
+  {
+    what: 'update with an array',
+    path: 'update?session_id=ID',
+    body: '[1]',
+    status: 400,
+    code: 'invalid_body',
+    says: '{"data": {',
+  },
+  ...['null', '1', '"text"', '[]', 'true'].map((data) => ({
+    what: `update with ${data} for data`,
+    path: 'update?session_id=ID',
+    body: `{"data":${data}}`,
+    status: 400,
+    code: 'invalid_data',
+    says: '{"data": {',
+  })),
+  ...['-1', '1.5', '1e3', 'x', '0x1', ' 1', '9'.repeat(16)].map((version) => ({
+    what: `update with version ${version}`,
+    path: `update?session_id=ID&version=${encodeURIComponent(version)}`,
+    body: '{"data":{}}',
+    status: 400,
+    code: 'invalid_parameter',
+    says: 'version',
+  })),
+  ...['null', '"1"', '1.5', '-1', '1e300', '{}', 'true'].map((version) => ({
+    what: `update with version ${version} in the body`,
+    path: 'update?session_id=ID',
+    body: `{"data":{},"version":${version}}`,
+    status: 400,
+    code: 'invalid_parameter',
+    says: 'version',
+  })),
+  ...['1', 'W/"1"', '"1", "2"', '"x"', '""', '"1', "'1'"].map((etag) => ({
+    what: `update with If-Match ${etag}`,
+    path: 'update?session_id=ID',
+    headers: { 'If-Match': etag },
+    body: '{"data":{}}',
+    status: 400,
+    code: 'invalid_parameter',
+    says: 'If-Match',
+  })),
+  {
+    what: 'update with two versions',
+    path: 'update?session_id=ID&version=1',
+    headers: { 'If-Match': '"2"' },
+    body: '{"data":{}}',
+    status: 400,
+    code: 'conflicting_parameter',
+  },
+  {
+    what: 'update with a stale version',
+    path: 'update?session_id=ID&version=7',
+    body: '{"data":{}}',
+    status: 412,
+    code: 'version_mismatch',
+  },
+  {
+    what: "update of another user's session",
+    path: 'update?session_id=ID&userid=other&version=7',
+    body: '{"data":{}}',
+    status: 404,
+    code: 'session_not_found',
+  },
+  {
+    what: 'update with too much data',
+    path: 'update?session_id=ID',
+    body: `{"data":{"a":"${'x'.repeat(2000)}"}}`,
+    status: 413,
+    code: 'data_too_large',
+    says: 'max_data',
+  },
+  {
+    what: 'update with too large a body',
+    path: 'update?session_id=ID',
+    body: `{"data":{"a":"${'x'.repeat(9000)}"}}`,
+    status: 413,
+    code: 'body_too_large',
+  },
+  {
+    what: 'update with broken JSON',
+    path: 'update?session_id=ID',
+    body: '{"data":{"a":1}',
+    status: 400,
+    code: 'invalid_json',
+  },
+  {
+    what: 'update with a __proto__ key',
+    path: 'update?session_id=ID',
+    body: '{"data":{"__proto__":{"a":1}}}',
+    status: 400,
+    code: 'forbidden_key',
+  },
+  {
+    what: 'update with deep data',
+    path: 'update?session_id=ID',
+    body: `{"data":${'{"a":'.repeat(70)}1${'}'.repeat(70)}}`,
+    status: 400,
+    code: 'body_too_deep',
+  },
+  {
+    what: 'update in another charset',
+    path: 'update?session_id=ID',
+    headers: { 'Content-Type': 'application/json; charset=utf-16' },
+    body: '{"data":{}}',
+    status: 415,
+    code: 'unsupported_charset',
+  },
+  {
+    what: 'update in an unknown encoding',
+    path: 'update?session_id=ID',
+    headers: { 'Content-Encoding': 'rot13' },
+    body: '{"data":{}}',
+    status: 415,
+    code: 'unsupported_encoding',
+  },
+  {
+    what: 'patch without data',
+    path: 'patch?session_id=ID',
+    status: 400,
+    code: 'missing_parameter',
+    says: '{"data": {',
+  },
+  {
+    what: 'patch with null',
+    path: 'patch?session_id=ID',
+    body: '{"data":null}',
+    status: 400,
+    code: 'invalid_data',
+  },
+  {
+    what: 'patch that makes too much data',
+    path: 'patch?session_id=ID',
+    body: `{"data":{"b":"${'x'.repeat(1020)}"}}`,
+    status: 413,
+    code: 'data_too_large',
+  },
+  { what: 'touch without session_id', path: 'touch', status: 400, code: 'missing_parameter' },
+  {
+    what: 'touch with a version',
+    path: 'touch?session_id=ID&version=1',
+    status: 400,
+    code: 'unknown_parameter',
+  },
+  { what: 'renew without session_id', path: 'renew?userid=USER', status: 400, code: 'missing_parameter' },
+  {
+    what: "renew of another user's session",
+    path: 'renew?session_id=ID&userid=other',
+    status: 404,
+    code: 'session_not_found',
+  },
+  { what: 'end without anything', path: 'end', status: 400, code: 'missing_parameter', says: 'session_id' },
+  {
+    what: 'end with a handle and no userid',
+    path: 'end?handle=HANDLE',
+    status: 400,
+    code: 'missing_parameter',
+    says: 'userid',
+  },
+  {
+    what: "end with a handle of another user's",
+    path: 'end?handle=HANDLE&userid=other',
+    status: 404,
+    code: 'session_not_found',
+  },
+  { what: 'end of an id that is none', path: 'end?session_id=x', status: 404, code: 'session_not_found' },
+  { what: 'list without userid', method: 'GET', path: 'list', status: 400, code: 'missing_parameter' },
+  { what: 'end_all without userid', path: 'end_all', status: 400, code: 'missing_parameter' },
+  {
+    what: 'end_all but for an id that is none',
+    path: 'end_all?userid=USER&except=x',
+    status: 404,
+    code: 'session_not_found',
+  },
+  { what: 'new by GET', method: 'GET', path: 'new?userid=USER', status: 405, code: 'method_not_allowed' },
+  {
+    what: 'update by PUT',
+    method: 'PUT',
+    path: 'update?session_id=ID',
+    body: '{"data":{}}',
+    status: 405,
+    code: 'method_not_allowed',
+  },
+  {
+    what: 'get by DELETE',
+    method: 'DELETE',
+    path: 'get?session_id=ID&userid=USER',
+    status: 405,
+    code: 'method_not_allowed',
+  },
+  ...['application/xml', 'multipart/form-data; boundary=b', 'application/octet-stream'].map((type) => ({
+    what: `new with data sent as ${type}`,
+    path: 'new?userid=other',
+    headers: { 'Content-Type': type },
+    body: '{"data":{"a":1}}',
+    status: 400,
+    code: 'invalid_body',
+    says: 'Content-Type: application/json',
+  })),
+  ...['new?userid=other', 'update?session_id=ID', 'patch?session_id=ID', 'list?userid=other'].map((path) => ({
+    what: `JSON sent as a form, as curl -d does, to ${path.split('?')[0]}`,
+    path,
+    headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
+    body: ' {"data": {"a": "b=c&d"}}',
+    status: 400,
+    code: 'invalid_body',
+    says: 'Content-Type: application/json',
+  })),
+  ...[
+    '{"userid":"other","userid":"another"}',
+    '{"userid":"other","data":{"a":1},"data":{}}',
+    '{"userid":"other","d\\u0061ta":{"data":["}"]},"data":{}}',
+  ].map((body) => ({
+    what: `new with ${body}`,
+    path: 'new',
+    body,
+    status: 400,
+    code: 'duplicate_parameter',
+    says: 'twice',
+  })),
+  {
+    what: 'end with a session id and the handle of another session',
+    path: `end?userid=USER&handle=${'A'.repeat(16)}&session_id=ID`,
+    status: 400,
+    code: 'conflicting_parameter',
+    says: 'handle',
+  },
+  {
+    what: 'end with the handle of another session than X-Session-Id names',
+    path: `end?userid=USER&handle=${'A'.repeat(16)}`,
+    headers: { 'X-Session-Id': 'ID' },
+    status: 400,
+    code: 'conflicting_parameter',
+    says: 'handle',
+  },
+  { what: 'no call', path: '', status: 404, code: 'not_found' },
+  { what: 'an unknown call', path: 'destroy', status: 404, code: 'not_found' },
+  { what: 'constructor', method: 'GET', path: 'constructor', status: 404, code: 'not_found' },
+  { what: '__proto__', method: 'GET', path: '__proto__', status: 404, code: 'not_found' },
+];
+
+for (const { name, settings } of backends) {
+  describe(`bad input on the ${name} store: each is refused, and nothing is written`, () => {
+    let api: Api;
+    let userid: string;
+    let sessionId: string;
+    before(async () => {
+      api = await startApi({ ...(await settings()), max_data: 1024 }, { ini: '[limits]\nbody=int:8192\n' });
+      userid = aUser();
+      sessionId = (await api.post('/sessman/new', { userid, data: { a: 1 } })).body.session_id;
+    });
+    after(() => api?.close());
+
+    const state = async () => [
+      (await api.post('/sessman/get', { session_id: sessionId, userid })).body,
+      (await api.post('/sessman/list', { userid })).body,
+      (await api.post('/sessman/list', { userid: 'other' })).body,
+    ];
+
+    for (const { what, method = 'POST', path, headers, body, status, code, says } of cases) {
+      it(`${what}: ${status} ${code}`, async () => {
+        const before = await state();
+        const url = `/sessman/${path}`
+          .replaceAll('HANDLE', sessionId.slice(0, 16))
+          .replaceAll('ID', sessionId)
+          .replaceAll('USER', encodeURIComponent(userid));
+        const named = headers?.['X-Session-Id'] === 'ID' && { 'X-Session-Id': sessionId };
+        const reply = await api.get(url, {
+          method,
+          ...(body !== undefined && { body }),
+          headers: {
+            ...(body !== undefined && { 'Content-Type': 'application/json' }),
+            ...headers,
+            ...named,
+          },
+        });
+        expect(reply.status, reply.text).to.equal(status);
+        expect(reply.body.code).to.equal(code);
+        expect(reply.body.error).to.be.a('string');
+        expect(reply.body.request_id).to.equal(reply.headers.get('x-request-id'));
+        if (says) expect(reply.body.error).to.include(says);
+        if (status === 405) expect(reply.headers.get('allow')).to.match(/POST/);
+        expect(await state()).to.deep.equal(before);
+      });
+    }
+
+    it('tells nothing in its log or answers that is secret', () => {
+      expect(api.server.logText()).not.to.include(sessionId);
+      expect(api.server.logText()).not.to.include(sessionId.slice(16));
+    });
+  });
+}

@@ -1,0 +1,249 @@
+import { expect } from 'chai';
+import { type Api, aUser, backends, type Reply, startApi } from '../support/api.js';
+
+for (const { name, settings } of backends) {
+  describe(`sessman's calls over HTTP on the ${name} store`, () => {
+    let api: Api;
+    let userid: string;
+    before(async () => {
+      api = await startApi(await settings());
+    });
+    after(() => api?.close());
+    beforeEach(() => {
+      userid = aUser();
+    });
+
+    const make = async (data?: object): Promise<string> => {
+      const made = await api.post('/sessman/new', { userid, data });
+      expect(made.status).to.equal(200);
+      return made.body.session_id;
+    };
+    const read = (session_id: string): Promise<Reply> =>
+      api.get(`/sessman/get?${new URLSearchParams({ session_id, userid })}`);
+
+    it('new answers the session it made', async () => {
+      const began = Date.now();
+      const made = await api.post('/sessman/new', { userid, data: { a: 1 } });
+      expect(made.status).to.equal(200);
+      expect(Object.keys(made.body)).to.deep.equal([
+        'session_id',
+        'userid',
+        'data',
+        'version',
+        'created_at',
+        'updated_at',
+        'expires_at',
+      ]);
+      expect(made.body).to.include({ userid, version: 1 });
+      expect(made.body.data).to.deep.equal({ a: 1 });
+      expect(made.body.session_id).to.match(/^[\w-]{43}$/);
+      for (const time of ['created_at', 'updated_at', 'expires_at']) {
+        expect(made.body[time]).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+      }
+      expect(Date.parse(made.body.created_at)).to.be.within(began, Date.now());
+      expect(Date.parse(made.body.expires_at) - Date.parse(made.body.created_at)).to.equal(86_400_000);
+      expect(made.headers.get('etag')).to.equal('"1"');
+      expect(made.headers.get('cache-control')).to.equal('no-store');
+      expect(made.headers.get('content-type')).to.equal('application/json; charset=utf-8');
+    });
+
+    it('new makes an empty session without a body', async () => {
+      const made = await api.post(`/sessman/new?userid=${encodeURIComponent(userid)}`);
+      expect(made.status).to.equal(200);
+      expect(made.body.data).to.deep.equal({});
+    });
+
+    it('get reads it by GET and POST, from query, body and header', async () => {
+      const session_id = await make({ ü: ['🐢', { $set: null }] });
+      const first = await read(session_id);
+      expect(first.status).to.equal(200);
+      expect(first.body.data).to.deep.equal({ ü: ['🐢', { $set: null }] });
+      expect(first.headers.get('etag')).to.equal('"1"');
+      const query = `?${new URLSearchParams({ sessionid: session_id, user: userid })}`;
+      for (const reply of [
+        await api.get(`/sessman/get${query}`),
+        await api.post(`/sessman/get${query}`),
+        await api.post('/sessman/get', { session_id, userid }),
+        await api.post('/sessman/get', { sessionid: session_id, user: userid }),
+        await api.get('/sessman/get', { headers: { 'X-Session-Id': session_id } }),
+        await api.get(`/sessman/get?user=${encodeURIComponent(userid)}`, {
+          headers: { 'X-Session-Id': session_id },
+        }),
+        await api.post(
+          `/sessman/get${query}`,
+          { session_id, userid },
+          { headers: { 'X-Session-Id': session_id } },
+        ),
+      ]) {
+        expect(reply.status, reply.text).to.equal(200);
+        expect(reply.body).to.deep.equal(first.body);
+      }
+    });
+
+    it('HEAD answers as GET does, without a body', async () => {
+      const session_id = await make();
+      const head = await api.get('/sessman/get', { method: 'HEAD', headers: { 'X-Session-Id': session_id } });
+      expect(head.status).to.equal(200);
+      expect(head.headers.get('etag')).to.equal('"1"');
+      expect(head.text).to.equal('');
+    });
+
+    it('update replaces the data', async () => {
+      const session_id = await make({ a: 1 });
+      const updated = await api.post(`/sessman/update?session_id=${session_id}`, { data: { b: 2 } });
+      expect(updated.status).to.equal(200);
+      expect(updated.body).to.include({ session_id, userid, version: 2 });
+      expect(updated.body.data).to.deep.equal({ b: 2 });
+      expect(updated.headers.get('etag')).to.equal('"2"');
+      expect((await read(session_id)).body).to.deep.equal(updated.body);
+    });
+
+    it('update takes a version, or If-Match', async () => {
+      const session_id = await make();
+      const update = (body: object, ifMatch?: string) =>
+        api.post(
+          '/sessman/update',
+          { session_id, ...body },
+          { headers: ifMatch ? { 'If-Match': ifMatch } : {} },
+        );
+      expect((await update({ data: { n: 1 }, version: 1 })).body.version).to.equal(2);
+      expect((await update({ data: { n: 2 } }, '"2"')).body.version).to.equal(3);
+      expect((await update({ data: { n: 3 }, version: 3 }, '"3"')).body.version).to.equal(4);
+      expect((await update({ data: { n: 4 } }, '*')).body.version).to.equal(5);
+      for (const stale of [await update({ data: {}, version: 1 }), await update({ data: {} }, '"4"')]) {
+        expect(stale.status).to.equal(412);
+        expect(stale.body).to.include({ code: 'version_mismatch', version: 5 });
+        expect(stale.body.request_id).to.be.a('string');
+      }
+      expect((await read(session_id)).body.data).to.deep.equal({ n: 4 });
+    });
+
+    it('patch changes only the named members', async () => {
+      const session_id = await make({ a: 1, b: { c: 1, d: 1 } });
+      const patched = await api.post('/sessman/patch', { session_id, data: { a: null, b: { c: 2 } } });
+      expect(patched.status).to.equal(200);
+      expect(patched.body.version).to.equal(2);
+      expect(patched.body.data).to.deep.equal({ b: { c: 2, d: 1 } });
+      const stale = await api.post('/sessman/patch', { session_id, data: { x: 1 }, version: 1 });
+      expect(stale.status).to.equal(412);
+    });
+
+    it('64 concurrent patches of different members keep all 64', async () => {
+      const session_id = await make();
+      const replies = await Promise.all(
+        Array.from({ length: 64 }, (_, n) =>
+          api.post('/sessman/patch', { session_id, data: { [`n${n}`]: n } }),
+        ),
+      );
+      expect(replies.map(({ status }) => status)).to.deep.equal(Array(64).fill(200));
+      expect(Object.keys((await read(session_id)).body.data)).to.have.length(64);
+    });
+
+    it('64 concurrent updates of one version: one 200, 63 times 412', async () => {
+      const session_id = await make();
+      const replies = await Promise.all(
+        Array.from({ length: 64 }, (_, n) =>
+          api.post('/sessman/update', { session_id, version: 1, data: { n } }),
+        ),
+      );
+      const statuses = replies.map(({ status }) => status);
+      expect(statuses.filter((status) => status === 200)).to.have.length(1);
+      expect(statuses.filter((status) => status === 412)).to.have.length(63);
+    });
+
+    it('touch moves the end alone', async () => {
+      const session_id = await make({ a: 1 });
+      const before = (await read(session_id)).body;
+      const touched = await api.post(`/sessman/touch?session_id=${session_id}`);
+      expect(touched.status).to.equal(200);
+      expect(touched.body).to.deep.equal({
+        ...before,
+        updated_at: touched.body.updated_at,
+        expires_at: touched.body.expires_at,
+      });
+      expect(touched.body.expires_at >= before.expires_at).to.equal(true);
+    });
+
+    it('renew gives a new id, and the old one is gone', async () => {
+      const session_id = await make({ a: 1 });
+      const renewed = await api.post('/sessman/renew', { session_id, userid });
+      expect(renewed.status).to.equal(200);
+      expect(renewed.body.data).to.deep.equal({ a: 1 });
+      expect(renewed.body.session_id).not.to.equal(session_id);
+      expect((await read(session_id)).status).to.equal(404);
+      expect((await read(renewed.body.session_id)).body).to.deep.equal(renewed.body);
+    });
+
+    it('end ends it once', async () => {
+      const session_id = await make();
+      const ended = await api.post('/sessman/end', { session_id });
+      expect(ended.status).to.equal(200);
+      expect(ended.body).to.deep.equal({ ended: 1 });
+      const again = await api.post('/sessman/end', { session_id });
+      expect(again.status).to.equal(404);
+      expect(again.body.code).to.equal('session_not_found');
+      expect((await read(session_id)).status).to.equal(404);
+    });
+
+    it('list shows handles and times, the newest first, and end takes a handle', async () => {
+      const one = await make({ a: 1 });
+      const two = await make({ a: 2 });
+      const listed = await api.get(`/sessman/list?userid=${encodeURIComponent(userid)}`);
+      expect(listed.status).to.equal(200);
+      const { sessions } = listed.body;
+      expect(sessions).to.have.length(2);
+      for (const entry of sessions) {
+        expect(Object.keys(entry)).to.deep.equal(['handle', 'created_at', 'updated_at', 'expires_at']);
+      }
+      expect(sessions.map(({ handle }: { handle: string }) => handle)).to.have.members(
+        [one, two].map((id) => id.slice(0, 16)),
+      );
+      expect(sessions[0].created_at >= sessions[1].created_at).to.equal(true);
+      expect((await api.post('/sessman/list', { userid })).body).to.deep.equal(listed.body);
+      expect((await api.post('/sessman/end', { userid, handle: one.slice(0, 16) })).body).to.deep.equal({
+        ended: 1,
+      });
+      expect((await read(one)).status).to.equal(404);
+      expect((await read(two)).status).to.equal(200);
+    });
+
+    it('end_all ends all but one', async () => {
+      const ids = [await make(), await make(), await make()];
+      const ended = await api.post('/sessman/end_all', { userid, except: ids[1] });
+      expect(ended.body).to.deep.equal({ ended: 2 });
+      expect((await Promise.all(ids.map(read))).map(({ status }) => status)).to.deep.equal([404, 200, 404]);
+      expect((await api.post('/sessman/end_all', { userid })).body).to.deep.equal({ ended: 1 });
+      expect((await api.post('/sessman/end_all', { userid })).body).to.deep.equal({ ended: 0 });
+    });
+
+    it('counts what it does under /metrics', async () => {
+      const count = async (line: string) => {
+        const { text } = await api.get('/metrics');
+        return Number(
+          text
+            .split('\n')
+            .find((each) => each.startsWith(`${line} `))
+            ?.split(' ')
+            .at(-1) ?? 0,
+        );
+      };
+      const made = 'sessman_sessions_made_total';
+      const ended = 'sessman_sessions_ended_total{reason="end"}';
+      const inserts = 'sessman_store_operation_duration_seconds_count{operation="insert"}';
+      const before = [await count(made), await count(ended), await count(inserts)];
+      const session_id = await make();
+      expect(await count('sessman_sessions')).to.be.at.least(1);
+      await api.post('/sessman/end', { session_id });
+      expect([await count(made), await count(ended), await count(inserts)]).to.deep.equal(
+        before.map((n) => n + 1),
+      );
+    });
+
+    it('is ready while its store works', async () => {
+      expect((await api.get('/readyz?verbose')).body.checks).to.include({
+        sessman: 'ok',
+        'sessman/store': 'ok',
+      });
+    });
+  });
+}
