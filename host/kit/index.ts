@@ -34,6 +34,7 @@ import type { SettingPath } from './setting-error.js';
 // Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
 export { DeadlineError, withDeadline } from './deadline.js';
+export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
 export { type Operation, openapi } from './operation.js';
 export type {
