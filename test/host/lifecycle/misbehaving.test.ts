@@ -36,7 +36,7 @@ const misbehaviours: readonly Misbehaviour[] = [
   {
     title: 'throws in setup',
     files: {
-      'plugins/bad/index.ts': `${kit}import { connect } from '../database.js';\n\nexport default definePlugin({\n  setup() {\n    connect();\n  },\n});\n`,
+      'plugins/bad/index.ts': `${kit}import { connect } from './database.js';\n\nexport default definePlugin({\n  setup() {\n    connect();\n  },\n});\n`,
       'plugins/bad/database.ts': `export function connect(): never {\n  throw new Error('no database at db.example');\n}\n`,
     },
     message: /plugin "bad" failed in its setup: no database at db\.example/,
@@ -134,7 +134,7 @@ const misbehaviours: readonly Misbehaviour[] = [
   {
     title: 'has a syntax error in a file that it imports',
     files: {
-      'plugins/bad/index.js': `${kit}import '../part.js';\nexport default definePlugin({ setup() {} });\n`,
+      'plugins/bad/index.js': `${kit}import './part.js';\nexport default definePlugin({ setup() {} });\n`,
       'plugins/bad/part.js': 'export const a = 1;\nexport const b = ;\n',
     },
     message: /plugin "bad" cannot be loaded/,

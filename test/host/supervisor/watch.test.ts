@@ -48,7 +48,7 @@ describe('start --watch', () => {
     await writeFiles(elsewhere, {
       'package.json': '{"name": "@mine/hello", "type": "module"}',
       'index.js': pluginThatImports('./lib/text.js'),
-      'lib/text.js': `export { word } from '../../${relative(elsewhere, shared)}/word.mjs';\n`,
+      'lib/text.js': `export { word } from '../${relative(elsewhere, shared)}/word.mjs';\n`,
     });
     await mkdir(join(folder, 'plugins/@mine'), { recursive: true });
     await symlink(elsewhere, join(folder, 'plugins/@mine/hello'));
