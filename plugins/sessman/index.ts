@@ -1,11 +1,11 @@
 import { join } from 'node:path';
-import { definePlugin, type Logger } from 'plugin-server';
+import { definePlugin } from 'plugin-server';
 import { serveClient } from './client/serve.js';
 import { SessionCookie } from './http/cookie.js';
 import { addRoutes } from './http/routes.js';
 import { Sessions } from './sessions.js';
-import { type Settings, settingsSchema } from './settings.js';
-import type { Store } from './store.js';
+import { settingsSchema } from './settings.js';
+import { openStore } from './stores/index.js';
 import { observeStore } from './stores/observed-store.js';
 import { runSweeper } from './stores/sweeper.js';
 
@@ -22,8 +22,7 @@ export default definePlugin({
   config: settingsSchema,
   async setup(context) {
     const { config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose } = context;
-    const folder = config.path === undefined ? join(dataFolder, 'store') : resolvePath(config.path);
-    const opened = await openStore(config, folder, log);
+    const opened = await openStore(config, { folder: join(dataFolder, 'store'), resolvePath, log });
     onClose(() => opened.close());
     onCheck('store', () => opened.check());
 
@@ -62,16 +61,3 @@ export default definePlugin({
     return sessions;
   },
 });
-
-/** Loads the code of the one store that is used. */
-async function openStore(config: Settings, folder: string, log: Logger): Promise<Store> {
-  const { server_url, backend = server_url === undefined ? 'embedded' : 'mongodb' } = config;
-  if (backend === 'embedded' || server_url === undefined) {
-    const { EmbeddedStore } = await import('./stores/embedded/index.js');
-    const store = EmbeddedStore.open(folder);
-    log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
-    return store;
-  }
-  const { MongoStore } = await import('./stores/mongodb/index.js');
-  return MongoStore.open({ ...config, server_url, log });
-}

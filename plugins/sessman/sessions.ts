@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { TaskQueues } from './client/task-queues.js';
 import {
   DataTooLarge,
   InvalidSessionId,
@@ -298,23 +299,4 @@ function view(id: string, record: SessionRecord): Session {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** Runs the tasks of one key one after the other, in the order in which they came. */
-class TaskQueues {
-  /** By key with a task under way: what lets each of those behind it begin. */
-  readonly #waiting = new Map<string, (() => void)[]>();
-
-  async run<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const waiting = this.#waiting.get(key);
-    if (waiting === undefined) this.#waiting.set(key, []);
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await task();
-    } finally {
-      const next = this.#waiting.get(key)!.shift();
-      if (next === undefined) this.#waiting.delete(key);
-      else next();
-    }
-  }
 }

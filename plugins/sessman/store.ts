@@ -13,8 +13,6 @@ import { timingSafeEqual } from 'node:crypto';
  * - A store that cannot do its work rejects (or throws) with a StoreError.
  */
 export interface Store {
-  /** For people and logs: `mongodb`, `embedded`. */
-  readonly kind: string;
   /** Whether dead records stay until `sweep` clears them away. False where the database does that by itself. */
   readonly needsSweeping: boolean;
 

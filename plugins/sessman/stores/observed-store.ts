@@ -63,7 +63,6 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
   }
 
   return {
-    kind: store.kind,
     get needsSweeping() {
       return store.needsSweeping;
     },

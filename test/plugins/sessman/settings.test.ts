@@ -51,11 +51,11 @@ describe("sessman's settings", () => {
       '{ "backend": "redis" }',
       /^sessman\.json:1:14: .* must be "mongodb" or "embedded"/,
     ],
-    ['mongodb without a server', '{ "backend": "mongodb" }', /^sessman\.json:1:14: .*needs server_url/],
+    ['mongodb without a server', '{ "backend": "mongodb" }', /^sessman\.json:1:14: .*requires server_url/],
     [
       'credentials for nothing',
       '{ "username": "u", "password": "hush" }',
-      /^sessman\.json:1:15: .*needs server_url/,
+      /^sessman\.json:1:15: .*requires server_url/,
     ],
     [
       'another scheme',

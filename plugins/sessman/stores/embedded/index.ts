@@ -36,7 +36,6 @@ import { decodeRecord, decodeSummary, encodeRecord, type StoredRecord } from './
  * is then cleared away late, which costs room and nothing else.)
  */
 export class EmbeddedStore implements Store {
-  readonly kind = 'embedded';
   readonly needsSweeping = true;
   readonly #root: RootDatabase;
   readonly #records: Database<Buffer, Buffer>;

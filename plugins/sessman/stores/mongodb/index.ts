@@ -1,9 +1,10 @@
 import { setTimeout } from 'node:timers/promises';
-import { Binary, type Collection, type Filter, MongoClient, MongoError, MongoServerError } from 'mongodb';
+import { Binary, type Collection, type Filter, MongoClient, MongoError } from 'mongodb';
 import { DeadlineError, type Logger, withDeadline } from 'plugin-server';
 import { StoreError, StoreFullError } from '../../errors.js';
 import type { Change, Match, SessionRecord, SessionSummary, Store, Swept } from '../../store.js';
 import { type MongoConnection, type MongoSettings, mongoConnection } from './connection.js';
+import { hasCode } from './errors.js';
 import { ensureIndexes } from './indexes.js';
 import { rewriteByVersion } from './rewrite.js';
 
@@ -20,7 +21,6 @@ export class MongoRefusal extends Error {
 
 /** The store on MongoDB: a document a session. Each write is one conditional operation on one document. */
 export class MongoStore implements Store {
-  readonly kind = 'mongodb';
   readonly #connection: MongoConnection;
   readonly #name: string;
   readonly #log: Logger;
@@ -378,8 +378,4 @@ function explain(error: unknown, { description }: MongoConnection): MongoRefusal
     );
   }
   return undefined;
-}
-
-function hasCode(error: unknown, code: number): boolean {
-  return error instanceof MongoServerError && error.code === code;
 }

@@ -1,5 +1,5 @@
 import type { Collection, Document, IndexDescription } from 'mongodb';
-import { MongoServerError } from 'mongodb';
+import { hasCode } from './errors.js';
 
 /**
  * Makes the indexes of the sessions collection, and replaces older ones of the same name or key that differ. Other
@@ -15,7 +15,7 @@ export async function ensureIndexes(collection: Collection<Document>): Promise<{
     await ensureIndex(collection, ttl);
     return { expires: true };
   } catch (error) {
-    if (!hasCode(error, notImplemented)) throw error;
+    if (!hasCode(error, ...notImplemented)) throw error;
     await ensureIndex(collection, byExpiry);
     return { expires: false };
   }
@@ -28,8 +28,8 @@ const ttl: Index = { name: 'expires_ttl', key: { expires: 1 }, expireAfterSecond
 const byExpiry: Index = { name: 'expires', key: { expires: 1 } };
 
 // https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-const namespaceNotFound = [26];
-const indexNotFound = [27];
+const namespaceNotFound = 26;
+const indexNotFound = 27;
 const indexDiffers = [85, 86];
 const notImplemented = [115, 238];
 
@@ -45,7 +45,7 @@ async function ensureIndex(collection: Collection<Document>, index: Index): Prom
       return;
     } catch (error) {
       // Another host was quicker, with an index of its own version: look again.
-      if (!hasCode(error, indexDiffers) || attempt === 5) throw error;
+      if (!hasCode(error, ...indexDiffers) || attempt === 5) throw error;
     }
   }
 }
@@ -79,8 +79,4 @@ function isSame(other: Document, index: Index): boolean {
 
 function hasSameKey(other: Document, index: Index): boolean {
   return JSON.stringify(other.key) === JSON.stringify(index.key);
-}
-
-function hasCode(error: unknown, codes: readonly number[]): boolean {
-  return error instanceof MongoServerError && codes.includes(Number(error.code));
 }

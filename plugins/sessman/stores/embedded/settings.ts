@@ -1,0 +1,21 @@
+import { z } from 'plugin-server';
+import { storeKind } from '../store-kind.js';
+
+/** The embedded store, which is used where nothing else is set. */
+export const embedded = storeKind({
+  settings: {
+    path: z
+      .string()
+      .min(1)
+      .optional()
+      .meta({ description: "the embedded store's folder, by default under `[paths] data`" }),
+  },
+  isMeant: () => true,
+  async open({ path }, place) {
+    const { EmbeddedStore } = await import('./index.js');
+    const folder = path === undefined ? place.folder : place.resolvePath(path);
+    const store = EmbeddedStore.open(folder);
+    place.log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
+    return store;
+  },
+});

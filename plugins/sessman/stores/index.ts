@@ -1,0 +1,36 @@
+import type { z } from 'plugin-server';
+import type { Store } from '../store.js';
+import { embedded } from './embedded/settings.js';
+import { mongodb } from './mongodb/settings.js';
+import type { ReportSetting, StoreKind, StorePlace } from './store-kind.js';
+
+/**
+ * The stores that sessions can be kept in, by the name that `backend` has for them. Without `backend`, the first that
+ * the settings mean is used. A new store is a folder beside this file, an entry here, and a test that runs the contract
+ * of test/contracts/store.ts.
+ */
+const stores: Readonly<Record<string, StoreKind>> = { mongodb, embedded };
+
+export const storeNames = Object.keys(stores);
+
+/** The keys of sessman.json that belong to one store or another. */
+export const storeSettings: z.ZodRawShape = Object.assign(
+  {},
+  ...Object.values(stores).map(({ settings }) => settings),
+);
+
+/** What sessman.json says of stores: `backend`, and the keys of `storeSettings`. */
+export type StoreSettings = Readonly<Record<string, unknown>> & { readonly backend?: string | undefined };
+
+/** Reports what is wrong with these settings and no schema can tell. */
+export function checkStoreSettings(settings: StoreSettings, report: ReportSetting): void {
+  for (const { check } of Object.values(stores)) check?.(settings as never, report);
+}
+
+/** Opens the store that the settings choose. The code of the others is not loaded. */
+export function openStore(settings: StoreSettings, place: StorePlace): Promise<Store> {
+  const isChosen = ([name, kind]: [string, StoreKind]) =>
+    settings.backend === undefined ? kind.isMeant(settings) : name === settings.backend;
+  const [, kind] = Object.entries(stores).find(isChosen)!;
+  return kind.open(settings, place);
+}

@@ -1,0 +1,64 @@
+import { z } from 'plugin-server';
+import { storeKind } from '../store-kind.js';
+import { ConnectionSettingError, mongoConnection } from './connection.js';
+
+/** MongoDB, which is used where `server_url` names a server. */
+/** Bytes. */
+const maxDatabaseName = 63;
+
+export const mongodb = storeKind({
+  settings: {
+    server_url: z.string().min(1).optional().meta({
+      description:
+        'the MongoDB server: `host:port`, `host1,host2/?replicaSet=name`, or a whole `mongodb://` or `mongodb+srv://` URL; without it the embedded store is used',
+      example: 'localhost:27017',
+    }),
+    username: z.string().optional().meta({ description: 'of the MongoDB user; any characters' }),
+    password: z
+      .string()
+      .optional()
+      .meta({ description: 'of the MongoDB user; any characters', secret: true }),
+    database: z
+      .string()
+      .regex(
+        /^[^/\\. "$*<>:|?\0]+$/,
+        'a database name has none of the characters / \\ . " $ * < > : | ? or a blank',
+      )
+      .refine(
+        (name) => Buffer.byteLength(name) <= maxDatabaseName,
+        `a database name has at most ${maxDatabaseName} bytes of UTF-8; write a shorter one`,
+      )
+      .optional()
+      .meta({
+        description:
+          'the MongoDB database, by default the one in `server_url`, else `sessman`; also the authSource unless the URL says otherwise',
+      }),
+    collection: z
+      .string()
+      .regex(/^(?!system\.)[A-Za-z_][\w.-]{0,100}$/, 'write a letter, then letters, digits, _ - or .')
+      .default('sessions')
+      .meta({ description: 'the MongoDB collection' }),
+  },
+  isMeant: ({ server_url }) => server_url !== undefined,
+  check({ backend, server_url, username, password, database }, report) {
+    if (server_url !== undefined) {
+      try {
+        mongoConnection({ server_url, username, password, database });
+      } catch (error) {
+        if (!(error instanceof ConnectionSettingError)) throw error;
+        report(error.key, error.message);
+      }
+    } else if (backend === 'mongodb') {
+      report('backend', 'mongodb requires server_url; write the server as host:port');
+    } else if (username !== undefined || password !== undefined) {
+      report(
+        username === undefined ? 'password' : 'username',
+        'it is for MongoDB, which requires server_url; write the server as host:port',
+      );
+    }
+  },
+  async open(settings, { log }) {
+    const { MongoStore } = await import('./index.js');
+    return MongoStore.open({ ...settings, server_url: settings.server_url!, log });
+  },
+});

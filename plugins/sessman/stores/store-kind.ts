@@ -1,0 +1,33 @@
+import type { Logger, z } from 'plugin-server';
+import type { Store } from '../store.js';
+
+/** A kind of store that an operator can choose: an entry of the table in index.ts. */
+export interface StoreKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
+  /** The keys of sessman.json that belong to this store alone, with their schemas. */
+  readonly settings: Shape;
+  /** Whether these settings choose this store where `backend` is not set. */
+  isMeant(settings: Values<Shape>): boolean;
+  /** Reports what the schemas cannot tell. Runs whichever store is chosen. */
+  check?(settings: Values<Shape> & { readonly backend?: string }, report: ReportSetting): void;
+  /** Loads the store's code and opens it. */
+  open(settings: Values<Shape>, place: StorePlace): Promise<Store>;
+}
+
+/** What a store may use of the server it runs in. */
+export interface StorePlace {
+  /** Where the store keeps its files unless its settings say otherwise. */
+  readonly folder: string;
+  /** An absolute path of one written in the configuration. */
+  resolvePath(path: string): string;
+  readonly log: Logger;
+}
+
+/** Says what is wrong with a key, and what to write instead. */
+export type ReportSetting = (key: string, message: string) => void;
+
+type Values<Shape extends z.ZodRawShape> = z.output<z.ZodObject<Shape>>;
+
+/** Gives an entry of the table its types: those of its own settings inside, and of any store outside. */
+export function storeKind<Shape extends z.ZodRawShape>(kind: StoreKind<Shape>): StoreKind {
+  return kind as unknown as StoreKind;
+}
