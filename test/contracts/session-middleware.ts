@@ -6,8 +6,8 @@ import { type Api, startApi } from '../plugins/sessman/support/api.js';
 
 /** What the stores of all middlewares can do beside what their middleware asks for. */
 export interface SessmanStore {
-  list(userid: string): Promise<readonly { handle: string }[]>;
-  endAll(userid: string, except?: string): Promise<number>;
+  list(userid: string | number | bigint): Promise<readonly { handle: string }[]>;
+  endAll(userid: string | number | bigint, except?: string): Promise<number>;
   close(): void;
 }
 
@@ -28,7 +28,7 @@ export interface StoreOptions {
   base_url: string;
   auth: string;
   prefix?: string;
-  userid?: (data: SessionData) => string | undefined;
+  userid?: (data: SessionData) => string | number | bigint | null | undefined;
   touch_after?: number;
 }
 
@@ -249,6 +249,44 @@ export function describeSessionMiddleware(name: string, startApplication: StartA
       });
     });
 
+    describe('with data that JSON cannot hold', () => {
+      for (const [kind, place] of [
+        ['nan', '"kept.nan"'],
+        ['infinity', '"kept.list[1]"'],
+        ['minus', '"minus"'],
+        ['bigint', '"kept.bigint"'],
+        ['proto', '"kept.__proto__"'],
+        ['circle', 'circular'],
+      ] as const) {
+        it(`refuses the save and names the place, and keeps what was stored: ${kind}`, async () => {
+          const { visitor } = await start();
+          const mary = visitor();
+          await mary.get('/put?key=name&value=mary');
+          const refused = await mary.get(`/unkept?key=${kind}&save=1`);
+          expect(refused.status).to.equal(500);
+          // express-session itself turns those two into JSON, and throws, before it asks the store.
+          if (name !== 'express-session' || !['bigint', 'circle'].includes(kind)) {
+            expect(refused).to.include({ code: 'invalid_data' });
+            expect(refused.message).to.include(place);
+          }
+          expect((await mary.get('/show')).data).to.deep.equal({ name: 'mary' });
+        });
+      }
+    });
+
+    it('saves a changed lifetime when nothing else has changed', async () => {
+      const { visitor } = await start({}, 600_000);
+      const mary = visitor();
+      const { id } = await mary.get('/put?key=name&value=mary');
+      const before = (await stored(id)).body;
+      await mary.get('/lifetime?ms=3600000');
+      const { body } = await stored(id);
+      expect(body.version).to.equal(before.version + 1);
+      expect(body.data._maxAge ?? body.data.cookie.originalMaxAge).to.be.within(3_599_900, 3_600_000);
+      expect((await mary.get('/show')).data).to.deep.equal({ name: 'mary' });
+      expect((await stored(id)).body.version).to.equal(body.version);
+    });
+
     describe('with users', () => {
       const userid = (data: SessionData) => data.user;
 
@@ -289,17 +327,40 @@ export function describeSessionMiddleware(name: string, startApplication: StartA
 
       it('takes numbers for users, and nothing or empty text for nobody', async () => {
         let user: string | number | null = 7;
-        const { application, visitor } = await start({ userid: () => user as string });
+        const { application, visitor } = await start({ userid: () => user });
         const mary = visitor();
         const { id } = await mary.get('/put?key=a&value=1');
         await mary.get('/put?key=a&value=2');
         expect((await stored(id)).body).to.deep.include({ userid: '7' });
-        expect(await application.store.endAll('7')).to.equal(1);
+        expect(await application.store.list(7)).to.have.lengthOf(1);
+        expect(await application.store.list(7n)).to.deep.equal(await application.store.list('7'));
+        expect(await application.store.endAll(7)).to.equal(1);
         for (user of [null, '']) {
           const other = await visitor().get('/put?key=a&value=1');
           expect((await stored(other.id)).body.userid).to.match(/^anonymous:/);
         }
       });
+
+      for (const [what, user] of [
+        ['an object', { id: 7 }],
+        ['an array', ['ann']],
+        ['a boolean', true],
+        ['a fraction', 7.5],
+        ['a number beyond those that are exact', 2 ** 53],
+        ['a number that JSON cannot hold', Number.NaN],
+      ] as const) {
+        it(`refuses ${what} for a user, whose text others would share`, async () => {
+          const { application, visitor } = await start({ userid: ({ a }) => a && (user as never) });
+          expect(await visitor().get('/put?key=a&value=1&save=1')).to.include({
+            status: 500,
+            code: 'invalid_userid',
+          });
+          const { store } = application;
+          for (const call of [() => store.list(user as never), () => store.endAll(user as never)]) {
+            expect(await call().catch((error: unknown) => error)).to.have.property('code', 'invalid_userid');
+          }
+        });
+      }
 
       it('keeps the user of a session whose data names none any more', async () => {
         const { application, visitor } = await start({ userid });
@@ -344,6 +405,10 @@ async function actions(url: string, session: SessionHandle, gate: Gate): Promise
   if (action === 'put') data[parameter('key')] = parameter('value');
   else if (action === 'drop') delete data[parameter('key')];
   else if (action === 'nest') data.nested = { ...data.nested, [parameter('key')]: 1 };
+  else if (action === 'lifetime') {
+    if (data.cookie) data.cookie.maxAge = Number(parameter('ms'));
+    else data.maxAge = Number(parameter('ms'));
+  } else if (action === 'unkept') Object.assign(data, unkept(parameter('key')));
   else if (action === 'twice') {
     data.first = 1;
     await session.save();
@@ -362,12 +427,24 @@ async function actions(url: string, session: SessionHandle, gate: Gate): Promise
       await session.save();
     } catch (error) {
       // Else the middleware tries once more, and hides this error behind that one.
-      delete data[parameter('key')];
+      for (const name of [parameter('key'), 'kept', 'minus']) delete data[name];
       throw error;
     }
   }
   const { cookie, ...shown } = JSON.parse(JSON.stringify(session.data));
   return { id: session.id, data: shown };
+}
+
+/** Data that JSON would not keep as they are. */
+function unkept(kind: string): object {
+  if (kind === 'nan') return { kept: { nan: Number.NaN } };
+  if (kind === 'infinity') return { kept: { list: [0, Number.POSITIVE_INFINITY] } };
+  if (kind === 'minus') return { minus: Number.NEGATIVE_INFINITY };
+  if (kind === 'bigint') return { kept: { bigint: 7n } };
+  if (kind === 'proto') return { kept: JSON.parse('{"__proto__":{"admin":true}}') };
+  const kept: Record<string, unknown> = {};
+  kept.self = kept;
+  return { kept };
 }
 
 /** Where requests wait until the test lets them go on. */
@@ -403,10 +480,15 @@ class Visitor {
     this.cookie = cookie;
   }
 
-  async get(path: string): Promise<{ status: number; id: string; data: SessionData; code?: string }> {
+  async get(
+    path: string,
+  ): Promise<{ status: number; id: string; data: SessionData; code?: string; message: string }> {
     const response = await fetch(this.url + path, { headers: { Cookie: this.cookie } });
     const cookies = response.headers.getSetCookie().map((line) => line.split(';')[0]!);
     if (cookies.length > 0) this.cookie = cookies.join('; ');
-    return { status: response.status, ...((await response.json()) as { id: string; data: SessionData }) };
+    return {
+      status: response.status,
+      ...((await response.json()) as { id: string; data: SessionData; message: string }),
+    };
   }
 }

@@ -1,6 +1,7 @@
 import session, { type Session, type SessionData } from 'express-session';
-import { type Held, type KeeperOptions, type Listed, SessionKeeper } from './keeper.js';
-import { lifetimeOf, withExpiry, withoutExpiry } from './session-cookie.js';
+import type { Held, KeeperOptions } from './keeper.js';
+import { encodeSession, hasHeldCookie, lifetimeOf, withExpiry } from './session-cookie.js';
+import { keeper, sessmanStore } from './sessman-store.js';
 import { settle } from './settle.js';
 
 export type SessmanStoreOptions = KeeperOptions<SessionData>;
@@ -12,41 +13,33 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * app.use(session({ store: new SessmanStore({ auth: KEY }), secret, resave: false, saveUninitialized: false }));
  * ```
  *
- * Of a session loaded by several requests at once, each request's save carries over only what that request changed.
- * A save to a session that has ended meanwhile is an error, and the session stays ended.
+ * When several requests load one session at once, each request saves only what it changed. Saving to a session that has
+ * ended in the meantime is an error, and the session stays ended.
  */
-export class SessmanStore extends session.Store {
-  readonly #keeper: SessionKeeper<SessionData>;
+export class SessmanStore extends sessmanStore<SessionData, session.Store>(session.Store) {
   /** What each session object, or what `get` gave for one, was when read or last saved. */
   readonly #held = new WeakMap<object, Held>();
 
-  constructor(options: SessmanStoreOptions = {}) {
-    super();
-    this.#keeper = new SessionKeeper(options);
-  }
-
   override get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void {
-    settle(this.#read(sid), callback);
+    settle(() => this.#read(sid), callback);
   }
 
   override set(sid: string, data: SessionData, callback?: (error?: unknown) => void): void {
-    const write = this.#keeper.write(sid, withoutExpiry(data), this.#held.get(data), lifetimeOf(data.cookie));
-    settle(
-      write.then((held) => void this.#held.set(data, held)),
-      callback,
-    );
+    settle(() => this.#write(sid, data), callback);
   }
 
+  /** express-session calls this in place of `set` when only the cookie has changed, if anything. */
   override touch(sid: string, data: SessionData, callback?: (error?: unknown) => void): void {
-    const touch = this.#keeper.touch(sid, this.#held.get(data), lifetimeOf(data.cookie));
-    settle(
-      touch.then((held) => void (held && this.#held.set(data, held))),
-      callback,
-    );
+    settle(async () => {
+      const held = this.#held.get(data);
+      if (held && !hasHeldCookie(data, held)) return this.#write(sid, data);
+      const touched = await this[keeper].touch(sid, held, lifetimeOf(data.cookie));
+      if (touched) this.#held.set(data, touched);
+    }, callback);
   }
 
   override destroy(sid: string, callback?: (error?: unknown) => void): void {
-    settle(this.#keeper.end(sid), callback);
+    settle(() => this[keeper].end(sid), callback);
   }
 
   override createSession(
@@ -59,27 +52,17 @@ export class SessmanStore extends session.Store {
     return created;
   }
 
-  /** The live sessions of a user, as `options.userid` names users; the newest first. */
-  list(userid: string): Promise<Listed[]> {
-    return this.#keeper.list(userid);
-  }
-
-  /** Logs a user out everywhere, but for the session with the id `except`; how many sessions that ended. */
-  endAll(userid: string, except?: string): Promise<number> {
-    return this.#keeper.endAll(userid, except);
-  }
-
-  /** Closes the pooled connections. */
-  close(): void {
-    this.#keeper.close();
-  }
-
   async #read(sid: string): Promise<SessionData | null> {
-    const found = await this.#keeper.read(sid);
+    const found = await this[keeper].read(sid);
     if (!found) return null;
     const data = withExpiry(found.data, found.held);
     if (data) this.#held.set(data, found.held);
-    else await this.#keeper.end(sid);
+    else await this[keeper].end(sid);
     return data ?? null;
+  }
+
+  async #write(sid: string, data: SessionData): Promise<void> {
+    const text = encodeSession(data);
+    this.#held.set(data, await this[keeper].write(sid, text, this.#held.get(data), lifetimeOf(data.cookie)));
   }
 }

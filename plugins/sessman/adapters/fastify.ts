@@ -1,5 +1,6 @@
-import { type Held, type KeeperOptions, type Listed, SessionKeeper } from './keeper.js';
-import { lifetimeOf, type SessionCookie, withExpiry, withoutExpiry } from './session-cookie.js';
+import type { Held, KeeperOptions } from './keeper.js';
+import { encodeSession, lifetimeOf, type SessionCookie, withExpiry } from './session-cookie.js';
+import { keeper, sessmanStore } from './sessman-store.js';
 import { settle } from './settle.js';
 
 interface SessionData {
@@ -16,65 +17,45 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * fastify.register(session, { store: new SessmanStore({ auth: KEY }), secret });
  * ```
  *
- * Of a session loaded by several requests at once, each request's save carries over only what that request changed.
- * A save to a session that has ended meanwhile is an error, and the session stays ended.
+ * When several requests load one session at once, each request saves only what it changed. Saving to a session that has
+ * ended in the meantime is an error, and the session stays ended.
  */
-export class SessmanStore {
-  readonly #keeper: SessionKeeper<SessionData>;
+export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
   readonly #held = new WeakMap<object, Held>();
-
-  constructor(options: SessmanStoreOptions = {}) {
-    this.#keeper = new SessionKeeper(options);
-  }
 
   // biome-ignore lint/suspicious/noExplicitAny: @fastify/session leaves it to applications to declare what is in there
   get(sid: string, callback: (error: unknown, session?: any) => void): void {
-    settle(this.#read(sid), callback);
+    settle(() => this.#read(sid), callback);
   }
 
   set(sid: string, session: object, callback: (error?: unknown) => void): void {
-    const data = withoutExpiry(session as SessionData);
-    const tag = tagOf(session);
-    const write = this.#keeper.write(sid, data, this.#held.get(tag), lifetimeOf(data.cookie));
-    settle(
-      write.then((held) => void this.#held.set(tag, held)),
-      callback,
-    );
+    settle(() => this.#write(sid, session as SessionData), callback);
   }
 
   destroy(sid: string, callback: (error?: unknown) => void): void {
-    settle(this.#keeper.end(sid), callback);
-  }
-
-  /** The live sessions of a user, as `options.userid` names users; the newest first. */
-  list(userid: string): Promise<Listed[]> {
-    return this.#keeper.list(userid);
-  }
-
-  /** Logs a user out everywhere, but for the session with the id `except`; how many sessions that ended. */
-  endAll(userid: string, except?: string): Promise<number> {
-    return this.#keeper.endAll(userid, except);
-  }
-
-  /** Closes the pooled connections. */
-  close(): void {
-    this.#keeper.close();
+    settle(() => this[keeper].end(sid), callback);
   }
 
   async #read(sid: string): Promise<SessionData | undefined> {
-    const found = await this.#keeper.read(sid);
+    const found = await this[keeper].read(sid);
     if (!found) return undefined;
     const data = withExpiry(found.data, found.held);
     if (data) this.#held.set(tagged(data), found.held);
-    else await this.#keeper.end(sid);
+    else await this[keeper].end(sid);
     return data;
+  }
+
+  async #write(sid: string, session: SessionData): Promise<void> {
+    const text = encodeSession(session);
+    const tag = tagOf(session);
+    this.#held.set(tag, await this[keeper].write(sid, text, this.#held.get(tag), lifetimeOf(session.cookie)));
   }
 }
 
 /**
- * @fastify/session copies what `get` gave, by its enumerable string keys, into an object of its own, which comes back
- * in `set`. So what tells the two belong together is one of those keys. A function, since those are left out of JSON,
- * by which @fastify/session sees what has changed.
+ * @fastify/session copies the enumerable string keys of what `get` gave into its own object, and passes that to `set`.
+ * One of those keys shows that the two belong together. Its value is a function because JSON leaves functions out, and
+ * @fastify/session compares JSON to see what has changed.
  */
 const tagKey = '~sessman';
 type Tag = () => void;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { SessionError } from '../client/client.js';
+import { TaskQueues } from '../client/task-queues.js';
 import { type Answer, Connection, type ConnectionOptions } from './connection.js';
 import { type Json, rebase } from './rebase.js';
 
@@ -11,10 +12,13 @@ export interface KeeperOptions<Data> extends ConnectionOptions {
    * The user whom a session's data names, so that a user's sessions can be listed and ended; none while nobody has
    * logged in. A session keeps the user that it has at the end of the request that made it: regenerate it at login.
    */
-  readonly userid?: (data: Data) => string | number | null | undefined;
+  readonly userid?: (data: Data) => Userid | null | undefined;
   /** A session in use is touched after this many milliseconds at most; 60,000 by default. Sooner if it ends soon. */
   readonly touch_after?: number;
 }
+
+/** A user, as text or as a whole number, which stands for its decimal text. */
+export type Userid = string | number | bigint;
 
 /** What the holder of a session has in hand, and what was stored then. */
 export interface Held {
@@ -50,16 +54,16 @@ export interface Listed {
 export class SessionKeeper<Data extends object> {
   readonly #connection: Connection;
   readonly #prefix: string;
-  readonly #userid: (data: Data) => string | undefined;
+  readonly #userid: ((data: Data) => Userid | null | undefined) | undefined;
   readonly #touchAfter: number;
   #warned = false;
-  /** The last write of each session that is under way: writes of one session keep their order. */
-  readonly #writing = new Map<string, Promise<unknown>>();
+  /** Writes of one session keep their order. */
+  readonly #writing = new TaskQueues();
 
   constructor(options: KeeperOptions<Data>) {
     this.#connection = new Connection(options);
     this.#prefix = options.prefix ?? '';
-    this.#userid = (data) => `${options.userid?.(data) ?? ''}` || undefined;
+    this.#userid = options.userid;
     this.#touchAfter = options.touch_after ?? 60_000;
   }
 
@@ -77,13 +81,13 @@ export class SessionKeeper<Data extends object> {
    * Stores data for its holder: a new session where nothing is held. Data that has not changed is not written; the
    * session is touched instead. Rejects with code `session_not_found` when the session held has ended.
    *
-   * @param lifetime milliseconds after which the session ends when it is not touched, if sooner than sessman's own
+   * @param text the data as JSON text
+   * @param lifetime milliseconds after which the session expires when it is not touched, if sooner than sessman's own
    */
-  write(sid: string, data: Data, held?: Held, lifetime?: number): Promise<Held> {
+  write(sid: string, text: string, held?: Held, lifetime?: number): Promise<Held> {
     const id = this.#idOf(sid);
-    return this.#inOrder(id, async () => {
-      const text = JSON.stringify(data);
-      const userid = this.#userid(data);
+    return this.#writing.run(id, async () => {
+      const userid = this.#userOf(text);
       if (held === undefined) return this.#make(id, text, userid, lifetime);
       if (userid !== undefined && userid !== held.userid) return this.#move(id, text, userid, held);
       return text === held.data ? this.#touch(id, held, lifetime) : this.#update(id, text, held);
@@ -93,13 +97,13 @@ export class SessionKeeper<Data extends object> {
   /** Postpones the end of a session, if it has not ended and was not touched a moment ago. Writes no data. */
   touch(sid: string, held?: Held, lifetime?: number): Promise<Held | undefined> {
     const id = this.#idOf(sid);
-    return this.#inOrder(id, () => this.#touch(id, held, lifetime));
+    return this.#writing.run(id, () => this.#touch(id, held, lifetime));
   }
 
   /** Ends a session; one that has ended already is fine. */
   end(sid: string): Promise<void> {
     const id = this.#idOf(sid);
-    return this.#inOrder(id, async () => {
+    return this.#writing.run(id, async () => {
       try {
         await this.#connection.call('end', {}, id);
       } catch (error) {
@@ -109,15 +113,20 @@ export class SessionKeeper<Data extends object> {
   }
 
   /** The user's live sessions, the newest first. */
-  async list(userid: string): Promise<Listed[]> {
-    const { sessions } = await this.#connection.call<{ sessions: Listed[] }>('list', { userid });
+  async list(userid: Userid): Promise<Listed[]> {
+    const { sessions } = await this.#connection.call<{ sessions: Listed[] }>('list', {
+      userid: textOf(userid),
+    });
     return sessions;
   }
 
   /** Ends the user's sessions, but for one; how many those were. */
-  async endAll(userid: string, exceptSid?: string): Promise<number> {
+  async endAll(userid: Userid, exceptSid?: string): Promise<number> {
     const except = exceptSid === undefined ? undefined : this.#idOf(exceptSid);
-    const { ended } = await this.#connection.call<{ ended: number }>('end_all', { userid, except });
+    const { ended } = await this.#connection.call<{ ended: number }>('end_all', {
+      userid: textOf(userid),
+      except,
+    });
     return ended;
   }
 
@@ -215,19 +224,14 @@ export class SessionKeeper<Data extends object> {
     );
   }
 
-  #idOf(sid: string): string {
-    return createHash('sha256').update(`${this.#prefix}\0${sid}`).digest('base64url');
+  /** The user whom these data name. They are read as they will be stored, so that every request names the same user. */
+  #userOf(text: string): string | undefined {
+    const userid = this.#userid?.(JSON.parse(text) as Data);
+    return userid === undefined || userid === null || userid === '' ? undefined : textOf(userid);
   }
 
-  #inOrder<T>(id: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#writing.get(id);
-    const result = before ? before.then(work, work) : work();
-    this.#writing.set(id, result);
-    const forget = () => {
-      if (this.#writing.get(id) === result) this.#writing.delete(id);
-    };
-    result.then(forget, forget);
-    return result;
+  #idOf(sid: string): string {
+    return createHash('sha256').update(`${this.#prefix}\0${sid}`).digest('base64url');
   }
 }
 
@@ -235,6 +239,17 @@ const handleLength = 16;
 const maxAttempts = 50;
 /** Milliseconds. */
 const maxPause = 100;
+
+/** The text that a user is stored under. Any other value would have the same text as other users. */
+function textOf(userid: Userid): string {
+  if (typeof userid === 'string' || typeof userid === 'bigint' || Number.isSafeInteger(userid))
+    return `${userid}`;
+  const what = typeof userid === 'number' ? `the number ${userid}` : `of type ${typeof userid}`;
+  throw new SessionError(
+    'invalid_userid',
+    `a user must be text or a whole number of at most ${Number.MAX_SAFE_INTEGER}, but is ${what}; name the member that identifies the user, such as user.id`,
+  );
+}
 
 function hasEnded(error: unknown): boolean {
   return hasCode(error, 'session_not_found');

@@ -1,4 +1,6 @@
-import { type Held, type KeeperOptions, type Listed, SessionKeeper } from './keeper.js';
+import { encode } from './encode.js';
+import type { Held, KeeperOptions } from './keeper.js';
+import { keeper, sessmanStore } from './sessman-store.js';
 
 /** What koa-session stores: the session's own keys, and when it ends. */
 interface SessionData {
@@ -22,56 +24,40 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * app.use(session({ store: new SessmanStore({ auth: KEY }) }, app));
  * ```
  *
- * Of a session loaded by several requests at once, each request's save carries over only what that request changed.
- * A save to a session that has ended meanwhile is an error, and the session stays ended.
+ * When several requests load one session at once, each request saves only what it changed. Saving to a session that has
+ * ended in the meantime is an error, and the session stays ended.
  */
-export class SessmanStore {
-  readonly #keeper: SessionKeeper<SessionData>;
+export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
   /** By request and session: what it was when that request read or last saved it. */
   readonly #held = new WeakMap<object, Map<string, Held>>();
 
-  constructor(options: SessmanStoreOptions = {}) {
-    this.#keeper = new SessionKeeper(options);
-  }
-
   async get(sid: string, _maxAge?: unknown, { ctx }: Call = {}): Promise<SessionData | undefined> {
-    const found = await this.#keeper.read(sid);
+    const found = await this[keeper].read(sid);
     if (!found) return undefined;
     this.#hold(ctx, sid, found.held);
     const { data } = found;
     const _expire = typeof data._maxAge === 'number' ? found.held.touched + data._maxAge : data._expire;
     if (_expire === undefined) return data;
-    // koa-session is given it all the same, so that it can tell the application.
-    if (_expire <= Date.now()) await this.#keeper.end(sid);
+    // koa-session receives it all the same, so that it can tell the application.
+    if (_expire <= Date.now()) await this[keeper].end(sid);
     return { ...data, _expire };
   }
 
   async set(sid: string, session: SessionData, _maxAge?: unknown, { ctx }: Call = {}): Promise<void> {
     const { _expire, ...data } = session;
     const lasting = typeof data._maxAge === 'number';
-    // The end of a session that lasts for a time follows from when it was last touched, and so is not stored.
+    // Where a session lasts for a time, its end follows from when it was last touched, and is not stored.
     const stored = lasting || _expire === undefined ? data : { ...data, _expire };
     const held = ctx && this.#held.get(ctx)?.get(sid);
-    this.#hold(ctx, sid, await this.#keeper.write(sid, stored, held, lasting ? data._maxAge : undefined));
+    this.#hold(
+      ctx,
+      sid,
+      await this[keeper].write(sid, encode(stored), held, lasting ? data._maxAge : undefined),
+    );
   }
 
   async destroy(sid: string): Promise<void> {
-    await this.#keeper.end(sid);
-  }
-
-  /** The live sessions of a user, as `options.userid` names users; the newest first. */
-  list(userid: string): Promise<Listed[]> {
-    return this.#keeper.list(userid);
-  }
-
-  /** Logs a user out everywhere, but for the session with the id `except`; how many sessions that ended. */
-  endAll(userid: string, except?: string): Promise<number> {
-    return this.#keeper.endAll(userid, except);
-  }
-
-  /** Closes the pooled connections. */
-  close(): void {
-    this.#keeper.close();
+    await this[keeper].end(sid);
   }
 
   #hold(ctx: object | undefined, sid: string, held: Held): void {

@@ -1,3 +1,4 @@
+import { encode } from './encode.js';
 import type { Held } from './keeper.js';
 
 /** What express-session and @fastify/session keep of a session's cookie beside the session's data. */
@@ -14,17 +15,33 @@ export function lifetimeOf(cookie: SessionCookie | undefined): number | undefine
 }
 
 /**
- * The session as it is to be stored. When its cookie lives for a time after each use, the end is not stored: it would
- * change with every request, and follows from when the session was last touched.
+ * The session as JSON text, as it is stored. When its cookie lives for a time after each use, the end is not stored: it
+ * would change with every request, and follows from when the session was last touched.
  */
-export function withoutExpiry<Data extends { cookie?: SessionCookie }>(session: Data): Data {
-  const data = JSON.parse(JSON.stringify(session));
+export function encodeSession(session: { cookie?: SessionCookie }): string {
+  const data = JSON.parse(encode(session));
   if (lifetimeOf(data.cookie) !== undefined) {
     delete data.cookie.expires;
     delete data.cookie.originalExpires;
   }
-  return data;
+  return JSON.stringify(data);
 }
+
+/**
+ * Whether the session's cookie is the one that is held. A middleware computes the lifetime anew with every request, which
+ * can take a few milliseconds off it.
+ */
+export function hasHeldCookie(session: { cookie?: SessionCookie }, held: Held): boolean {
+  const now = JSON.parse(encodeSession({ cookie: session.cookie })).cookie as SessionCookie | undefined;
+  const before = JSON.parse(held.data).cookie as SessionCookie | undefined;
+  const difference = (lifetimeOf(now) ?? 0) - (lifetimeOf(before) ?? 0);
+  const rest = (cookie: SessionCookie | undefined) =>
+    JSON.stringify({ ...cookie, originalMaxAge: lifetimeOf(cookie) !== undefined });
+  return Math.abs(difference) < lifetimeTolerance && rest(now) === rest(before);
+}
+
+/** Milliseconds. */
+const lifetimeTolerance = 50;
 
 /** The stored session with its end in place again; undefined when that has passed. */
 export function withExpiry<Data extends { cookie?: SessionCookie }>(

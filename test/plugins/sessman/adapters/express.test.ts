@@ -15,9 +15,16 @@ describeSessionMiddleware('express-session', async (options, act, maxAge) => {
   app.use(async (request: Request, response: Response) => {
     response.json(await act(request.url, handleOf(request)));
   });
-  app.use((error: { code: string }, _request: Request, response: Response, _next: NextFunction) => {
-    response.status(500).json({ code: error.code });
-  });
+  app.use(
+    (
+      error: { code: string; message: string },
+      _request: Request,
+      response: Response,
+      _next: NextFunction,
+    ) => {
+      response.status(500).json({ code: error.code, message: error.message });
+    },
+  );
   const server = app.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return {

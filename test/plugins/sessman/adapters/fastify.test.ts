@@ -14,8 +14,8 @@ describeSessionMiddleware('@fastify/session', async (options, act, maxAge) => {
     saveUninitialized: false,
     cookie: { secure: false, ...(maxAge !== undefined && { maxAge }) },
   });
-  app.setErrorHandler((error: { code: string }, _request, reply) => {
-    reply.code(500).send({ code: error.code });
+  app.setErrorHandler((error: { code: string; message: string }, _request, reply) => {
+    reply.code(500).send({ code: error.code, message: error.message });
   });
   app.get('/*', (request) => act(request.url, handleOf(request)));
   return {

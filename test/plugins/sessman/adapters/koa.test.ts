@@ -15,7 +15,7 @@ describeSessionMiddleware('koa-session', async (options, act, maxAge) => {
       await next();
     } catch (error) {
       ctx.status = 500;
-      ctx.body = { code: (error as { code: string }).code };
+      ctx.body = { code: (error as { code: string }).code, message: (error as Error).message };
     }
   });
   app.use(session({ store, ...(maxAge !== undefined && { maxAge }) }, app));

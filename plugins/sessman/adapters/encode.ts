@@ -1,0 +1,63 @@
+import { SessionError } from '../client/client.js';
+
+/**
+ * A session's data as JSON text.
+ * @throws SessionError `invalid_data` where that text would not mean the same: it names the place, and nothing is saved
+ */
+export function encode(data: object): string {
+  const refused: { holder: object; key: string; what: string }[] = [];
+  function check(this: object, key: string, value: unknown): unknown {
+    const what = unkept(key, value);
+    if (what === undefined) return value;
+    refused.push({ holder: this, key, what });
+    throw refused;
+  }
+  try {
+    return JSON.stringify(data, check);
+  } catch (cause) {
+    const [first] = refused;
+    if (first === undefined || cause !== refused) {
+      throw new SessionError(
+        'invalid_data',
+        `the session's data cannot be saved: ${(cause as Error).message}`,
+        {
+          cause,
+        },
+      );
+    }
+    const place = placeOf(data, first.holder, first.key);
+    throw new SessionError('invalid_data', `the session's data cannot be saved: "${place}" ${first.what}`);
+  }
+}
+
+/** Why JSON would lose a member, if it would. */
+function unkept(key: string, value: unknown): string | undefined {
+  if (key === '__proto__') return 'is a name that sessman refuses; use another name';
+  if (typeof value === 'bigint') return `is the BigInt ${value}, which JSON cannot hold; save it as text`;
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    return `is ${value}, which JSON cannot hold; save it as text, or leave it out`;
+  }
+  return undefined;
+}
+
+/** Where that member is, such as `cart.items[2].price`. Only what was refused is looked for. */
+function placeOf(data: object, holder: object, key: string): string {
+  const seen = new Set<object>();
+  const search = (value: unknown, path: string): string | undefined => {
+    if (typeof value !== 'object' || value === null || seen.has(value)) return undefined;
+    if (value === holder) return join(value, path, key);
+    seen.add(value);
+    for (const [name, member] of Object.entries(value)) {
+      const found = search(member, join(value, path, name));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+  // What `toJSON` made is not in the data itself.
+  return search(data, '') ?? key;
+}
+
+function join(holder: object, path: string, key: string): string {
+  if (Array.isArray(holder)) return `${path}[${key}]`;
+  return path === '' ? key : `${path}.${key}`;
+}
