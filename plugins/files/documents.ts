@@ -1,6 +1,8 @@
 import { openapi, type SetupContext } from 'plugin-server';
+import { errors } from './errors.js';
 import { Folder } from './folder.js';
 import { Pages } from './pages.js';
+import { Renderer } from './renderer.js';
 import { serve } from './serve.js';
 import type { Settings } from './settings.js';
 
@@ -10,10 +12,13 @@ export function serveDocuments(
   {
     mount,
     resolvePath,
+    onClose,
     log,
-  }: Pick<SetupContext<unknown, Record<never, never>, never>, 'mount' | 'resolvePath' | 'log'>,
+  }: Pick<SetupContext<unknown, Record<never, never>, never>, 'mount' | 'resolvePath' | 'onClose' | 'log'>,
 ): void {
   const template = options.template === undefined ? undefined : resolvePath(options.template);
+  const renderer = new Renderer();
+  onClose(() => renderer.close());
   for (const [index, { route, folder: written }] of options.documents.entries()) {
     const folder = new Folder(resolvePath(written), log);
     const path = `/${route}`;
@@ -22,7 +27,7 @@ export function serveDocuments(
       highlight: under(path, options.highlight_css),
     };
     const pages = options.markdown
-      ? new Pages(folder, { html: options.markdown_html, template, stylesheets }, log)
+      ? new Pages(folder, { html: options.markdown_html, template, stylesheets }, renderer, log)
       : undefined;
     mount(path, ['file_server', 'documents', index]).get(
       '/{*path}',
@@ -43,11 +48,12 @@ const operation = {
   parameters: [{ name: 'path', in: 'path', required: true, schema: { type: 'string' } }],
   responses: {
     200: { description: 'The file', content: { '*/*': {} } },
-    206: { description: 'The part of the file that the Range header asks for' },
-    301: { description: 'A folder: ask again with a slash at the end' },
-    304: { description: 'Not changed since the version that the request names' },
-    404: { description: 'There is no such file' },
-    416: { description: 'The file is shorter than the range asked for' },
+    206: { description: 'The part of the file that the Range header names' },
+    301: { description: 'A folder: its path ends in a slash' },
+    304: { description: 'Unchanged since the version that the request names' },
+    404: { description: errors.not_found.when },
+    412: { description: errors.precondition_failed.when },
+    416: { description: errors.range_not_satisfiable.when },
   },
 };
 

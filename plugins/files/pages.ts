@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { LRUCache } from 'lru-cache';
-import type { Logger } from 'plugin-server';
+import { DeadlineError, type Logger } from 'plugin-server';
 import type { Folder, OpenFile } from './folder.js';
 import { expand } from './includes.js';
-import { renderMarkdown } from './markdown.js';
+import type { Rendered, Renderer } from './renderer.js';
 import { areCurrent, lastModified, type Source, sourceOf } from './sources.js';
 import { builtinTemplate, fileTemplate, type Template } from './template.js';
 
@@ -24,26 +24,27 @@ export interface PageOptions {
   readonly stylesheets: { readonly markdown?: string; readonly highlight?: string };
 }
 
-/** Characters of rendered pages that are kept. */
-const cacheSize = 4 * 1024 * 1024;
-
 /** Markdown files as HTML pages, each rendered once for each version of the files it is made of. */
 export class Pages {
   readonly #cache = new LRUCache<string, CachedPage>({
     maxSize: cacheSize,
-    sizeCalculation: ({ page }) => page.html.length + 1,
+    sizeCalculation: ({ page }) => (page?.html.length ?? 0) + 1,
   });
-  /** Pages being rendered: whoever asks for one meanwhile waits for it rather than rendering it again. */
-  readonly #pending = new Map<string, Promise<Page>>();
+  /** Pages that are being rendered: whoever requests one meanwhile waits for it. */
+  readonly #pending = new Map<string, Promise<Page | undefined>>();
 
   constructor(
     private readonly folder: Folder,
     private readonly options: PageOptions,
+    private readonly renderer: Renderer,
     private readonly log: Logger,
   ) {}
 
-  /** The page of a Markdown file, found in the folder at `names`. The caller closes the file. */
-  async page(names: readonly string[], file: OpenFile): Promise<Page> {
+  /**
+   * The page of a Markdown file, found in the folder at `names`; undefined where it cannot be rendered within its limits.
+   * The caller closes the file.
+   */
+  async page(names: readonly string[], file: OpenFile): Promise<Page | undefined> {
     const cached = this.#cache.get(file.path);
     if (cached && (await areCurrent(cached.sources))) return cached.page;
     const pending = this.#pending.get(file.path);
@@ -53,19 +54,32 @@ export class Pages {
     return rendering;
   }
 
-  async #render(names: readonly string[], file: OpenFile): Promise<Page> {
+  async #render(names: readonly string[], file: OpenFile): Promise<Page | undefined> {
     const { text, title, sources } = await expand(this.folder, names, file, this.log);
     const template = await this.#template(sources);
-    const { html, heading } = await renderMarkdown(text, { html: this.options.html });
-    const filled = template.fill(title ?? heading ?? basename(file.path, extname(file.path)), html);
-    const page = {
-      html: filled,
-      etag: `"${createHash('sha256').update(filled).digest('base64url')}"`,
-      modified: lastModified(sources),
-      policy: template.policy,
-    };
-    this.#cache.set(file.path, { page, sources });
+    const rendered = await this.#renderText(text, names);
+    let page: Page | undefined;
+    if (rendered) {
+      const name = basename(file.path, extname(file.path));
+      const html = template.fill(title ?? rendered.heading ?? name, rendered.html);
+      const etag = `"${createHash('sha256').update(html).digest('base64url')}"`;
+      page = { html, etag, modified: lastModified(sources), policy: template.policy };
+    }
+    const isComplete = rendered !== undefined && rendered.problem === undefined;
+    this.#cache.set(file.path, { page, sources }, isComplete ? {} : { ttl: retryAfter });
     return page;
+  }
+
+  async #renderText(text: string, names: readonly string[]): Promise<Rendered | undefined> {
+    const about = { folder: this.folder.path, file: names.join('/') };
+    try {
+      const rendered = await this.renderer.render({ text, html: this.options.html });
+      if (rendered.problem) this.log.warn({ ...about, ...causeOf(rendered.problem) }, 'code not highlighted');
+      return rendered;
+    } catch (error) {
+      this.log.warn({ ...about, ...causeOf(error) }, 'Markdown not rendered, served as text');
+      return undefined;
+    }
   }
 
   async #template(sources: Source[]): Promise<Template> {
@@ -76,7 +90,19 @@ export class Pages {
   }
 }
 
+/** Characters of rendered pages that are kept. */
+const cacheSize = 4 * 1024 * 1024;
+
+/** Milliseconds until a text that exceeded its limits is tried again: the machine may have been busy, or asleep. */
+const retryAfter = 10 * 60_000;
+
+/** A deadline's stack says nothing. */
+function causeOf(error: unknown): object {
+  return error instanceof DeadlineError ? { reason: error.message } : { err: error };
+}
+
 interface CachedPage {
-  readonly page: Page;
+  /** Undefined for a text that exceeded its limits. */
+  readonly page: Page | undefined;
   readonly sources: readonly Source[];
 }

@@ -1,11 +1,14 @@
 import { extname } from 'node:path';
 import { contentType } from 'mime-types';
-import { type Context, HttpError } from 'plugin-server';
+import type { Context } from 'plugin-server';
+import { startAnswer } from './conditions.js';
+import { fileError } from './errors.js';
 import type { Folder, OpenFile } from './folder.js';
 import { maximumText } from './includes.js';
 import type { Pages } from './pages.js';
 import { parseRequestPath } from './request-path.js';
-import { sendFile, startAnswer } from './send-file.js';
+import { sendFile } from './send-file.js';
+import { isItsTurn } from './turn.js';
 
 export interface ServeOptions {
   /** The request path that the folder lies under: `/html`. */
@@ -19,9 +22,15 @@ export interface ServeOptions {
   readonly policy: string | undefined;
 }
 
-/** A Koa middleware that answers GET and HEAD with what the folder holds at the request's path. */
+/** A Koa middleware that answers GET and HEAD with what the folder has at the request's path. */
 export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => Promise<void> {
   return async (ctx) => {
+    const turn = isItsTurn(ctx);
+    if (turn !== true && !(await turn)) {
+      // Nobody is there to read an answer.
+      ctx.respond = false;
+      return;
+    }
     const path = parseRequestPath(ctx.path.slice(options.path.length));
     const found = path && (await folder.find(path.names));
     if (found?.kind === 'file') {
@@ -33,7 +42,7 @@ export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => 
       await index?.file.handle.close();
       if (index) return redirectInto(ctx);
     }
-    throw new HttpError(404, 'not_found', 'There is no such file.');
+    throw fileError('not_found');
   };
 
   async function findIndex(names: readonly string[]) {
@@ -52,9 +61,8 @@ export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => 
       'Content-Security-Policy': options.policy ?? "frame-ancestors 'self'",
     });
     const type = contentType(extname(file.path)) || 'application/octet-stream';
-    const { pages } = options;
-    if (pages && type.startsWith('text/markdown') && file.stat.size <= maximumText) {
-      return answerPage(ctx, pages, names, file);
+    if (options.pages && type.startsWith('text/markdown') && file.stat.size <= maximumText) {
+      return answerPage(ctx, options.pages, names, file, type);
     }
     return sendFile(ctx, file, type);
   }
@@ -64,10 +72,17 @@ export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => 
     pages: Pages,
     names: readonly string[],
     file: OpenFile,
+    type: string,
   ): Promise<void> {
-    const page = await pages.page(names, file).finally(() => file.handle.close());
+    const page = await pages.page(names, file).catch(async (error) => {
+      await file.handle.close();
+      throw error;
+    });
+    // A text that no page could be made of in time is served as it is.
+    if (!page) return sendFile(ctx, file, type);
+    await file.handle.close();
     if (options.policy === undefined) ctx.set('Content-Security-Policy', page.policy);
-    if (!startAnswer(ctx, page.etag, page.modified)) return;
+    if (!startAnswer(ctx, page)) return;
     ctx.type = 'text/html; charset=utf-8';
     ctx.body = page.html;
   }

@@ -1,0 +1,35 @@
+import type { Socket } from 'node:net';
+import type { Context } from 'plugin-server';
+
+/**
+ * Waits until the answers before it on the same connection are out. A client may send thousands of requests without
+ * reading an answer; only the one whose turn it is opens files. False when the connection closed first: Node never tells
+ * an answer whose turn did not come.
+ */
+export function isItsTurn({ req, res }: Context): true | Promise<boolean> {
+  if (res.socket !== null) return true;
+  if (req.socket.destroyed) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const waiting = waitingOn(req.socket);
+    const drop = () => resolve(false);
+    waiting.add(drop);
+    res.once('socket', () => {
+      waiting.delete(drop);
+      resolve(true);
+    });
+  });
+}
+
+/** By connection: what to call when it closes. One listener serves all, since Node warns of more than ten. */
+const waiters = new WeakMap<Socket, Set<() => void>>();
+
+function waitingOn(socket: Socket): Set<() => void> {
+  const known = waiters.get(socket);
+  if (known) return known;
+  const waiting = new Set<() => void>();
+  waiters.set(socket, waiting);
+  socket.once('close', () => {
+    for (const drop of waiting) drop();
+  });
+  return waiting;
+}
