@@ -29,6 +29,7 @@ import type {
 } from 'prom-client';
 import { z } from 'zod';
 import type { ServerView } from './server-view.js';
+import type { BundledServices } from './session-service.js';
 import type { SettingPath } from './setting-error.js';
 
 // Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
@@ -50,6 +51,7 @@ export type {
   ServerView,
   Traffic,
 } from './server-view.js';
+export type { ExpectedSession, Session, SessionEntry, SessionService } from './session-service.js';
 export { SettingError, type SettingPath } from './setting-error.js';
 export type { Context, Logger };
 export { z };
@@ -66,8 +68,7 @@ export type Router = KoaRouter<DefaultState, Context>;
  * }
  * ```
  */
-// biome-ignore lint/suspicious/noEmptyInterface: filled by declaration merging
-export interface Plugins {}
+export interface Plugins extends BundledServices {}
 
 /** The type that `plugin(name)` gives: as declared in `Plugins`, else unknown. */
 export type PluginExports<Name extends string> = Name extends keyof Plugins ? Plugins[Name] : unknown;

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { type Context, HttpError, type Router } from 'plugin-server';
+import type { Context, Router } from 'plugin-server';
+import { adminError } from './errors.js';
 
-/** No script, style, picture or connection but of this server, none written into the page, and no frame around it. */
+/** Scripts, styles, images and connections from this server only, nothing inline, and no frame around the page. */
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -28,7 +29,7 @@ interface Asset {
 const folder = new URL('./page/', import.meta.url);
 const zip = promisify(gzip);
 
-/** The page's files, which `npm run build` makes of page/. Each is read and compressed once. */
+/** The page's files, which `npm run build` makes from page/. Each is read and compressed once. */
 export function addPage(router: Router): void {
   const page = once(() => read('index.html', 'text/html; charset=utf-8'));
   router.get('/', async (ctx) => {
@@ -71,9 +72,7 @@ async function read(name: string, type: string): Promise<Asset> {
   try {
     plain = await readFile(new URL(name, folder));
   } catch (error) {
-    throw new HttpError(503, 'page_not_built', 'The page has not been built: run "npm run build".', {
-      cause: error,
-    });
+    throw adminError('page_not_built', { cause: error });
   }
   const etag = `"${createHash('sha256').update(plain).digest('base64url').slice(0, 22)}"`;
   return { type, etag, plain, gzipped: await zip(plain, { level: 9 }) };

@@ -4,8 +4,8 @@ import { addSessions } from './sessions.js';
 import { addStream } from './stream.js';
 
 /**
- * The admin page: docs/admin.md. The page itself is open and holds nothing; its API takes the global key, whatever keys
- * other plugins take, and is closed while there is none.
+ * The admin page: docs/admin.md. The page itself is open and holds no data; its API requires the global key, whatever
+ * keys other plugins require, and is closed while no global key is set.
  */
 export default definePlugin({
   name: 'admin',

@@ -1,21 +1,20 @@
-import { type Context, HttpError, type Plugins, type Router, z } from 'plugin-server';
+import { type Context, type Operation, openapi, type Router, type SessionService, z } from 'plugin-server';
+import { adminError } from './errors.js';
 import type { EndAnswer, SessionList } from './wire.js';
-
-type Sessions = Plugins['sessman'];
 
 const user = z.strictObject({ userid: z.string().min(1) });
 const session = user.extend({ handle: z.string().min(1) });
 
 /**
- * A user's sessions, to look at and to end. They are named by their handles: this server knows no session's id, and
- * data is the application's own business.
+ * A user's sessions, to list and to end. They are named by their handles: the server does not know a session's id, and
+ * the data are the application's business.
  */
-export function addSessions(router: Router, sessions: Sessions | undefined): void {
+export function addSessions(router: Router, sessions: SessionService | undefined): void {
   const manager = () => sessions ?? noSessions();
 
-  router.post('/api/sessions/list', async (ctx) => {
+  router.post('/api/sessions/list', described("List a user's sessions", user), async (ctx) => {
     const { userid } = read(ctx, user);
-    const found = await ask(() => manager().list(userid));
+    const found = await manager().list(userid);
     ctx.body = {
       sessions: found.map(({ handle, created, touched, expires }) => ({
         handle,
@@ -26,15 +25,15 @@ export function addSessions(router: Router, sessions: Sessions | undefined): voi
     } satisfies SessionList;
   });
 
-  router.post('/api/sessions/end', async (ctx) => {
+  router.post('/api/sessions/end', described("End one of a user's sessions", session), async (ctx) => {
     const { userid, handle } = read(ctx, session);
-    await ask(() => manager().endByHandle(userid, handle));
+    await manager().endByHandle(userid, handle);
     ctx.body = { ended: 1 } satisfies EndAnswer;
   });
 
-  router.post('/api/sessions/end_all', async (ctx) => {
+  router.post('/api/sessions/end_all', described("End all of a user's sessions", user), async (ctx) => {
     const { userid } = read(ctx, user);
-    ctx.body = { ended: await ask(() => manager().endAll(userid)) } satisfies EndAnswer;
+    ctx.body = { ended: await manager().endAll(userid) } satisfies EndAnswer;
   });
 }
 
@@ -42,22 +41,26 @@ function read<Output>(ctx: Context, schema: z.ZodType<Output>): Output {
   const { data, error } = schema.safeParse(ctx.request.body);
   if (error === undefined) return data;
   const [issue] = error.issues;
-  throw new HttpError(400, 'bad_request', `The body is wrong: ${issue!.path.join('.')}: ${issue!.message}.`);
+  throw adminError('bad_request', {
+    problem: [issue!.path.join('.'), issue!.message].filter(Boolean).join(': '),
+  });
 }
 
-/** The session manager's errors carry a status, a code and a sentence for the caller. */
-async function ask<Result>(question: () => Result | Promise<Result>): Promise<Result> {
-  try {
-    return await question();
-  } catch (error) {
-    const { status, code, message } = error as Partial<HttpError>;
-    if (error instanceof HttpError || typeof status !== 'number' || typeof code !== 'string') throw error;
-    throw new HttpError(status, code, message ?? '', { cause: error });
-  }
+function described(summary: string, body: z.ZodType) {
+  const operation: Operation = {
+    summary,
+    requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body) } } },
+  };
+  return openapi(operation);
+}
+
+function jsonSchema(schema: z.ZodType): object {
+  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema);
+  return rest;
 }
 
 function noSessions(): never {
-  throw new HttpError(404, 'no_session_manager', 'This server runs without sessman, the session manager.');
+  throw adminError('no_session_manager');
 }
 
 function timestamp(milliseconds: number): string {

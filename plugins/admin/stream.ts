@@ -4,14 +4,14 @@ import type { Hello, StreamEvents } from './wire.js';
 
 export interface StreamOptions {
   readonly server: ServerView;
-  /** Aborts when the server begins to drain: the streams end then, and the page connects to what comes next. */
+  /** Aborts when the server begins to drain: the streams end then, and the page connects to the next generation. */
   readonly draining: AbortSignal;
   readonly hasSessions: boolean;
 }
 
-/** Milliseconds between two looks at the plugins while somebody watches; each runs their readiness checks. */
+/** Milliseconds between two looks at the plugins while somebody watches. Each look runs their readiness checks. */
 const PLUGINS_INTERVAL = 5000;
-/** Bytes that may wait for a slow client before its stream is given up; it then connects anew and gets it all. */
+/** Bytes that may wait for a slow client before its stream is cut; it then connects again and gets everything. */
 const MOST_WAITING = 1_048_576;
 
 /** `GET /api/stream`: server-sent events (html.spec.whatwg.org, section 9.2), of which wire.ts has the types. */
@@ -42,7 +42,7 @@ export function addStream(router: Router, options: StreamOptions): void {
     });
     if (draining.aborted) end();
     ctx.type = 'text/event-stream';
-    // Once it has ended, the next one is to go to whoever serves then.
+    // The next stream is to go to the generation that serves then.
     ctx.set('Connection', 'close');
     ctx.set('X-Accel-Buffering', 'no');
     ctx.body = stream;
@@ -57,7 +57,7 @@ function sendEvent(
   else send('sample', { sample: event.sample, traffic: event.traffic });
 }
 
-/** Looks at the plugins now and then while somebody watches, and tells of changes. */
+/** Looks at the plugins regularly while somebody watches, and reports changes. */
 class WatchedPlugins {
   readonly #server: ServerView;
   readonly #watchers = new Set<(plugins: readonly PluginView[]) => void>();

@@ -1,123 +1,153 @@
-/** What a request to the session manager can do wrong, each with its code, HTTP status and sentence for the caller. */
-export abstract class SessionError extends Error {
-  override readonly name = 'SessionError';
-  /** Stable, snake_case. */
-  abstract readonly code: string;
-  abstract readonly status: number;
-  /** More for the answer, beside the sentence and the code. */
-  readonly details?: Readonly<Record<string, unknown>>;
-}
+import { defineErrors, type ErrorTable, HttpError } from 'plugin-server';
 
-/** One answer for unknown, malformed, expired, ended and another user's ids, so that guessing teaches nothing. */
-export class SessionNotFound extends SessionError {
-  readonly code = 'session_not_found';
-  readonly status = 404;
+/** Every error that sessman answers. Nothing in this plugin throws a code that is not here. */
+export const errors = {
+  session_not_found: {
+    status: 404,
+    message: 'Session not found: it has expired, was ended, never existed, or belongs to another user.',
+    when: 'The id or handle is unknown, malformed or expired, its session was ended, or it belongs to another user. One response covers all cases, so that guessing teaches nothing.',
+    remedy: 'Create a new session; ask the user to log in again.',
+  },
+  version_mismatch: {
+    status: 412,
+    message: ({ version }: { version: number }) =>
+      `The session is at version ${version} now. Read it again, reapply your change, and send version ${version}.`,
+    when: 'The session is not at the version that `version` or If-Match asks for. `version` in the response is the current one.',
+    remedy: 'Read the session again, reapply the change, and send the current version.',
+  },
+  data_too_large: {
+    status: 413,
+    message: ({ size, limit }: { size: number; limit: number }) =>
+      `The session's data would take ${size} bytes of JSON; max_data allows ${limit}.`,
+    when: "The session's data as JSON text would exceed `max_data`. `size` and `max_data` are in the response.",
+    remedy: 'Store less in the session, or raise `max_data`.',
+  },
+  invalid_userid: {
+    status: 400,
+    message: ({ problem }: { problem: string }) => `userid ${problem}.`,
+    when: 'The userid is empty, longer than 1024 bytes of UTF-8, or not well-formed Unicode.',
+    remedy: "Send the user's name or number as text of 1 to 1024 bytes of UTF-8.",
+  },
+  invalid_session_id: {
+    status: 400,
+    message:
+      'session_id is not 32 bytes in base64url (43 characters). Use random bytes or a SHA-256, or leave session_id out.',
+    when: '`new` received a session_id of the wrong form.',
+    remedy: 'Send 32 random bytes, or a SHA-256, in base64url; or leave session_id out.',
+  },
+  session_exists: {
+    status: 409,
+    message: 'A session with this session_id exists already.',
+    when: '`new` received the session_id of an existing session.',
+    remedy: 'Use a new id, or `update` the existing session.',
+  },
+  session_busy: {
+    status: 503,
+    message: 'Too many clients are changing this session at once. Nothing was changed; try again shortly.',
+    when: 'Other writers were faster each of the many times that `patch` was tried.',
+    remedy: 'Send the request again after the seconds in Retry-After.',
+  },
+  store_unavailable: {
+    status: 503,
+    message: 'The session store cannot be reached. Try again shortly.',
+    when: 'The store did not complete the operation in time. A write may have been applied.',
+    remedy: 'Send the request again after the seconds in Retry-After, a write with its version.',
+  },
+  store_damaged: {
+    status: 503,
+    message: 'The stored session is damaged. End it, or restore a backup.',
+    when: 'What the store holds for this session cannot be read.',
+    remedy: 'End or update the session, or restore a backup.',
+  },
+  store_full: {
+    status: 503,
+    message: 'The session store is out of disk space. Sessions can be read, but not written.',
+    when: 'The disk of the session store is full.',
+    remedy: 'Free disk space. Writing resumes by itself.',
+  },
+  missing_parameter: {
+    status: 400,
+    message: ({ name, usage }: { name: string; usage: string }) =>
+      `The parameter "${name}" is missing. ${usage}`,
+    when: 'A required parameter is missing.',
+    remedy: 'Send the parameter that the response names.',
+  },
+  unknown_parameter: {
+    status: 400,
+    message: ({ name, usage, belongsInBody }: { name: string; usage: string; belongsInBody: boolean }) =>
+      belongsInBody
+        ? `"${name}" belongs in the body, not in the query string. ${usage}`
+        : `Unknown parameter ${JSON.stringify(name)}. ${usage}`,
+    when: 'The call does not accept a parameter of this name.',
+    remedy: 'Check the spelling. Session data belongs in the body, as `{"data": {…}}`.',
+  },
+  duplicate_parameter: {
+    status: 400,
+    message: ({ name }: { name: string }) => `The parameter "${name}" is given twice.`,
+    when: 'A parameter is given twice in one place, if under two names.',
+    remedy: 'Send the parameter once.',
+  },
+  conflicting_parameter: {
+    status: 400,
+    message: ({ name }: { name: string }) =>
+      `The parameter "${name}" is given in two places, with different values.`,
+    when: 'A parameter has different values in the query string, the body and the headers.',
+    remedy: 'Send the parameter once.',
+  },
+  invalid_parameter: {
+    status: 400,
+    message: ({ name, problem }: { name: string; problem: string }) => `"${name}" ${problem}.`,
+    when: 'A parameter has the wrong type or form.',
+    remedy: 'Send the parameter in the form that the response shows.',
+  },
+  invalid_data: {
+    status: 400,
+    message: ({ usage }: { usage: string }) => `"data" is not a JSON object. ${usage}`,
+    when: 'The member `data` of the body is not a JSON object.',
+    remedy: 'Wrap the value in an object: `{"data": {"items": […]}}`.',
+  },
+  invalid_body: {
+    status: 400,
+    message: ({ problem, usage }: { problem: string; usage: string }) => `${problem} ${usage}`,
+    when: 'The body is not a JSON object, or its Content-Type says that it is not JSON.',
+    remedy: 'Send a JSON object with the header Content-Type: application/json.',
+  },
+  foreign_origin: {
+    status: 403,
+    message:
+      'In cookie mode, pages of other origins cannot change sessions. To allow this origin, list it under cookie_origins.',
+    when: 'In cookie mode, a page of another origin sent a call that changes something.',
+    remedy: 'Add the origin of the page to `cookie_origins`.',
+  },
+} satisfies ErrorTable;
 
-  constructor() {
-    super('There is no such session: it has expired or ended, never was, or is not of this user.');
+export type SessmanErrorCode = keyof typeof errors;
+
+export const sessmanError = defineErrors(errors);
+
+type StoreErrorCode = Extract<SessmanErrorCode, `store_${string}`>;
+
+/**
+ * The store cannot do its work now: what stores throw. The session, if there is one, is as it was, or as a write under way
+ * left it.
+ */
+export class StoreError extends HttpError {
+  constructor(cause?: unknown, code: StoreErrorCode = 'store_unavailable', retryAfter = 1) {
+    const { status, message } = errors[code];
+    super(status, code, message, { cause, headers: { 'Retry-After': String(retryAfter) } });
   }
 }
 
-export class VersionMismatch extends SessionError {
-  readonly code = 'version_mismatch';
-  readonly status = 412;
-  override readonly details: { readonly version: number };
-
-  /** @param version the session's version now */
-  constructor(version: number) {
-    super(
-      `The session has changed since: its version is ${version} now. Read it again, redo the change, and send that version.`,
-    );
-    this.details = { version };
-  }
-}
-
-export class DataTooLarge extends SessionError {
-  readonly code = 'data_too_large';
-  readonly status = 413;
-  override readonly details: { readonly size: number; readonly max_data: number };
-
-  constructor(size: number, limit: number) {
-    super(`The session's data would be ${size} bytes of JSON; max_data allows ${limit}.`);
-    this.details = { size, max_data: limit };
-  }
-}
-
-export class InvalidUserid extends SessionError {
-  readonly code = 'invalid_userid';
-  readonly status = 400;
-}
-
-/** Another writer came first every time; so busy a session needs a pause. */
-export class SessionBusy extends SessionError {
-  readonly code = 'session_busy';
-  readonly status = 503;
-
-  constructor() {
-    super('Too many writers are changing this session at once. Nothing was changed; try again shortly.');
-  }
-}
-
-/** The id that a caller chose for a new session is none. */
-export class InvalidSessionId extends SessionError {
-  readonly code = 'invalid_session_id';
-  readonly status = 400;
-
-  constructor() {
-    super(
-      'session_id is not 32 bytes in base64url, which are 43 characters. They should be random, or a SHA-256.',
-    );
-  }
-}
-
-/** The id that a caller chose for a new session is taken. */
-export class SessionExists extends SessionError {
-  readonly code = 'session_exists';
-  readonly status = 409;
-
-  constructor() {
-    super('There is a session with that id.');
-  }
-}
-
-/** The store cannot do its work now. The session, if there is one, is as it was, or as a write under way left it. */
-export class StoreError extends Error {
-  override readonly name: string = 'StoreError';
-  /** For clients: stable, snake_case. */
-  readonly code: string = 'store_unavailable';
-  readonly status = 503;
-  /** Seconds after which trying again makes sense. */
-  readonly retryAfter: number = 1;
-
-  constructor(
-    message = 'The session store cannot be reached at the moment. Try again shortly.',
-    cause?: unknown,
-  ) {
-    super(message, cause === undefined ? undefined : { cause });
-  }
-}
-
-/** What the store holds of this session is no session any more. It can be replaced or ended, not read. */
+/** What the store holds for this session is not a session any more. It can be replaced or ended, not read. */
 export class StoreDamagedError extends StoreError {
-  override readonly name = 'StoreDamagedError';
-  override readonly code = 'store_damaged';
-  override readonly retryAfter = 60;
-
   constructor() {
-    super('What the session store holds of this session is damaged. End the session, or restore a backup.');
+    super(undefined, 'store_damaged', 60);
   }
 }
 
-/** No room for what was to be written. Reading still works. */
+/** The disk is full. Reading still works. */
 export class StoreFullError extends StoreError {
-  override readonly name = 'StoreFullError';
-  override readonly code = 'store_full';
-  override readonly retryAfter = 10;
-
   constructor(cause?: unknown) {
-    super(
-      'The session store is out of space. Sessions can be read, but not written, until there is room.',
-      cause,
-    );
+    super(cause, 'store_full', 10);
   }
 }

@@ -3,18 +3,12 @@ import { definePlugin } from 'plugin-server';
 import { serveClient } from './client/serve.js';
 import { SessionCookie } from './http/cookie.js';
 import { addRoutes } from './http/routes.js';
+import { sessionService } from './service.js';
 import { Sessions } from './sessions.js';
 import { settingsSchema } from './settings.js';
 import { openStore } from './stores/index.js';
 import { observeStore } from './stores/observed-store.js';
 import { runSweeper } from './stores/sweeper.js';
-
-declare module 'plugin-server' {
-  interface Plugins {
-    /** The session manager itself, for plugins that name sessman in `after`. */
-    sessman: Sessions;
-  }
-}
 
 /** sessman, the session manager: docs/sessman.md. */
 export default definePlugin({
@@ -29,16 +23,16 @@ export default definePlugin({
     const store = observeStore(opened, metrics);
     const expired = metrics.counter({
       name: 'sessman_sessions_expired_total',
-      help: 'Expired sessions cleared away by this server; MongoDB does that by itself.',
+      help: 'Expired sessions that this server removed from the store; MongoDB removes them by itself.',
     });
     const sweeping = runSweeper(store, {
       signal,
       onSwept: (count) => expired.inc(count),
-      onError: (error) => log.warn({ err: error }, 'expired sessions could not be cleared away'),
+      onError: (error) => log.warn({ err: error }, 'expired sessions could not be removed from the store'),
     });
     onClose(() => sweeping);
 
-    const made = metrics.counter({ name: 'sessman_sessions_made_total', help: 'Sessions made.' });
+    const made = metrics.counter({ name: 'sessman_sessions_made_total', help: 'Sessions created.' });
     const ended = metrics.counter({
       name: 'sessman_sessions_ended_total',
       help: 'Sessions ended before they expired: by end, by end_all, or over the limit of sessions of one user.',
@@ -51,13 +45,18 @@ export default definePlugin({
       maxPerUser: config.max_sessions_per_user,
     };
     const sessions = new Sessions(store, limits, {
-      observer: { made: () => made.inc(), ended: (reason, count) => ended.inc({ reason }, count) },
+      observer: {
+        made: () => made.inc(),
+        ended: (reason, count) => ended.inc({ reason }, count),
+        surplusRemains: (error) =>
+          log.warn({ err: error }, 'sessions over max_sessions_per_user could not be ended'),
+      },
     });
     const cookie = config.cookie
       ? new SessionCookie({ maxAge: config.session_max_age, origins: config.cookie_origins })
       : undefined;
     addRoutes(router, sessions, cookie);
     serveClient(context);
-    return sessions;
+    return sessionService(sessions);
   },
 });

@@ -16,22 +16,22 @@ export function makeSessionId(): SessionId {
   return split(randomBytes(32).toString('base64url'));
 }
 
-/** A new id of the same handle: another secret. */
+/** A new id with the same handle and another secret. */
 export function renewSessionId(handle: string): SessionId {
   return split(handle + randomBytes(20).toString('base64url'));
 }
 
-/** Reads an id as a client sent it; undefined when it is none. Exactly one text stands for an id. */
+/** Reads an id as a client sent it; undefined when it is malformed. Each id has exactly one form. */
 export function parseSessionId(text: string): SessionId | undefined {
-  return sessionIdPattern.test(text) ? split(text) : undefined;
+  return typeof text === 'string' && sessionIdPattern.test(text) ? split(text) : undefined;
 }
 
 /** Whether `text` has the form of a handle. */
 export function isHandle(text: string): boolean {
-  return handlePattern.test(text);
+  return typeof text === 'string' && handlePattern.test(text);
 }
 
-/** The form of an id, for descriptions: its last character carries four bits only. */
+/** The form of an id; its last character carries only four bits. */
 export const sessionIdPattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 export const handlePattern = /^[A-Za-z0-9_-]{16}$/;
 

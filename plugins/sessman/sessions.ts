@@ -1,21 +1,22 @@
 import { timingSafeEqual } from 'node:crypto';
 import { TaskQueues } from './client/task-queues.js';
-import {
-  DataTooLarge,
-  InvalidSessionId,
-  InvalidUserid,
-  SessionExists,
-  SessionNotFound,
-  VersionMismatch,
-} from './errors.js';
+import { sessmanError } from './errors.js';
 import { applyMergePatch, type JsonObject } from './merge-patch.js';
 import { isHandle, makeSessionId, parseSessionId, renewSessionId, type SessionId } from './session-id.js';
-import { type Awaitable, type Change, type Match, NEVER, type SessionRecord, type Store } from './store.js';
+import {
+  type Awaitable,
+  type Change,
+  type Match,
+  NEVER,
+  type SessionRecord,
+  type SessionSummary,
+  type Store,
+} from './store.js';
 
 export interface SessionLimits {
-  /** Seconds from the last update, patch, touch or renew to the end. */
+  /** Seconds after the last update, patch, touch or renew. */
   readonly idleTimeout: number;
-  /** Seconds from the making to the end in any case; 0 for no such end. */
+  /** Seconds after creation, however busy the session is; 0 for no such limit. */
   readonly absoluteTimeout: number;
   /** Bytes of one session's data as JSON text. */
   readonly maxData: number;
@@ -23,8 +24,8 @@ export interface SessionLimits {
   readonly maxPerUser: number;
 }
 
-/** A session as its owner may see it. Times are milliseconds since the Unix epoch. */
-export interface Session {
+/** A session as its owner may see it, its data as they are stored. Times are milliseconds since the Unix epoch. */
+export interface StoredSession {
   readonly id: string;
   readonly userid: string;
   /** JSON text of an object. */
@@ -32,7 +33,7 @@ export interface Session {
   readonly version: number;
   readonly created: number;
   readonly touched: number;
-  /** When it ends: the earlier of its idle and its absolute end. */
+  /** When it expires: the earlier of its idle and its absolute end. */
   readonly expires: number;
 }
 
@@ -44,23 +45,26 @@ export interface SessionEntry {
   readonly expires: number;
 }
 
-/** What a call asks of the session besides its id. */
+/** What a call requires of the session besides its id. */
 export interface Expected {
-  readonly userid?: string;
-  readonly version?: number;
+  readonly userid?: string | undefined;
+  /** The version that the session must have, or those of which it must have one. */
+  readonly version?: number | readonly number[] | undefined;
 }
 
 export type EndReason = 'end' | 'end_all' | 'limit';
 
-/** Told of what happened, for metrics. */
+/** Told what happened, for metrics and the log. */
 export interface SessionObserver {
   made(): void;
   ended(reason: EndReason, count: number): void;
+  /** Sessions over the limit of a user could not be ended; the user's next login tries again. */
+  surplusRemains(error: unknown): void;
 }
 
 /**
- * Every rule of sessions, on any store: who may see one, when it ends, how versions guard changes.
- * Calls throw the errors of errors.ts, and StoreError when the store cannot work.
+ * Every rule of sessions, on any store: who may see one, when it expires, how versions guard changes.
+ * Calls throw the errors of errors.ts.
  */
 export class Sessions {
   readonly #store: Store;
@@ -68,6 +72,8 @@ export class Sessions {
   readonly #now: () => number;
   readonly #observer: SessionObserver | undefined;
   readonly #patching = new TaskQueues();
+  /** Users whose sessions over the limit are being ended in the background. */
+  readonly #trimming = new Set<string>();
 
   constructor(
     store: Store,
@@ -80,8 +86,8 @@ export class Sessions {
     this.#observer = options.observer;
   }
 
-  /** @param chosenId the new session's id, of a caller that makes ids of its own */
-  async create(userid: string, data: JsonObject = {}, chosenId?: string): Promise<Session> {
+  /** @param chosenId the new session's id, from a caller that makes its own ids */
+  async create(userid: string, data: JsonObject = {}, chosenId?: string): Promise<StoredSession> {
     checkUserid(userid);
     const text = this.#encode(data);
     const chosen = chosenId === undefined ? undefined : checkChosenId(chosenId);
@@ -100,8 +106,8 @@ export class Sessions {
         ends: this.#limits.absoluteTimeout === 0 ? NEVER : now + this.#limits.absoluteTimeout * 1000,
       };
       if (!(await this.#store.insert(record))) {
-        if (chosen) throw new SessionExists();
-        // A taken handle is a chance of one in 2^96 for each session there is.
+        if (chosen) throw sessmanError('session_exists');
+        // A random handle is taken with a chance of one in 2^96 for each session.
         continue;
       }
       this.#observer?.made();
@@ -110,8 +116,8 @@ export class Sessions {
     }
   }
 
-  /** Reads a session and changes nothing, its end included. Answers at once when the store does. */
-  get(sessionId: string, userid?: string): Awaitable<Session> {
+  /** Reads a session and changes nothing, not even its expiry. Returns at once when the store does. */
+  get(sessionId: string, userid?: string): Awaitable<StoredSession> {
     if (userid !== undefined) checkUserid(userid);
     const id = parse(sessionId);
     const record = this.#store.read(id.handle, this.#now());
@@ -119,33 +125,40 @@ export class Sessions {
     return record instanceof Promise ? record.then(judge) : judge(record);
   }
 
-  /** Replaces the data. Without a version the last writer wins; with one, only that version is replaced. */
-  async update(sessionId: string, data: JsonObject, expected: Expected = {}): Promise<Session> {
-    const id = parse(sessionId);
-    const text = this.#encode(data);
-    const written = await this.#write(id, expected, { data: text });
-    return view(id.id, written ?? (await this.#refuse(id, expected)));
+  /** Whether the id is that of a live session of the user. */
+  async has(sessionId: string, userid: string): Promise<boolean> {
+    const id = parseSessionId(sessionId);
+    const record = id && (await this.#store.read(id.handle, this.#now()));
+    return record !== undefined && isOwned(record, id!, userid);
   }
 
-  /** Applies a JSON merge patch (RFC 7396): of patches made at the same time, none undoes another. */
-  async patch(sessionId: string, patch: JsonObject, expected: Expected = {}): Promise<Session> {
+  /** Replaces the data. Without a version the last writer wins; with one, only that version is replaced. */
+  async update(sessionId: string, data: JsonObject, expected: Expected = {}): Promise<StoredSession> {
+    const id = parse(sessionId);
+    const text = this.#encode(data);
+    const change = (match: Match) => this.#store.write(match, this.#used({ data: text }));
+    return view(id.id, await this.#changeVersion(id, expected, change));
+  }
+
+  /** Applies a JSON merge patch (RFC 7396). Concurrent patches do not undo each other. */
+  async patch(sessionId: string, patch: JsonObject, expected: Expected = {}): Promise<StoredSession> {
     const id = parse(sessionId);
     const apply = (data: string) => this.#encode(applyMergePatch(JSON.parse(data) as JsonObject, patch));
-    // One after the other within this process: those of one session would only be in each other's way.
+    // One after the other within this process: patches of one session would only race each other.
     return this.#patching.run(id.handle, async () => {
-      const written = await this.#store.rewrite(this.#match(id, expected), this.#used(), apply);
-      return view(id.id, written ?? (await this.#refuse(id, expected)));
+      const change = (match: Match) => this.#store.rewrite(match, this.#used(), apply);
+      return view(id.id, await this.#changeVersion(id, expected, change));
     });
   }
 
-  /** Starts the idle time again. */
-  async touch(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<Session> {
+  /** Restarts the idle timeout. */
+  async touch(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<StoredSession> {
     const id = parse(sessionId);
     return view(id.id, (await this.#write(id, expected, {})) ?? notFound());
   }
 
-  /** Gives the session a new id, which ends the old one. Handle, data and version stay. */
-  async renew(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<Session> {
+  /** Gives the session a new id; the old one is invalid from then on. Handle, data and version stay. */
+  async renew(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<StoredSession> {
     const id = parse(sessionId);
     const next = renewSessionId(id.handle);
     return view(next.id, (await this.#write(id, expected, { secretHash: next.secretHash })) ?? notFound());
@@ -159,11 +172,11 @@ export class Sessions {
   /** Ends a session by the handle that `list` shows. */
   async endByHandle(userid: string, handle: string): Promise<void> {
     checkUserid(userid);
-    if (!isHandle(handle)) throw new SessionNotFound();
+    if (!isHandle(handle)) throw sessmanError('session_not_found');
     await this.#end({ handle, userid });
   }
 
-  /** The user's sessions, the newest first. */
+  /** The user's sessions, newest first. */
   async list(userid: string): Promise<SessionEntry[]> {
     checkUserid(userid);
     const summaries = await this.#store.list(userid, this.#now());
@@ -177,66 +190,124 @@ export class Sessions {
       }));
   }
 
-  /** Ends the user's sessions, but for the one with the id `except`, which must be one of them. How many those were. */
+  /** Ends the user's sessions except the one with the id `except`, which must be one of them. Returns how many ended. */
   async endAll(userid: string, except?: string): Promise<number> {
     checkUserid(userid);
     let kept: string | undefined;
     if (except !== undefined) {
       const id = parse(except);
-      owned(await this.#store.read(id.handle, this.#now()), id, userid);
-      kept = id.handle;
+      kept = (await this.#readOwned(id, userid)).handle;
     }
     const count = await this.#store.removeOfUser(userid, this.#now(), kept);
     if (count > 0) this.#observer?.ended('end_all', count);
     return count;
   }
 
-  #write(id: SessionId, expected: Expected, change: { data?: string; secretHash?: Buffer }) {
-    return this.#store.write(this.#match(id, expected), this.#used(change));
+  #write(id: SessionId, { userid }: Pick<Expected, 'userid'>, change: { secretHash?: Buffer }) {
+    return this.#store.write(this.#match(id, userid), this.#used(change));
   }
 
-  #match({ handle, secretHash }: SessionId, { userid, version }: Expected): Match {
+  #match({ handle, secretHash }: SessionId, userid: string | undefined, version?: number): Match {
     if (userid !== undefined) checkUserid(userid);
     return { handle, secretHash, now: this.#now(), userid, version };
   }
 
-  /** The change with which the idle time begins anew. */
+  /** Makes a change if the session has the expected version, and throws the reason why it was not made. */
+  async #changeVersion(
+    id: SessionId,
+    { userid, version }: Expected,
+    change: (match: Match) => Promise<SessionRecord | undefined>,
+  ): Promise<SessionRecord> {
+    if (typeof version === 'object') return this.#changeOneOf(id, userid, version, change);
+    const written = await change(this.#match(id, userid, version));
+    if (written !== undefined) return written;
+    if (version === undefined) return notFound();
+    throw versionMismatch((await this.#readOwned(id, userid)).version);
+  }
+
+  /** Versions only grow, so that this ends once the session's has passed those expected. */
+  async #changeOneOf(
+    id: SessionId,
+    userid: string | undefined,
+    versions: readonly number[],
+    change: (match: Match) => Promise<SessionRecord | undefined>,
+  ): Promise<SessionRecord> {
+    if (userid !== undefined) checkUserid(userid);
+    for (;;) {
+      const current = (await this.#readOwned(id, userid)).version;
+      if (!versions.includes(current)) throw versionMismatch(current);
+      const written = await change(this.#match(id, userid, current));
+      if (written !== undefined) return written;
+    }
+  }
+
+  async #readOwned(id: SessionId, userid: string | undefined): Promise<SessionRecord> {
+    return owned(await this.#store.read(id.handle, this.#now()), id, userid);
+  }
+
+  /** The change that restarts the idle timeout. */
   #used({ data, secretHash }: { data?: string; secretHash?: Buffer } = {}): Change {
     const now = this.#now();
     return { touched: now, expires: this.#idleEnd(now), data, secretHash };
   }
 
-  /** Says why a write matched nothing. */
-  async #refuse(id: SessionId, expected: Expected): Promise<never> {
-    if (expected.version === undefined) return notFound();
-    const current = owned(await this.#store.read(id.handle, this.#now()), id, expected.userid);
-    throw new VersionMismatch(current.version);
-  }
-
   async #end(match: { handle: string; secretHash?: Buffer; userid?: string }): Promise<void> {
     if (match.userid !== undefined) checkUserid(match.userid);
-    if (!(await this.#store.remove({ ...match, now: this.#now() }))) throw new SessionNotFound();
+    if (!(await this.#store.remove({ ...match, now: this.#now() }))) throw sessmanError('session_not_found');
     this.#observer?.ended('end', 1);
   }
 
   /**
-   * Ends the sessions used longest ago, until the user has no more than the limit. Each goes only if it was not used
-   * since it was chosen. All makers choose in the same order, so that two at once never end more than the surplus,
-   * and the last of them to look sees all the others' sessions.
+   * Ends the sessions used longest ago until the user has no more than the limit. Each ends only if it was not used since
+   * it was chosen. All logins choose in the same order, so that concurrent ones never end more than the surplus, and the
+   * last of them to look sees all the others' sessions.
+   *
+   * A login ends one batch in one step of the store. A larger surplus, which is there after the limit was lowered, is
+   * ended afterwards, so that nobody waits for it.
    */
   async #endSurplus(userid: string): Promise<void> {
     for (;;) {
-      const now = this.#now();
-      const live = await this.#store.list(userid, now);
-      const surplus = live.length - this.#limits.maxPerUser;
-      if (surplus <= 0) return;
-      live.sort((a, b) => a.touched - b.touched || a.created - b.created || compare(a.handle, b.handle));
-      for (const { handle, touched } of live.slice(0, surplus)) {
-        if (await this.#store.remove({ handle, userid, touched, now: this.#now() })) {
-          this.#observer?.ended('limit', 1);
-        }
-      }
+      const surplus = await this.#surplus(userid);
+      if (surplus.length === 0) return;
+      const removed = await this.#endUnused(userid, surplus.slice(0, surplusBatch));
+      if (surplus.length > surplusBatch) return this.#endLater(userid, surplus.slice(surplusBatch));
+      if (removed === surplus.length) return;
     }
+  }
+
+  /** The user's live sessions over the limit, the one used longest ago first. */
+  async #surplus(userid: string): Promise<SessionSummary[]> {
+    const live = await this.#store.list(userid, this.#now());
+    const count = live.length - this.#limits.maxPerUser;
+    if (count <= 0) return [];
+    live.sort((a, b) => a.touched - b.touched || a.created - b.created || compare(a.handle, b.handle));
+    return live.slice(0, count);
+  }
+
+  async #endUnused(userid: string, chosen: readonly SessionSummary[]): Promise<number> {
+    const now = this.#now();
+    const removed = await this.#store.removeEach(
+      chosen.map(({ handle, touched }) => ({ handle, userid, touched, now })),
+    );
+    if (removed > 0) this.#observer?.ended('limit', removed);
+    return removed;
+  }
+
+  #endLater(userid: string, surplus: readonly SessionSummary[]): void {
+    if (this.#trimming.has(userid)) return;
+    this.#trimming.add(userid);
+    const run = async () => {
+      let rest = surplus;
+      while (rest.length > 0) {
+        for (let from = 0; from < rest.length; from += surplusBatch) {
+          await this.#endUnused(userid, rest.slice(from, from + surplusBatch));
+        }
+        rest = await this.#surplus(userid);
+      }
+    };
+    run()
+      .catch((error: unknown) => this.#observer?.surplusRemains(error))
+      .finally(() => this.#trimming.delete(userid));
   }
 
   #idleEnd(now: number): number {
@@ -246,13 +317,18 @@ export class Sessions {
   #encode(data: JsonObject): string {
     const text = JSON.stringify(data);
     const size = Buffer.byteLength(text);
-    if (size > this.#limits.maxData) throw new DataTooLarge(size, this.#limits.maxData);
+    const limit = this.#limits.maxData;
+    if (size > limit) {
+      throw sessmanError('data_too_large', { size, limit }, { details: { size, max_data: limit } });
+    }
     return text;
   }
 }
 
-/** Bytes of UTF-8 a userid may have. */
+/** Bytes of UTF-8 that a userid may have. */
 const maxUserid = 1024;
+/** Sessions that one step of the store ends. */
+const surplusBatch = 100;
 
 function parse(sessionId: string): SessionId {
   const id = parseSessionId(sessionId);
@@ -261,38 +337,45 @@ function parse(sessionId: string): SessionId {
 
 function checkChosenId(sessionId: string): SessionId {
   const id = parseSessionId(sessionId);
-  if (!id) throw new InvalidSessionId();
+  if (!id) throw sessmanError('invalid_session_id');
   return id;
 }
 
 function notFound(): never {
-  throw new SessionNotFound();
+  throw sessmanError('session_not_found');
 }
 
-/** The record, if that id and user are its own. */
+function versionMismatch(version: number) {
+  return sessmanError('version_mismatch', { version }, { details: { version } });
+}
+
+/** The record, if the id and the user are its own. */
 function owned(record: SessionRecord | undefined, id: SessionId, userid: string | undefined): SessionRecord {
-  if (
-    record === undefined ||
-    !timingSafeEqual(record.secretHash, id.secretHash) ||
-    (userid !== undefined && record.userid !== userid)
-  ) {
-    throw new SessionNotFound();
-  }
-  return record;
+  return record !== undefined && isOwned(record, id, userid) ? record : notFound();
+}
+
+function isOwned(record: SessionRecord, id: SessionId, userid: string | undefined): boolean {
+  return (
+    timingSafeEqual(record.secretHash, id.secretHash) && (userid === undefined || record.userid === userid)
+  );
 }
 
 function checkUserid(userid: string): void {
-  if (userid === '')
-    throw new InvalidUserid('userid is empty; it names the user that the session belongs to.');
-  // Half a surrogate pair has no UTF-8 of its own, and bytes that are no UTF-8 were read as U+FFFD: two different userids
-  // would become the same user.
-  if (/[\p{Surrogate}\ufffd]/u.test(userid)) throw new InvalidUserid('userid is not well-formed Unicode.');
-  if (Buffer.byteLength(userid) > maxUserid) {
-    throw new InvalidUserid(`userid is longer than ${maxUserid} bytes of UTF-8.`);
-  }
+  const problem = useridProblem(userid);
+  if (problem !== undefined) throw sessmanError('invalid_userid', { problem });
 }
 
-function view(id: string, record: SessionRecord): Session {
+function useridProblem(userid: string): string | undefined {
+  if (typeof userid !== 'string') return 'is not text';
+  if (userid === '') return 'is empty; it names the user that the session belongs to';
+  // Half a surrogate pair has no UTF-8, and bytes that are not UTF-8 are read as U+FFFD: two different userids would
+  // become the same user.
+  if (/[\p{Surrogate}\ufffd]/u.test(userid)) return 'is not well-formed Unicode';
+  if (Buffer.byteLength(userid) > maxUserid) return `is longer than ${maxUserid} bytes of UTF-8`;
+  return undefined;
+}
+
+function view(id: string, record: SessionRecord): StoredSession {
   const { userid, data, version, created, touched, expires, ends } = record;
   return { id, userid, data, version, created, touched, expires: Math.min(expires, ends) };
 }

@@ -38,6 +38,9 @@ export interface Store {
   /** Removes the record that matches; false when none does. */
   remove(match: Match): Promise<boolean>;
 
+  /** Removes each record that matches, all of them in one commit or statement. Returns how many there were. */
+  removeEach(matches: readonly Match[]): Promise<number>;
+
   /** The user's live sessions in any order. */
   list(userid: string, now: number): Promise<SessionSummary[]>;
 

@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import type { JsonObject } from '../../plugins/sessman/merge-patch.js';
-import { type Session, type SessionLimits, Sessions } from '../../plugins/sessman/sessions.js';
+import {
+  type StoredSession as Session,
+  type SessionLimits,
+  Sessions,
+} from '../../plugins/sessman/sessions.js';
 import type { Store } from '../../plugins/sessman/store.js';
 import type { StorePlace } from './store.js';
 
@@ -531,6 +535,71 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         expect(live).to.have.length(3);
         const found = await Promise.allSettled(made.map(async ({ id }) => sessions.get(id, userid)));
         expect(found.filter(({ status }) => status === 'fulfilled')).to.have.length(3);
+      });
+
+      it('a login ends a batch of a large surplus in one step, and the rest ends afterwards', async () => {
+        for (let n = 0; n < 240; n += 20) {
+          await Promise.all(Array.from({ length: 20 }, () => sessions.create(userid)));
+          now += 1;
+        }
+        const steps: number[] = [];
+        let rest: () => void = () => {};
+        const done = new Promise<void>((resolve) => {
+          rest = resolve;
+        });
+        const counting: Store = Object.create(store, {
+          needsSweeping: { get: () => store.needsSweeping },
+          ...Object.fromEntries(
+            (['insert', 'list', 'read'] as const).map((name) => [
+              name,
+              { value: (...args: never[]) => (store[name] as (...args: never[]) => unknown)(...args) },
+            ]),
+          ),
+          removeEach: {
+            value: async (matches: Parameters<Store['removeEach']>[0]) => {
+              const removed = await store.removeEach(matches);
+              steps.push(removed);
+              if (steps.reduce((sum, step) => sum + step, 0) === 239) rest();
+              return removed;
+            },
+          },
+        });
+        const capped = new Sessions(
+          counting,
+          { idleTimeout: 100, absoluteTimeout: 1000, maxData: 262_144, maxPerUser: 2 },
+          { now: () => now },
+        );
+        const { id } = await capped.create(userid);
+        expect(steps[0]).to.equal(100);
+        await done;
+        expect(steps).to.deep.equal([100, 100, 39]);
+        const left = await capped.list(userid);
+        expect(left).to.have.length(2);
+        expect(left[0]!.handle).to.equal(id.slice(0, 16));
+      });
+
+      it('one of a surplus that was used meanwhile stays, and the next goes', async () => {
+        const ids = [];
+        for (let n = 0; n < 5; n++) {
+          ids.push((await sessions.create(userid)).id);
+          now += 10;
+        }
+        const used = ids[0]!;
+        let first = true;
+        const racing: Store = Object.assign(Object.create(null), {
+          insert: store.insert.bind(store),
+          removeEach: store.removeEach.bind(store),
+          list: async (...args: Parameters<Store['list']>) => {
+            const listed = await store.list(...args);
+            if (first) await sessions.touch(used);
+            first = false;
+            return listed;
+          },
+        });
+        const limits = { idleTimeout: 100, absoluteTimeout: 1000, maxData: 262_144, maxPerUser: 3 };
+        const { id } = await new Sessions(racing, limits, { now: () => now }).create(userid);
+        const left = (await sessions.list(userid)).map(({ handle }) => handle);
+        expect(left).to.have.members([used, ids[4]!, id].map((each) => each.slice(0, 16)));
       });
     });
 

@@ -170,6 +170,24 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       });
     });
 
+    it('removes each of many that match, and says how many', async () => {
+      const records = Array.from({ length: 120 }, () => aRecord({ userid: 'of many' }));
+      for (let n = 0; n < records.length; n += 20)
+        await Promise.all(records.slice(n, n + 20).map((record) => store.insert(record)));
+      const used = records.slice(0, 20);
+      await Promise.all(
+        used.map((record) => store.write(matchOf(record), { touched: now + 1, expires: now + 60_000 })),
+      );
+      const matches = records.map(({ handle, userid, touched }) => ({ handle, userid, touched, now }));
+      const another = aRecord();
+      expect(await store.removeEach([])).to.equal(0);
+      expect(await store.removeEach([...matches, { handle: another.handle, now }])).to.equal(100);
+      const left = (await store.list('of many', now)).map(({ handle }) => handle);
+      expect(left).to.have.members(used.map(({ handle }) => handle));
+      expect(await store.removeEach(matches)).to.equal(0);
+      expect(await store.removeOfUser('of many', now)).to.equal(20);
+    });
+
     it('does not show a dead record, swept or not', async () => {
       const idle = aRecord({ expires: now + 10 });
       const old = aRecord({ userid: idle.userid, ends: now + 10 });

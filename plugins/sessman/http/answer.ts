@@ -1,25 +1,21 @@
-import type { Session, SessionEntry } from '../sessions.js';
+import type { Context } from 'plugin-server';
+import type { SessionEntry, StoredSession } from '../sessions.js';
+import { parameters } from './parameters.js';
 
-/** A session as JSON text. The data's text goes in as it is stored: nothing is parsed to be written again. */
-export function sessionJson(session: Session): string {
+/** What a call responds with: how it is sent, and how OpenAPI describes it. */
+export interface Answer<Result = never> {
+  send(ctx: Context, result: Result): void;
+  readonly response: object;
+}
+
+/** A session as JSON text. The data go in as they are stored: nothing is parsed only to be written again. */
+export function sessionJson(session: StoredSession): string {
   const { id, userid, data, version, created, touched, expires } = session;
   return `{"session_id":"${id}","userid":${JSON.stringify(userid)},"data":${data},"version":${version},"created_at":"${timestamp(created)}","updated_at":"${timestamp(touched)}","expires_at":"${timestamp(expires)}"}`;
 }
 
-export function listJson(entries: readonly SessionEntry[]): object {
-  return {
-    sessions: entries.map(({ handle, created, touched, expires }) => ({
-      handle,
-      created_at: timestamp(created),
-      updated_at: timestamp(touched),
-      expires_at: timestamp(expires),
-    })),
-  };
-}
-
 /**
- * RFC 3339, in UTC, with milliseconds: what toISOString gives, in a third of the time, of which a read spends a tenth
- * otherwise.
+ * RFC 3339, in UTC, with milliseconds: the text of toISOString in a third of its time, which would be a tenth of a read.
  */
 export function timestamp(milliseconds: number): string {
   const day = Math.floor(milliseconds / msPerDay);
@@ -34,7 +30,7 @@ const msPerDay = 86_400_000;
 const twoDigits = Array.from({ length: 60 }, (_, i) => String(i).padStart(2, '0'));
 const threeDigits = Array.from({ length: 1000 }, (_, i) => String(i).padStart(3, '0'));
 
-/** The times of most sessions lie in few days. */
+/** The times of most sessions fall on few days. */
 const dateTexts = new Map<number, string>();
 const maxDateTexts = 1000;
 
@@ -46,4 +42,80 @@ function dateText(day: number): string {
     dateTexts.set(day, text);
   }
   return text;
+}
+
+/** Example values of parameters and responses. */
+export const example = {
+  session_id: 'mJ8tV5cB2nQ0xYw7Lr3dKzGfH1pS9aEuTiNbVqWoXkc',
+  userid: 'mary',
+  data: { cart: ['apple'] },
+  version: 1,
+  created_at: '2030-01-31T12:00:00.000Z',
+  updated_at: '2030-01-31T12:00:00.000Z',
+  expires_at: '2030-02-01T12:00:00.000Z',
+};
+export const exampleHandle = example.session_id.slice(0, 16);
+
+const time = { type: 'string', format: 'date-time' };
+const times = { created_at: time, updated_at: time, expires_at: time };
+const { created_at, updated_at, expires_at } = example;
+
+export const sessionAnswer: Answer<StoredSession> = {
+  send(ctx, session) {
+    ctx.set('ETag', `"${session.version}"`);
+    ctx.set('Content-Type', 'application/json; charset=utf-8');
+    ctx.body = sessionJson(session);
+  },
+  response: {
+    description: 'The session.',
+    headers: { ETag: { description: 'The version.', schema: { type: 'string' }, example: '"1"' } },
+    content: jsonContent(
+      {
+        session_id: parameters.session_id.schema,
+        userid: parameters.userid.schema,
+        data: parameters.data.schema,
+        version: { type: 'integer', minimum: 1 },
+        ...times,
+      },
+      example,
+    ),
+  },
+};
+
+export const listAnswer: Answer<readonly SessionEntry[]> = {
+  send(ctx, entries) {
+    ctx.body = {
+      sessions: entries.map(({ handle, created, touched, expires }) => ({
+        handle,
+        created_at: timestamp(created),
+        updated_at: timestamp(touched),
+        expires_at: timestamp(expires),
+      })),
+    };
+  },
+  response: {
+    description: 'The sessions.',
+    content: jsonContent(
+      { sessions: { type: 'array', items: objectOf({ handle: parameters.handle.schema, ...times }) } },
+      { sessions: [{ handle: exampleHandle, created_at, updated_at, expires_at }] },
+    ),
+  },
+};
+
+export const countAnswer: Answer<number> = {
+  send(ctx, ended) {
+    ctx.body = { ended };
+  },
+  response: {
+    description: 'How many sessions ended.',
+    content: jsonContent({ ended: { type: 'integer', minimum: 0 } }, { ended: 1 }),
+  },
+};
+
+function jsonContent(properties: object, value: object): object {
+  return { 'application/json': { schema: objectOf(properties), example: value } };
+}
+
+function objectOf(properties: object): object {
+  return { type: 'object', required: Object.keys(properties), properties };
 }

@@ -1,26 +1,31 @@
-import type { Session, Sessions } from '../sessions.js';
+import type { SessmanErrorCode } from '../errors.js';
+import type { Sessions } from '../sessions.js';
 import type { Awaitable } from '../store.js';
-import { listJson } from './answer.js';
-import { conflicting, type Given, missing, type ParameterName, type Takes } from './parameters.js';
+import { type Answer, countAnswer, listAnswer, sessionAnswer } from './answer.js';
+import { conflicting, type Given, missing, type Takes } from './parameters.js';
 
-/** One call of the session manager: its route, what it takes, and what it does. */
-export interface Call {
+/** One call of the session manager: its route, what it accepts, what it does and how OpenAPI describes it. */
+export interface Call<T extends Takes = Takes, Result = unknown> {
   readonly path: string;
   readonly methods: readonly ('get' | 'post')[];
-  readonly takes: Takes;
+  readonly takes: T;
   /** Whether `session_id` says which session is meant, so that it may come in a header or cookie as well. */
   readonly namesSession: boolean;
   /** Changes something: in cookie mode the origin of the page that sends it is checked. */
   readonly changes: boolean;
-  /** What becomes of the cookie in cookie mode. */
-  readonly cookie?: 'set' | 'clear';
-  readonly answers: 'session' | 'list' | 'count';
+  /** In cookie mode, the response sets the cookie to the session of the result. */
+  readonly setsCookie?: boolean;
+  /** In cookie mode, whether the call ends the session of the cookie, which the response then clears. */
+  endsSession?(sessions: Sessions, given: Given<T>, sessionId: string): Awaitable<boolean>;
+  run(sessions: Sessions, given: Given<T>): Awaitable<Result>;
+  readonly answer: Answer<Result>;
+  /** The errors of this call alone, by code; those of parameters and store come with every call. */
+  readonly errors: readonly SessmanErrorCode[];
   readonly summary: string;
   readonly description: string;
-  run(sessions: Sessions, given: Given<Takes>): Awaitable<Session | object>;
 }
 
-/** All calls. A new one is one more entry. */
+/** All calls. A new call is one more entry. */
 export const calls: readonly Call[] = [
   call({
     path: 'new',
@@ -28,12 +33,13 @@ export const calls: readonly Call[] = [
     takes: { userid: 'required', data: 'optional', session_id: 'optional' },
     namesSession: false,
     changes: true,
-    cookie: 'set',
-    answers: 'session',
-    summary: 'Make a session',
-    description:
-      'Makes a session of the user. Its id is made here, or is `session_id`, for callers that make ids of their own: 32 bytes in base64url, random or a SHA-256.',
+    setsCookie: true,
     run: (sessions, { userid, data, session_id }) => sessions.create(userid, data, session_id),
+    answer: sessionAnswer,
+    errors: ['invalid_userid', 'invalid_session_id', 'session_exists', 'data_too_large'],
+    summary: 'Create a session',
+    description:
+      'Creates a session for the user. sessman makes its id, unless `session_id` brings one: 32 bytes in base64url, random or a SHA-256.',
   }),
   call({
     path: 'get',
@@ -41,11 +47,12 @@ export const calls: readonly Call[] = [
     takes: { session_id: 'required', userid: 'with_visible_id' },
     namesSession: true,
     changes: false,
-    answers: 'session',
+    run: (sessions, { session_id, userid }) => sessions.get(session_id, userid),
+    answer: sessionAnswer,
+    errors: ['session_not_found'],
     summary: 'Read a session',
     description:
-      'Reads a session, and moves no expiry. `userid` may be left out where the session id comes in the header X-Session-Id.',
-    run: (sessions, { session_id, userid }) => sessions.get(session_id, userid),
+      'Reads a session and leaves its expiry as it is. With the header X-Session-Id, `userid` is optional; with the id in the URL or body it is required.',
   }),
   call({
     path: 'update',
@@ -53,11 +60,12 @@ export const calls: readonly Call[] = [
     takes: { session_id: 'required', data: 'required', userid: 'optional', version: 'optional' },
     namesSession: true,
     changes: true,
-    answers: 'session',
+    run: (sessions, given) => sessions.update(given.session_id, given.data, given),
+    answer: sessionAnswer,
+    errors: ['session_not_found', 'version_mismatch', 'data_too_large'],
     summary: "Replace a session's data",
     description:
-      'Replaces the data and starts the idle time again. With a version, or If-Match, only that version is replaced; else the last writer wins.',
-    run: (sessions, given) => sessions.update(given.session_id, given.data, given),
+      'Replaces the data and restarts the idle timeout. With a version or If-Match, only if the session is at that version; else the last writer wins.',
   }),
   call({
     path: 'patch',
@@ -65,11 +73,12 @@ export const calls: readonly Call[] = [
     takes: { session_id: 'required', data: 'required', userid: 'optional', version: 'optional' },
     namesSession: true,
     changes: true,
-    answers: 'session',
+    run: (sessions, given) => sessions.patch(given.session_id, given.data, given),
+    answer: sessionAnswer,
+    errors: ['session_not_found', 'version_mismatch', 'data_too_large', 'session_busy'],
     summary: "Change some of a session's data",
     description:
-      'Applies `data` as a JSON merge patch (RFC 7396), atomically, and starts the idle time again: only the members named change, and null removes one.',
-    run: (sessions, given) => sessions.patch(given.session_id, given.data, given),
+      'Applies `data` as a JSON merge patch (RFC 7396) atomically and restarts the idle timeout: only the named members change, and null removes one.',
   }),
   call({
     path: 'touch',
@@ -77,10 +86,11 @@ export const calls: readonly Call[] = [
     takes: { session_id: 'required', userid: 'optional' },
     namesSession: true,
     changes: true,
-    answers: 'session',
-    summary: "Start a session's idle time again",
-    description: 'Starts the idle time again and changes nothing else, the version included.',
     run: (sessions, given) => sessions.touch(given.session_id, given),
+    answer: sessionAnswer,
+    errors: ['session_not_found'],
+    summary: "Restart a session's idle timeout",
+    description: 'Restarts the idle timeout and changes nothing else; the version stays.',
   }),
   call({
     path: 'renew',
@@ -88,12 +98,13 @@ export const calls: readonly Call[] = [
     takes: { session_id: 'required', userid: 'optional' },
     namesSession: true,
     changes: true,
-    cookie: 'set',
-    answers: 'session',
+    setsCookie: true,
+    run: (sessions, given) => sessions.renew(given.session_id, given),
+    answer: sessionAnswer,
+    errors: ['session_not_found'],
     summary: 'Give a session a new id',
     description:
-      'Gives the session a new id, and the old one ends: do so after each login. Handle, data and version stay; the idle time starts again.',
-    run: (sessions, given) => sessions.renew(given.session_id, given),
+      'Gives the session a new id and invalidates the old one; do this after each login. Handle, data and version stay; the idle timeout restarts.',
   }),
   call({
     path: 'end',
@@ -101,11 +112,7 @@ export const calls: readonly Call[] = [
     takes: { session_id: 'optional', userid: 'optional', handle: 'optional' },
     namesSession: true,
     changes: true,
-    cookie: 'clear',
-    answers: 'count',
-    summary: 'End a session',
-    description:
-      'Ends a session at once: the one of `session_id`, or of `userid` and a `handle` that list has shown. A second time is a 404.',
+    endsSession: (_sessions, { session_id, handle }, id) => id.startsWith(handle ?? session_id!.slice(0, 16)),
     run: async (sessions, { session_id, userid, handle }) => {
       if (session_id !== undefined && handle !== undefined && !session_id.startsWith(handle))
         throw conflicting('handle');
@@ -114,8 +121,13 @@ export const calls: readonly Call[] = [
         throw missing('session_id', { session_id: 'required', userid: 'optional' });
       else if (userid === undefined) throw missing('userid', { userid: 'required', handle: 'required' });
       else await sessions.endByHandle(userid, handle);
-      return { ended: 1 };
+      return 1;
     },
+    answer: countAnswer,
+    errors: ['session_not_found'],
+    summary: 'End a session',
+    description:
+      'Ends a session at once: the one of `session_id`, or of `userid` and a `handle` from `list`. Ending it a second time is a 404.',
   }),
   call({
     path: 'list',
@@ -123,10 +135,11 @@ export const calls: readonly Call[] = [
     takes: { userid: 'required' },
     namesSession: false,
     changes: false,
-    answers: 'list',
+    run: (sessions, { userid }) => sessions.list(userid),
+    answer: listAnswer,
+    errors: ['invalid_userid'],
     summary: "List a user's sessions",
-    description: "The user's live sessions, the newest first: handles and times, never ids or data.",
-    run: async (sessions, { userid }) => listJson(await sessions.list(userid)),
+    description: "The user's live sessions, newest first: handles and times, never ids or data.",
   }),
   call({
     path: 'end_all',
@@ -134,25 +147,18 @@ export const calls: readonly Call[] = [
     takes: { userid: 'required', except: 'optional' },
     namesSession: false,
     changes: true,
-    answers: 'count',
+    endsSession: async (sessions, { userid, except }, id) =>
+      except?.slice(0, 16) !== id.slice(0, 16) && (await sessions.has(id, userid)),
+    run: (sessions, { userid, except }) => sessions.endAll(userid, except),
+    answer: countAnswer,
+    errors: ['invalid_userid', 'session_not_found'],
     summary: "End a user's sessions",
     description:
-      "Ends all of the user's sessions, but the one whose id is `except`, and says how many those were. An `except` that is no session of the user's is a 404, and nothing ends.",
-    run: async (sessions, { userid, except }) => ({ ended: await sessions.endAll(userid, except) }),
+      'Ends all sessions of the user except the one with the id `except`, and returns how many ended. If `except` is not a session of the user, the call is a 404 and nothing ends.',
   }),
 ];
 
-/** Types what `run` is given by what the call takes. */
-function call<const T extends Takes>(
-  entry: Omit<Call, 'run' | 'takes'> & {
-    readonly takes: T;
-    run(sessions: Sessions, given: Given<T>): Awaitable<Session | object>;
-  },
-): Call {
+/** Types `run` by what the call takes, and its result by what it answers. */
+function call<const T extends Takes, Result>(entry: Call<T, Result>): Call {
   return entry as unknown as Call;
-}
-
-/** The parameters of a call, in the order in which they are best shown. */
-export function parametersOf({ takes }: Call): [ParameterName, NonNullable<Takes[ParameterName]>][] {
-  return Object.entries(takes) as [ParameterName, NonNullable<Takes[ParameterName]>][];
 }

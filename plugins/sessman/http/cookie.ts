@@ -1,4 +1,5 @@
-import { type Context, HttpError } from 'plugin-server';
+import type { Context } from 'plugin-server';
+import { sessmanError } from '../errors.js';
 
 export interface SessionCookieOptions {
   /** Seconds after which the browser forgets it; 0 for when it closes. */
@@ -36,26 +37,26 @@ export class SessionCookie {
   }
 
   /**
-   * Refuses a call that a page of another origin makes a browser send. Browsers say so in Origin, and older ones than
-   * 2020 in nothing; what is no browser sends neither header and holds no cookie of somebody else's.
+   * Refuses a call that a page of another origin makes a browser send. A browser says in Sec-Fetch-Site how the page and
+   * the URL are related that it asked for, which a proxy between it and this server does not change; an older one, or one
+   * without TLS, says where the page is from in Origin. What sends neither is not a browser, and holds nobody's cookie.
    */
   checkOrigin(ctx: Context): void {
-    const origin = ctx.get('Origin');
-    if (origin === '') {
-      const site = ctx.get('Sec-Fetch-Site');
-      if (site === '' || site === 'same-origin' || site === 'none') return;
-    } else if (this.#origins.has(origin) || isOwn(origin, ctx.host)) return;
-    throw new HttpError(
-      403,
-      'foreign_origin',
-      'In cookie mode, pages of other origins may not change sessions. List the origin under cookie_origins to allow it.',
-    );
+    const origin = originOf(ctx.get('Origin'));
+    if (origin !== undefined && this.#origins.has(origin)) return;
+    const site = ctx.get('Sec-Fetch-Site');
+    if (site === 'same-origin' || site === 'none') return;
+    if (site === '') {
+      if (ctx.get('Origin') === '') return;
+      if (origin !== undefined && origin === originOf(`${ctx.protocol}://${ctx.host}`)) return;
+    }
+    throw sessmanError('foreign_origin');
   }
 }
 
-/** Schemes are not compared: behind a proxy that ends TLS this server does not know its own. */
-function isOwn(origin: string, host: string): boolean {
-  return URL.canParse(origin) && new URL(origin).host === host.toLowerCase();
+/** In the one form that each origin has: a lower-case host, no default port. */
+function originOf(text: string): string | undefined {
+  return /^https?:\/\/[^/?#@\\]+$/i.test(text) && URL.canParse(text) ? new URL(text).origin : undefined;
 }
 
 function nameFor(ctx: Context): string {

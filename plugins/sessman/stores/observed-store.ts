@@ -1,5 +1,5 @@
-import type { PluginMetrics } from 'plugin-server';
-import { SessionError, StoreError } from '../errors.js';
+import { HttpError, type PluginMetrics } from 'plugin-server';
+import { StoreError } from '../errors.js';
 import type { Change, Match, SessionRecord, Store } from '../store.js';
 
 /** A store that counts and times what it is asked, for /metrics. */
@@ -33,10 +33,9 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
   function observed<Args extends unknown[], Result>(operation: string, run: (...args: Args) => Result) {
     const duration = durations.labels(operation);
     const failed = (error: unknown): never => {
-      // A SessionError is a caller's, data that are too large, say: the store has done its work.
-      if (!(error instanceof SessionError)) {
-        errors.inc({ operation, code: error instanceof StoreError ? error.code : 'internal_error' });
-      }
+      // Other HttpErrors are for the caller, such as data_too_large: the store has done its work.
+      if (error instanceof StoreError) errors.inc({ operation, code: error.code });
+      else if (!(error instanceof HttpError)) errors.inc({ operation, code: 'internal_error' });
       throw error;
     };
     return (...args: Args): Result => {
@@ -75,6 +74,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
         store.rewrite(match, change, rewrite),
     ),
     remove: observed('remove', (match: Match) => store.remove(match)),
+    removeEach: observed('remove_each', (matches: readonly Match[]) => store.removeEach(matches)),
     list: observed('list', (userid: string, now: number) => store.list(userid, now)),
     removeOfUser: observed('remove_of_user', (userid: string, now: number, except?: string) =>
       store.removeOfUser(userid, now, except),

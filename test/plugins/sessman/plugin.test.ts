@@ -19,7 +19,39 @@ describe('sessman as a plugin', () => {
                 router.get('/:user', async (ctx) => {
                   const { id } = await sessions.create(ctx.params.user, { visits: 0 });
                   await sessions.patch(id, { visits: 1 });
-                  ctx.body = JSON.parse((await sessions.get(id, ctx.params.user)).data);
+                  ctx.body = (await sessions.get(id, ctx.params.user)).data;
+                });
+                router.get('/:user/objects', async (ctx) => {
+                  const created = await sessions.create(ctx.params.user, { visits: 0 });
+                  const { id } = created;
+                  const read = await sessions.get(id);
+                  const first = { ...read.data };
+                  read.data.visits += 1;
+                  const updated = await sessions.update(id, { ...read.data, last: null, gone: undefined }, { version: 1 });
+                  const patched = await sessions.patch(id, { last: null });
+                  const touched = await sessions.touch(id);
+                  const renewed = await sessions.renew(id);
+                  const empty = await sessions.create(ctx.params.user);
+                  const refusals = [];
+                  for (const data of [
+                    { a: NaN }, { a: [1, Infinity] }, { a: 10n }, { a: [undefined] }, { a: { b: new Date() } },
+                    { a: new Map() }, { a() {} }, [1], 'text', null,
+                  ]) await sessions.update(renewed.id, data).catch((error) => refusals.push(error.message));
+                  ctx.body = {
+                    created: created.data, read: first, updated: updated.data,
+                    patched: patched.data, touched: touched.data, renewed: renewed.data, empty: empty.data, refusals,
+                  };
+                });
+                router.get('/throw/:call', async (ctx) => {
+                  const { id, user } = ctx.query;
+                  switch (ctx.params.call) {
+                    case 'get': return void (await sessions.get(id, user));
+                    case 'update': return void (await sessions.update(id, {}, { version: 7 }));
+                    case 'large': return void (await sessions.update(id, { a: 'x'.repeat(300_000) }));
+                    case 'create': return void (await sessions.create(user, {}, id));
+                    case 'endall': return void (await sessions.endAll(user, id));
+                    case 'endbyhandle': return void (await sessions.endByHandle(user, id));
+                  }
                 });
               },
             });`,
@@ -32,6 +64,55 @@ describe('sessman as a plugin', () => {
   it('gives its sessions to plugins that come after it', async () => {
     expect((await api.get('/visits/mary')).body).to.deep.equal({ visits: 1 });
     expect((await api.get('/sessman/list?userid=mary')).body.sessions).to.have.length(1);
+  });
+
+  it('gives data as objects, and refuses what JSON would change', async () => {
+    const { body } = await api.get('/visits/ann/objects');
+    expect(body).to.deep.equal({
+      created: { visits: 0 },
+      read: { visits: 0 },
+      updated: { visits: 1, last: null },
+      patched: { visits: 1 },
+      touched: { visits: 1 },
+      renewed: { visits: 1 },
+      empty: {},
+      refusals: [
+        'session data.a is NaN, which JSON cannot hold',
+        'session data.a[1] is Infinity, which JSON cannot hold',
+        'session data.a is a bigint, which JSON cannot hold',
+        'session data.a[0] is undefined, which JSON cannot hold',
+        'session data.a.b is an instance of Date, which JSON cannot hold',
+        'session data.a is an instance of Map, which JSON cannot hold',
+        'session data.a is a function, which JSON cannot hold',
+        'session data must be an object, such as { cart: [] }',
+        'session data must be an object, such as { cart: [] }',
+        'session data must be an object, such as { cart: [] }',
+      ],
+    });
+  });
+
+  it('answers its errors, thrown through a plugin, as its own calls do', async () => {
+    const { session_id } = (await api.post('/sessman/new', { userid: 'eve' })).body;
+    const pairs: [string, string, object][] = [
+      ['get?id=nonsense', 'get', { session_id: 'nonsense', userid: 'eve' }],
+      [`get?id=${'A'.repeat(43)}`, 'get', { session_id: 'A'.repeat(43), userid: 'eve' }],
+      [`get?id=${session_id}&user=other`, 'get', { session_id, userid: 'other' }],
+      [`update?id=${session_id}`, 'update', { session_id, data: {}, version: 7 }],
+      [`large?id=${session_id}`, 'update', { session_id, data: { a: 'x'.repeat(300_000) } }],
+      ['create?user=', 'new', { userid: '' }],
+      ['create?user=eve&id=x', 'new', { userid: 'eve', session_id: 'x' }],
+      [`create?user=eve&id=${session_id}`, 'new', { userid: 'eve', session_id }],
+      ['endall?user=eve&id=x', 'end_all', { userid: 'eve', except: 'x' }],
+      ['endbyhandle?user=eve&id=x', 'end', { userid: 'eve', handle: 'x' }],
+    ];
+    for (const [path, call, body] of pairs) {
+      const thrown = await api.get(`/visits/throw/${path}`);
+      const own = await api.post(`/sessman/${call}`, body);
+      const { request_id: _one, ...thrownBody } = thrown.body;
+      const { request_id: _two, ...ownBody } = own.body;
+      expect([thrown.status, thrownBody], path).to.deep.equal([own.status, ownBody]);
+      expect(own.status).to.be.within(400, 499);
+    }
   });
 
   it('describes every call in a valid OpenAPI document, with examples that hold', async () => {

@@ -151,6 +151,11 @@ export class EmbeddedStore implements Store {
     }
   }
 
+  async removeEach(matches: readonly Match[]): Promise<number> {
+    const removed = await Promise.all(matches.map((match) => this.remove(match)));
+    return removed.filter(Boolean).length;
+  }
+
   async list(userid: string, now: number): Promise<SessionSummary[]> {
     const live: SessionSummary[] = [];
     for await (const keys of this.#keysOfUser(userid)) {
@@ -166,8 +171,7 @@ export class EmbeddedStore implements Store {
     let count = 0;
     for await (const keys of this.#keysOfUser(userid)) {
       const handles = keys.map((key) => key.toString('base64url')).filter((handle) => handle !== except);
-      const removed = await Promise.all(handles.map((handle) => this.remove({ handle, userid, now })));
-      count += removed.filter(Boolean).length;
+      count += await this.removeEach(handles.map((handle) => ({ handle, userid, now })));
     }
     return count;
   }
@@ -287,7 +291,7 @@ export class EmbeddedStore implements Store {
     if (this.#fullUntil > performance.now()) throw new StoreFullError();
     return this.#deadline.within(begin(), async (error) => {
       const cause = await causeOf(error);
-      if (!isFull(cause)) return new StoreError(undefined, cause);
+      if (!isFull(cause)) return new StoreError(cause);
       this.#fullUntil = performance.now() + 1000;
       return new StoreFullError(cause);
     });
@@ -328,7 +332,7 @@ class CommitDeadline {
     for (const commit of this.#waiting) {
       if (commit.since > oldest) return;
       this.#waiting.delete(commit);
-      commit.reject(new StoreError(undefined, new Error(`no commit within ${commitDeadline} ms`)));
+      commit.reject(new StoreError(new Error(`no commit within ${commitDeadline} ms`)));
     }
   }
 }
@@ -410,7 +414,7 @@ function reading<T>(work: () => T): T {
   try {
     return work();
   } catch (cause) {
-    throw new StoreError(undefined, cause);
+    throw new StoreError(cause);
   }
 }
 

@@ -117,6 +117,15 @@ export class MongoStore implements Store {
     return deletedCount === 1;
   }
 
+  async removeEach(matches: readonly Match[]): Promise<number> {
+    if (matches.length === 0) return 0;
+    const operations = matches.map((match) => ({ deleteOne: { filter: filterOf(match) } }));
+    const { deletedCount } = await this.#run((sessions) =>
+      sessions.bulkWrite(operations, { ordered: false }),
+    );
+    return deletedCount;
+  }
+
   async list(userid: string, now: number): Promise<SessionSummary[]> {
     const documents = await this.#run((sessions) =>
       sessions
@@ -200,9 +209,9 @@ export class MongoStore implements Store {
       return result;
     } catch (error) {
       if (!isUnreachable(error)) throw error;
-      if (hasCode(error, duplicateKey)) throw new StoreError(undefined, error);
+      if (hasCode(error, duplicateKey)) throw new StoreError(error);
       this.#fell(error);
-      throw hasCode(error, outOfDiskSpace) ? new StoreFullError(error) : new StoreError(undefined, error);
+      throw hasCode(error, outOfDiskSpace) ? new StoreFullError(error) : new StoreError(error);
     }
   }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SessionBusy } from '../../errors.js';
+import { sessmanError } from '../../errors.js';
 import { type Change, type Match, matches, type SessionRecord, type Store } from '../../store.js';
 
 const maxAttempts = 100;
@@ -21,5 +21,5 @@ export async function rewriteByVersion(
     if (written) return written;
     await sleep(Math.random() * Math.min(2 ** attempt, maxPause));
   }
-  throw new SessionBusy();
+  throw sessmanError('session_busy', { headers: { 'Retry-After': '1' } });
 }

@@ -118,6 +118,63 @@ for (const { name, settings } of backends) {
       expect((await read(session_id)).body.data).to.deep.equal({ n: 4 });
     });
 
+    it('a list in If-Match allows each version that it names', async () => {
+      const session_id = await make();
+      const changed = async (call: string, ifMatch: string, version?: number) =>
+        (
+          await api.post(
+            `/sessman/${call}`,
+            { session_id, data: { ifMatch }, ...(version !== undefined && { version }) },
+            { headers: { 'If-Match': ifMatch } },
+          )
+        ).body.version;
+      let version = 1;
+      for (const list of [
+        '"7", "N"',
+        '"N","7"',
+        'W/"7", "N"',
+        ', "N" ,',
+        '"N", W/"N"',
+        'W/"a,b", "N"',
+        '"N"',
+      ]) {
+        expect(await changed('update', list.replace('N', `${version}`)), list).to.equal(++version);
+        expect(await changed('patch', list.replace('N', `${version}`)), list).to.equal(++version);
+      }
+      expect(await changed('update', `"1", "${version}"`, version)).to.equal(version + 1);
+    });
+
+    it('of many changes that allow the same versions, one for each version is made', async () => {
+      const session_id = await make();
+      const replies = await Promise.all(
+        Array.from({ length: 30 }, (_, n) =>
+          api.post(
+            '/sessman/update',
+            { session_id, data: { n } },
+            { headers: { 'If-Match': '"1", "2", "3"' } },
+          ),
+        ),
+      );
+      const statuses = replies.map(({ status }) => status).sort();
+      expect(statuses).to.deep.equal([...Array(3).fill(200), ...Array(27).fill(412)]);
+      expect((await read(session_id)).body.version).to.equal(4);
+    });
+
+    it('takes a user for the same however the URL writes the name', async () => {
+      const name = `jürg 100% ${userid}`;
+      await api.post('/sessman/new', { userid: name });
+      const percent = encodeURIComponent(name);
+      for (const written of [
+        percent,
+        percent.toLowerCase(),
+        percent.replaceAll('%20', '+'),
+        percent.replace('j', '%6a').replace('%25', '%'),
+      ]) {
+        const { body, text } = await api.get(`/sessman/list?userid=${written}`);
+        expect(body.sessions, `${written} ${text}`).to.have.length(1);
+      }
+    });
+
     it('patch changes only the named members', async () => {
       const session_id = await make({ a: 1, b: { c: 1, d: 1 } });
       const patched = await api.post('/sessman/patch', { session_id, data: { a: null, b: { c: 2 } } });

@@ -81,6 +81,72 @@ describe('cookie mode', () => {
     expect(ended.headers.getSetCookie()[0]).to.match(/^PS_SESSID=; path=\/; expires=Thu, 01 Jan 1970/i);
   });
 
+  describe('is cleared exactly when its session ends', () => {
+    const cleared = ({ headers }: { headers: Headers }) =>
+      headers.getSetCookie().some((each) => /^PS_SESSID=; /.test(each));
+
+    it('by id, by handle or with all of the user, whoever is meant', async () => {
+      for (const body of <((id: string) => object)[]>[
+        () => ({}),
+        (id) => ({ session_id: id }),
+        (id) => ({ session_id: id, userid }),
+        (id) => ({ userid, handle: id.slice(0, 16) }),
+      ]) {
+        const { id } = await start();
+        const ended = await api.post('/sessman/end', body(id), { headers: cookie(id) });
+        expect([ended.status, cleared(ended)], JSON.stringify(body(id))).to.deep.equal([200, true]);
+      }
+      const { id } = await start();
+      const other = (await start()).id;
+      const all = await api.post('/sessman/end_all', { userid, except: other }, { headers: cookie(id) });
+      expect([all.body.ended, cleared(all)]).to.deep.equal([1, true]);
+      const rest = await api.post('/sessman/end_all', { userid }, { headers: cookie(other) });
+      expect([rest.body.ended, cleared(rest)]).to.deep.equal([1, true]);
+    });
+
+    it('and stays when another ends, or none does', async () => {
+      const { id } = await start();
+      const device = (await start()).id;
+      const stranger = (await api.post('/sessman/new', { userid: `${userid}x` }, { headers: cookie(id) }))
+        .body.session_id;
+      const headers = cookie(id);
+      for (const [call, body, status] of <[string, object, number][]>[
+        ['end', { userid, handle: device.slice(0, 16) }, 200],
+        ['end', { userid, handle: device.slice(0, 16) }, 404],
+        ['end', { session_id: stranger }, 200],
+        ['end', { userid: `${userid}x`, handle: id.slice(0, 16) }, 404],
+        ['end', { session_id: id, userid: `${userid}x` }, 404],
+        ['end_all', { userid, except: id }, 200],
+        ['end_all', { userid: `${userid}x` }, 200],
+        ['end_all', { userid, except: 'x' }, 404],
+        ['end_all', {}, 400],
+        ['end', { session_id: 'x' }, 404],
+      ]) {
+        const reply = await api.post(`/sessman/${call}`, body, { headers });
+        expect([reply.status, reply.headers.getSetCookie()], JSON.stringify(body)).to.deep.equal([
+          status,
+          [],
+        ]);
+      }
+      expect((await api.get('/sessman/get', { headers })).status).to.equal(200);
+    });
+
+    it('not by the end of all, where it holds the id of no session of the user', async () => {
+      const { id } = await start();
+      const renewed = await api.post('/sessman/renew', { session_id: id });
+      for (const value of [id, 'x', `${'A'.repeat(43)}`]) {
+        const reply = await api.post(
+          '/sessman/end_all',
+          { userid: `${userid}y` },
+          { headers: cookie(value) },
+        );
+        expect(reply.headers.getSetCookie(), value).to.deep.equal([]);
+      }
+      const stale = await api.post('/sessman/end_all', { userid }, { headers: cookie(id) });
+      expect([renewed.status, stale.body.ended, cleared(stale)]).to.deep.equal([200, 1, false]);
+    });
+  });
+
   describe('calls that change something', () => {
     const calls = ['new', 'update', 'patch', 'touch', 'renew', 'end', 'end_all'];
 
@@ -120,6 +186,59 @@ describe('cookie mode', () => {
         expect(reply.status, JSON.stringify(headers)).to.equal(200);
       }
     });
+  });
+
+  it("an origin is the same with its default port and in capitals, and Sec-Fetch-Site is the browser's word", async () => {
+    const behind = await startApi({ cookie: true }, { ini: '[network]\nproxy=bool:on\n' });
+    try {
+      const made = await behind.post('/sessman/new', { userid });
+      const touch = async (headers: Record<string, string>) => {
+        const reply = await behind.post(
+          '/sessman/touch',
+          {},
+          {
+            headers: {
+              Cookie: `PS_SESSID=${made.body.session_id}; __Host-PS_SESSID=${made.body.session_id}`,
+              ...headers,
+            },
+          },
+        );
+        return reply.status;
+      };
+      const https = { 'X-Forwarded-Proto': 'https' };
+      for (const headers of <Record<string, string>[]>[
+        { 'X-Forwarded-Host': 'app.example:80', Origin: 'http://app.example' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example:80' },
+        { 'X-Forwarded-Host': 'APP.Example', Origin: 'http://app.example' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'HTTP://App.Example' },
+        { ...https, 'X-Forwarded-Host': 'app.example:443', Origin: 'https://app.example' },
+        { ...https, 'X-Forwarded-Host': 'app.example', Origin: 'https://app.example:443' },
+        { ...https, 'X-Forwarded-Host': '[::1]:8443', Origin: 'https://[0:0:0:0:0:0:0:1]:8443' },
+        { 'X-Forwarded-Host': 'inner:8080', Origin: 'https://app.example', 'Sec-Fetch-Site': 'same-origin' },
+        { 'X-Forwarded-Host': 'inner:8080', Origin: 'null', 'Sec-Fetch-Site': 'same-origin' },
+        { 'Sec-Fetch-Site': 'none' },
+      ]) {
+        expect(await touch(headers), JSON.stringify(headers)).to.equal(200);
+      }
+      for (const headers of <Record<string, string>[]>[
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example', 'Sec-Fetch-Site': 'cross-site' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example', 'Sec-Fetch-Site': 'same-site' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example', 'Sec-Fetch-Site': 'Same-Origin' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'https://app.example' },
+        { ...https, 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example:8080' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example.' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example/' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'http://app.example@evil.example' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'ftp://app.example' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'app.example' },
+        { 'X-Forwarded-Host': 'app.example', Origin: 'null' },
+      ]) {
+        expect(await touch(headers), JSON.stringify(headers)).to.equal(403);
+      }
+    } finally {
+      await behind.close();
+    }
   });
 
   it('without it no cookie is set or read', async () => {

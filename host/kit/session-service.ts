@@ -1,0 +1,88 @@
+/**
+ * The session manager as other plugins call it, without HTTP. Every call rejects with an HttpError that, thrown on, gives
+ * the client the same response as the session manager's own: 404 `session_not_found`, 412 `version_mismatch`, and so on.
+ *
+ * ```ts
+ * const session = await sessions.create('ann', { cart: [] });
+ * ```
+ */
+export interface SessionService {
+  /**
+   * Creates a session.
+   * @param data an object that JSON can hold; `{}` by default
+   * @param sessionId the new session's id, for callers that make their own: 32 bytes in base64url
+   */
+  create<Data extends object = Record<string, unknown>>(
+    userid: string,
+    data?: Data,
+    sessionId?: string,
+  ): Promise<Session<Data>>;
+  /** Reads a session and leaves its expiry as it is. */
+  get<Data extends object = Record<string, unknown>>(
+    sessionId: string,
+    userid?: string,
+  ): Promise<Session<Data>>;
+  /** Replaces the data. With a version, only if the session is at that version; else the last writer wins. */
+  update<Data extends object>(
+    sessionId: string,
+    data: Data,
+    expected?: ExpectedSession,
+  ): Promise<Session<Data>>;
+  /** Applies a JSON merge patch (RFC 7396) atomically: only the named members change, and null removes one. */
+  patch<Data extends object = Record<string, unknown>>(
+    sessionId: string,
+    patch: object,
+    expected?: ExpectedSession,
+  ): Promise<Session<Data>>;
+  /** Restarts the idle timeout. */
+  touch<Data extends object = Record<string, unknown>>(
+    sessionId: string,
+    expected?: Pick<ExpectedSession, 'userid'>,
+  ): Promise<Session<Data>>;
+  /** Gives the session a new id and invalidates the old one. Do this after each login. */
+  renew<Data extends object = Record<string, unknown>>(
+    sessionId: string,
+    expected?: Pick<ExpectedSession, 'userid'>,
+  ): Promise<Session<Data>>;
+  end(sessionId: string, expected?: Pick<ExpectedSession, 'userid'>): Promise<void>;
+  /** Ends a session by the handle that `list` shows. */
+  endByHandle(userid: string, handle: string): Promise<void>;
+  /** The user's live sessions, newest first. */
+  list(userid: string): Promise<SessionEntry[]>;
+  /** Ends the user's sessions except the one with the id `except`. Returns how many ended. */
+  endAll(userid: string, except?: string): Promise<number>;
+}
+
+/** A session as its owner may see it. Times are milliseconds since the Unix epoch. */
+export interface Session<Data extends object = Record<string, unknown>> {
+  readonly id: string;
+  readonly userid: string;
+  /** A copy: change it and give it to `update`. */
+  readonly data: Data;
+  /** 1, and one more with every change of the data. */
+  readonly version: number;
+  readonly created: number;
+  /** When it was last updated, patched, touched or renewed. */
+  readonly touched: number;
+  readonly expires: number;
+}
+
+/** A session as lists show it: without its id and its data. */
+export interface SessionEntry {
+  readonly handle: string;
+  readonly created: number;
+  readonly touched: number;
+  readonly expires: number;
+}
+
+/** What a call requires of the session besides its id. */
+export interface ExpectedSession {
+  readonly userid?: string;
+  readonly version?: number;
+}
+
+/** What the plugins that come with the server give to others. */
+export interface BundledServices {
+  /** The session manager, for plugins that name it in `after`. */
+  readonly sessman: SessionService;
+}
