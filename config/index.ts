@@ -1,4 +1,5 @@
 export { Configuration, type ReadOptions, readConfiguration } from './configuration.js';
+export { findInexact, type InexactJson, isExactNumber } from './exact-json.js';
 export { boolean, choice, decimal, integer, keys, list, text } from './fields.js';
 export { childAt, keyPlace, type Located, type Place } from './located.js';
 export { maskedValue } from './mask.js';
