@@ -1,6 +1,7 @@
 import { ConfigError } from '../../config/index.js';
 import { formatProblems } from '../diagnostics/print-problems.js';
 import { Host } from '../host.js';
+import { askedKey } from '../http/route-key.js';
 import { type IniFile, readerOf } from '../prepare/ini-file.js';
 import { CONTROL_PATHS } from '../prepare/paths.js';
 
@@ -23,12 +24,18 @@ type Row = readonly [methods: string, path: string, plugin: string, key: string]
 function rowsOf({ mounts }: Host): Row[] {
   const rows: Row[] = [];
   for (const mount of mounts) {
-    for (const { methods, path } of mount.router.stack) {
+    for (const layer of mount.router.stack) {
+      const { methods, path } = layer;
       // Middleware has no methods; HEAD goes where GET does.
       const named = methods.filter((method) => method !== 'HEAD');
       if (named.length === 0) continue;
       const full = String(path) === '/' ? mount.path : `${mount.path}${path}`;
-      rows.push([named.join(', '), full, mount.name, mount.keys?.kind ?? keyless(mount)]);
+      rows.push([
+        named.join(', '),
+        full,
+        mount.name,
+        mount.keys?.kind ?? askedKey(mount.router, layer) ?? keyless(mount),
+      ]);
     }
   }
   return rows.sort(

@@ -1,5 +1,6 @@
 import { type Operation, operationOf } from '../kit/operation.js';
 import type { Mounted } from './mounts.js';
+import { askedKey } from './route-key.js';
 
 /** The methods that a Path Item Object of OpenAPI 3.1 has. HEAD is what every GET answers too. */
 const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']);
@@ -15,9 +16,13 @@ export function openapiDocument(mounts: Iterable<Mounted>, version: string): obj
       const template = (mount.path + (layer.path === '/' ? '' : layer.path))
         .replaceAll(/[{}]/g, '')
         .replaceAll(/[:*](\w+)/g, '{$1}');
+      const needsKey = mount.keys !== undefined || askedKey(mount.router, layer) !== undefined;
       for (const method of layer.methods) {
         if (!METHODS.has(method)) continue;
-        const described = describe(operation, mount, template, method);
+        const described = {
+          ...describe(operation, mount, template, method),
+          security: needsKey ? [{ bearer: [] }, { customHeader: [] }] : [],
+        };
         for (const tag of described.tags ?? []) tags.add(tag);
         paths[template] = { ...paths[template], [method.toLowerCase()]: described };
       }
@@ -76,6 +81,5 @@ function describe(operation: Operation | undefined, mount: Mounted, template: st
         content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
       },
     },
-    security: mount.keys === undefined ? [] : [{ bearer: [] }, { customHeader: [] }],
   };
 }

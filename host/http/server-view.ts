@@ -1,6 +1,7 @@
 import type { Control } from '../control.js';
 import { placedProblem, shownPath } from '../diagnostics/placed-problem.js';
 import { messageOf } from '../kit/deadline.js';
+import { asksKey } from '../kit/operation.js';
 import type { PluginView, ServerView } from '../kit/server-view.js';
 import type { PluginUnit } from '../lifecycle/plugin-unit.js';
 import type { MonitorLink } from '../monitor/monitor.js';
@@ -37,11 +38,11 @@ export function serverView(options: ServerViewOptions): ServerView {
       const problems = outcome.problems.map((problem) => placedProblem(problem, folder));
       return { ...outcome, problems };
     },
-    requireGlobalKey: (ctx, next) => {
+    requireGlobalKey: asksKey(keys === undefined ? 'global (none is set)' : 'global', (ctx, next) => {
       if (keys === undefined) throw noGlobalKey();
       checkKey(keys, headKey(ctx.req));
       return next();
-    },
+    }),
   };
 }
 

@@ -37,7 +37,7 @@ export { boolean, choice, decimal, integer, list, text } from '../../config/fiel
 export { DeadlineError, withDeadline } from './deadline.js';
 export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
-export { type Operation, openapi } from './operation.js';
+export { asksKey, type Operation, openapi } from './operation.js';
 export type {
   AuthType,
   MonitorEvent,

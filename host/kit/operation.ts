@@ -27,3 +27,21 @@ export function operationOf(middleware: unknown): Operation | undefined {
     ? ((middleware as unknown as Record<symbol, unknown>)[operationKey] as Operation | undefined)
     : undefined;
 }
+
+const keyMark = Symbol.for('plugin-server.key');
+
+/**
+ * Says which key a middleware asks for, so that `plugin-server routes` and /openapi.json show it for every route behind the
+ * middleware. For plugins that check keys themselves (`auth: 'own'`): `router.use('/api', asksKey('session', checkSession))`.
+ * `server.requireGlobalKey` says so already.
+ */
+export function asksKey(key: string, middleware: Middleware): Middleware {
+  return Object.assign(middleware, { [keyMark]: key });
+}
+
+/** The key that a middleware says it asks for. */
+export function askedKeyOf(middleware: unknown): string | undefined {
+  return typeof middleware === 'function'
+    ? ((middleware as unknown as Record<symbol, unknown>)[keyMark] as string | undefined)
+    : undefined;
+}

@@ -140,6 +140,62 @@ describe('the command line', () => {
       expect(cells).to.deep.include(['GET', '/open', 'open', 'none']);
       expect(cells).to.deep.include(['GET', '/metrics', 'plugin-server', 'global']);
     });
+
+    it('shows what a plugin with its own keys asks for, route by route', async () => {
+      await writeFiles(folder, {
+        'plugins/own.mjs': `
+          import { asksKey, definePlugin } from 'plugin-server';
+          export default definePlugin({
+            auth: 'own',
+            setup({ router, server }) {
+              const answer = (ctx) => { ctx.body = {}; };
+              router.get('/before', answer);
+              router.use('/closed', server.requireGlobalKey);
+              router.use('/member', asksKey('session', (ctx, next) => next()));
+              router.get('/', answer);
+              router.get('/closedness', answer);
+              router.post('/closed', answer);
+              router.post('/closed/deep/:name', answer);
+              router.get('/member/page', answer);
+              router.get('/alone', asksKey('ticket', (ctx, next) => next()), answer);
+            },
+          });`,
+        'plugin-server.ini': '[auth]\napikey=k\n',
+      });
+      const keysOf = ({ stdout }: { stdout: string }, plugin: string) =>
+        Object.fromEntries(
+          stdout
+            .trimEnd()
+            .split('\n')
+            .map((row) => row.split(/ {2,}/))
+            .filter((cells) => cells[2] === plugin)
+            .map(([, path, , key]) => [path, key]),
+        );
+      const own = {
+        '/own': 'none',
+        '/own/before': 'none',
+        '/own/closedness': 'none',
+        '/own/closed': 'global',
+        '/own/closed/deep/:name': 'global',
+        '/own/member/page': 'session',
+        '/own/alone': 'ticket',
+      };
+      const shown = await run('routes');
+      expect(keysOf(shown, 'own')).to.deep.equal(own);
+      expect(keysOf(shown, 'admin')).to.deep.include({
+        '/admin': 'none',
+        '/admin/api/stream': 'global',
+        '/admin/api/reload': 'global',
+        '/admin/api/sessions/end_all': 'global',
+      });
+      await writeFiles(folder, { 'plugin-server.ini': '' });
+      const open = keysOf(await run('routes'), 'own');
+      expect(open).to.deep.include({
+        '/own/closed': 'global (none is set)',
+        '/own/member/page': 'session',
+        '/own': 'none',
+      });
+    });
   });
 
   describe('start', () => {

@@ -78,6 +78,30 @@ describe('the admin page, served', () => {
     }
   });
 
+  it('is described in /openapi.json, with the key and the bodies that its API asks for', async () => {
+    const { paths } = (await (await server.fetch('/openapi.json')).json()) as {
+      paths: Record<
+        string,
+        Record<string, { security: object[]; requestBody?: { content: Record<string, { schema: object }> } }>
+      >;
+    };
+    expect(paths['/admin']!.get!.security).to.deep.equal([]);
+    for (const [path, method] of [
+      ['stream', 'get'],
+      ['reload', 'post'],
+      ['sessions/list', 'post'],
+      ['sessions/end', 'post'],
+      ['sessions/end_all', 'post'],
+    ] as const) {
+      expect(paths[`/admin/api/${path}`]![method]!.security, path).to.deep.equal([
+        { bearer: [] },
+        { customHeader: [] },
+      ]);
+    }
+    const body = paths['/admin/api/sessions/end']!.post!.requestBody!.content['application/json']!.schema;
+    expect(body).to.deep.include({ required: ['userid', 'handle'], additionalProperties: false });
+  });
+
   it('says that a reload needs a supervisor where there is none', async () => {
     const answer = await server.fetch('/admin/api/reload', { method: 'POST', headers: key });
     expect([answer.status, ((await answer.json()) as { code: string }).code]).to.deep.equal([
