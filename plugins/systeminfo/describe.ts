@@ -1,4 +1,5 @@
 import { openapi } from 'plugin-server';
+import { errors } from './errors.js';
 
 const bytes = { type: 'integer', description: 'bytes' };
 const percent = { type: ['number', 'null'], minimum: 0, maximum: 100, description: 'percent' };
@@ -57,22 +58,22 @@ const network = object({
       addresses: { type: 'array', items: { type: 'string' } },
       received: bytes,
       sent: bytes,
-      received_per_second: { ...maybeNumber, description: 'bytes a second since the measurement before' },
-      sent_per_second: { ...maybeNumber, description: 'bytes a second since the measurement before' },
+      received_per_second: { ...maybeNumber, description: 'bytes per second since the previous measurement' },
+      sent_per_second: { ...maybeNumber, description: 'bytes per second since the previous measurement' },
     }),
   },
 });
 
 const uptime = object({ seconds: { type: 'integer' }, booted_at: time });
 
-/** What /openapi.json says of each route. */
+/** The description of each route in /openapi.json. */
 export const describe = {
-  all: route('All that is measured', object({ cpu, memory, disks, network, uptime })),
-  cpu: route('Processor and its load', cpu, true),
+  all: route('All measurements', object({ cpu, memory, disks, network, uptime })),
+  cpu: route('CPU and its load', cpu, true),
   memory: route('Memory and swap', memory, true),
-  disks: route('File systems and the room on them', disks, true),
-  network: route('Network interfaces and their rates', network, true),
-  uptime: route('Time since the machine started', uptime),
+  disks: route('File systems and their free space', disks, true),
+  network: route('Network interfaces and their traffic', network, true),
+  uptime: route('Time since the machine booted', uptime),
 };
 
 function route(summary: string, schema: object, mayLack = false) {
@@ -80,7 +81,7 @@ function route(summary: string, schema: object, mayLack = false) {
     summary,
     responses: {
       200: { description: summary, content: { 'application/json': { schema } } },
-      ...(mayLack && { 503: { description: 'Not measured yet' } }),
+      ...(mayLack && { 503: { description: errors.not_measured.when } }),
     },
   });
 }

@@ -1,16 +1,17 @@
 import { uptime } from 'node:os';
-import { definePlugin, HttpError } from 'plugin-server';
+import { definePlugin } from 'plugin-server';
 import { describe } from './describe.js';
+import { systeminfoError } from './errors.js';
 import { Sampled } from './sampled.js';
 import { settings } from './settings.js';
 
-/** Tells of the machine's CPU, memory, disks, network and uptime, as measured in the background. */
+/** Reports the machine's CPU, memory, disks, network and uptime, which it measures in the background. */
 export default definePlugin({
   config: settings,
 
   setup({ config, router, log, signal }) {
     const { interval, disk_interval, interfaces } = config;
-    // Loaded with the first measurement, so that it takes nothing from the start of the server.
+    // Loaded with the first measurement, so that it does not slow the start of the server.
     const library = once(() => import('./measurements.js'));
     const cpu = once(async () => (await library()).cpuMeter());
     const sources = {
@@ -41,7 +42,8 @@ export default definePlugin({
     for (const [name, source] of Object.entries(sources)) {
       router.get(`/${name}`, describe[name as keyof typeof sources], async (ctx) => {
         await inTime(source.start(signal));
-        if (!source.latest) throw notMeasured(name);
+        if (!source.latest)
+          throw systeminfoError('not_measured', { name }, { headers: { 'Retry-After': '5' } });
         ctx.body = source.latest;
       });
     }
@@ -51,10 +53,10 @@ export default definePlugin({
   },
 });
 
-/** Milliseconds from the start to the first measurement, if no one asks before. */
+/** Milliseconds from the start to the first measurement, unless a request comes first. */
 const firstPause = 1000;
 
-/** Milliseconds that a request waits for the very first measurement; those after it find the latest and never wait. */
+/** Milliseconds that a request waits for the very first measurement. Later requests get the latest one at once. */
 const firstMeasurement = 1000;
 
 async function inTime(first: Promise<unknown>): Promise<void> {
@@ -71,13 +73,7 @@ function sinceBoot(): { seconds: number; booted_at: string } {
   return { seconds, booted_at: new Date(Date.now() - seconds * 1000).toISOString() };
 }
 
-function notMeasured(name: string): HttpError {
-  return new HttpError(503, 'not_measured', `The ${name} cannot be measured at the moment.`, {
-    headers: { 'Retry-After': '5' },
-  });
-}
-
-/** A function that works once and gives the same to all who call it. */
+/** A function that does the work at its first call and gives the same result to every call. */
 function once<Value>(work: () => Promise<Value>): () => Promise<Value> {
   let result: Promise<Value> | undefined;
   return () => {

@@ -2,18 +2,18 @@ import { type CpuInfo, cpus, loadavg, networkInterfaces } from 'node:os';
 import system from 'systeminformation';
 
 /**
- * What is measured, as it is answered. Sizes are bytes, shares are percent with one decimal, and what this machine does
- * not tell is null.
+ * The measurements, in the form that responses have. Sizes are bytes, shares are percent with one decimal, and a value that
+ * this machine does not report is null.
  */
 export interface Cpu {
   readonly model: string | null;
   readonly cores: number;
   readonly physical_cores: number | null;
   readonly speed_ghz: number | null;
-  /** Since the measurement before; null at the first. */
+  /** Since the previous measurement; null in the first. */
   readonly load_percent: number | null;
   readonly load_percent_per_core: readonly (number | null)[];
-  /** Over 1, 5 and 15 minutes; null on Windows, which has none. */
+  /** Over 1, 5 and 15 minutes; null on Windows, which does not have it. */
   readonly load_average: readonly number[] | null;
 }
 
@@ -47,13 +47,13 @@ export interface Network {
     readonly addresses: readonly string[];
     readonly received: number;
     readonly sent: number;
-    /** Bytes a second since the measurement before; null at the first. */
+    /** Bytes per second since the previous measurement; null in the first. */
     readonly received_per_second: number | null;
     readonly sent_per_second: number | null;
   }[];
 }
 
-/** Each call measures the load since the call before. */
+/** Each call measures the load since the previous call. */
 export function cpuMeter(): () => Promise<Cpu> {
   let before: readonly CpuInfo[] = [];
   const processor = system.cpu();
@@ -104,10 +104,10 @@ export async function disks(): Promise<Disks> {
   };
 }
 
-/** Interfaces that are measured when none are named: a host of containers has hundreds, each of which costs a process. */
+/** Interfaces measured when none are named. A host of containers has hundreds, and each costs a process. */
 const maximumInterfaces = 8;
 
-/** Measures the interfaces of these names, or, where there are none, the first that lead to other machines. */
+/** Measures the interfaces with these names. Without names, the first that lead to other machines. */
 export async function network(wanted: readonly string[]): Promise<Network> {
   const present = Object.entries(networkInterfaces()).filter(([name, addresses = []]) =>
     wanted.length > 0 ? wanted.includes(name) : addresses.some(({ internal }) => !internal),
@@ -139,7 +139,7 @@ function total({ times }: CpuInfo): number {
   return times.user + times.nice + times.sys + times.idle + times.irq;
 }
 
-/** Systeminformation tells of what it cannot find out as 0, NaN or an empty text. */
+/** Systeminformation reports what it cannot find out as 0, NaN or an empty text. */
 function positive(value: number): number | null {
   return Number.isFinite(value) && value > 0 ? value : null;
 }

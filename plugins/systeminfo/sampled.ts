@@ -1,6 +1,6 @@
 import type { Logger } from 'plugin-server';
 
-/** A measurement repeated in the background, so that whoever asks gets the latest at once. */
+/** A measurement repeated in the background, so that the latest one is at hand. */
 export class Sampled<Value> {
   #latest: (Value & { readonly sampled_at: string }) | undefined;
   #failing = false;
@@ -10,17 +10,17 @@ export class Sampled<Value> {
   constructor(
     private readonly name: string,
     private readonly measure: () => Promise<Value>,
-    /** Milliseconds between the end of one measurement and the start of the next, so that a slow one never piles up. */
+    /** Milliseconds between the end of one measurement and the start of the next. Slow measurements never pile up. */
     private readonly pause: number,
     private readonly log: Logger,
   ) {}
 
-  /** The latest measurement with its time (RFC 3339). Undefined before the first, and for what cannot be measured. */
+  /** The latest measurement with its time (RFC 3339). Undefined before the first, and when none succeeds. */
   get latest(): (Value & { readonly sampled_at: string }) | undefined {
     return this.#latest;
   }
 
-  /** Measures from now on until the signal aborts. Settles with the first measurement; never rejects. */
+  /** Measures until the signal aborts. Settles with the first measurement; never rejects. */
   start(signal: AbortSignal): Promise<void> {
     if (this.#first === undefined) {
       signal.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
@@ -40,8 +40,8 @@ export class Sampled<Value> {
       this.#latest = { sampled_at: new Date().toISOString(), ...value };
       this.#failing = false;
     } catch (error) {
-      // Said once, not at every turn.
-      if (!this.#failing) this.log.warn({ err: error, source: this.name }, 'cannot be measured');
+      // Logged once, not at every attempt.
+      if (!this.#failing) this.log.warn({ err: error, source: this.name }, 'measurement failed');
       this.#failing = true;
     }
   }

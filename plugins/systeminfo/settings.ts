@@ -7,8 +7,8 @@ export const settings = z.object({
     .meta({ description: 'pause between two measurements', unit: 'seconds' }),
   disk_interval: decimal({ min: 1, max: 86400 })
     .default(60)
-    .meta({ description: 'pause between two looks at the disks', unit: 'seconds' }),
-  interfaces: list(text())
-    .default([])
-    .meta({ description: 'network interfaces to measure; else the first eight that lead to other machines' }),
+    .meta({ description: 'pause between two measurements of the disks', unit: 'seconds' }),
+  interfaces: list(text()).default([]).meta({
+    description: 'network interfaces to measure; by default the first eight that lead to other machines',
+  }),
 });

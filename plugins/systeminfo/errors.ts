@@ -1,0 +1,13 @@
+import { defineErrors, type ErrorTable } from 'plugin-server';
+
+/** Every error that the plugin answers with. */
+export const errors = {
+  not_measured: {
+    status: 503,
+    message: ({ name }: { name: string }) => `No measurement of the ${name} is available. Try again later.`,
+    when: 'This part of the machine was not measured yet, or cannot be measured.',
+    remedy: 'Try again after the seconds in Retry-After. If it stays, read the warning in the log.',
+  },
+} satisfies ErrorTable;
+
+export const systeminfoError = defineErrors(errors);
