@@ -3,20 +3,20 @@ import type { Logger } from 'plugin-server';
 import type { Folder, OpenFile } from './folder.js';
 import { missing, type Source, sourceOf } from './sources.js';
 
-/** A Markdown text whose `@INCLUDE=…@` and `@TITLE=…@` have been carried out. */
+/** A Markdown text after its `@INCLUDE=…@` and `@TITLE=…@`. */
 export interface ExpandedText {
   readonly text: string;
-  /** As its last `@TITLE=…@` says. */
+  /** The value of its last `@TITLE=…@`. */
   readonly title: string | undefined;
-  /** All files that the text came from, so that a change of any of them shows. */
+  /** Every file that the text came from. A change of any of them changes the page. */
   readonly sources: Source[];
 }
 
-/** Bytes of Markdown that a page may be made of, and files that it may include. */
+/** Bytes of Markdown in a page, and names that it may include. */
 export const maximumText = 512 * 1024;
 const maximumIncludes = 100;
 
-/** `@NAME=value@`. A backslash in front keeps it as it is written, and so does a code span (but no block) around it. */
+/** `@NAME=value@`. A backslash in front or a code span around it leaves it as it is written. A block of code does not. */
 const variable = /(?<!`)(`{1,2})(?!`)[^\n]*?[^`\n]\1(?!`)|(\\?)@(INCLUDE|TITLE)=([^@\r\n]+)@/g;
 
 /**
@@ -32,12 +32,13 @@ export async function expand(
 ): Promise<ExpandedText> {
   const sources: Source[] = [];
   let title: string | undefined;
-  let room = maximumText;
+  let left = maximumText;
+  let includes = 0;
 
   async function read(open: OpenFile): Promise<string> {
     const text = await open.handle.readFile('utf8');
     sources.push(sourceOf(open.path, open.stat));
-    room -= text.length;
+    left -= text.length;
     return text;
   }
 
@@ -58,18 +59,22 @@ export async function expand(
   }
 
   async function include(name: string, at: readonly string[], above: readonly string[]): Promise<string> {
+    includes += 1;
+    // Counted before the file is looked for, and logged once: thousands of names cost neither look-ups nor log lines.
+    if (includes > maximumIncludes) {
+      const why = `a page includes at most ${maximumIncludes} files`;
+      return includes === maximumIncludes + 1 ? refuse(name, at, why) : note(name, why);
+    }
     const target = resolveName(name, at);
     const found = target && (await folder.find(target));
     if (found?.kind !== 'file') {
       if (target) sources.push(missing(join(folder.path, ...target)));
-      return refuse(name, at, 'there is no such file in the served folder');
+      return refuse(name, at, 'file not found in the served folder');
     }
     try {
       if (above.includes(found.path)) return refuse(name, at, 'it includes itself');
-      if (sources.length > maximumIncludes)
-        return refuse(name, at, `a page includes at most ${maximumIncludes} files`);
-      if (Number(found.stat.size) > room)
-        return refuse(name, at, `a page has at most ${maximumText / 1024} KiB`);
+      if (Number(found.stat.size) > left)
+        return refuse(name, at, `a page takes at most ${maximumText / 1024} KiB of Markdown`);
       return await carryOut(await read(found), target ?? [], [...above, found.path]);
     } finally {
       await found.handle.close();
@@ -78,14 +83,18 @@ export async function expand(
 
   function refuse(name: string, at: readonly string[], why: string): string {
     log.warn({ folder: folder.path, file: at.join('/'), include: name }, `not included: ${why}`);
-    return `[${name} is not included: ${why}]`;
+    return note(name, why);
   }
 
   const text = await carryOut(await read(file), names, [file.path]);
   return { text, title, sources };
 }
 
-/** The names below the folder that an include means. Undefined when it climbs out of the folder. */
+function note(name: string, why: string): string {
+  return `[${name} is not included: ${why}]`;
+}
+
+/** The names below the folder that an include stands for. Undefined when it leads out of the folder. */
 function resolveName(name: string, at: readonly string[]): string[] | undefined {
   const resolved = posix.join(...(name.startsWith('/') ? [] : at.slice(0, -1)), name);
   const names = resolved.split('/').filter((part) => part !== '' && part !== '.');

@@ -44,6 +44,7 @@ describe('hostile Markdown documents', () => {
       ini: '[file_server]\ndocuments=docs:pages\n',
       files: {
         'pages/plain.txt': 'plain',
+        'pages/includes.md': 'start @INCLUDE=../x@'.repeat(20_000),
         'pages/good.md': '# Good\n\n```js\nconst answer = 42;\n```\n',
         ...Object.fromEntries(pages.map(([name, text]) => [`pages/${name}.md`, text])),
       },
@@ -100,6 +101,13 @@ describe('hostile Markdown documents', () => {
     expect(answer.headers.get('content-type')).to.equal('text/markdown; charset=utf-8');
     const line = server.logs.find(({ file }) => file === 'a long link used often.md');
     expect(line?.msg).to.equal('Markdown not rendered, served as text');
+  });
+
+  it('with thousands of includes that fail: the log tells of the first hundred', async () => {
+    expect((await server.fetch('/docs/includes.md')).status).to.equal(200);
+    const lines = server.logs.filter(({ include }) => include === '../x');
+    expect(lines).to.have.length(101);
+    expect(lines.at(-1)?.msg).to.equal('not included: a page includes at most 100 files');
   });
 
   it('leave later documents as they are', async () => {

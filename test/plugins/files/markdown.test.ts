@@ -154,7 +154,7 @@ describe('Markdown pages', () => {
     it('never reach out of the folder or to hidden files; a note stands in their place', async () => {
       const html = await main('/docs/inc/out.md');
       expect(html).not.to.contain('the-secret').and.not.to.contain('root:');
-      expect(html.match(/is not included: there is no such file in the served folder/g)).to.have.length(9);
+      expect(html.match(/is not included: file not found in the served folder/g)).to.have.length(9);
       expect(html).not.to.contain(server.folder);
     });
 
