@@ -14,6 +14,12 @@ export const errors = {
     when: 'If-Match does not name the version of the file, or the file has changed since the time in If-Unmodified-Since.',
     remedy: 'Fetch the file again, without the condition.',
   },
+  too_many_open_files: {
+    status: 503,
+    message: 'The server has too many files open. Try again in a few seconds.',
+    when: 'The process or the machine has no descriptor left to open the file with.',
+    remedy: 'Try again. As the operator, raise the limit of open files (LimitNOFILE, ulimit -n).',
+  },
   range_not_satisfiable: {
     status: 416,
     message: ({ size }: { size: number }) => `The range lies outside the file, which has ${size} bytes.`,

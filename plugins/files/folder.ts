@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readlink, realpath } from 'node:fs/promises';
 import { isAbsolute, join, relative, sep } from 'node:path';
 import type { Logger } from 'plugin-server';
+import { fileError } from './errors.js';
 import { isServable } from './request-path.js';
 
 /** A regular file inside the folder, open for reading. Whoever gets it closes its handle. */
@@ -32,6 +33,8 @@ export class Folder {
       const { code = '' } = error as NodeJS.ErrnoException;
       if (code === 'EACCES' || code === 'EPERM') {
         this.log.warn({ folder: this.path, file: names.join('/') }, 'not served: the server may not read it');
+      } else if (code === 'EMFILE' || code === 'ENFILE') {
+        throw fileError('too_many_open_files', { headers: { 'Retry-After': '2' }, cause: error });
       } else if (!absences.has(code)) {
         throw error;
       }

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import {
   mkdir,
@@ -13,6 +14,8 @@ import {
 } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { requestRaw } from '../../support/raw.js';
 import { makeFolder, startServer, type TestServer, writeFiles } from '../../support/server.js';
@@ -205,6 +208,16 @@ describe('serving files', () => {
         while ((await openFiles()).length > 0);
       });
     }
+  });
+
+  it('answers 503 while the process has no descriptor left, and serves again when it has', async () => {
+    const script = new URL('support/without-descriptors.js', import.meta.url);
+    const limited = ['-c', 'ulimit -n 200; exec "$0" "$1"', process.execPath, fileURLToPath(script)];
+    const { stdout } = await promisify(execFile)('sh', limited);
+    const { without, again } = JSON.parse(stdout);
+    expect(without).to.include({ status: 503, retryAfter: '2' });
+    expect(JSON.parse(without.body)).to.include({ code: 'too_many_open_files' });
+    expect(again).to.include({ status: 200, body: 'hello' });
   });
 
   describe('conditions', () => {
