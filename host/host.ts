@@ -138,6 +138,7 @@ export class Host {
       maxDelay: settings.limits.maxDelay,
       sendTimeout: settings.limits.sendTimeout * 1000,
       rateLimit,
+      onUnreadBody: (request, response) => this.#server.refusals.watchBody(request, response),
     });
     if (settings.corsOrigins.length > 0) application.use(corsMiddleware(settings.corsOrigins));
     this.#server = new HttpServer({

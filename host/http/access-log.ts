@@ -33,8 +33,8 @@ function line(request: IncomingMessage, response: HostResponse, seconds: number)
   if (route !== undefined) text += route.logged;
   if (route === undefined || route.route === '')
     text += `,"path":${JSON.stringify(loggablePath(request.url!))}`;
-  text += `,"status":${response.statusCode},"ms":${Math.round(seconds * 1e6) / 1e3}`;
-  if (response.closed && !response.writableEnded) text += ',"aborted":true';
+  text += `,"status":${response.sentStatus},"ms":${Math.round(seconds * 1e6) / 1e3}`;
+  if (response.abandoned && response.rawStatus === 0) text += ',"aborted":true';
   const trace = request.headers.traceparent;
   const ids = typeof trace === 'string' ? TRACEPARENT.exec(trace) : null;
   if (ids !== null) text += `,"trace_id":"${ids[1]}","parent_id":"${ids[2]}"`;

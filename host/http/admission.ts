@@ -34,9 +34,10 @@ export class Turns {
     this.#maxDelay = maxDelay;
   }
 
-  add(ctx: Koa.Context): void {
+  /** `pipelined`: its client asked for it before it had the response before. */
+  add(ctx: Koa.Context, pipelined: boolean): void {
     const response = ctx.res as HostResponse;
-    if (response.socket === null) {
+    if (pipelined) {
       this.#behind.push(ctx);
     } else {
       const first = this.#waiting[0];

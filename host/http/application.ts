@@ -1,6 +1,8 @@
+import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import Koa from 'koa';
 import type { Logger } from 'pino';
+import { messageOf } from '../kit/deadline.js';
 import { HttpError } from '../kit/http-error.js';
 import type { Metrics, RouteLabels } from '../monitor/metrics.js';
 import type { AccessLog } from './access-log.js';
@@ -13,7 +15,9 @@ import { answerQuickly, shortenSetters } from './fast/respond.js';
 import { endUnread } from './lingering-close.js';
 import { type Mounted, type MountTable, pathBelow } from './mounts.js';
 import { OVERLOADED, OverloadLog } from './overload.js';
+import { awaitTurn } from './pipelining.js';
 import type { RateLimit } from './rate-limit.js';
+import { judgeHead } from './request-head.js';
 import { requestId } from './socket/request-id.js';
 import { type HostResponse, JSON_TYPE } from './socket/response.js';
 import { limitSending } from './socket/send-timeout.js';
@@ -33,6 +37,8 @@ export interface ApplicationOptions {
   /** Milliseconds that a client may take nothing of its answer. */
   readonly sendTimeout: number;
   readonly rateLimit: RateLimit | undefined;
+  /** Told of a request whose handler gets the body while it comes in. */
+  readonly onUnreadBody: (request: IncomingMessage, response: HostResponse) => void;
 }
 
 /** A request that was answered with 5xx. */
@@ -86,20 +92,30 @@ export class Application extends Koa {
   handleRequest(ctx: Koa.Context, run: Chain): void {
     const res = ctx.res as HostResponse;
     res.requestId = requestId(ctx.req);
-    res.startedAt = performance.now();
     res.statusCode = 404;
-    this.#options.metrics.active += 1;
     this.#run = run;
-    this.#turns.add(ctx);
+    if (res.socket === null) awaitTurn(res, () => this.#begin(ctx, true));
+    else this.#begin(ctx, false);
+  }
+
+  #begin(ctx: Koa.Context, pipelined: boolean): void {
+    (ctx.res as HostResponse).startedAt = performance.now();
+    this.#options.metrics.active += 1;
+    this.#turns.add(ctx, pipelined);
   }
 
   async #answer(ctx: Koa.Context): Promise<void> {
     const res = ctx.res as HostResponse;
+    if (res.rawStatus !== 0) {
+      this.#recordAtEnd(ctx);
+      return;
+    }
     try {
       const running = this.#run(ctx);
       if (running !== undefined) await running;
       if (answerQuickly(ctx)) {
-        this.#record(ctx);
+        if (res.writableLength === 0) this.#record(ctx);
+        else this.#recordAtEnd(ctx);
         limitSending(res, this.#options.sendTimeout);
         return;
       }
@@ -108,7 +124,7 @@ export class Application extends Koa {
       this.#fail(ctx, error);
     }
     // How long somebody watches says nothing about how fast the server answers.
-    if (isEventStream(ctx)) this.#record(ctx);
+    if (isEventStream(ctx) || res.takenOver) this.#record(ctx);
     else this.#recordAtEnd(ctx);
     const { statusCode } = res;
     const koa = Koa.prototype as unknown as { handleRequest(ctx: Koa.Context, run: Chain): Promise<void> };
@@ -121,9 +137,8 @@ export class Application extends Koa {
 
   #dispatch(ctx: Koa.Context): unknown {
     const { req } = ctx;
-    if (req.headers.host === undefined && req.httpVersionMinor === 1) {
-      throw new HttpError(400, 'host_required', 'An HTTP/1.1 request needs a Host header.');
-    }
+    judgeHead(req);
+    if (req.url === '*') return describeServer(ctx);
     const url = req.url!.charCodeAt(0) === SLASH ? req.url! : pathOfAbsolute(ctx);
     const query = url.indexOf('?');
     const end = query < 0 ? url.length : query;
@@ -140,6 +155,12 @@ export class Application extends Koa {
 
   /** The key, then the body, then the route. Nothing is awaited where nothing needs to be. */
   #enter(ctx: Koa.Context, mount: Mounted | undefined, url: string, end: number): unknown {
+    if (mount === undefined && !COMMON_METHODS.has(ctx.req.method!))
+      throw new HttpError(
+        501,
+        'unknown_method',
+        'The method of the request is not one that this server knows.',
+      );
     if (mount === undefined) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
     (ctx.res as HostResponse).route = mount.labels;
     const path = pathBelow(mount, url, end);
@@ -150,6 +171,7 @@ export class Application extends Koa {
     if (keys !== undefined && !keyIsInBody) checkKey(keys, key);
     if (!hasBody) return routes.run(ctx, path);
     const proceed = () => {
+      if (!ctx.req.complete) this.#options.onUnreadBody(ctx.req, ctx.res as HostResponse);
       if (keys !== undefined) {
         const bodyKey = takeBodyKey(ctx);
         if (keyIsInBody) checkKey(keys, bodyKey);
@@ -168,7 +190,16 @@ export class Application extends Koa {
     (res as HostResponse).failure = error;
     if (error === OVERLOADED) {
       this.#overloadLog.count();
-    } else if (answer.status >= 500 && !wasAborted(ctx)) {
+    } else if (answer.status >= 500 && (res as HostResponse).abandoned) {
+      // Whatever follows from a client's leaving is not an error of the server. What else was thrown is worth a line.
+      if (!isBrokenConnection(error)) {
+        const about = { request_id, plugin: route?.plugin, method: req.method };
+        this.#options.log.info(
+          { ...about, reason: messageOf(error) },
+          'request failed after its client left',
+        );
+      }
+    } else if (answer.status >= 500) {
       const about = { request_id, plugin: route?.plugin, method: req.method };
       // One that was meant, such as a 503 while a database is away, is no fault in the code.
       if (error instanceof HttpError)
@@ -205,10 +236,11 @@ export class Application extends Koa {
     const { metrics, accessLog, onFailure } = this.#options;
     const seconds = (performance.now() - res.startedAt) / 1000;
     metrics.active -= 1;
-    metrics.observe(res.route ?? this.#noRoute, ctx.req.method!, res.statusCode, seconds);
+    const status = res.sentStatus;
+    metrics.observe(res.route ?? this.#noRoute, ctx.req.method!, status, seconds);
     accessLog(ctx.req, res, seconds);
-    if (res.statusCode >= 500 && !wasAborted(ctx)) {
-      const { requestId, statusCode: status, route, failure: error } = res;
+    if (status >= 500 && !res.abandoned) {
+      const { requestId, route, failure: error } = res;
       onFailure({ requestId, method: ctx.req.method!, status, route, error });
     }
   }
@@ -221,10 +253,22 @@ export class Application extends Koa {
 
 const SLASH = 47;
 
-/** The path of a target in the absolute form (RFC 9112 section 3.2.2), which is for Koa to take apart; or `*`. */
+/** Those that some path here may have. Any other is unknown where no plugin is there to know it. */
+const COMMON_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+
+/** `OPTIONS *` asks what the server as a whole can do (RFC 9110 section 9.3.7); the form is for no other method. */
+function describeServer(ctx: Koa.Context): void {
+  if (ctx.method !== 'OPTIONS') {
+    throw new HttpError(400, 'malformed_request', 'The target of this request is not a valid URL.');
+  }
+  ctx.status = 204;
+  ctx.set('Allow', [...COMMON_METHODS].join(', '));
+}
+
+/** The path of a target in the absolute form (RFC 9112 section 3.2.2), which is for Koa to take apart. */
 function pathOfAbsolute(ctx: Koa.Context): string {
   // Of one that is no URL, Node's parser below Koa throws or warns.
-  if (ctx.req.url !== '*' && !URL.canParse(ctx.req.url!)) {
+  if (!URL.canParse(ctx.req.url!)) {
     throw new HttpError(400, 'malformed_request', 'The target of this request is not a valid URL.');
   }
   return ctx.path;
@@ -248,6 +292,10 @@ function isEventStream(ctx: Koa.Context): boolean {
   return typeof type === 'string' && type.startsWith('text/event-stream');
 }
 
-function wasAborted(ctx: Koa.Context): boolean {
-  return ctx.req.destroyed && !ctx.req.complete;
+const BROKEN_CONNECTION =
+  /^(?:ECONNRESET|ECONNABORTED|EPIPE|ABORT_ERR|ERR_STREAM_(?:PREMATURE_CLOSE|DESTROYED|WRITE_AFTER_END))$/;
+
+function isBrokenConnection(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === 'string' && BROKEN_CONNECTION.test(code);
 }

@@ -26,6 +26,7 @@ export class Reporter {
   /** Counters as they stood at the report before. */
   readonly #counters = new Map<string, number>();
   #figures: Readonly<Record<string, Figure>> = {};
+  #memory = 0;
   #reading = false;
   #timer: NodeJS.Timeout | undefined;
   #then = performance.now();
@@ -75,7 +76,7 @@ export class Reporter {
       durations: metrics.durations.take(),
       active: metrics.active,
       delay: Math.max(0, this.#delay.max / 1e9 - DELAY_RESOLUTION / SECOND),
-      memory: process.memoryUsage.rss(),
+      memory: this.#residentMemory(),
       cpu: (user + system) / 1e6,
       figures: this.#figures,
       problems: [...this.#problems.values()],
@@ -84,6 +85,16 @@ export class Reporter {
     this.#delay.reset();
     this.#problems.clear();
     this.#readFigures();
+  }
+
+  /** The system is asked by way of a file, which cannot be opened when the process is out of descriptors. */
+  #residentMemory(): number {
+    try {
+      this.#memory = process.memoryUsage.rss();
+    } catch {
+      // As it was a second ago.
+    }
+    return this.#memory;
   }
 
   /** Reads the plugins' metrics for the next report: one of them may have to ask a database, which may be slow. */

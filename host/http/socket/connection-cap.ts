@@ -1,28 +1,62 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import { type RawError, rawError } from './raw-response.js';
+import type { Logger } from 'pino';
+import { type RawError, rawError, sayGoodbye } from './raw-response.js';
 
-/** Milliseconds that a refused connection may take to read its answer. */
-const FAREWELL = 1000;
+/** How many refused connections may be open at once, each reading its response; any more are closed without one. */
+const MOST_FAREWELLS = 64;
+/** Milliseconds between two lines about refused connections. */
+const LOG_INTERVAL = 1000;
 
 const TOO_MANY: RawError = {
   status: 503,
   code: 'too_many_connections',
-  sentence: 'The server has as many connections as it may have. Try again shortly.',
+  sentence: 'The server has reached its limit of connections. Try again shortly.',
   headers: ['Retry-After: 1'],
 };
 
+export interface ConnectionCap {
+  readonly cap: number;
+  readonly tls: boolean;
+  readonly log: Logger;
+}
+
 /**
  * Answers each connection beyond `cap` with a 503 and closes it. Node's own `maxConnections` would not do: it closes
- * without a word, and in a cluster it gives the connection back to the primary, which gives it to the same worker
- * again, without end where there is but one.
+ * without a word, and in a cluster it returns the connection to the primary, which passes it to the same worker again,
+ * endlessly where there is only one.
  *
- * @param event `connection`, or `secureConnection` of a TLS server; called before anything listens for it but Node
+ * Call it before anything but Node listens for connections.
  */
-export function capConnections(server: Server, event: 'connection' | 'secureConnection', cap: number): void {
+export function capConnections(server: Server, { cap, tls, log }: ConnectionCap): void {
+  const event = tls ? 'secureConnection' : 'connection';
   const accept = server.listeners(event) as ((socket: Socket) => void)[];
   server.removeAllListeners(event);
   let open = 0;
+  let leaving = 0;
+  let refused = 0;
+  let isTold = false;
+
+  const tell = () => {
+    log.warn({ refused, connections: cap }, 'connection limit reached: new connections were refused');
+    refused = 0;
+    isTold = false;
+  };
+  const refuse = (socket: Socket) => {
+    refused += 1;
+    if (!isTold) setTimeout(tell, LOG_INTERVAL).unref();
+    isTold = true;
+    if (leaving >= MOST_FAREWELLS) {
+      socket.destroy();
+      return;
+    }
+    leaving += 1;
+    socket.once('close', () => {
+      leaving -= 1;
+    });
+    sayGoodbye(socket, rawError(TOO_MANY, tls).text);
+  };
+
   server.on(event, (socket: Socket) => {
     if (open >= cap) {
       refuse(socket);
@@ -34,13 +68,4 @@ export function capConnections(server: Server, event: 'connection' | 'secureConn
     });
     for (const listener of accept) listener.call(server, socket);
   });
-}
-
-function refuse(socket: Socket): void {
-  socket.on('error', () => {});
-  // What the client sends meanwhile has to be read: the kernel answers unread bytes with a reset.
-  socket.resume();
-  const timer = setTimeout(() => socket.destroy(), FAREWELL);
-  socket.once('close', () => clearTimeout(timer));
-  socket.end(rawError(TOO_MANY).text);
 }

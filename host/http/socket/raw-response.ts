@@ -1,4 +1,7 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import { freshRequestId } from './request-id.js';
+import { securityHeaders } from './security-headers.js';
 
 export interface RawError {
   readonly status: number;
@@ -7,35 +10,48 @@ export interface RawError {
   readonly headers?: readonly string[];
 }
 
-/** A whole error answer as text, in the form of every other, for a socket that has no request; and the id in it. */
-export function rawError({ status, code, sentence, headers = [] }: RawError): { text: string; id: string } {
-  const id = freshRequestId();
+/** Milliseconds that a client may take to read the response after which its connection closes. */
+const FAREWELL = 1000;
+
+/** A whole error response as text, in the form of every other, for a socket that has no request; and its id. */
+export function rawError(
+  { status, code, sentence, headers = [] }: RawError,
+  tls = false,
+  id = freshRequestId(),
+): { text: string; id: string } {
   const body = { error: sentence, code, request_id: id };
-  return { text: rawAnswer(status, body, [`X-Request-Id: ${id}`, ...headers]), id };
+  return { text: rawAnswer(status, body, [`X-Request-Id: ${id}`, ...headers], tls), id };
 }
 
-/** A whole answer as text, after which the connection closes. */
-export function rawAnswer(status: number, body: object, headers: readonly string[] = []): string {
+/** A whole response as text, after which the connection closes. */
+export function rawAnswer(
+  status: number,
+  body: object,
+  headers: readonly string[] = [],
+  tls = false,
+): string {
   const text = JSON.stringify(body);
+  const security = securityHeaders(tls);
+  const lines = security.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${security[i + 1]}`] : []));
   return [
-    `HTTP/1.1 ${status} ${reasons[status] ?? ''}`,
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
     'Connection: close',
+    `Date: ${new Date().toUTCString()}`,
     'Content-Type: application/json; charset=utf-8',
     `Content-Length: ${Buffer.byteLength(text)}`,
-    'Cache-Control: no-store',
-    'X-Content-Type-Options: nosniff',
+    ...lines,
     ...headers,
     '',
     text,
   ].join('\r\n');
 }
 
-const reasons: Readonly<Record<number, string>> = {
-  200: 'OK',
-  400: 'Bad Request',
-  408: 'Request Timeout',
-  413: 'Payload Too Large',
-  417: 'Expectation Failed',
-  431: 'Request Header Fields Too Large',
-  503: 'Service Unavailable',
-};
+/** Sends the last bytes of a connection and closes it, also where the client keeps its own side open. */
+export function sayGoodbye(socket: Socket, text: string): void {
+  socket.on('error', () => {});
+  // Whatever the client still sends is read: the kernel answers unread bytes with a reset, which may overtake the response.
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), FAREWELL);
+  socket.once('close', () => clearTimeout(timer));
+  socket.end(text);
+}

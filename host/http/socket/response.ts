@@ -1,14 +1,19 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { RouteLabels } from '../../monitor/metrics.js';
 import { BufferedHeaders } from '../fast/buffered-headers.js';
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** What every answer of one server carries. */
+/** nginx's status for a client that left before anything was sent. */
+const CLIENT_LEFT = 499;
+const SWITCHING_PROTOCOLS = 101;
+
+/** What every response of one server carries. */
 export interface ResponseDefaults {
   /** Header names and values, flat: `['X-Content-Type-Options', 'nosniff', …]`. A header that is already set stays. */
   readonly headers: readonly string[];
-  /** True while the server drains: each answer then closes its connection. */
+  /** True while the server drains: each response then closes its connection. */
   readonly draining: () => boolean;
 }
 
@@ -18,17 +23,60 @@ export interface ResponseDefaults {
  */
 export abstract class HostResponse extends BufferedHeaders {
   requestId = '';
-  /** `performance.now()` when the request arrived. */
+  /** `performance.now()` when the request arrived, or when its turn came on its connection. */
   startedAt = 0;
   /** It waited too long for its turn, or would have to. */
   late = false;
   /** The plugin and route that the request was for, once known. */
   route: RouteLabels | undefined = undefined;
   recorded = false;
-  /** What was thrown, where that made the answer. */
+  /** What was thrown, where that made the response. */
   failure: unknown = undefined;
+  /** The status of a response that was written past this object; 0 while there is none. */
+  rawStatus = 0;
+  /** The handler reads the body by itself, as it comes in. */
+  readByHandler = false;
+  #cut = false;
+  /** Of a request with Upgrade: what its connection had been sent when its turn came. */
+  #sentBefore: number | undefined = undefined;
 
   protected abstract readonly defaults: ResponseDefaults;
+
+  /** Call for a request with Upgrade: its handler may write to the connection itself. */
+  noteTakeover(): void {
+    if (this.socket === null) this.once('socket', () => this.noteTakeover());
+    else this.#sentBefore = this.socket.bytesWritten;
+  }
+
+  /** A handler has written to the connection itself: it speaks another protocol from then on. */
+  get takenOver(): boolean {
+    if (this.#sentBefore === undefined || this.headersSent || this.rawStatus !== 0) return false;
+    return this.socket !== null && this.socket.bytesWritten > this.#sentBefore;
+  }
+
+  /** All of it is out. Node takes the socket away from a response at its end, and only then. */
+  get complete(): boolean {
+    return this.writableEnded && this.socket === null;
+  }
+
+  /** Its connection closed before all of it was out. */
+  get abandoned(): boolean {
+    return this.#cut || this.socket?.destroyed === true;
+  }
+
+  /** Node calls it when all has been given to the socket, and also when the socket has thrown it away. */
+  override detachSocket(socket: Socket): void {
+    this.#cut = socket.destroyed;
+    super.detachSocket(socket);
+  }
+
+  /** The status that the client was sent. */
+  get sentStatus(): number {
+    if (this.rawStatus !== 0) return this.rawStatus;
+    if (this.headersSent) return this.statusCode;
+    if (this.takenOver) return SWITCHING_PROTOCOLS;
+    return this.abandoned ? CLIENT_LEFT : this.statusCode;
+  }
 
   override writeHead(status: number, ...rest: unknown[]): this {
     const { headers, draining } = this.defaults;
@@ -48,20 +96,4 @@ export function responseClass(defaults: ResponseDefaults): typeof ServerResponse
       return defaults;
     }
   } as typeof ServerResponse;
-}
-
-/** The headers that OWASP's REST Security Cheat Sheet asks of a JSON API. */
-export function securityHeaders(tls: boolean): string[] {
-  const headers = [
-    'Cache-Control',
-    'no-store',
-    'X-Content-Type-Options',
-    'nosniff',
-    'Content-Security-Policy',
-    "frame-ancestors 'none'",
-    'X-Frame-Options',
-    'DENY',
-  ];
-  if (tls) headers.push('Strict-Transport-Security', 'max-age=31536000');
-  return headers;
 }

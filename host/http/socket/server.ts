@@ -1,20 +1,21 @@
 import { setMaxListeners } from 'node:events';
-import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { capConnections } from './connection-cap.js';
-import { type RawError, rawError } from './raw-response.js';
-import { responseClass, securityHeaders } from './response.js';
+import { connectionsThatFit } from './descriptors.js';
+import { Refusals } from './refusals.js';
+import { type HostResponse, responseClass } from './response.js';
+import { securityHeaders } from './security-headers.js';
 
 export interface ServerOptions {
   readonly listener: RequestListener;
   readonly log: Logger;
   /** PEM texts; undefined for plain HTTP. */
   readonly tls: { readonly key: string; readonly cert: string } | undefined;
-  /** Seconds, but for `connections`: how many at once, 0 for no cap. */
+  /** Seconds, but for `connections`: how many at once, 0 for as many as there are file descriptors for. */
   readonly limits: {
     readonly headerTimeout: number;
     readonly requestTimeout: number;
@@ -42,6 +43,7 @@ const IDLE_CHECK = 50;
 
 /** Node's HTTP server with this host's limits, default headers and error answers, and a drain that drops no request. */
 export class HttpServer {
+  readonly refusals: Refusals;
   readonly #server: Server;
   readonly #draining = new AbortController();
   /** Every connection, upgraded ones included, which Node's own list leaves out. */
@@ -50,6 +52,15 @@ export class HttpServer {
 
   constructor(options: ServerOptions) {
     const { limits, log, tls } = options;
+    this.refusals = new Refusals({
+      log,
+      tls: tls !== undefined,
+      requestTimeout: limits.requestTimeout * 1000,
+    });
+    const listener: RequestListener = (request, response) => {
+      this.refusals.track(request, response as HostResponse);
+      options.listener(request, response);
+    };
     // Each long answer may listen to it.
     setMaxListeners(0, this.draining);
     const serverOptions = {
@@ -66,25 +77,25 @@ export class HttpServer {
     };
     this.#server =
       tls === undefined
-        ? createServer(serverOptions, options.listener)
+        ? createServer(serverOptions, listener)
         : createTlsServer(
             { ...serverOptions, ...tls, handshakeTimeout: limits.headerTimeout * 1000 },
-            options.listener,
+            listener,
           );
     // Node would leave out those beyond a thousand without a word, the key or the host among them; all of them together
     // may have 16 KiB.
     this.#server.maxHeadersCount = 0;
-    if (limits.connections > 0) {
-      capConnections(this.#server, tls === undefined ? 'connection' : 'secureConnection', limits.connections);
-    }
+    const cap = Math.min(limits.connections || Number.POSITIVE_INFINITY, connectionsThatFit());
+    if (cap < Number.POSITIVE_INFINITY) capConnections(this.#server, { cap, tls: tls !== undefined, log });
     this.#server.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
-    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-      refuseMalformed(error, socket, log),
-    );
-    this.#server.on('checkExpectation', (request: IncomingMessage) => refuseExpectation(request, log));
+    const { refusals } = this;
+    this.#server.on('clientError', (error, socket) => refusals.onClientError(error, socket));
+    this.#server.on('connect', (request, socket) => refusals.onConnect(request, socket));
+    // The application judges Expect, so that its response waits for its turn.
+    this.#server.on('checkExpectation', listener);
   }
 
   /** Aborts when the drain begins. */
@@ -158,57 +169,4 @@ export class HttpServer {
     // Browsers open connections in advance; Node counts those as busy.
     for (const socket of this.#sockets) if (socket.bytesRead === 0) socket.destroy();
   }
-}
-
-/** Answers what Node's parser refused, in the form of every other error. */
-function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex, log: Logger): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const answer = malformed(error.code);
-  const { text, id } = rawError(answer);
-  log.info(
-    {
-      request_id: id,
-      status: answer.status,
-      reason: error.code,
-      remote: (socket as Socket).remoteAddress,
-    },
-    'malformed request',
-  );
-  socket.end(text);
-}
-
-/** Answers an `Expect` other than 100-continue (RFC 9110 section 10.1.1), which Node does without a body. */
-function refuseExpectation({ socket }: IncomingMessage, log: Logger): void {
-  const { text, id } = rawError({
-    status: 417,
-    code: 'expectation_failed',
-    sentence: 'The only Expect that is met here is 100-continue.',
-  });
-  log.info({ request_id: id, status: 417, remote: socket.remoteAddress }, 'expectation refused');
-  socket.end(text);
-}
-
-function malformed(code: string | undefined): RawError {
-  if (code === 'HPE_HEADER_OVERFLOW') {
-    return {
-      status: 431,
-      code: 'headers_too_large',
-      sentence: 'The request line and headers are larger than 16 KiB.',
-    };
-  }
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    return {
-      status: 408,
-      code: 'request_timeout',
-      sentence: 'The request did not arrive in time.',
-    };
-  }
-  return {
-    status: 400,
-    code: 'malformed_request',
-    sentence: 'This is not a valid HTTP request.',
-  };
 }

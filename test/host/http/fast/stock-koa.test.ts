@@ -421,6 +421,7 @@ describe('the short cuts of the request path', () => {
       maxDelay: Number.POSITIVE_INFINITY,
       sendTimeout: 30_000,
       rateLimit: undefined,
+      onUnreadBody: () => {},
     });
     const ServerResponse = responseClass({ headers: [], draining: () => false });
     host = createServer({ ServerResponse }, application.complete().callback());

@@ -1,0 +1,110 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import { malformed } from './malformed.js';
+import { type RawError, rawError, sayGoodbye } from './raw-response.js';
+import { limitReceiving } from './receive-timeout.js';
+import type { HostResponse } from './response.js';
+
+const LATEST = Symbol('the response to the latest request of a connection');
+const REFUSED = Symbol('nothing more is read from this connection');
+
+interface Tracked extends Socket {
+  [LATEST]?: HostResponse;
+  [REFUSED]?: boolean;
+}
+
+export interface RefusalOptions {
+  readonly log: Logger;
+  readonly tls: boolean;
+  /** Milliseconds. */
+  readonly requestTimeout: number;
+}
+
+/**
+ * Answers what never becomes a request: what Node's parser refuses, what is late, CONNECT. Such an answer is written past
+ * Node's responses, so it waits until those before it are out, or its connection ends without it.
+ */
+export class Refusals {
+  readonly #options: RefusalOptions;
+
+  constructor(options: RefusalOptions) {
+    this.#options = options;
+  }
+
+  /** Notes a request's response, which everything that comes after it on the connection waits for. */
+  track(request: IncomingMessage, response: HostResponse): void {
+    (request.socket as Tracked)[LATEST] = response;
+    if (request.headers.upgrade !== undefined) response.noteTakeover();
+  }
+
+  /** Answers what Node's parser or its timer refused. */
+  onClientError(error: NodeJS.ErrnoException, duplex: Duplex): void {
+    const socket = duplex as Tracked;
+    if (socket[REFUSED]) return;
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const latest = socket[LATEST];
+    // The bytes are those of another protocol, and no timer of a request holds for them.
+    if (latest?.takenOver) return;
+    const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+    if (late && latest?.readByHandler && !latest.req.complete) return;
+    socket[REFUSED] = true;
+    const refusal = malformed(error);
+    const refuse = () => this.#refuse(socket, refusal, error.code);
+    if (latest === undefined || latest.closed || latest.complete) refuse();
+    else if (latest.req.complete) latest.once('close', refuse);
+    else if (latest.socket === null) latest.once('socket', () => this.#refuseBody(socket, latest, refusal));
+    else this.#refuseBody(socket, latest, refusal);
+  }
+
+  /** Watches over a body that its handler reads, in place of Node's timer, which counts from the request's beginning. */
+  watchBody(request: IncomingMessage, response: HostResponse): void {
+    response.readByHandler = true;
+    limitReceiving(request, this.#options.requestTimeout, () => {
+      const socket = request.socket as Tracked;
+      socket[REFUSED] = true;
+      this.#refuseBody(socket, response, malformed({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }));
+    });
+  }
+
+  onConnect(_request: IncomingMessage, duplex: Duplex): void {
+    const socket = duplex as Tracked;
+    const latest = socket[LATEST];
+    socket[REFUSED] = true;
+    // Node has let go of the socket, and of the flow of what is still being answered.
+    if (latest !== undefined && !latest.closed && !latest.complete) socket.destroy();
+    else this.#refuse(socket, NO_TUNNEL, 'CONNECT');
+  }
+
+  #refuse(socket: Socket, refusal: RawError, reason: string | undefined): void {
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const { text, id } = rawError(refusal, this.#options.tls);
+    const { remoteAddress: remote } = socket;
+    this.#options.log.info({ request_id: id, status: refusal.status, reason, remote }, 'malformed request');
+    sayGoodbye(socket, text);
+  }
+
+  /** Answers a request whose body is malformed or late, under the request's own id, unless it has been answered. */
+  #refuseBody(socket: Socket, response: HostResponse, refusal: RawError): void {
+    if (response.headersSent || !socket.writable) {
+      // Half a response is out. Only a broken connection tells the client that it is not a whole one.
+      socket.destroy();
+      return;
+    }
+    response.rawStatus = refusal.status;
+    sayGoodbye(socket, rawError(refusal, this.#options.tls, response.requestId).text);
+  }
+}
+
+const NO_TUNNEL: RawError = {
+  status: 501,
+  code: 'not_implemented',
+  sentence: 'This server is not a proxy: CONNECT is not supported.',
+};

@@ -1,0 +1,109 @@
+import { expect } from 'chai';
+import { sendRaw } from '../../support/raw.js';
+import { startServer, type TestServer } from '../../support/server.js';
+
+const plugin = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => { ctx.body = { hello: 'world' }; });
+    router.post('/', (ctx) => { ctx.body = { got: ctx.request.body }; });
+  },
+});`;
+
+const CRLF = '\r\n';
+const request = (line: string, ...headers: string[]) =>
+  [line, ...headers, 'Connection: close', '', ''].join(CRLF);
+
+/** What RFC 9110 and 9112 say of a head: its name, the bytes, the status, the code. */
+const heads: readonly (readonly [name: string, bytes: string, status: number, code?: string])[] = [
+  ['a Host', request('GET /try HTTP/1.1', 'Host: example.org:80'), 200],
+  ['an IPv6 address as its Host', request('GET /try HTTP/1.1', 'Host: [::1]:6123'), 200],
+  ['an empty Host', request('GET /try HTTP/1.1', 'Host:'), 200],
+  ['no Host in HTTP/1.0', request('GET /try HTTP/1.0'), 200],
+  ['no Host', request('GET /try HTTP/1.1'), 400, 'host_required'],
+  ['two Host lines', request('GET /try HTTP/1.1', 'Host: a', 'Host: b'), 400, 'invalid_host'],
+  ['the same Host twice', request('GET /try HTTP/1.1', 'Host: a', 'hOSt: a'), 400, 'invalid_host'],
+  ['a Host with a blank', request('GET /try HTTP/1.1', 'Host: a b'), 400, 'invalid_host'],
+  ['a Host with a path', request('GET /try HTTP/1.1', 'Host: a/b'), 400, 'invalid_host'],
+  ['a Host with a user', request('GET /try HTTP/1.1', 'Host: u@a'), 400, 'invalid_host'],
+  ['a Host with two ports', request('GET /try HTTP/1.1', 'Host: a:1:2'), 400, 'invalid_host'],
+  ['a Host with a port of letters', request('GET /try HTTP/1.1', 'Host: a:b'), 400, 'invalid_host'],
+  ['a Host of several', request('GET /try HTTP/1.1', 'Host: a, b'), 400, 'invalid_host'],
+  ['an unclosed bracket in its Host', request('GET /try HTTP/1.1', 'Host: [::1'), 400, 'invalid_host'],
+  ['an unknown method', request('FOO /try HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
+  ['a method in lower case', request('get /try HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
+  ['a long unknown method', request('GETTING-THINGS /try HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
+  ['a method nobody here has', request('PROPFIND /nothing HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
+  ['a method the path does not have', request('PROPFIND /try HTTP/1.1', 'Host: h'), 405],
+  ['CONNECT', request('CONNECT example.org:443 HTTP/1.1', 'Host: example.org:443'), 501, 'not_implemented'],
+  ['OPTIONS *', request('OPTIONS * HTTP/1.1', 'Host: h'), 204],
+  ['GET *', request('GET * HTTP/1.1', 'Host: h'), 400, 'malformed_request'],
+  ['HTTP/2.0', request('GET /try HTTP/2.0', 'Host: h'), 505, 'http_version_not_supported'],
+  ['HTTP/3.0', request('GET /try HTTP/3.0', 'Host: h'), 505, 'http_version_not_supported'],
+  ['HTTP/1.2', request('GET /try HTTP/1.2', 'Host: h'), 505, 'http_version_not_supported'],
+  ['a version that is none', request('GET /try HTTP/x', 'Host: h'), 400, 'malformed_request'],
+  ['no version at all', `nonsense${CRLF}${CRLF}`, 400, 'malformed_request'],
+  ['a target too long', request(`GET /${'a'.repeat(20_000)} HTTP/1.1`, 'Host: h'), 414, 'target_too_long'],
+  ['a query too long', request(`GET /try?${'a'.repeat(20_000)} HTTP/1.1`, 'Host: h'), 414, 'target_too_long'],
+  [
+    'headers too long',
+    request('GET /try HTTP/1.1', 'Host: h', `X: ${'a'.repeat(20_000)}`),
+    431,
+    'headers_too_large',
+  ],
+  ['an unknown Expect', request('GET /try HTTP/1.1', 'Host: h', 'Expect: 200-ok'), 417, 'expectation_failed'],
+  ...['gzip, chunked', 'gzip,chunked', 'x-custom, chunked', 'deflate, gzip, chunked'].map(
+    (coding) =>
+      [
+        `Transfer-Encoding ${coding}`,
+        `POST /try HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ${coding}\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
+        501,
+        'unsupported_transfer_coding',
+      ] as const,
+  ),
+  [
+    'Transfer-Encoding Chunked',
+    'POST /try HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
+    200,
+  ],
+  [
+    'Transfer-Encoding in HTTP/1.0',
+    'POST /try HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
+    400,
+    'malformed_request',
+  ],
+];
+
+describe('the head of a request', () => {
+  let server: TestServer;
+  before(async () => {
+    server = await startServer({ files: { 'plugins/try.mjs': plugin } });
+  });
+  after(() => server.close());
+  const send = (...parts: (string | Buffer)[]) => sendRaw(server.host.address.port, ...parts);
+
+  for (const [name, bytes, status, code] of heads) {
+    it(`with ${name} is answered with ${status}, and with the headers of every other response`, async () => {
+      const answer = await send(bytes);
+      expect(answer).to.match(new RegExp(`^HTTP/1.1 ${status} `));
+      const [head = '', body = ''] = answer.split('\r\n\r\n');
+      if (code !== undefined) expect(JSON.parse(body)).to.include({ code });
+      expect(head).to.match(/^Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r?$/m);
+      for (const line of [
+        'Cache-Control: no-store',
+        'X-Content-Type-Options: nosniff',
+        "Content-Security-Policy: frame-ancestors 'none'",
+        'X-Frame-Options: DENY',
+      ]) {
+        expect(head.split('\r\n')).to.include(line);
+      }
+    });
+  }
+
+  it('says what OPTIONS * may be asked with', async () => {
+    expect(await send(request('OPTIONS * HTTP/1.1', 'Host: h'))).to.match(
+      /\r\nAllow: GET, HEAD, POST, .*OPTIONS\r\n/,
+    );
+  });
+});
