@@ -13,6 +13,7 @@ import { KeyRing } from './http/api-key.js';
 import { Application } from './http/application.js';
 import { bodyReader } from './http/body.js';
 import { corsMiddleware } from './http/cors.js';
+import { hostError } from './http/errors.js';
 import { hostRoutes } from './http/host-routes.js';
 import { MountTable } from './http/mounts.js';
 import { openapiDocument } from './http/openapi.js';
@@ -22,7 +23,6 @@ import { serverView } from './http/server-view.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { HttpServer } from './http/socket/server.js';
 import { DEADLINES, type Deadlines, messageOf } from './kit/deadline.js';
-import { HttpError } from './kit/http-error.js';
 import type { Context } from './kit/index.js';
 import { SettingError } from './kit/setting-error.js';
 import { PluginUnit, StepError } from './lifecycle/plugin-unit.js';
@@ -352,11 +352,7 @@ function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): Plu
 /** What stands at the path of a plugin that is not required and failed. */
 function failedRouter(name: string): Router {
   return new Router().all(/.*/, () => {
-    throw new HttpError(
-      503,
-      'plugin_failed',
-      `The plugin "${name}" did not start; the server's log says why.`,
-    );
+    throw hostError('plugin_failed', { name });
   });
 }
 

@@ -1,7 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type Koa from 'koa';
-import { HttpError } from '../kit/http-error.js';
+import { hostError } from './errors.js';
 
 /**
  * The API keys that open one plugin, kept as hashes, which are compared in constant time. One that has been right is known
@@ -58,18 +58,9 @@ export function takeBodyKey(ctx: Koa.Context): string | undefined {
 /** Throws the 401 of RFC 6750 section 3 unless the key is one of the ring's. */
 export function checkKey(keys: KeyRing, key: string | undefined): void {
   if (key !== undefined && keys.accepts(key)) return;
-  throw key !== undefined
-    ? new HttpError(401, 'wrong_api_key', 'The API key is not one that opens this path.', {
-        headers: { 'WWW-Authenticate': 'Bearer realm="plugin-server", error="invalid_token"' },
-      })
-    : new HttpError(
-        401,
-        'api_key_required',
-        'This path needs an API key: send it as "Authorization: Bearer KEY".',
-        {
-          headers: { 'WWW-Authenticate': 'Bearer realm="plugin-server"' },
-        },
-      );
+  const error = key === undefined ? '' : ', error="invalid_token"';
+  const headers = { 'WWW-Authenticate': `Bearer realm="plugin-server"${error}` };
+  throw hostError(key === undefined ? 'api_key_required' : 'wrong_api_key', { headers });
 }
 
 function sha256(text: string): Buffer {

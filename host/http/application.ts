@@ -9,12 +9,13 @@ import type { AccessLog } from './access-log.js';
 import { Turns } from './admission.js';
 import { checkKey, headKey, takeBodyKey } from './api-key.js';
 import type { ReadBody } from './body.js';
-import { type ErrorAnswer, errorAnswer, statusAnswer } from './errors.js';
+import { type ErrorAnswer, errorAnswer, statusAnswer } from './error-answer.js';
+import { hostError, OVERLOADED } from './errors.js';
 import { type Chain, compose } from './fast/compose.js';
 import { answerQuickly, shortenSetters } from './fast/respond.js';
 import { endUnread } from './lingering-close.js';
 import { type Mounted, type MountTable, pathBelow } from './mounts.js';
-import { OVERLOADED, OverloadLog } from './overload.js';
+import { OverloadLog } from './overload.js';
 import { awaitTurn } from './pipelining.js';
 import type { RateLimit } from './rate-limit.js';
 import { judgeHead } from './request-head.js';
@@ -155,13 +156,8 @@ export class Application extends Koa {
 
   /** The key, then the body, then the route. Nothing is awaited where nothing needs to be. */
   #enter(ctx: Koa.Context, mount: Mounted | undefined, url: string, end: number): unknown {
-    if (mount === undefined && !COMMON_METHODS.has(ctx.req.method!))
-      throw new HttpError(
-        501,
-        'unknown_method',
-        'The method of the request is not one that this server knows.',
-      );
-    if (mount === undefined) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
+    if (mount === undefined)
+      throw hostError(COMMON_METHODS.has(ctx.req.method!) ? 'not_found' : 'unknown_method');
     (ctx.res as HostResponse).route = mount.labels;
     const path = pathBelow(mount, url, end);
     const { keys, routes } = mount;
@@ -259,7 +255,7 @@ const COMMON_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE',
 /** `OPTIONS *` asks what the server as a whole can do (RFC 9110 section 9.3.7); the form is for no other method. */
 function describeServer(ctx: Koa.Context): void {
   if (ctx.method !== 'OPTIONS') {
-    throw new HttpError(400, 'malformed_request', 'The target of this request is not a valid URL.');
+    throw hostError('malformed_request', { part: 'target' });
   }
   ctx.status = 204;
   ctx.set('Allow', [...COMMON_METHODS].join(', '));
@@ -269,7 +265,7 @@ function describeServer(ctx: Koa.Context): void {
 function pathOfAbsolute(ctx: Koa.Context): string {
   // Of one that is no URL, Node's parser below Koa throws or warns.
   if (!URL.canParse(ctx.req.url!)) {
-    throw new HttpError(400, 'malformed_request', 'The target of this request is not a valid URL.');
+    throw hostError('malformed_request', { part: 'target' });
   }
   return ctx.path;
 }

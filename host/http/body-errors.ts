@@ -1,5 +1,6 @@
 import { printParseErrorCode, visit } from 'jsonc-parser';
-import { HttpError } from '../kit/http-error.js';
+import type { HttpError } from '../kit/http-error.js';
+import { hostError } from './errors.js';
 
 export interface BodyLimits {
   /** Bytes of a body, after decompression. */
@@ -11,37 +12,17 @@ export interface BodyLimits {
 /** Of an error of co-body or raw-body, the one that the client is told. */
 export function explain(error: unknown, limits: BodyLimits): unknown {
   const { status, body, type } = error as { status?: number; body?: unknown; type?: unknown };
-  if (type === 'stream.not.readable' || type === 'request.aborted') {
-    return new HttpError(400, 'body_incomplete', 'The body ended before it was whole.', { cause: error });
-  }
-  if (status === 413) {
-    return new HttpError(413, 'body_too_large', `The body is larger than ${limits.body} bytes.`, {
-      cause: error,
-    });
-  }
-  if (status === 415) {
-    return new HttpError(
-      415,
-      'unsupported_encoding',
-      'The body has a Content-Encoding that is not supported; use gzip, deflate, br or none.',
-      {
-        cause: error,
-      },
-    );
-  }
+  const cause = { cause: error };
+  if (type === 'stream.not.readable' || type === 'request.aborted')
+    return hostError('body_incomplete', cause);
+  if (status === 413) return hostError('body_too_large', { limit: limits.body }, cause);
+  if (status === 415) return hostError('unsupported_encoding', cause);
   if (typeof body === 'string') return explainJson(withoutBom(body), limits, error);
   if (status !== undefined) return error;
   // zlib says so of a body that is not what its Content-Encoding claims.
   const { code } = error as { code?: unknown };
   if (typeof code === 'string' && /^(?:Z_|ERR_|__ERROR)/.test(code)) {
-    return new HttpError(
-      400,
-      'invalid_encoding',
-      'The body cannot be decompressed as its Content-Encoding says.',
-      {
-        cause: error,
-      },
-    );
+    return hostError('invalid_encoding', cause);
   }
   return error;
 }
@@ -50,23 +31,15 @@ function explainJson(text: string, limits: BodyLimits, cause: unknown): HttpErro
   const first = firstError(text, limits.depth);
   if (first === 'too deep') return tooDeep(limits);
   if (first !== undefined) {
-    return new HttpError(
-      400,
-      'invalid_json',
-      `The body is not JSON: ${first.what} at line ${first.line}, column ${first.column}.`,
-      { cause },
-    );
+    const fault = `${first.what} at line ${first.line}, column ${first.column}`;
+    return hostError('invalid_json', { fault }, { cause });
   }
-  if (/^[ \t\n\r]*[[{]/.test(text)) {
-    return new HttpError(400, 'forbidden_key', 'The body has a key "__proto__", which is not accepted.', {
-      cause,
-    });
-  }
-  return new HttpError(400, 'invalid_json', 'The body must be a JSON object or array.', { cause });
+  if (/^[ \t\n\r]*[[{]/.test(text)) return hostError('forbidden_key', { cause });
+  return hostError('invalid_json', { fault: 'it must be an object or array' }, { cause });
 }
 
 export function tooDeep({ depth }: BodyLimits): HttpError {
-  return new HttpError(400, 'body_too_deep', `The body nests deeper than ${depth} levels.`);
+  return hostError('body_too_deep', { depth });
 }
 
 export function withoutBom(text: string): string {

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import bourne from '@hapi/bourne';
 import type Koa from 'koa';
-import { HttpError } from '../kit/http-error.js';
 import { type BodyLimits, explain, withoutBom } from './body-errors.js';
+import { hostError } from './errors.js';
 import { checkDepth } from './json-depth.js';
 
 /** Reads a request's body into `ctx.request.body`, once; rejects with a 400, 413 or 415. */
@@ -27,13 +27,13 @@ export function bodyReader(limits: BodyLimits): ReadBody {
     const type = ctx.req.headers['content-type'];
     const charset = type === undefined ? null : CHARSET.exec(type);
     if (charset !== null && !UTF8.test(charset[1]!)) {
-      throw new HttpError(415, 'unsupported_charset', `Bodies are read as UTF-8, not ${charset[1]}.`);
+      throw hostError('unsupported_charset', { charset: charset[1]! });
     }
     general ??= loadBodyParser(limits);
     const parse = await general;
     // What has been cut off meanwhile emits nothing more that koa-bodyparser could wait for.
     if (ctx.req.destroyed && !ctx.req.complete) {
-      throw new HttpError(400, 'incomplete_body', 'The connection closed before the whole body had arrived.');
+      throw hostError('body_incomplete');
     }
     try {
       await parse(ctx, parsed);

@@ -1,88 +1,311 @@
-import { STATUS_CODES } from 'node:http';
-import type { Control } from '../control.js';
-import { HttpError } from '../kit/http-error.js';
+import { defineErrors, type ErrorTable } from '../kit/error-table.js';
 
-/** What a client is told of an error. */
-export interface ErrorAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: { readonly error: string; readonly code: string; readonly [detail: string]: unknown };
-}
+/** Every error that the host itself answers. */
+export const hostErrors = {
+  // Before there is a request
+  malformed_request: {
+    status: 400,
+    message: ({ part }: { part: 'request' | 'target' | 'coding' }) =>
+      ({
+        request: 'The request is not valid HTTP.',
+        target: 'The request target is not a valid URL.',
+        coding: 'Transfer-Encoding requires HTTP/1.1.',
+      })[part],
+    when: 'The request breaks the rules of HTTP, or its target is not a valid URL.',
+    remedy: 'Send the request with an HTTP library, and percent-encode what stands in its URL.',
+  },
+  headers_too_large: {
+    status: 431,
+    message: 'The request line and headers are larger than 16 KiB. Send fewer or shorter headers.',
+    when: 'The request line and the headers together exceed 16 KiB.',
+    remedy: 'Send fewer or shorter headers, and move long values from the URL to the body.',
+  },
+  target_too_long: {
+    status: 414,
+    message: 'The request line and headers are larger than 16 KiB. Send a shorter URL.',
+    when: 'The request line alone exceeds 16 KiB.',
+    remedy: 'Move long values from the URL to the body.',
+  },
+  unknown_method: {
+    status: 501,
+    message: 'The method of the request is not one that this server knows.',
+    when: 'The method is not one of HTTP, and no plugin is at the path.',
+    remedy: 'Use one of the methods of the path: "plugin-server routes" lists them.',
+  },
+  http_version_not_supported: {
+    status: 505,
+    message: 'The HTTP version is not supported. Use HTTP/1.1.',
+    when: 'The request line names a version other than HTTP/1.0 or HTTP/1.1.',
+    remedy: 'Send the request as HTTP/1.1.',
+  },
+  unsupported_transfer_coding: {
+    status: 501,
+    message: 'The Transfer-Encoding is not supported. Use chunked, or send a Content-Length.',
+    when: 'The Transfer-Encoding is anything but chunked.',
+    remedy: 'Send the body chunked or with a Content-Length; compress with Content-Encoding.',
+  },
+  request_timeout: {
+    status: 408,
+    message: 'The request did not arrive in time. Send it again.',
+    when: 'The head or the body arrives more slowly than header_timeout or request_timeout in [limits] allows.',
+    remedy: 'Send the request again; for slow uploads, raise request_timeout in [limits].',
+  },
+  expectation_failed: {
+    status: 417,
+    message: 'The Expect header is not supported; the only value accepted is 100-continue.',
+    when: 'The request has an Expect header other than 100-continue.',
+    remedy: 'Leave the header out.',
+  },
+  too_many_connections: {
+    status: 503,
+    message: 'The server has reached its limit of connections. Try again shortly.',
+    when: 'As many connections are open as connections in [limits] allows.',
+    remedy: 'Try again after the seconds in Retry-After, and reuse connections.',
+  },
+  overloaded: {
+    status: 503,
+    message: 'The server has more requests than it can answer in time. Try again shortly.',
+    when: 'The request waited longer than max_delay in [limits], or would have to.',
+    remedy: 'Try again after the seconds in Retry-After; add workers or hosts where it happens often.',
+  },
 
-/** The `code` of an answer whose error names none, by status. */
-const CODES = new Map<number, string>([
-  [400, 'bad_request'],
-  [401, 'unauthorized'],
-  [403, 'forbidden'],
-  [404, 'not_found'],
-  [405, 'method_not_allowed'],
-  [406, 'not_acceptable'],
-  [408, 'request_timeout'],
-  [409, 'conflict'],
-  [410, 'gone'],
-  [412, 'precondition_failed'],
-  [413, 'body_too_large'],
-  [415, 'unsupported_media_type'],
-  [417, 'expectation_failed'],
-  [422, 'unprocessable'],
-  [429, 'too_many_requests'],
-  [431, 'headers_too_large'],
-  [500, 'internal_error'],
-  [501, 'not_implemented'],
-  [503, 'unavailable'],
-]);
+  // The request's head
+  host_required: {
+    status: 400,
+    message: 'An HTTP/1.1 request requires a Host header.',
+    when: 'An HTTP/1.1 request has no Host header.',
+    remedy: 'Send the Host header, as every HTTP library does.',
+  },
+  invalid_host: {
+    status: 400,
+    message: ({ several }: { several: boolean }) =>
+      several
+        ? 'The request has more than one Host header.'
+        : 'The Host header is not a valid host name or address.',
+    when: 'The Host header is not a host name or address, or is sent more than once.',
+    remedy: 'Send one Host header with the name of the server.',
+  },
+  wrong_host: {
+    status: 421,
+    message: 'This server does not answer to the host name in this request.',
+    when: 'The Host header names a host that is not in hosts in [network]; without a global key, only localhost and IP addresses are accepted by default.',
+    remedy: 'Add the name to hosts in [network].',
+  },
+  foreign_origin: {
+    status: 403,
+    message:
+      'Pages of other sites cannot use this path while the server has no API key. Set apikey in [auth], or add the origin to [cors].',
+    when: 'A page of another site calls a plugin that is open only because no global key is set.',
+    remedy: 'Set apikey in [auth], or add the origin to origin_url in [cors].',
+  },
+  api_key_required: {
+    status: 401,
+    message: 'This path requires an API key. Send it as "Authorization: Bearer KEY".',
+    when: 'The request has no API key and the path requires one.',
+    remedy: 'Send the key as "Authorization: Bearer KEY".',
+  },
+  wrong_api_key: {
+    status: 401,
+    message: 'The API key is not valid for this path.',
+    when: 'The API key is not one of the keys that open the path.',
+    remedy: 'Send the key that the operator set for this plugin, or the global key where the plugin uses it.',
+  },
+  rate_limited: {
+    status: 429,
+    message: ({ rate, window, seconds }: { rate: number; window: number; seconds: number }) =>
+      `Rate limit exceeded (${rate} requests per ${window} s). Try again in ${seconds} s.`,
+    when: 'The client has sent as many requests as rate in [limits] allows.',
+    remedy: 'Try again after the seconds in Retry-After.',
+  },
+  not_found: {
+    status: 404,
+    message: 'Nothing is served at this path.',
+    when: 'No plugin and no route has this path.',
+    remedy: 'Compare the path with "plugin-server routes".',
+  },
+  method_not_allowed: {
+    status: 405,
+    message: ({ method, allow }: { method: string; allow: string }) =>
+      `${method} is not allowed here; allowed: ${allow}`,
+    when: 'The path has routes, but none for this method.',
+    remedy: 'Use one of the methods in the Allow header.',
+  },
+  invalid_parameter: {
+    status: 400,
+    message: 'The path or the query has a percent-encoding that is not valid UTF-8.',
+    when: 'The bytes that a percent-encoding in the path or the query stands for are not UTF-8.',
+    remedy: 'Encode the values with encodeURIComponent.',
+  },
 
-/** The answer to an error thrown on the way: its own words where they are meant for the client, else the status's. */
-export function errorAnswer(error: unknown): ErrorAnswer {
-  if (error instanceof HttpError) {
-    const { status, code, message, headers = {}, details = {} } = error;
-    return { status, headers, body: { error: message, code, ...details } };
-  }
-  // ctx.throw and other http-errors: http-errors' README says what `expose` means.
-  const { status, statusCode, expose, message, code, headers } = (error ?? {}) as Record<string, unknown>;
-  const claimed = status ?? statusCode;
-  const known =
-    typeof claimed === 'number' && claimed >= 400 && STATUS_CODES[claimed] !== undefined ? claimed : 500;
-  const own = expose === true && typeof message === 'string';
+  // The body
+  body_incomplete: {
+    status: 400,
+    message: 'The connection closed before the whole body arrived.',
+    when: 'The connection closes while the body is being read.',
+    remedy: 'Send the request again.',
+  },
+  body_too_large: {
+    status: 413,
+    message: ({ limit }: { limit: number }) => `The body is larger than ${limit} bytes.`,
+    when: 'The body is larger than body in [limits], decompressed.',
+    remedy: 'Send a smaller body, or raise body in [limits].',
+  },
+  body_too_deep: {
+    status: 400,
+    message: ({ depth }: { depth: number }) => `The body is nested more than ${depth} levels deep.`,
+    when: 'Objects and arrays in the body are nested deeper than depth in [limits].',
+    remedy: 'Send a flatter body, or raise depth in [limits].',
+  },
+  invalid_json: {
+    status: 400,
+    message: ({ fault }: { fault: string }) => `The body is not valid JSON: ${fault}.`,
+    when: 'The body is not JSON, or is neither an object nor an array.',
+    remedy: 'Correct the body at the line and column in the message.',
+  },
+  invalid_utf8: {
+    status: 400,
+    message: ({ offset }: { offset: number }) =>
+      `The body is not valid UTF-8: the byte at offset ${offset} is wrong.`,
+    when: 'The body has bytes that are not UTF-8.',
+    remedy: 'Encode the body as UTF-8; put binary data in base64.',
+  },
+  inexact_json: {
+    status: 400,
+    message: ({ fault }: { fault: string }) => `The body cannot be kept exactly: ${fault}.`,
+    when: 'The body gives a member twice, or has a number that a double cannot hold.',
+    remedy: 'Name each member once, and send large numbers as strings.',
+  },
+  forbidden_key: {
+    status: 400,
+    message: 'The body has a member named "__proto__", which is not accepted.',
+    when: 'An object in the body has a member named "__proto__".',
+    remedy: 'Rename the member.',
+  },
+  unsupported_charset: {
+    status: 415,
+    message: ({ charset }: { charset: string }) =>
+      `The charset ${charset} is not supported; send the body as UTF-8.`,
+    when: 'The Content-Type names a charset other than UTF-8.',
+    remedy: 'Send the body as UTF-8.',
+  },
+  unsupported_encoding: {
+    status: 415,
+    message: 'The Content-Encoding is not supported; use gzip, deflate or br, or send the body uncompressed.',
+    when: 'The Content-Encoding is not gzip, deflate or br.',
+    remedy: 'Send the body uncompressed or in one of these encodings.',
+  },
+  invalid_encoding: {
+    status: 400,
+    message: 'The body cannot be decompressed as its Content-Encoding says.',
+    when: 'The body is not in the format that its Content-Encoding names.',
+    remedy: 'Name the encoding that the body really has.',
+  },
+
+  // The host's own routes
+  not_ready: {
+    status: 503,
+    message: ({ failing }: { failing: string }) => `Not ready: ${failing}.`,
+    when: 'A plugin is not ready, or one of its readiness checks fails.',
+    remedy: 'Read `checks` in the response, then the log.',
+  },
+  no_global_key: {
+    status: 403,
+    message: 'This path is closed because no global key is set. Write apikey=KEY in [auth] of the INI file.',
+    when: "An operator's route is called while no global key is set.",
+    remedy: 'Set apikey in [auth] of the INI file, then send that key.',
+  },
+  unknown_plugin: {
+    status: 404,
+    message: ({ name, names }: { name: string; names: readonly string[] }) =>
+      `Plugin "${name}" does not exist; reload one of ${names.join(', ')}, or all.`,
+    when: 'The path of a reload names a plugin that does not exist.',
+    remedy: 'Use one of the names in the message, or "all".',
+  },
+  reload_unavailable: {
+    status: 501,
+    message: 'This server runs without a supervisor and cannot reload. Restart it instead.',
+    when: 'A reload is requested of a host that runs inside another program.',
+    remedy: 'Restart the program.',
+  },
+  reload_failed: {
+    status: 422,
+    message: ({ reason }: { reason: string }) => reason,
+    when: 'The new configuration or code has problems; the old generation continues to serve.',
+    remedy: 'Correct what `problems` names, then reload again.',
+  },
+  plugin_failed: {
+    status: 503,
+    message: ({ name }: { name: string }) =>
+      `Plugin "${name}" did not start. The server's log has the cause.`,
+    when: 'The plugin at this path failed to start, and required=off lets the server run without it.',
+    remedy: "Read the cause in the server's log, correct it, then reload.",
+  },
+
+  // Statuses that a plugin sets without a code of its own
+  internal_error: {
+    status: 500,
+    message: "The request failed. The server's log has the cause under this request id.",
+    when: 'The code of a plugin or of the server throws an unexpected error.',
+    remedy: 'Give the request id to the operator, who finds the cause in the log.',
+  },
+  bad_request: { status: 400, message: 'Bad request.', ...byPlugin('the request is wrong') },
+  unauthorized: { status: 401, message: 'Unauthorized.', ...byPlugin('the request lacks credentials') },
+  forbidden: { status: 403, message: 'Forbidden.', ...byPlugin('the client may not do this') },
+  not_acceptable: {
+    status: 406,
+    message: 'Not acceptable.',
+    ...byPlugin('no representation matches the Accept headers'),
+  },
+  conflict: {
+    status: 409,
+    message: 'Conflict.',
+    ...byPlugin('the request conflicts with the current state'),
+  },
+  gone: { status: 410, message: 'Gone.', ...byPlugin('the resource no longer exists') },
+  precondition_failed: {
+    status: 412,
+    message: 'Precondition failed.',
+    ...byPlugin('a condition in the headers is not met'),
+  },
+  unsupported_media_type: {
+    status: 415,
+    message: 'Unsupported media type.',
+    ...byPlugin('the Content-Type is not supported'),
+  },
+  range_not_satisfiable: {
+    status: 416,
+    message: 'Range not satisfiable.',
+    ...byPlugin('the Range lies outside the resource'),
+  },
+  unprocessable: { status: 422, message: 'Unprocessable.', ...byPlugin('the content is not acceptable') },
+  too_many_requests: {
+    status: 429,
+    message: 'Too many requests.',
+    ...byPlugin('the client sends too many requests'),
+  },
+  not_implemented: {
+    status: 501,
+    message: ({ method }: { method: string }) => `This server is not a proxy: ${method} is not supported.`,
+    when: 'The method is CONNECT, or a plugin answers with this status and no body.',
+    remedy: "Send the request to a proxy, or see the plugin's documentation.",
+  },
+  unavailable: {
+    status: 503,
+    message: 'Service unavailable.',
+    ...byPlugin('a service that the plugin depends on is unavailable'),
+  },
+} satisfies ErrorTable;
+
+export type HostErrorCode = keyof typeof hostErrors;
+
+export const hostError = defineErrors(hostErrors);
+
+/** One object for all refusals: making an Error, with its stack, would cost more than the rest of the refusal. */
+export const OVERLOADED = hostError('overloaded', { headers: { 'Retry-After': '1' } });
+
+function byPlugin(meaning: string) {
   return {
-    status: known,
-    headers: typeof headers === 'object' && headers !== null ? (headers as Record<string, string>) : {},
-    body: {
-      error: own ? message : statusSentence(known),
-      code: own && typeof code === 'string' && /^[a-z][a-z0-9_]*$/.test(code) ? code : statusCodeName(known),
-    },
+    when: `A plugin answers with this status and no body: ${meaning}.`,
+    remedy: "See the plugin's documentation.",
   };
-}
-
-/** The answer for a status that a plugin set without a body. */
-export function statusAnswer(status: number): ErrorAnswer {
-  return { status, headers: {}, body: { error: statusSentence(status), code: statusCodeName(status) } };
-}
-
-function statusSentence(status: number): string {
-  if (status === 404) return 'There is nothing at this path.';
-  if (status === 500) return 'The server failed to answer; its log says why, under this request id.';
-  return `${STATUS_CODES[status] ?? 'Error'}.`;
-}
-
-function statusCodeName(status: number): string {
-  return CODES.get(status) ?? (status < 500 ? 'bad_request' : 'internal_error');
-}
-
-/** The control routes, and whatever else is the operator's alone, are closed without a global key. */
-export function noGlobalKey(): HttpError {
-  return new HttpError(
-    403,
-    'no_global_key',
-    'This is closed while no global key is set: write apikey=KEY in [auth] of the INI file.',
-  );
-}
-
-export function requireControl(control: Control | undefined): Control {
-  if (control !== undefined) return control;
-  throw new HttpError(
-    501,
-    'reload_unavailable',
-    'This server runs without a supervisor, which a reload needs.',
-  );
 }

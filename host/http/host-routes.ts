@@ -2,14 +2,14 @@ import { Router } from '@koa/router';
 import type Koa from 'koa';
 import type { Control } from '../control.js';
 import { placedProblem } from '../diagnostics/placed-problem.js';
-import { HttpError } from '../kit/http-error.js';
 import { type Operation, openapi } from '../kit/operation.js';
 import type { PluginUnit } from '../lifecycle/plugin-unit.js';
 import type { Metrics } from '../monitor/metrics.js';
 import type { KeyRing } from './api-key.js';
-import { noGlobalKey, requireControl } from './errors.js';
+import { hostError } from './errors.js';
 import { readiness } from './health.js';
 import type { Mount } from './mounts.js';
+import { requireControl } from './server-view.js';
 import { JSON_TYPE } from './socket/response.js';
 
 export interface HostRoutesOptions {
@@ -52,14 +52,10 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
         const { ready, checks } = await readiness(options.plugins, options.isStopping());
         const failing = Object.entries(checks).filter(([, result]) => result !== 'ok');
         if (!ready) {
-          throw new HttpError(
-            503,
+          throw hostError(
             'not_ready',
-            `Not ready: ${failing.map(([name, why]) => `${name} (${why})`).join(', ')}.`,
-            {
-              headers: { 'Retry-After': '1' },
-              details: { checks },
-            },
+            { failing: failing.map(([name, why]) => `${name} (${why})`).join(', ') },
+            { headers: { 'Retry-After': '1' }, details: { checks } },
           );
         }
         ctx.body = 'verbose' in ctx.query ? { status: 'ready', checks } : { status: 'ready' };
@@ -94,7 +90,7 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
 function requireGlobalKey(keys: KeyRing | undefined): Koa.Middleware {
   return (_ctx, next) => {
     if (keys !== undefined) return next();
-    throw noGlobalKey();
+    throw hostError('no_global_key');
   };
 }
 
@@ -110,21 +106,16 @@ function describePlugin(plugin: PluginUnit) {
 
 async function reloadPlugin(name: string, { plugins, control, folder }: HostRoutesOptions) {
   if (name !== 'all' && !plugins.some((plugin) => plugin.name === name)) {
-    throw new HttpError(
-      404,
-      'unknown_plugin',
-      `There is no plugin "${name}"; reload one of ${plugins.map((plugin) => plugin.name).join(', ')}, or all.`,
-    );
+    throw hostError('unknown_plugin', { name, names: plugins.map((plugin) => plugin.name) });
   }
   const outcome = await requireControl(control).reload();
   if (outcome.success) return { reloaded: name, success: true };
-  throw new HttpError(422, 'reload_failed', outcome.reason, {
-    details: {
-      reloaded: name,
-      success: false,
-      problems: outcome.problems.map((problem) => placedProblem(problem, folder)),
-    },
-  });
+  const problems = outcome.problems.map((problem) => placedProblem(problem, folder));
+  throw hostError(
+    'reload_failed',
+    { reason: outcome.reason },
+    { details: { reloaded: name, success: false, problems } },
+  );
 }
 
 const ok = (description: string, schema: object = { type: 'object' }, example?: unknown) => ({

@@ -1,13 +1,4 @@
 import type { Logger } from 'pino';
-import { HttpError } from '../kit/http-error.js';
-
-/** One object for all refusals: making an Error, with its stack, would cost more than the rest of the refusal. */
-export const OVERLOADED = new HttpError(
-  503,
-  'overloaded',
-  'The server has more requests than it can answer in time. Try again shortly.',
-  { headers: { 'Retry-After': '1' } },
-);
 
 /** Milliseconds. */
 const LOG_INTERVAL = 1000;

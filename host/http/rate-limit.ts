@@ -1,8 +1,8 @@
 import { isIPv6 } from 'node:net';
 import type Koa from 'koa';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
-import { HttpError } from '../kit/http-error.js';
 import { headKey, type KeyRing } from './api-key.js';
+import { hostError } from './errors.js';
 
 export interface RateLimitOptions {
   /** Requests of one client in a window. */
@@ -61,10 +61,9 @@ export function rateLimit({ rate, window, by }: RateLimitOptions): RateLimit {
     ctx.set('RateLimit-Policy', policy);
     ctx.set('RateLimit', `"default";r=${result.remainingPoints};t=${seconds}`);
     if (refused) {
-      throw new HttpError(
-        429,
+      throw hostError(
         'rate_limited',
-        `This client has sent its ${rate} requests of ${window} s; it may go on in ${seconds} s.`,
+        { rate, window, seconds },
         { headers: { 'Retry-After': String(seconds) } },
       );
     }

@@ -4,7 +4,7 @@ import { messageOf } from '../kit/deadline.js';
 import { HttpError } from '../kit/http-error.js';
 import type { ServerProblem } from '../kit/server-view.js';
 import type { Failure } from './application.js';
-import { statusAnswer } from './errors.js';
+import { statusAnswer } from './error-answer.js';
 
 /** Runs that may be a session id or another token. */
 const TOKEN = /[\w-]{32,}/g;

@@ -7,7 +7,7 @@ import type { PluginUnit } from '../lifecycle/plugin-unit.js';
 import type { MonitorLink } from '../monitor/monitor.js';
 import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 import { checkKey, headKey, type KeyRing } from './api-key.js';
-import { noGlobalKey, requireControl } from './errors.js';
+import { hostError } from './errors.js';
 import { readiness } from './health.js';
 
 export interface ServerViewOptions {
@@ -39,11 +39,17 @@ export function serverView(options: ServerViewOptions): ServerView {
       return { ...outcome, problems };
     },
     requireGlobalKey: asksKey(keys === undefined ? 'global (none is set)' : 'global', (ctx, next) => {
-      if (keys === undefined) throw noGlobalKey();
+      if (keys === undefined) throw hostError('no_global_key');
       checkKey(keys, headKey(ctx.req));
       return next();
     }),
   };
+}
+
+/** What a reload needs; a host by itself has no supervisor. */
+export function requireControl(control: Control | undefined): Control {
+  if (control !== undefined) return control;
+  throw hostError('reload_unavailable');
 }
 
 function viewPlugin(

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { OVERLOADED } from '../http/errors.js';
 import { rawAnswer, rawError } from '../http/socket/raw-response.js';
 
 /** Milliseconds that a connection may take to say what it wants, and again to read the answer. */
@@ -13,15 +14,8 @@ export function refuse(socket: Socket): void {
   socket.once('close', () => clearTimeout(timer));
   socket.once('data', (chunk: Buffer) => {
     const isAlive = alive.test(chunk.toString('latin1', 0, 32));
-    socket.end(isAlive ? rawAnswer(200, { status: 'ok' }) : rawError(overloaded).text);
+    socket.end(isAlive ? rawAnswer(200, { status: 'ok' }) : rawError(OVERLOADED).text);
   });
   // What else comes has to be read: the kernel answers unread bytes with a reset.
   socket.resume();
 }
-
-const overloaded = {
-  status: 503,
-  code: 'overloaded',
-  sentence: 'The server has more requests than it can answer in time. Try again shortly.',
-  headers: ['Retry-After: 1'],
-};

@@ -1,7 +1,7 @@
 import type { Router } from '@koa/router';
 import type Koa from 'koa';
-import { HttpError } from '../../kit/http-error.js';
 import type { RouteLabels } from '../../monitor/metrics.js';
+import { hostError } from '../errors.js';
 import type { HostResponse } from '../socket/response.js';
 import { type Chain, compose } from './compose.js';
 
@@ -103,7 +103,7 @@ async function refuse(ctx: RoutedContext): Promise<void> {
   // A matched route that called next(): what it left is the answer.
   if (ctx.routeMatched === true) return;
   const methods = new Set((ctx.matched ?? []).flatMap((layer) => layer.methods));
-  if (methods.size === 0) throw new HttpError(404, 'not_found', 'There is nothing at this path.');
+  if (methods.size === 0) throw hostError('not_found');
   methods.add('OPTIONS');
   const allow = [...methods].join(', ');
   if (ctx.method === 'OPTIONS') {
@@ -111,7 +111,5 @@ async function refuse(ctx: RoutedContext): Promise<void> {
     ctx.set('Allow', allow);
     return;
   }
-  throw new HttpError(405, 'method_not_allowed', `${ctx.method} is not for this path; use ${allow}.`, {
-    headers: { Allow: allow },
-  });
+  throw hostError('method_not_allowed', { method: ctx.method, allow }, { headers: { Allow: allow } });
 }

@@ -1,19 +1,15 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
-import { type RawError, rawError, sayGoodbye } from './raw-response.js';
+import { hostError } from '../errors.js';
+import { rawError, sayGoodbye } from './raw-response.js';
 
 /** How many refused connections may be open at once, each reading its response; any more are closed without one. */
 const MOST_FAREWELLS = 64;
 /** Milliseconds between two lines about refused connections. */
 const LOG_INTERVAL = 1000;
 
-const TOO_MANY: RawError = {
-  status: 503,
-  code: 'too_many_connections',
-  sentence: 'The server has reached its limit of connections. Try again shortly.',
-  headers: ['Retry-After: 1'],
-};
+const TOO_MANY = hostError('too_many_connections', { headers: { 'Retry-After': '1' } });
 
 export interface ConnectionCap {
   readonly cap: number;

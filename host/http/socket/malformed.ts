@@ -1,4 +1,5 @@
-import type { RawError } from './raw-response.js';
+import type { HttpError } from '../../kit/http-error.js';
+import { hostError } from '../errors.js';
 
 /** What Node says of a request that its parser or its timer refused. */
 export interface ParserError {
@@ -12,50 +13,22 @@ export interface ParserError {
 const REQUEST_LINE = /^[!#$%&'*+\-.^_`|~\w]+ [^\s]+ HTTP\/\d\.\d\r?$/;
 
 /** The response to what Node's parser or its timer refused. */
-export function malformed(error: ParserError): RawError {
+export function malformed(error: ParserError): HttpError {
   switch (error.code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return {
-        status: 408,
-        code: 'request_timeout',
-        sentence: 'The request did not arrive in time. Send it again.',
-      };
+      return hostError('request_timeout');
     case 'HPE_HEADER_OVERFLOW':
-      return isWithinTarget(error) ? TARGET_TOO_LONG : HEADERS_TOO_LARGE;
+      return hostError(isWithinTarget(error) ? 'target_too_long' : 'headers_too_large');
     case 'HPE_INVALID_METHOD':
-      if (REQUEST_LINE.test(lineOf(error))) {
-        return {
-          status: 501,
-          code: 'unknown_method',
-          sentence: 'The method of the request is not one that this server knows.',
-        };
-      }
+      if (REQUEST_LINE.test(lineOf(error))) return hostError('unknown_method');
       break;
     case 'HPE_INVALID_VERSION':
-      if (REQUEST_LINE.test(lineOf(error))) {
-        return {
-          status: 505,
-          code: 'http_version_not_supported',
-          sentence: 'The HTTP version is not supported. Use HTTP/1.1.',
-        };
-      }
+      if (REQUEST_LINE.test(lineOf(error))) return hostError('http_version_not_supported');
       break;
     default:
   }
-  return { status: 400, code: 'malformed_request', sentence: 'The request is not valid HTTP.' };
+  return hostError('malformed_request', { part: 'request' });
 }
-
-const HEADERS_TOO_LARGE: RawError = {
-  status: 431,
-  code: 'headers_too_large',
-  sentence: 'The request line and headers are larger than 16 KiB. Send fewer or shorter headers.',
-};
-
-const TARGET_TOO_LONG: RawError = {
-  status: 414,
-  code: 'target_too_long',
-  sentence: 'The request line and headers are larger than 16 KiB. Send a shorter URL.',
-};
 
 /** The line in which the fault was found. */
 function lineOf({ rawPacket, bytesParsed = 0 }: ParserError): string {

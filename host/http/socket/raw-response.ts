@@ -1,26 +1,21 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import type { HttpError } from '../../kit/http-error.js';
 import { freshRequestId } from './request-id.js';
 import { securityHeaders } from './security-headers.js';
-
-export interface RawError {
-  readonly status: number;
-  readonly code: string;
-  readonly sentence: string;
-  readonly headers?: readonly string[];
-}
 
 /** Milliseconds that a client may take to read the response after which its connection closes. */
 const FAREWELL = 1000;
 
 /** A whole error response as text, in the form of every other, for a socket that has no request; and its id. */
 export function rawError(
-  { status, code, sentence, headers = [] }: RawError,
+  { status, code, message, headers = {} }: HttpError,
   tls = false,
   id = freshRequestId(),
 ): { text: string; id: string } {
-  const body = { error: sentence, code, request_id: id };
-  return { text: rawAnswer(status, body, [`X-Request-Id: ${id}`, ...headers], tls), id };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+  const body = { error: message, code, request_id: id };
+  return { text: rawAnswer(status, body, [`X-Request-Id: ${id}`, ...lines], tls), id };
 }
 
 /** A whole response as text, after which the connection closes. */

@@ -2,8 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
+import type { HttpError } from '../../kit/http-error.js';
+import { hostError } from '../errors.js';
 import { malformed } from './malformed.js';
-import { type RawError, rawError, sayGoodbye } from './raw-response.js';
+import { rawError, sayGoodbye } from './raw-response.js';
 import { limitReceiving } from './receive-timeout.js';
 import type { HostResponse } from './response.js';
 
@@ -80,7 +82,7 @@ export class Refusals {
     else this.#refuse(socket, NO_TUNNEL, 'CONNECT');
   }
 
-  #refuse(socket: Socket, refusal: RawError, reason: string | undefined): void {
+  #refuse(socket: Socket, refusal: HttpError, reason: string | undefined): void {
     if (!socket.writable) {
       socket.destroy();
       return;
@@ -92,7 +94,7 @@ export class Refusals {
   }
 
   /** Answers a request whose body is malformed or late, under the request's own id, unless it has been answered. */
-  #refuseBody(socket: Socket, response: HostResponse, refusal: RawError): void {
+  #refuseBody(socket: Socket, response: HostResponse, refusal: HttpError): void {
     if (response.headersSent || !socket.writable) {
       // Half a response is out. Only a broken connection tells the client that it is not a whole one.
       socket.destroy();
@@ -103,8 +105,4 @@ export class Refusals {
   }
 }
 
-const NO_TUNNEL: RawError = {
-  status: 501,
-  code: 'not_implemented',
-  sentence: 'This server is not a proxy: CONNECT is not supported.',
-};
+const NO_TUNNEL = hostError('not_implemented', { method: 'CONNECT' });

@@ -243,7 +243,12 @@ describe('requests', () => {
 
     it('set as a status alone get a body', async () => {
       await expectError(await server.fetch('/echo/gone'), 410, 'gone', /Gone/);
-      await expectError(await server.fetch('/echo/nothing'), 404, 'not_found', /nothing at this path/);
+      await expectError(
+        await server.fetch('/echo/nothing'),
+        404,
+        'not_found',
+        /Nothing is served at this path/,
+      );
     });
 
     it('of the protocol have the same form', async () => {
