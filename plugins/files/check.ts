@@ -2,7 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import type { CheckContext } from 'plugin-server';
 import type { Settings } from './settings.js';
 
-/** Whether the folders and the template of `[file_server]` are there and of use. */
+/** Reports folders of `[file_server]` that do not exist, and a template that cannot be used. */
 export async function checkPaths(
   { documents, template }: Settings,
   { resolvePath, report }: Pick<CheckContext<unknown, Record<never, never>>, 'resolvePath' | 'report'>,
@@ -12,16 +12,20 @@ export async function checkPaths(
     if (found?.isDirectory()) continue;
     report(
       ['file_server', 'documents', index],
-      `${found ? 'there is a file' : 'there is no folder'} at "${folder}", which [file_server] is to serve`,
-      'make the folder, or write the path of one that is there',
+      found ? `"${folder}" is not a folder` : `folder "${folder}" does not exist`,
+      'create the folder, or write the path of an existing one',
     );
   }
   if (template === undefined) return;
   const text = await readFile(resolvePath(template), 'utf8').catch(() => undefined);
   if (text === undefined) {
-    report(['file_server', 'template'], 'the template cannot be read', 'write the path of an HTML file');
+    report(
+      ['file_server', 'template'],
+      `template "${template}" cannot be read`,
+      'write the path of an HTML file',
+    );
   } else if (!text.includes('{{content}}')) {
-    const hint = 'put {{content}} where the page belongs';
-    report(['file_server', 'template'], 'the template has no place for the page', hint);
+    const hint = 'write {{content}} where the page belongs';
+    report(['file_server', 'template'], `template "${template}" does not contain {{content}}`, hint);
   }
 }

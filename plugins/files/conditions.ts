@@ -1,7 +1,7 @@
 import type { Context } from 'plugin-server';
 import { fileError } from './errors.js';
 
-/** What identifies the version of what is answered. */
+/** What identifies the version of a file or page. */
 export interface Validators {
   /** Strong, with its quotes. */
   readonly etag: string;
@@ -9,8 +9,8 @@ export interface Validators {
 }
 
 /**
- * Sets the validators of what is about to be answered and checks the request's conditions against them, in the order of
- * RFC 9110 section 13.2.2. False when the answer is complete without a body.
+ * Sets the validators of the response and checks the request's conditions against them, in the order of RFC 9110
+ * section 13.2.2. False when the response is complete without a body.
  */
 export function startAnswer(ctx: Context, validators: Validators): boolean {
   if (!holdsPreconditions(ctx, validators)) throw fileError('precondition_failed');
@@ -35,7 +35,7 @@ function holdsPreconditions(ctx: Context, { etag, modified }: Validators): boole
   return since === undefined || secondsOf(modified) <= since;
 }
 
-/** Whether the client has this version. A reload past all caches, which says `no-cache`, wants it all the same. */
+/** Whether the client has this version. A reload that bypasses all caches sends `no-cache` and gets it again. */
 function isKnown(ctx: Context, { etag, modified }: Validators): boolean {
   const none = ctx.get('If-None-Match');
   const since = none === '' ? dateOf(ctx.get('If-Modified-Since')) : undefined;
@@ -44,10 +44,10 @@ function isKnown(ctx: Context, { etag, modified }: Validators): boolean {
   return none === '*' || tagsOf(none).some((tag) => tag.replace(/^W\//, '') === etag);
 }
 
-/** An entity tag, which may hold commas, and the comma or end behind it (RFC 9110 section 8.8.3). */
+/** An entity tag (RFC 9110 section 8.8.3), which may contain commas, up to the comma or end after it. */
 const entityTag = /[ \t,]*((?:W\/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|$)/y;
 
-/** The entity tags of a list, up to where it stops being one. */
+/** The entity tags of a list, up to the first thing that is not one. */
 function tagsOf(list: string): string[] {
   const tags: string[] = [];
   entityTag.lastIndex = 0;
@@ -55,7 +55,7 @@ function tagsOf(list: string): string[] {
   return tags;
 }
 
-/** The three forms of a date in HTTP (RFC 9110 section 5.6.7). JavaScript reads a date in nearly anything: `1`, `x 5`. */
+/** The three forms of a date in HTTP (RFC 9110 section 5.6.7). Date.parse accepts nearly anything: `1`, `x 5`. */
 const httpDate = new RegExp(
   [
     String.raw`^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d MONTH \d{4} \d\d:\d\d:\d\d GMT$`,
@@ -66,14 +66,14 @@ const httpDate = new RegExp(
     .replaceAll('MONTH', '(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)'),
 );
 
-/** The time of a date in HTTP, in seconds; undefined for anything else, which counts as absent. */
+/** The seconds of a date in HTTP. Undefined for anything else, which counts as absent. */
 function dateOf(text: string): number | undefined {
   if (!httpDate.test(text)) return undefined;
   const time = Date.parse(text.endsWith('GMT') ? text : `${text} GMT`);
   return Number.isNaN(time) ? undefined : time / 1000;
 }
 
-/** Times in HTTP have no fractions of a second. */
+/** Dates in HTTP have whole seconds. */
 function secondsOf(date: Date): number {
   return Math.floor(date.getTime() / 1000);
 }

@@ -6,7 +6,7 @@ import { Renderer } from './renderer.js';
 import { serve } from './serve.js';
 import type { Settings } from './settings.js';
 
-/** Mounts each folder of `[file_server] documents` under the request path that it names. */
+/** Mounts each folder of `[file_server] documents` under its request path. */
 export function serveDocuments(
   options: Settings,
   {
@@ -57,7 +57,7 @@ const operation = {
   },
 };
 
-/** A stylesheet's path as written, relative to the served folder, as an absolute one. */
+/** The absolute path of a stylesheet that is written relative to the served folder. */
 function under(path: string, href: string | undefined): string | undefined {
   return href === undefined || /^(\/|https?:)/.test(href) ? href : `${path}/${href}`;
 }

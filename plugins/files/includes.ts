@@ -16,7 +16,7 @@ export interface ExpandedText {
 export const maximumText = 512 * 1024;
 const maximumIncludes = 100;
 
-/** `@NAME=value@`. A backslash in front or a code span around it leaves it as it is written. A block of code does not. */
+/** `@NAME=value@`. A backslash in front or a code span around it keeps it as written. A block of code does not. */
 const variable = /(?<!`)(`{1,2})(?!`)[^\n]*?[^`\n]\1(?!`)|(\\?)@(INCLUDE|TITLE)=([^@\r\n]+)@/g;
 
 /**

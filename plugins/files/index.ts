@@ -2,7 +2,7 @@ import { definePlugin } from 'plugin-server';
 import { checkPaths } from './check.js';
 import { settings } from './settings.js';
 
-/** Serves folders of files: each of `[file_server] documents` under the request path that it names. */
+/** Serves each folder of `[file_server] documents` under its request path. */
 export default definePlugin({
   sections: { file_server: settings },
 
@@ -10,7 +10,7 @@ export default definePlugin({
 
   async setup({ sections, ...context }) {
     if (sections.file_server.documents.length === 0) return;
-    // Loaded only where there is something to serve.
+    // Loaded only when there is something to serve.
     const { serveDocuments } = await import('./documents.js');
     serveDocuments(sections.file_server, context);
   },

@@ -6,14 +6,14 @@ import headingAnchors from 'markdown-it-anchor';
 export interface ParsedMarkdown {
   /** The text of its first top-level heading. */
   readonly heading: string | undefined;
-  /** Whether it has blocks of code in a language that the highlighter knows. */
+  /** Whether it contains code in a language that the highlighter knows. */
   readonly hasCode: boolean;
-  /** The HTML, its code plain or highlighted. */
+  /** The HTML, with plain or highlighted code. */
   render(code: 'plain' | 'highlighted'): string;
 }
 
 export interface MarkdownOptions {
-  /** Pass HTML in the text through, rather than show it as text. */
+  /** Keep HTML in the text instead of showing it as text. */
   readonly html: boolean;
 }
 
@@ -23,11 +23,11 @@ export interface Highlighter {
   highlight(code: string, options: { language: string; ignoreIllegals: boolean }): { readonly value: string };
 }
 
-/** Characters of code that are highlighted on one page; the rest is shown plain. */
+/** Characters of code that are highlighted on one page. The rest is shown plain. */
 const maximumHighlighted = 128 * 1024;
 
 /**
- * Parses Markdown (CommonMark with tables, strike-through and bare links). The headings get the ids that the large code
+ * Parses Markdown (CommonMark with tables, strikethrough and bare links). The headings get the ids that the large code
  * hosts give them, so that links within a document work here as there.
  *
  * Some texts take time that grows with the square of their length, which is why this runs in a thread with a deadline.
@@ -48,7 +48,7 @@ export function parseMarkdown(
       if (tag === 'h1') heading ??= title;
     },
   });
-  // What scrolls sideways must be within reach of the keyboard.
+  // The keyboard must reach whatever scrolls sideways.
   for (const rule of ['fence', 'code_block'] as const) {
     const render = markdown.renderer.rules[rule]!;
     markdown.renderer.rules[rule] = (...given) => render(...given).replace('<pre>', '<pre tabindex="0">');
@@ -72,7 +72,7 @@ function isKnown({ info }: Token, loadHighlighter: () => Highlighter): boolean {
   return Boolean(language) && loadHighlighter().getLanguage(language!) !== undefined;
 }
 
-/** Highlights code whose language is named. Guessing the language of the rest would cost seconds. */
+/** Highlights code whose language is named. Guessing the language of other code takes seconds. */
 function highlightWith(highlighter: Highlighter): MarkdownItOptions['highlight'] {
   let left = maximumHighlighted;
   return (code, language) => {

@@ -12,7 +12,7 @@ import { builtinTemplate, fileTemplate, type Template } from './template.js';
 export interface Page {
   readonly html: string;
   readonly etag: string;
-  /** Of the newest of the files that it is made of. */
+  /** When the newest of its files was modified. */
   readonly modified: Date;
   readonly policy: string;
 }
@@ -24,13 +24,13 @@ export interface PageOptions {
   readonly stylesheets: { readonly markdown?: string; readonly highlight?: string };
 }
 
-/** Markdown files as HTML pages, each rendered once for each version of the files it is made of. */
+/** Markdown files as HTML pages, each rendered once for each version of its files. */
 export class Pages {
   readonly #cache = new LRUCache<string, CachedPage>({
     maxSize: cacheSize,
     sizeCalculation: ({ page }) => (page?.html.length ?? 0) + 1,
   });
-  /** Pages that are being rendered: whoever requests one meanwhile waits for it. */
+  /** Pages that are being rendered. Another request for one of them waits for it. */
   readonly #pending = new Map<string, Promise<Page | undefined>>();
 
   constructor(
@@ -41,7 +41,7 @@ export class Pages {
   ) {}
 
   /**
-   * The page of a Markdown file, found in the folder at `names`; undefined where it cannot be rendered within its limits.
+   * The page of a Markdown file, found in the folder at `names`. Undefined when it exceeds the limits of rendering.
    * The caller closes the file.
    */
   async page(names: readonly string[], file: OpenFile): Promise<Page | undefined> {
@@ -93,10 +93,10 @@ export class Pages {
 /** Characters of rendered pages that are kept. */
 const cacheSize = 4 * 1024 * 1024;
 
-/** Milliseconds until a text that exceeded its limits is tried again: the machine may have been busy, or asleep. */
+/** Milliseconds until a text that exceeded its limits is tried again. The machine may have been busy, or asleep. */
 const retryAfter = 10 * 60_000;
 
-/** A deadline's stack says nothing. */
+/** The stack of a deadline says nothing. */
 function causeOf(error: unknown): object {
   return error instanceof DeadlineError ? { reason: error.message } : { err: error };
 }

@@ -1,4 +1,4 @@
-/** The thread that renders Markdown: a module of its own, started by renderer.ts. */
+/** The thread that renders Markdown, started by renderer.ts. */
 import { createRequire } from 'node:module';
 import { parentPort } from 'node:worker_threads';
 import { type Highlighter, parseMarkdown } from './markdown.js';
@@ -9,14 +9,14 @@ export interface RenderOrder {
   readonly html: boolean;
 }
 
-/** Comes once for a text without code, else twice: with plain code at once, and then with the code highlighted. */
+/** Sent once for a text without code, otherwise twice: first with plain code, then with highlighted code. */
 export interface RenderReply {
   readonly html: string;
   readonly heading: string | undefined;
   readonly isLast: boolean;
 }
 
-/** Characters of HTML that a page may have. A few KB of Markdown can stand for gigabytes of it. */
+/** Characters of HTML in a page. A few KB of Markdown can expand to gigabytes. */
 const maximumHtml = 3 * 1024 * 1024;
 
 let highlighter: Highlighter | undefined;

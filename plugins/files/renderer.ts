@@ -8,20 +8,20 @@ export interface Rendered {
   readonly html: string;
   /** The text of its first top-level heading. */
   readonly heading: string | undefined;
-  /** Why its code is not highlighted, where that failed. */
+  /** Why its code is not highlighted, when highlighting failed. */
   readonly problem?: Error;
 }
 
 /**
  * Renders Markdown in a thread with a deadline. A text can be made so that it takes minutes to parse or highlight; in
- * the thread it delays no other request, and the thread is ended when it exceeds its time or its memory.
+ * the thread it delays no other request, and the thread ends when it exceeds its time or its memory.
  */
 export class Renderer {
   #thread: { readonly worker: Worker; readonly ready: Promise<unknown> } | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | undefined;
 
-  /** One text at a time. Rejects where no page can be made of the text in time. */
+  /** Renders one text at a time. Rejects when the text exceeds the limits. */
   render(order: RenderOrder): Promise<Rendered> {
     const turn = this.#last.then(() => this.#render(order));
     this.#last = turn.catch(() => {});
@@ -75,7 +75,7 @@ function startThread() {
     env: {},
     resourceLimits: { maxOldGenerationSizeMb: 256 },
   });
-  // It keeps no process alive, and what is wrong with it shows where its reply is awaited.
+  // It does not keep the process alive, and its errors show where its reply is awaited.
   worker.unref();
   worker.on('error', () => {});
   const ready = once(worker, 'message');

@@ -1,17 +1,17 @@
 /** A request's path below the served folder. */
 export interface RequestPath {
-  /** Decoded names, outermost first; none for the folder itself. */
+  /** Decoded names, outermost first. Empty for the folder itself. */
   readonly names: readonly string[];
-  /** Whether the path ends in a slash, and so asks for a folder. */
+  /** Whether the path ends in a slash, which asks for a folder. */
   readonly slash: boolean;
 }
 
 /**
- * Reads the raw path of a request (still percent-encoded, starting with a slash or empty) into names that each stand
- * for exactly one entry of one folder. Undefined for any other path, which no file may answer: steps such as `..`,
- * hidden names, separators or control characters in disguise, encodings that are not UTF-8.
+ * Splits the raw path of a request (percent-encoded, empty or starting with a slash) into names, each of exactly one
+ * entry of one folder. Undefined for every other path, which no file may answer: steps such as `..`, hidden names,
+ * encoded separators or control characters, encodings that are not UTF-8.
  *
- * A name is decoded once, as RFC 3986 section 2.4 asks, so `%252e` is the name `%2e` and never a dot.
+ * A name is decoded once, as RFC 3986 section 2.4 requires, so `%252e` is the name `%2e` and never a dot.
  */
 export function parseRequestPath(
   raw: string,
@@ -29,16 +29,16 @@ export function parseRequestPath(
   return { names, slash };
 }
 
-/** Whether a name may be served at all. Hidden names are not: `.env`, `.git` and `.htpasswd` are no one's business. */
+/** Whether a name may be served. Hidden names may not: `.env`, `.git` and `.htpasswd` often hold secrets. */
 export function isServable(name: string): boolean {
   return name !== '' && !name.startsWith('.') && !forbidden.test(name);
 }
 
 /** Separators of any platform, NUL and the other control characters. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: finds control characters
 const forbidden = /[/\\\u0000-\u001f\u007f]/;
 
-/** Names under which Windows opens something else than a file of that name: devices, streams, trimmed endings. */
+/** Names that open something other than a file of that name on Windows: devices, streams, trimmed endings. */
 function isWindowsAlias(name: string): boolean {
   return (
     name.includes(':') ||

@@ -6,7 +6,7 @@ import { type OpenFile, versionOf } from './folder.js';
 
 /**
  * Answers with a file, or the part of it that the request's Range names (RFC 9110 sections 13 and 14), and closes it.
- * A request for several parts gets the whole file, as that section allows.
+ * A request for several ranges gets the whole file, as that section allows.
  */
 export async function sendFile(ctx: Context, { handle, stat }: OpenFile, contentType: string): Promise<void> {
   let streaming = false;
@@ -34,7 +34,7 @@ export async function sendFile(ctx: Context, { handle, stat }: OpenFile, content
   }
 }
 
-/** The part that the request names, or undefined for the whole: several parts, other units and invalid ranges get that. */
+/** The part that the request names. Undefined means the whole file: several ranges, other units, invalid ranges. */
 function requestedRange(
   ctx: Context,
   size: number,
@@ -53,10 +53,10 @@ function requestedRange(
   return { start, end };
 }
 
-/** Koa destroys the stream, which closes the file, when the answer has ended or its connection closes. */
+/** Koa destroys the stream, which closes the file, when the response is complete or its connection closes. */
 function readRange(ctx: Context, handle: FileHandle, start: number, end: number) {
   const stream = handle.createReadStream({ start, end });
-  // A file that is cut short meanwhile cannot fill the announced length: end the connection, or the client waits.
+  // A file that was truncated cannot fill the announced length: close the connection, or the client waits for the rest.
   stream.once('end', () => {
     if (stream.bytesRead < end - start + 1) ctx.res.destroy();
   });

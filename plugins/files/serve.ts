@@ -11,23 +11,23 @@ import { sendFile } from './send-file.js';
 import { isItsTurn } from './turn.js';
 
 export interface ServeOptions {
-  /** The request path that the folder lies under: `/html`. */
+  /** The request path that the folder is served under: `/html`. */
   readonly path: string;
-  /** Files that answer for their folder, the first that is there. */
+  /** Names of index files. The first that exists is served for its folder. */
   readonly index: readonly string[];
-  /** Renders Markdown; without it Markdown is served as it is. */
+  /** Renders Markdown. Without it, Markdown is served as text. */
   readonly pages: Pages | undefined;
   readonly maxAge: number;
-  /** Replaces the Content-Security-Policy of every answer. */
+  /** Replaces the Content-Security-Policy of every response. */
   readonly policy: string | undefined;
 }
 
-/** A Koa middleware that answers GET and HEAD with what the folder has at the request's path. */
+/** A Koa middleware that answers GET and HEAD with the file at the request's path. */
 export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => Promise<void> {
   return async (ctx) => {
     const turn = isItsTurn(ctx);
     if (turn !== true && !(await turn)) {
-      // Nobody is there to read an answer.
+      // Nobody is left to read a response.
       ctx.respond = false;
       return;
     }
@@ -78,7 +78,7 @@ export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => 
       await file.handle.close();
       throw error;
     });
-    // A text that no page could be made of in time is served as it is.
+    // A text that could not be rendered in time is served as text.
     if (!page) return sendFile(ctx, file, type);
     await file.handle.close();
     if (options.policy === undefined) ctx.set('Content-Security-Policy', page.policy);
@@ -88,7 +88,7 @@ export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => 
   }
 }
 
-/** Relative, so that it is right behind a proxy that serves this under another path, and never leads elsewhere. */
+/** Relative, so that it works behind a proxy that serves this under another path, and never leads to another site. */
 function redirectInto(ctx: Context): void {
   const name = ctx.path.slice(ctx.path.lastIndexOf('/') + 1);
   ctx.redirect(`./${name}/${ctx.search}`);

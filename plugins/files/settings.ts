@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { boolean, integer, list, text, z } from 'plugin-server';
 
-/** A folder and the first part of the request paths that it answers: `html` for /html. */
+/** A folder and the request path that it is served under: `html` for /html. */
 export interface Documents {
   readonly route: string;
   /** As written: relative to the INI file. */
@@ -15,31 +15,30 @@ export const settings = z.object({
     .transform((all, context) => parseAll(all, context))
     .default([])
     .describe(
-      'what is served: PATH:FOLDER, or several with `list:`; without PATH, under the name of the folder',
+      'the folder to serve, as PATH:FOLDER, or several with `list:`; without PATH, the request path is the name of the folder',
     ),
   indexfile: list(text())
     .default(['index.html', 'index.md'])
-    .describe('the file that answers for a folder; of several, the first that is there'),
-  markdown: boolean().default(true).describe('show Markdown files as HTML pages rather than as text'),
-  markdown_html: boolean()
-    .default(false)
-    .describe('let HTML in Markdown files through; scripts in it never run'),
+    .describe('the file that is served for a folder; of several, the first that exists'),
+  markdown: boolean().default(true).describe('serve Markdown files as HTML pages instead of text'),
+  markdown_html: boolean().default(false).describe('keep HTML in Markdown files; scripts in it never run'),
   template: text()
     .optional()
-    .describe('a file with `{{title}}` and `{{content}}`, in place of the built-in page'),
+    .describe('an HTML file with `{{title}}` and `{{content}}` that replaces the built-in page'),
   markdown_css: text()
     .optional()
-    .describe('a stylesheet, relative to the served folder, for the built-in page'),
+    .describe('a stylesheet for the built-in page, relative to the served folder'),
   highlight_css: text()
     .optional()
-    .describe('a stylesheet, relative to the served folder, for code (highlight.js)'),
+    .describe('a stylesheet for highlighted code (highlight.js), relative to the served folder'),
   max_age: integer({ min: 0 }).default(0).meta({
-    description: 'how long browsers may use a file without asking again; 0: they ask, and mostly get a 304',
+    description:
+      'how long browsers may use a file without asking again; with 0 they ask each time, and get a 304 when it is unchanged',
     unit: 'seconds',
   }),
   content_security_policy: text()
     .optional()
-    .describe('the Content-Security-Policy of every answer, in place of those made for pages'),
+    .describe('the Content-Security-Policy of every response; replaces the built-in policies'),
 });
 
 export type Settings = z.output<typeof settings>;
@@ -55,7 +54,7 @@ function parseAll(all: readonly string[], context: z.RefinementCtx): Documents[]
     if (folder === '' || !/^[\w.~-]+(\/[\w.~-]+)*$/.test(route)) {
       issue('write a request path and a folder, such as html:/path/to/folder');
     } else if (documents.findIndex((other) => other.route === route) < index) {
-      issue(`/${route} is there twice; give each folder a path of its own`);
+      issue(`/${route} is given twice; give each folder a different path`);
     }
   }
   return documents;

@@ -1,4 +1,4 @@
-/** The look of Markdown pages: system fonts, one column, light and dark as the reader's system is set. */
+/** The style of Markdown pages: system fonts, one column, light or dark by the reader's system setting. */
 export const pageStyle = `
 :root {
   color-scheme: light dark;
@@ -46,7 +46,7 @@ hr { height: 1px; margin: 2.5em 0; border: 0; background: var(--line); }
 }
 `;
 
-/** Colours of highlighted code, with enough contrast on either ground. */
+/** Colors of highlighted code, with enough contrast on both backgrounds. */
 export const highlightStyle = `
 :root {
   --code-comment: #59636e; --code-keyword: #a8232f; --code-string: #0b5a2a; --code-number: #0550ae;

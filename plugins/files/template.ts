@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
 import { highlightStyle, pageStyle } from './style.js';
 
-/** What a rendered Markdown page is put into. */
+/** The document around a rendered Markdown page. */
 export interface Template {
-  /** The page as HTML. Title is text, content is HTML. */
+  /** The page as HTML. The title is text, the content is HTML. */
   fill(title: string, content: string): string;
-  /** What browsers may load for the page, as a Content-Security-Policy. */
+  /** The Content-Security-Policy: what browsers may load for the page. */
   readonly policy: string;
 }
 
-/** The built-in template. Stylesheets of the operator's take the place of its own. */
+/** The built-in template. The operator's stylesheets replace its own. */
 export function builtinTemplate(stylesheets: { markdown?: string; highlight?: string }): Template {
   const styles = [
     stylesheets.markdown === undefined ? `<style>${pageStyle}</style>` : link(stylesheets.markdown),
@@ -21,7 +21,7 @@ export function builtinTemplate(stylesheets: { markdown?: string; highlight?: st
   };
 }
 
-/** A template file of the operator's, with `{{title}}` and `{{content}}` in it. It may use scripts of this server. */
+/** The operator's template file, which contains `{{title}}` and `{{content}}`. It may use scripts from this server. */
 export function fileTemplate(text: string): Template {
   return {
     fill: (title, content) => fill(text, { title: escapeHtml(title), content }),
@@ -49,7 +49,7 @@ const builtin = `<!doctype html>
 </html>
 `;
 
-/** Pictures may come from anywhere, since many documents show badges; nothing runs that is not allowed by name. */
+/** Images may come from anywhere, since many documents show badges. Nothing runs unless a directive allows it. */
 function policy(extra: Readonly<Record<string, string>>): string {
   const directives = {
     'default-src': "'none'",

@@ -2,9 +2,9 @@ import type { Socket } from 'node:net';
 import type { Context } from 'plugin-server';
 
 /**
- * Waits until the answers before it on the same connection are out. A client may send thousands of requests without
- * reading an answer; only the one whose turn it is opens files. False when the connection closed first: Node never tells
- * an answer whose turn did not come.
+ * Waits until the responses before this one on its connection are out. A client may send thousands of requests without
+ * reading a response; only the one whose turn it is opens files. False when the connection closes first, of which Node
+ * tells no response that is still waiting.
  */
 export function isItsTurn({ req, res }: Context): true | Promise<boolean> {
   if (res.socket !== null) return true;
@@ -20,7 +20,7 @@ export function isItsTurn({ req, res }: Context): true | Promise<boolean> {
   });
 }
 
-/** By connection: what to call when it closes. One listener serves all, since Node warns of more than ten. */
+/** What to call when a connection closes. It has one listener for all, since Node warns about more than ten. */
 const waiters = new WeakMap<Socket, Set<() => void>>();
 
 function waitingOn(socket: Socket): Set<() => void> {

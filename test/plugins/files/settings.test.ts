@@ -152,20 +152,20 @@ describe('[file_server]', () => {
 
   describe('what is wrong is shown where it stands', () => {
     for (const [section, place, message] of [
-      ['documents=html:nowhere', '2:11', /there is no folder at "nowhere"/],
-      ['documents=html:public/a.txt', '2:11', /there is a file at "public\/a\.txt"/],
-      ['documents=list:html:public docs:nowhere', '2:28', /there is no folder at "nowhere"/],
+      ['documents=html:nowhere', '2:11', /folder "nowhere" does not exist/],
+      ['documents=html:public/a.txt', '2:11', /"public\/a\.txt" is not a folder/],
+      ['documents=list:html:public docs:nowhere', '2:28', /folder "nowhere" does not exist/],
       ['documents=html:', '2:11', /"documents" in \[file_server\]: write a request path and a folder/],
       ['documents=/', '2:11', /write a request path and a folder/],
       ['documents=..:public', '2:11', /^".*\.\." is no path for a plugin/],
-      ['documents=list:html:public html:other', '2:28', /\/html is there twice/],
+      ['documents=list:html:public html:other', '2:28', /\/html is given twice/],
       ['documents=metrics:public', '2:11', /the path \/metrics is the host's own/],
       ['documents=systeminfo:public', '2:11', /the path \/systeminfo is that of plugin "systeminfo"/],
       ['documents=html:public\nidexfile=x', '3:1', /unknown key "idexfile" in \[file_server\]/],
       ['documents=html:public\nmax_age=soon', '3:9', /"max_age" in \[file_server\]/],
       ['documents=html:public\nmarkdown=perhaps', '3:10', /"markdown" in \[file_server\]/],
-      ['documents=html:public\ntemplate=missing.html', '3:10', /the template cannot be read/],
-      ['documents=html:public\ntemplate=public/a.txt', '3:10', /the template has no place for the page/],
+      ['documents=html:public\ntemplate=missing.html', '3:10', /template "missing.html" cannot be read/],
+      ['documents=html:public\ntemplate=public/a.txt', '3:10', /template "public\/a.txt" does not contain/],
     ] as const) {
       it(section.replace('\n', ' '), async () => {
         const folder = await makeFolder();
