@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import { TaskQueues } from './client/task-queues.js';
 import { sessmanError } from './errors.js';
 import { applyMergePatch, type JsonObject } from './merge-patch.js';
@@ -262,26 +263,17 @@ export class Sessions {
    * it was chosen. All logins choose in the same order, so that concurrent ones never end more than the surplus, and the
    * last of them to look sees all the others' sessions.
    *
-   * A login ends one batch in one step of the store. A larger surplus, which is there after the limit was lowered, is
-   * ended afterwards, so that nobody waits for it.
+   * A login does this in one step of the store. Where the user is far over the limit, as after the limit was lowered, all
+   * of it happens afterwards, so that nobody waits for it.
    */
   async #endSurplus(userid: string): Promise<void> {
+    const { maxPerUser } = this.#limits;
     for (;;) {
-      const surplus = await this.#surplus(userid);
-      if (surplus.length === 0) return;
-      const removed = await this.#endUnused(userid, surplus.slice(0, surplusBatch));
-      if (surplus.length > surplusBatch) return this.#endLater(userid, surplus.slice(surplusBatch));
-      if (removed === surplus.length) return;
+      const live = await this.#store.list(userid, this.#now(), maxPerUser + loginBatch + 1);
+      if (live.length > maxPerUser + loginBatch) return this.#endLater(userid);
+      const surplus = longestUnused(live, live.length - maxPerUser);
+      if (surplus.length === 0 || (await this.#endUnused(userid, surplus)) === surplus.length) return;
     }
-  }
-
-  /** The user's live sessions over the limit, the one used longest ago first. */
-  async #surplus(userid: string): Promise<SessionSummary[]> {
-    const live = await this.#store.list(userid, this.#now());
-    const count = live.length - this.#limits.maxPerUser;
-    if (count <= 0) return [];
-    live.sort((a, b) => a.touched - b.touched || a.created - b.created || compare(a.handle, b.handle));
-    return live.slice(0, count);
   }
 
   async #endUnused(userid: string, chosen: readonly SessionSummary[]): Promise<number> {
@@ -293,16 +285,22 @@ export class Sessions {
     return removed;
   }
 
-  #endLater(userid: string, surplus: readonly SessionSummary[]): void {
+  #endLater(userid: string): void {
     if (this.#trimming.has(userid)) return;
     this.#trimming.add(userid);
     const run = async () => {
-      let rest = surplus;
-      while (rest.length > 0) {
-        for (let from = 0; from < rest.length; from += surplusBatch) {
-          await this.#endUnused(userid, rest.slice(from, from + surplusBatch));
+      // After the response of the login that found it.
+      await pause(laterPause);
+      for (;;) {
+        const live = await this.#store.list(userid, this.#now());
+        const surplus = longestUnused(live, live.length - this.#limits.maxPerUser);
+        if (surplus.length === 0) return;
+        for (let from = 0; from < surplus.length; from += laterBatch) {
+          const started = performance.now();
+          await this.#endUnused(userid, surplus.slice(from, from + laterBatch));
+          // At most half of the time: logins and reads come first.
+          await pause(performance.now() - started);
         }
-        rest = await this.#surplus(userid);
       }
     };
     run()
@@ -327,8 +325,16 @@ export class Sessions {
 
 /** Bytes of UTF-8 that a userid may have. */
 const maxUserid = 1024;
-/** Sessions that one step of the store ends. */
-const surplusBatch = 100;
+/** Sessions over the limit that one step of the store ends: while a login waits, and afterwards. */
+const loginBatch = 32;
+const laterBatch = 50;
+/** Milliseconds. */
+const laterPause = 200;
+
+/** Keeps no process running: what is left then, the user's next login ends. */
+function pause(milliseconds: number): Promise<void> {
+  return setTimeout(milliseconds, undefined, { ref: false });
+}
 
 function parse(sessionId: string): SessionId {
   const id = parseSessionId(sessionId);
@@ -373,6 +379,13 @@ function useridProblem(userid: string): string | undefined {
   if (/[\p{Surrogate}\ufffd]/u.test(userid)) return 'is not well-formed Unicode';
   if (Buffer.byteLength(userid) > maxUserid) return `is longer than ${maxUserid} bytes of UTF-8`;
   return undefined;
+}
+
+/** The `count` sessions that were used longest ago, first the one unused the longest. */
+function longestUnused(live: SessionSummary[], count: number): SessionSummary[] {
+  if (count <= 0) return [];
+  live.sort((a, b) => a.touched - b.touched || a.created - b.created || compare(a.handle, b.handle));
+  return live.slice(0, count);
 }
 
 function view(id: string, record: SessionRecord): StoredSession {

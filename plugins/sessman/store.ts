@@ -41,8 +41,8 @@ export interface Store {
   /** Removes each record that matches, all of them in one commit or statement. Returns how many there were. */
   removeEach(matches: readonly Match[]): Promise<number>;
 
-  /** The user's live sessions in any order. */
-  list(userid: string, now: number): Promise<SessionSummary[]>;
+  /** The user's live sessions in any order; with a limit, any of them up to that many. */
+  list(userid: string, now: number, limit?: number): Promise<SessionSummary[]>;
 
   /** Removes the user's live sessions but `except`; how many those were. */
   removeOfUser(userid: string, now: number, except?: string): Promise<number>;

@@ -180,6 +180,8 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       );
       const matches = records.map(({ handle, userid, touched }) => ({ handle, userid, touched, now }));
       const another = aRecord();
+      expect(await store.list('of many', now, 7)).to.have.length(7);
+      expect(await store.list('of many', now, 500)).to.have.length(120);
       expect(await store.removeEach([])).to.equal(0);
       expect(await store.removeEach([...matches, { handle: another.handle, now }])).to.equal(100);
       const left = (await store.list('of many', now)).map(({ handle }) => handle);

@@ -75,7 +75,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     ),
     remove: observed('remove', (match: Match) => store.remove(match)),
     removeEach: observed('remove_each', (matches: readonly Match[]) => store.removeEach(matches)),
-    list: observed('list', (userid: string, now: number) => store.list(userid, now)),
+    list: observed('list', (userid: string, now: number, limit?: number) => store.list(userid, now, limit)),
     removeOfUser: observed('remove_of_user', (userid: string, now: number, except?: string) =>
       store.removeOfUser(userid, now, except),
     ),

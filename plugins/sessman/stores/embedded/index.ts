@@ -156,12 +156,13 @@ export class EmbeddedStore implements Store {
     return removed.filter(Boolean).length;
   }
 
-  async list(userid: string, now: number): Promise<SessionSummary[]> {
+  async list(userid: string, now: number, limit = Number.POSITIVE_INFINITY): Promise<SessionSummary[]> {
     const live: SessionSummary[] = [];
     for await (const keys of this.#keysOfUser(userid)) {
       for (const key of keys) {
         const summary = this.#loadSummary(key);
         if (summary && isLive(summary, now)) live.push(summary);
+        if (live.length === limit) return live;
       }
     }
     return live;

@@ -126,12 +126,12 @@ export class MongoStore implements Store {
     return deletedCount;
   }
 
-  async list(userid: string, now: number): Promise<SessionSummary[]> {
+  async list(userid: string, now: number, limit = 0): Promise<SessionSummary[]> {
     const documents = await this.#run((sessions) =>
       sessions
         .find(
           { userid, ...liveAt(now) },
-          { ...reading, projection: { created: 1, touched: 1, expires: 1, ends: 1 } },
+          { ...reading, limit, projection: { created: 1, touched: 1, expires: 1, ends: 1 } },
         )
         .toArray(),
     );
