@@ -9,15 +9,16 @@ const ownSettings = z.object({
       description: `${storeNames.map((name) => `\`${name}\``).join(' or ')}; by default as \`server_url\` says`,
     }),
   session_ttl: z.int().min(1).max(3_153_600_000).default(86_400).meta({
-    description: 'the idle timeout: a session ends so long after it was last written, touched or renewed',
+    description: 'the idle timeout: a session expires this many seconds after its last write, touch or renew',
     unit: 'seconds',
   }),
   session_max_age: z.int().min(0).max(3_153_600_000).default(2_592_000).meta({
-    description: 'the absolute timeout: a session ends so long after it was made; 0 for never',
+    description:
+      'the absolute timeout: a session expires this many seconds after it was created; 0 for never',
     unit: 'seconds',
   }),
   max_data: z.int().min(2).max(15_000_000).default(262_144).meta({
-    description: "one session's data as JSON text; `[limits] body` bounds requests",
+    description: 'the data of one session as JSON text; `[limits] body` limits whole requests',
     unit: 'bytes',
   }),
   max_sessions_per_user: z
@@ -25,12 +26,14 @@ const ownSettings = z.object({
     .min(0)
     .max(10_000)
     .default(0)
-    .meta({ description: 'over it the session used longest ago ends; 0 for no cap' }),
-  cookie: z.boolean().default(false).meta({ description: 'keep the session id in a cookie too' }),
+    .meta({
+      description: 'live sessions of one user; beyond it the session used longest ago ends; 0 for no limit',
+    }),
+  cookie: z.boolean().default(false).meta({ description: 'also keep the session id in a cookie' }),
   cookie_origins: z
     .array(z.url({ protocol: /^https?$/, error: 'write an origin, such as https://app.example.com' }))
     .default([])
-    .meta({ description: "origins besides the server's own from which pages may use the cookie" }),
+    .meta({ description: "origins, besides the server's own, whose pages may use the cookie" }),
 });
 
 export type Settings = z.output<typeof ownSettings> & StoreSettings;
