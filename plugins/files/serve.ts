@@ -8,7 +8,6 @@ import { maximumText } from './includes.js';
 import type { Pages } from './pages.js';
 import { parseRequestPath } from './request-path.js';
 import { sendFile } from './send-file.js';
-import { isItsTurn } from './turn.js';
 
 export interface ServeOptions {
   /** The request path that the folder is served under: `/html`. */
@@ -25,12 +24,6 @@ export interface ServeOptions {
 /** A Koa middleware that answers GET and HEAD with the file at the request's path. */
 export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => Promise<void> {
   return async (ctx) => {
-    const turn = isItsTurn(ctx);
-    if (turn !== true && !(await turn)) {
-      // Nobody is left to read a response.
-      ctx.respond = false;
-      return;
-    }
     const path = parseRequestPath(ctx.path.slice(options.path.length));
     const found = path && (await folder.find(path.names));
     if (found?.kind === 'file') {

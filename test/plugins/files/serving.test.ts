@@ -14,6 +14,7 @@ import {
 } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -177,6 +178,66 @@ describe('serving files', () => {
     expect(await openFiles()).to.have.length(1);
     abort.abort();
     while ((await openFiles()).length > 0);
+  });
+
+  describe('a client that breaks a download off', () => {
+    let other: TestServer;
+
+    before(async () => {
+      const words = 'word and *more* `code` '.repeat(20_000);
+      other = await startServer({
+        ini: '[file_server]\ndocuments=html:public\n',
+        files: { 'public/page.md': words, 'public/small.txt': 'small' },
+      });
+      const handle = await open(join(other.folder, 'public/long.bin'), 'w');
+      await handle.truncate(64 * 1024 * 1024);
+      await handle.close();
+    });
+
+    after(() => other.close());
+
+    const request = (path: string, ...fields: string[]) =>
+      `GET /html/${path} HTTP/1.1\r\n${['Host: x', ...fields].join('\r\n')}\r\n\r\n`;
+    for (const [name, text, leave] of [
+      ['closes', request('long.bin'), 'destroy'],
+      ['resets', request('long.bin'), 'resetAndDestroy'],
+      ['closes within a range', request('long.bin', 'Range: bytes=5-'), 'destroy'],
+      ['resets within a range', request('long.bin', 'Range: bytes=-40000000'), 'resetAndDestroy'],
+      ['closes after two requests', request('long.bin').repeat(2), 'destroy'],
+      ['resets after two requests', request('long.bin').repeat(2), 'resetAndDestroy'],
+      [
+        'resets after requests of several kinds',
+        request('small.txt') + request('long.bin'),
+        'resetAndDestroy',
+      ],
+      ['closes with HTTP/1.0', 'GET /html/long.bin HTTP/1.0\r\n\r\n', 'destroy'],
+      ['resets with Connection: close', request('long.bin', 'Connection: close'), 'resetAndDestroy'],
+    ] as const) {
+      it(`and ${name} the connection is no error in the log`, async () => {
+        const before = other.logs.length;
+        const socket = connect(Number(new URL(other.url).port), '127.0.0.1');
+        socket.on('error', () => {});
+        socket.write(text);
+        await once(socket, 'data');
+        socket[leave]();
+        while (!other.logs.slice(before).some(({ aborted }) => aborted === true)) await setImmediate();
+        await (await other.fetch('/html/small.txt')).text();
+        expect(other.logs.slice(before).map(({ level, msg }) => `${level}: ${msg}`)).to.satisfy(
+          (lines: string[]) => lines.every((line) => line === 'info: request'),
+        );
+      });
+    }
+
+    it('and resets the connection before its page is rendered is no error in the log', async () => {
+      const before = other.logs.length;
+      const socket = connect(Number(new URL(other.url).port), '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write(request('page.md'));
+      await (await other.fetch('/html/small.txt')).text();
+      socket.resetAndDestroy();
+      expect((await other.fetch('/html/page.md')).status).to.equal(200);
+      expect(other.logs.slice(before).filter(({ level }) => level !== 'info')).to.deep.equal([]);
+    });
   });
 
   describe('a connection that sends requests and reads no answer', () => {
