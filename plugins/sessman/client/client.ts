@@ -1,3 +1,5 @@
+const { parse, stringify } = JSON;
+
 /**
  * A session kept by sessman, for browsers, Node, Deno and Bun.
  *
@@ -9,90 +11,93 @@
  * await session.updateSession();
  * ```
  *
- * Every method rejects with a SessionError. Calls on one Session run one after another, in the order they were made.
+ * Every method rejects with a SessionError, and the constructor throws one. Calls on one Session run one after another,
+ * in the order they were made.
  */
 export class Session<Data extends object = Record<string, unknown>> {
-  readonly options: SessionOptions<Data>;
-  base_url: string;
-  user: string;
+  // Declared, since each field that is not costs bytes in the page.
+  declare readonly options: SessionOptions<Data>;
+  declare base_url: string;
+  declare user: string;
   /** Yours to change; `updateSession()` stores it. */
-  data: Data;
-  session_id?: string;
+  declare data: Data;
+  declare session_id?: string;
   /** Counts the changes of the data, whoever made them. */
-  version?: number;
+  declare version?: number;
   /** RFC 3339. */
-  created_at?: string;
-  updated_at?: string;
-  expires_at?: string;
+  declare created_at?: string;
+  declare updated_at?: string;
+  declare expires_at?: string;
 
   #stored = '{}';
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(user: string, options?: SessionOptions<Data>) {
+  /** `user` may be a whole number, which stands for its decimal text. `options.data` is copied. */
+  constructor(user: string | number, options?: SessionOptions<Data>) {
     this.options = { ...options };
     this.base_url = (this.options.base_url ?? home).replace(/\/+$/, '');
-    this.user = user;
-    this.data = this.options.data ?? ({} as Data);
+    if (typeof user !== 'string' && !Number.isSafeInteger(user))
+      throw new SessionError('invalid_userid', `user is ${tagOf(user)}, not text or a whole number`);
+    this.user = `${user}`;
+    this.data = copyOf(this.options.data ?? {}) as Data;
   }
 
-  /** Makes a session for the user. */
+  /** Creates a session for the user. */
   static async create<Data extends object = Record<string, unknown>>(
-    user: string,
+    user: string | number,
     options?: SessionOptions<Data>,
   ): Promise<Session<Data>> {
-    const session = new Session(user, options);
-    await session.createSession();
-    return session;
+    return new Session(user, options).createSession();
   }
 
-  /** Reads a session that exists: code `session_not_found` where it has ended, or is another user's. */
+  /** Reads an existing session. Code `session_not_found`: it has expired, was ended, or belongs to another user. */
   static async open<Data extends object = Record<string, unknown>>(
-    user: string,
+    user: string | number,
     session_id: string,
     options?: SessionOptions<Data>,
   ): Promise<Session<Data>> {
-    const session = new Session(user, options);
-    session.session_id = session_id;
-    return session.get();
+    return Object.assign(new Session(user, options), { session_id }).get();
   }
 
-  /** Makes the session that the constructor described; `create` does both. */
+  /** Creates the session that the constructor describes; `create` does both. */
   createSession(): Promise<this> {
     return this.#inTurn(async () => {
-      const answer = await this.get_data('new', { userid: this.user }, this.data);
-      return this.#accept(answer, this.data);
+      return this.#accept(await this.get_data('new', { userid: this.user }, this.data), this.data);
     });
   }
 
-  /** Reads the data anew. Changes of `data` that were not stored are gone. Does not postpone the expiry. */
+  /** Reads the data again. Changes of `data` that were not stored are lost. Does not postpone the expiry. */
   get(): Promise<this> {
     return this.#inTurn(() => this.#read());
   }
 
   /**
    * Stores `data` and postpones the expiry. When someone else has stored since it was read, it rejects with code
-   * `version_mismatch` and stores nothing: read with `get()` and change again, or use `change()`, which does so for
-   * you. `{ force: true }` overwrites what the other one stored.
+   * `version_mismatch` and stores nothing: read with `get()` and change it again, or use `change()`, which does that for
+   * you. `{ force: true }` overwrites what someone else stored.
    */
   updateSession(options: { force?: boolean } = {}): Promise<this> {
     return this.#inTurn(async () => {
-      const version = options.force ? undefined : this.version;
-      return this.#accept(await this.#ask('update', { version }, this.data), this.data);
+      return this.#store(this.data, options.force ? undefined : this.version);
     });
   }
 
   /**
-   * Applies a change to the stored data, and again to newer data when someone else was faster, up to
-   * `options.retries` times. `apply` changes the data it is given, at once or asynchronously, or returns other data. It
-   * may run several times, so it should do nothing else, and it must not wait for other calls on this Session.
+   * Applies a change to the stored data, and again to newer data when someone else stored first, up to
+   * `options.retries` times. `apply` changes the draft that it is given, at once or asynchronously, or leaves it alone
+   * and returns other data. What it returns is ignored where it changed the draft or returns a part of it, as
+   * `(data) => (data.address = {…})` does. It may run several times, so it must do nothing else, and it must not wait
+   * for other calls on this Session.
    */
   change(apply: (data: Data) => unknown): Promise<this> {
     return this.#inTurn(async () => {
       for (let retries = this.options.retries ?? 20, pause = 5; ; retries--, pause *= 2) {
-        const draft = JSON.parse(this.#stored) as Data;
-        const data = ((await apply(draft)) as Data | undefined) ?? draft;
+        const draft = parse(this.#stored) as Data;
+        const other = await apply(draft);
+        const isOther = textOf(draft) === this.#stored && isObject(other) && !holds(draft, other);
+        const data = isOther ? (copyOf(other) as Data) : draft;
         try {
-          return this.#accept(await this.#ask('update', { version: this.version }, data), data);
+          return await this.#store(data, this.version);
         } catch (error) {
           if ((error as SessionError).code !== 'version_mismatch' || retries <= 0) throw error;
         }
@@ -102,19 +107,32 @@ export class Session<Data extends object = Record<string, unknown>> {
     });
   }
 
-  /** Changes only the keys named, at once and whatever others store: a JSON merge patch, in which null removes. */
+  /**
+   * Changes only the members named, atomically and whatever others store: a JSON merge patch, in which null removes a
+   * member. Changes of `data` that were not stored yet stay, with the patch applied to them.
+   */
   patch(changes: object): Promise<this> {
-    return this.#inTurn(async () => this.#accept(await this.#ask('patch', {}, changes)));
+    return this.#inTurn(async () => {
+      const own = copyOf(changes);
+      // Before anything is stored: what is here must be comparable afterwards.
+      textOf(this.data);
+      const answer = await this.#ask('patch', {}, own);
+      if (textOf(this.data) === this.#stored) return this.#accept(answer);
+      merge(this.data as Members, own);
+      // What others stored meanwhile is not in this data: storing it must then fail as version_mismatch.
+      const isSeen = answer.version === this.version! + 1;
+      return this.#accept(answer, this.data, isSeen ? undefined : this.#stored);
+    });
   }
 
   /** Postpones the expiry. */
   touch(): Promise<this> {
-    return this.#inTurn(async () => this.#accept(await this.#ask('touch'), this.data, this.#stored));
+    return this.#keepData('touch');
   }
 
-  /** Moves the session to a new `session_id`; the old one is dead. Do it when a user logs in. */
+  /** Moves the session to a new `session_id`; the old one stops working. Call it when a user logs in. */
   renew(): Promise<this> {
-    return this.#inTurn(async () => this.#accept(await this.#ask('renew'), this.data, this.#stored));
+    return this.#keepData('renew');
   }
 
   /** Ends the session at once and for everyone. */
@@ -124,7 +142,7 @@ export class Session<Data extends object = Record<string, unknown>> {
 
   /** The URL of a call. */
   get_command_url(command: string, parameters: Parameters = {}): string {
-    const query = new URLSearchParams(JSON.parse(JSON.stringify(parameters))).toString();
+    const query = `${new URLSearchParams(parse(stringify(parameters)))}`;
     return `${this.base_url}/${command}${query && `?${query}`}`;
   }
 
@@ -139,29 +157,40 @@ export class Session<Data extends object = Record<string, unknown>> {
     if (auth) headers.Authorization = `Bearer ${auth}`;
     if (session_id) headers['X-Session-Id'] = `${session_id}`;
     const url = this.get_command_url(command);
+    if (data !== undefined) textOf(data);
+    let sent: boolean | undefined;
     let response: Response;
     let text: string;
     try {
-      response = await (this.options.fetch ?? fetch)(url, {
-        method: 'POST',
-        headers,
-        body: JSON.stringify({ ...others, data }),
-        redirect: 'error',
-        signal: AbortSignal.timeout(timeout),
-      });
+      const body = stringify({ ...others, data });
+      const signal = AbortSignal.timeout(timeout);
+      const init: RequestInit = { method: 'POST', headers, body, redirect: 'error', signal };
+      // Tells a mistake in the options from a network that fails.
+      new Request(url, init);
+      sent = true;
+      response = await (this.options.fetch ?? fetch)(url, init);
       text = await response.text();
     } catch (cause) {
+      const { name, message } = cause as Error;
+      // The message of such a mistake would quote the key or the session id.
+      if (!sent) throw new SessionError('invalid_options', 'check base_url, timeout, auth and session_id');
       log?.log(`sessman ${command}: no answer`);
       throw new SessionError(
-        (cause as Error).name === 'TimeoutError' ? 'timeout' : 'network_error',
-        `no answer from ${url}: ${(cause as Error).message}`,
+        name === 'TimeoutError' ? 'timeout' : 'network_error',
+        `no answer from ${url}: ${message}`,
         { cause },
       );
     }
     const { status } = response;
     log?.log(`sessman ${command}: ${status}`);
-    const answer = parse(text);
-    if (!answer || !(response.ok || answer.code)) throw notSessman(url, status);
+    // biome-ignore lint/suspicious/noExplicitAny: whatever the server sent
+    let answer: any;
+    try {
+      answer = parse(text);
+    } catch {
+      // Not JSON, and so not sessman's.
+    }
+    if (Object(answer) !== answer || !(response.ok || answer.code)) throw notSessman(url, status);
     if (response.ok) return answer as Answer<Data>;
     throw new SessionError(answer.code, answer.error, { ...answer, status });
   }
@@ -170,21 +199,30 @@ export class Session<Data extends object = Record<string, unknown>> {
     return this.get_data(command, { session_id: this.session_id, userid: this.user, ...parameters }, data);
   }
 
+  async #store(data: Data, version: number | undefined): Promise<this> {
+    return this.#accept(await this.#ask('update', { version }, data), data);
+  }
+
+  #keepData(command: string): Promise<this> {
+    return this.#inTurn(async () => this.#accept(await this.#ask(command), this.data, this.#stored));
+  }
+
   async #read(): Promise<this> {
     return this.#accept(await this.#ask('get'));
   }
 
   /**
-   * Takes over an answer. `data` is what is kept as the session's: what was sent may have been changed further since.
-   * An answer to a call that stores no data may tell of another's newer version, which then is not the one held here.
+   * Takes over an answer. `data` becomes the session's: what was sent may have been changed further since. Where the
+   * answer tells of data other than `held`, someone else stored it, and the version held here stays the older one.
    */
   #accept(answer: Answer<Data>, data = answer.data, held?: string): this {
-    const { session_id, version, created_at, updated_at, expires_at } = answer;
-    if (!session_id || !answer.data) throw notSessman(this.base_url);
-    const stored = JSON.stringify(answer.data);
-    Object.assign(this, { session_id, created_at, updated_at, expires_at, data });
-    if (held === undefined || held === stored) {
-      this.version = version;
+    if (!answer.session_id || !answer.data) throw notSessman(this.base_url);
+    const stored = stringify(answer.data);
+    this.data = data;
+    for (const name of ['session_id', 'created_at', 'updated_at', 'expires_at'] as const)
+      this[name] = answer[name];
+    if ((held ?? stored) === stored) {
+      this.version = answer.version;
       this.#stored = stored;
     }
     return this;
@@ -198,39 +236,44 @@ export class Session<Data extends object = Record<string, unknown>> {
 }
 
 export interface SessionOptions<Data extends object = Record<string, unknown>> {
-  /** Where sessman is, such as `https://example.org/sessman`; by default where this module was loaded from. */
+  /** The URL of sessman, such as `https://example.org/sessman`; by default where this module was loaded from. */
   base_url?: string;
   /** The API key, sent as a bearer token. */
   auth?: string | null;
-  /** The data that a new session begins with. */
+  /** The data that a new session starts with. */
   data?: Data;
-  /** How often `change()` begins anew when others store at the same time; 20 by default. */
+  /** How often `change()` tries again when others store at the same time; 20 by default. */
   retries?: number;
   /** Milliseconds that a call may take; 30,000 by default. */
   timeout?: number;
   /** Told of each call and its status, never of ids, keys or data: `{ log: console }`. */
   log?: { log(message: string): void } | null;
-  /** Used in place of the global fetch. */
+  /** Called in place of the global fetch. */
   fetch?: typeof fetch;
 }
 
 /** Why a call failed. */
 export class SessionError extends Error {
   override readonly name = 'SessionError';
-  /** The HTTP status; 0 where there was no answer. */
-  readonly status: number;
-  /** What to look for in the server's log. */
-  readonly request_id?: string;
+  /**
+   * The server's code, such as `session_not_found`, or one of the client's: `network_error`, `timeout`,
+   * `invalid_answer`; and before anything is sent `invalid_data`, `invalid_userid`, `invalid_options`.
+   */
+  declare readonly code: string;
+  /** The HTTP status; 0 without an answer. */
+  declare readonly status: number;
+  /** Finds the call in the server's log. */
+  declare readonly request_id?: string;
   /** With code `version_mismatch`: the version that is stored. */
-  readonly version?: number;
+  declare readonly version?: number;
 
   constructor(
-    /** The server's code, such as `session_not_found`; else `network_error`, `timeout` or `invalid_answer`. */
-    readonly code: string,
+    code: string,
     message: string,
     options: { status?: number; request_id?: string; version?: number; cause?: unknown } = {},
   ) {
     super(message, options);
+    this.code = code;
     this.status = options.status ?? 0;
     this.request_id = options.request_id;
     this.version = options.version;
@@ -249,21 +292,70 @@ interface Answer<Data> {
   expires_at: string;
 }
 
-const home = /^https?:/.test(import.meta.url)
+const home = /^http/.test(import.meta.url)
   ? new URL('.', import.meta.url).href
   : 'http://127.0.0.1:6123/sessman';
 
 function notSessman(url: string, status?: number): SessionError {
-  const message = `${url} answered, but not as sessman does; is base_url right?`;
-  return new SessionError('invalid_answer', message, { status });
+  return new SessionError('invalid_answer', `${url} is not sessman: check base_url`, { status });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: whatever the server sent
-function parse(text: string): any {
+type Members = Record<string, unknown>;
+
+function isObject(value: unknown): value is Members {
+  return tagOf(value) === '[object Object]';
+}
+
+/** The JSON text of data, or an error that names what JSON would lose or change without a word: `data.cart.2`. */
+function textOf(data: unknown): string {
+  const places = new Map<unknown, string>();
+  let place = 'data';
   try {
-    const value = JSON.parse(text);
-    return value && typeof value === 'object' ? value : undefined;
-  } catch {
-    return undefined;
+    if (!isObject(data)) throw Error('not an object');
+    return stringify(data, function (this: Members, name, value) {
+      const isList = Array.isArray(this);
+      if (places.size > 0) place = `${places.get(this)}.${name}`;
+      places.set(value, place);
+      // An invalid Date is null in JSON.
+      const isHeld =
+        value === null
+          ? this[name] === null
+          : value === undefined
+            ? !isList
+            : Number.isFinite(value) || /string|boolean|t (Obj|Arr)/.test(typeof value + tagOf(value));
+      if (!isHeld) throw Error(typeof value === 'number' ? `${value}` : tagOf(this[name]));
+      return value;
+    });
+  } catch (cause) {
+    throw new SessionError('invalid_data', `JSON cannot hold ${place}: ${(cause as Error).message}`);
+  }
+}
+
+/** A copy as JSON makes it. */
+function copyOf(data: unknown): Members {
+  return parse(textOf(data));
+}
+
+/** `[object Map]` */
+function tagOf(value: unknown): string {
+  return {}.toString.call(value);
+}
+
+/** Whether one of the values in an object, however deep, is this one. */
+function holds(object: object, part: object): boolean {
+  return (
+    object === part ||
+    Object.values(object).some((member) => typeof member === 'object' && member && holds(member, part))
+  );
+}
+
+/** Applies a JSON merge patch (RFC 7396). */
+function merge(target: Members, changes: Members): void {
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) delete target[name];
+    else if (isObject(value)) {
+      if (!isObject(target[name])) target[name] = {};
+      merge(target[name] as Members, value);
+    } else target[name] = value;
   }
 }

@@ -80,7 +80,7 @@ describe('the client class', () => {
       expect(session.version).to.equal(2);
     });
 
-    it('reads anew what others stored', async () => {
+    it('reads again what others stored', async () => {
       const session = await create({ n: 1 });
       const other = await open(session);
       other.data.n = 2;
@@ -224,6 +224,211 @@ describe('the client class', () => {
       });
       await rejects('version_mismatch', call);
       expect(tries).to.equal(3);
+    });
+  });
+
+  describe('with data that the caller goes on using', () => {
+    it('copies the data it is given: two sessions made from one object share nothing', async () => {
+      const defaults: { cart: string[] } = { cart: [] };
+      const ann = await create(defaults);
+      const ben = await create(defaults);
+      ann.data.cart.push('tea');
+      await ann.updateSession();
+      await ben.updateSession();
+      expect(defaults).to.deep.equal({ cart: [] });
+      expect((await open(ben)).data).to.deep.equal({ cart: [] });
+      expect((await open(ann)).data).to.deep.equal({ cart: ['tea'] });
+    });
+
+    it('copies what a change returns, and what a patch holds', async () => {
+      const given = { cart: ['tea'] };
+      const session = await create<{ cart?: string[]; n?: number }>({});
+      await session.change(() => given);
+      session.data.cart!.push('milk');
+      expect(given).to.deep.equal({ cart: ['tea'] });
+      session.data.n = 1;
+      await session.patch(given);
+      session.data.cart!.push('milk');
+      expect(given).to.deep.equal({ cart: ['tea'] });
+    });
+  });
+
+  describe('a change that returns a value by accident', () => {
+    type Data = { n: number; list: number[]; address?: object };
+    for (const [name, apply] of Object.entries<(data: Data) => unknown>({
+      'an object set': (data) => (data.address = { city: 'Ulm' }),
+      'a number added': (data) => (data.n += 1),
+      'an item pushed': (data) => data.list.push(1),
+      'a member deleted': (data) => delete (data as Partial<Data>).n,
+      'the draft itself': (data) => Object.assign(data, { n: 7 }),
+      'the draft set and returned': (data) => {
+        data.n = 5;
+        return { ...data };
+      },
+      'a part of it': (data) => data.list,
+      nothing: () => undefined,
+      null: () => null,
+      'a text': () => 'x',
+    })) {
+      it(`keeps the draft: ${name}`, async () => {
+        const session = await create<Data>({ n: 1, list: [] });
+        const expected: Data = { n: 1, list: [] };
+        apply(expected);
+        await session.change(apply);
+        // Once more, where the draft may hold the same already.
+        apply(expected);
+        await session.change(apply);
+        expect((await open(session)).data).to.deep.equal(expected);
+      });
+    }
+  });
+
+  describe('a patch while data is changed but not stored', () => {
+    it('keeps the changes, which can then be stored', async () => {
+      const session = await create<Record<string, unknown>>({ a: 1, b: { c: 1 } });
+      const { data } = session;
+      data.draft = 'unsaved';
+      (data.b as Record<string, number>).d = 2;
+      await session.patch({ a: null, b: { c: 3 }, list: [{ x: null }] });
+      const expected = { b: { c: 3, d: 2 }, draft: 'unsaved', list: [{ x: null }] };
+      expect(session.data).to.equal(data).and.to.deep.equal(expected);
+      expect((await open(session)).data).to.deep.equal({ b: { c: 3 }, list: [{ x: null }] });
+      await session.updateSession();
+      expect((await open(session)).data).to.deep.equal(expected);
+    });
+
+    it('does not let them overwrite what others stored unseen', async () => {
+      const session = await create<Record<string, unknown>>({ a: 1 });
+      await (await open(session)).patch({ theirs: 1 });
+      session.data.mine = 1;
+      await session.patch({ a: 2 });
+      expect(session.data).to.deep.equal({ a: 2, mine: 1 });
+      await rejects('version_mismatch', session.updateSession());
+      expect((await session.get()).data).to.deep.equal({ a: 2, theirs: 1 });
+    });
+  });
+
+  describe('users', () => {
+    for (const number of [42, 0, -7, Number.MAX_SAFE_INTEGER]) {
+      it(`${number} is its decimal text`, async () => {
+        const session = await Session.create(number, options);
+        expect(session.user).to.equal(String(number));
+        expect((await Session.open(String(number), session.session_id!, options)).user).to.equal(
+          String(number),
+        );
+        await session.end();
+      });
+    }
+
+    for (const wrong of [
+      {},
+      { id: 1 },
+      [],
+      null,
+      undefined,
+      true,
+      1.5,
+      Number.NaN,
+      1e21,
+      2 ** 53,
+      5n,
+      () => 1,
+    ]) {
+      it(`${typeof wrong} ${String(wrong)} is refused before anything is sent`, async () => {
+        const error = await rejects(
+          'invalid_userid',
+          Session.create(wrong as never, { base_url: 'unused:' }),
+        );
+        expect(error.status).to.equal(0);
+        await rejects('invalid_userid', Session.open(wrong as never, 'x', { base_url: 'unused:' }));
+      });
+    }
+  });
+
+  describe('data that JSON cannot hold', () => {
+    const circle: Record<string, unknown> = { a: { b: 1 } };
+    circle.self = { circle };
+    const deep = JSON.parse(`${'{"a":'.repeat(50)}1${'}'.repeat(50)}`) as Record<string, unknown>;
+    for (const [name, data, place] of [
+      ['NaN', { a: { b: [1, Number.NaN] } }, 'data.a.b.1: NaN'],
+      ['Infinity', { a: Infinity }, 'data.a: Infinity'],
+      ['-Infinity', { a: [-Infinity] }, 'data.a.0: -Infinity'],
+      ['a BigInt', { n: 5n }, 'data.n: [object BigInt]'],
+      ['a circle', circle, 'data.self.circle'],
+      ['a function', { f: () => 1 }, 'data.f: [object Function]'],
+      ['an async function', { f: async () => 1 }, 'data.f: [object AsyncFunction]'],
+      ['undefined in a list', { list: [1, undefined] }, 'data.list.1: [object Undefined]'],
+      ['a hole in a list', { list: new Array(1) }, 'data.list.0'],
+      ['a symbol', { s: Symbol('x') }, 'data.s: [object Symbol]'],
+      ['a Map', { m: new Map([[1, 2]]) }, 'data.m: [object Map]'],
+      ['a Set', { list: [{ s: new Set() }] }, 'data.list.0.s: [object Set]'],
+      ['bytes', { b: new Uint8Array(2) }, 'data.b: [object Uint8Array]'],
+      ['a regular expression', { r: /x/ }, 'data.r: [object RegExp]'],
+      ['an Error', { e: new Error('x') }, 'data.e: [object Error]'],
+      ['a promise', { p: Promise.resolve(1) }, 'data.p: [object Promise]'],
+      ['an invalid Date', { d: new Date('x') }, 'data.d: [object Date]'],
+      ['a list in place of an object', [1], 'data: not an object'],
+      ['null', null, 'data: not an object'],
+      ['a text', 'x', 'data: not an object'],
+    ] as [string, object, string][]) {
+      it(`${name} is named with its place, and nothing is sent`, async () => {
+        let calls = 0;
+        const session = await create<Record<string, unknown>>(
+          { a: 1 },
+          {
+            fetch: (url, init) => {
+              calls += 1;
+              return fetch(url, init);
+            },
+          },
+        );
+        calls = 0;
+        session.data = data as Record<string, unknown>;
+        for (const call of [
+          session.updateSession(),
+          session.patch(data),
+          session.change(() => Object.assign({}, session.data, { f: () => 1 })),
+        ]) {
+          const error = await rejects('invalid_data', call);
+          expect(error.status).to.equal(0);
+        }
+        const error = await rejects('invalid_data', session.updateSession());
+        expect(error.message).to.contain(`JSON cannot hold ${place}`);
+        if (data !== null) await rejects('invalid_data', create(data));
+        expect(calls).to.equal(0);
+        expect((await session.get()).data).to.deep.equal({ a: 1 });
+      });
+    }
+
+    it('is not: the same object in two places, absent members, dates, and much that is nested', async () => {
+      const shared = { x: [1] };
+      const date = new Date(0);
+      const session = await create<object>({ a: shared, b: [shared, shared], gone: undefined, date, deep });
+      expect((await open(session)).data).to.deep.include({
+        a: shared,
+        b: [shared, shared],
+        date: date.toJSON(),
+      });
+    });
+  });
+
+  describe('options that no request can be made of', () => {
+    for (const [name, wrong] of Object.entries<SessionOptions>({
+      'a base_url that is not a URL': { base_url: 'nonsense' },
+      'a base_url with a blank': { base_url: 'http://a b/sessman' },
+      'a key with a line end': { auth: 'secret\nX: y' },
+      'a key beyond Latin-1': { auth: 'schlüssel ✓' },
+      'a timeout that is not a number': { timeout: 'soon' as never },
+      'a negative timeout': { timeout: -1 },
+    })) {
+      it(`${name} is a mistake of the options, not of the network`, async () => {
+        const error = await rejects('invalid_options', Session.create(user, { ...options, ...wrong }));
+        expect(error.message).not.to.contain('secret');
+      });
+    }
+
+    it('nor with a session id that no header can carry', async () => {
+      await rejects('invalid_options', Session.open(user, 'a\nb', options));
     });
   });
 
