@@ -65,6 +65,14 @@ export const errors = {
     when: 'The disk of the session store is full.',
     remedy: 'Free disk space. Writing resumes by itself.',
   },
+  store_failed: {
+    status: 503,
+    message:
+      'The disk failed while the session store was writing. The server replaces this process; try again shortly.',
+    when: 'An error of the disk left the session store unable to write in this process. The write may have been applied.',
+    remedy:
+      'Send the request again after the seconds in Retry-After. If the error comes back, check the disk.',
+  },
   missing_parameter: {
     status: 400,
     message: ({ name, usage }: { name: string; usage: string }) =>
@@ -149,5 +157,12 @@ export class StoreDamagedError extends StoreError {
 export class StoreFullError extends StoreError {
   constructor(cause?: unknown) {
     super(cause, 'store_full', 10);
+  }
+}
+
+/** The disk failed while the store was writing. Only a process that opens the store again can go on. */
+export class StoreFailedError extends StoreError {
+  constructor(cause?: unknown) {
+    super(cause, 'store_failed');
   }
 }

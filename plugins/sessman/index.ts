@@ -1,12 +1,12 @@
 import { join } from 'node:path';
-import { definePlugin } from 'plugin-server';
+import { definePlugin, type Logger } from 'plugin-server';
 import { serveClient } from './client/serve.js';
 import { SessionCookie } from './http/cookie.js';
 import { addRoutes } from './http/routes.js';
 import { sessionService } from './service.js';
 import { Sessions } from './sessions.js';
 import { settingsSchema } from './settings.js';
-import { openStore } from './stores/index.js';
+import { checkStore, openStore } from './stores/index.js';
 import { observeStore } from './stores/observed-store.js';
 import { runSweeper } from './stores/sweeper.js';
 
@@ -16,9 +16,14 @@ export default definePlugin({
   config: settingsSchema,
   async setup(context) {
     const { config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose } = context;
-    const opened = await openStore(config, { folder: join(dataFolder, 'store'), resolvePath, log });
+    const opened = await openStore(config, {
+      folder: join(dataFolder, 'store'),
+      resolvePath,
+      log,
+      onFailed: (error) => endWorker(error, log),
+    });
     onClose(() => opened.close());
-    onCheck('store', () => opened.check());
+    onCheck('store', () => checkStore(opened));
 
     const store = observeStore(opened, metrics);
     const expired = metrics.counter({
@@ -60,3 +65,18 @@ export default definePlugin({
     return sessionService(sessions);
   },
 });
+
+/**
+ * Ends a worker whose store can never work again in its process, so that the supervisor starts another one. Readiness says
+ * why for a moment before. A server without a supervisor goes on reading, and stays unready.
+ */
+function endWorker(error: Error, log: Logger): void {
+  log.error({ err: error }, error.message);
+  if (process.send === undefined) return;
+  setTimeout(() => {
+    throw error;
+  }, lastWords).unref();
+}
+
+/** Milliseconds. */
+const lastWords = 1000;

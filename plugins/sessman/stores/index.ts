@@ -1,4 +1,5 @@
-import type { z } from 'plugin-server';
+import { HttpError, type z } from 'plugin-server';
+import { StoreError } from '../errors.js';
 import type { Store } from '../store.js';
 import { embedded } from './embedded/settings.js';
 import { mongodb } from './mongodb/settings.js';
@@ -33,4 +34,15 @@ export function openStore(settings: StoreSettings, place: StorePlace): Promise<S
     settings.backend === undefined ? kind.isMeant(settings) : name === settings.backend;
   const [, kind] = Object.entries(stores).find(isChosen)!;
   return kind.open(settings, place);
+}
+
+/** Settles when the store can work. Rejects in words that everyone may read at /readyz. */
+export async function checkStore(store: Store): Promise<void> {
+  try {
+    await store.check();
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    const { status, code, message, cause } = error;
+    throw new HttpError(status, code, `${code}: ${message}`, { cause });
+  }
 }

@@ -20,6 +20,8 @@ export interface StorePlace {
   /** An absolute path of one written in the configuration. */
   resolvePath(path: string): string;
   readonly log: Logger;
+  /** To be called once when the store can never work again in this process. */
+  onFailed(error: Error): void;
 }
 
 /** Says what is wrong with a key, and what to write instead. */

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { checkStoreFile, StoreFileError } from './check-file.js';
 
 /** The name of the file in a store's folder that holds the sessions. */
@@ -16,12 +16,7 @@ const markFile = 'store.json';
  * @throws StoreFileError
  */
 export function prepareStoreFolder(folder: string): string {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new StoreFileError(`the session store's folder ${folder} cannot be made (${code})`, { cause });
-  }
+  makeFolder(folder);
   const file = join(folder, storeFile);
   const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
   if (readMark(folder) && size === 0) {
@@ -32,6 +27,37 @@ export function prepareStoreFolder(folder: string): string {
   if (size > 0) checkStoreFile(file);
   return file;
 }
+
+/**
+ * Folder by folder: where one cannot be created, Node's recursive mkdir may report another error than the system's, or
+ * none at all and never return.
+ */
+function makeFolder(folder: string): void {
+  try {
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
+    if (dirname(folder) !== folder && !existsSync(dirname(folder))) makeFolder(dirname(folder));
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (cause) {
+    if (cause instanceof StoreFileError) throw cause;
+    const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
+    // Another process may have been faster.
+    if (code === 'EEXIST' && statSync(folder).isDirectory()) return;
+    throw new StoreFileError(
+      `the session store's folder ${folder} cannot be created: ${obstacles[code] ?? 'the system refuses it'} (${code})`,
+      { cause },
+    );
+  }
+}
+
+const obstacles: Readonly<Record<string, string>> = {
+  EROFS: 'the file system is read-only; set path or [paths] data to a folder on a writable one',
+  EACCES: `this user may not write in the folder above it; change its owner, or set path to another folder`,
+  EPERM: `this user may not write in the folder above it; change its owner, or set path to another folder`,
+  EEXIST: 'a file of that name is in the way; remove it, or set path to another folder',
+  ENOTDIR: 'part of the path is a file, not a folder; set path to another folder',
+  ENOENT: 'the file system there does not accept folders; set path to another folder',
+  ENOSPC: 'the disk is full; free some space',
+};
 
 /** Notes that there is a store in the folder now. */
 export function markStoreFolder(folder: string): void {

@@ -11,7 +11,7 @@ import {
   type RootDatabase,
   type RootDatabaseOptions,
 } from 'lmdb';
-import { StoreDamagedError, StoreError, StoreFullError } from '../../errors.js';
+import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
   type Change,
   isLive,
@@ -23,6 +23,7 @@ import {
   type Swept,
 } from '../../store.js';
 import { StoreFileError } from './check-file.js';
+import { isOutOfSpace } from './disk-space.js';
 import { markStoreFolder, prepareStoreFolder, storeFile } from './folder.js';
 import { decodeRecord, decodeSummary, encodeRecord, type StoredRecord } from './record.js';
 
@@ -42,18 +43,23 @@ export class EmbeddedStore implements Store {
   readonly #byUser: Database<Buffer, Buffer>;
   readonly #byExpiry: Database<Buffer, Buffer>;
   readonly #meta: Database<Buffer, string>;
+  readonly #file: string;
   readonly #deadline = new CommitDeadline();
+  readonly #readerCheck: NodeJS.Timeout;
   #fullUntil = 0;
+  /** Set once, when LMDB can no longer write in this process. */
+  #failure: StoreFailedError | undefined;
   #closed: Promise<void> | undefined;
 
   /**
    * Opens the store in that folder, making it first where there is none.
+   * @param onFailed called once when this process can no longer write; one that opens the store again can
    * @throws StoreFileError when the folder cannot be used, or what is in it is damaged; it is left as it is then
    */
-  static open(folder: string): EmbeddedStore {
+  static open(folder: string, onFailed?: (error: StoreError) => void): EmbeddedStore {
     const file = prepareStoreFolder(folder);
     try {
-      const store = new EmbeddedStore(file);
+      const store = new EmbeddedStore(file, onFailed);
       markStoreFolder(folder);
       return store;
     } catch (cause) {
@@ -63,7 +69,11 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  private constructor(file: string) {
+  private constructor(
+    file: string,
+    private readonly onFailed?: (error: StoreError) => void,
+  ) {
+    this.#file = file;
     const options: RootDatabaseOptions & { txnStartThreshold: number } = {
       // A commit is flushed before it is visible: nobody reads what a crash could take back.
       overlappingSync: false,
@@ -79,6 +89,8 @@ export class EmbeddedStore implements Store {
     this.#byUser = this.#root.openDB('by-user', index);
     this.#byExpiry = this.#root.openDB('by-expiry', index);
     this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
+    // A reader that was killed, such as a backup, keeps every page that was in use at its time: the file would grow.
+    this.#readerCheck = setInterval(() => this.#root.readerCheck(), readerCheckInterval).unref();
   }
 
   async insert(record: SessionRecord): Promise<boolean> {
@@ -215,6 +227,7 @@ export class EmbeddedStore implements Store {
 
   async check(): Promise<void> {
     if (this.#closed) throw new StoreError();
+    if (this.#failure) throw this.#failure;
     if (this.#fullUntil > performance.now()) throw new StoreFullError();
   }
 
@@ -230,14 +243,21 @@ export class EmbeddedStore implements Store {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#root.close().finally(() => this.#deadline.close());
+    this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#readerCheck);
+    this.#deadline.close();
+    // A failed LMDB waits for ever for its last transaction. The end of the process frees what it holds.
+    if (!this.#failure) await this.#root.close();
   }
 
   /** The record and its revision, which every write changes. As of now, not as of the start of this turn. */
   #load(key: Buffer, handle: string): Found | undefined {
     if (this.#closed) throw new StoreError();
-    return reading(() => {
+    return this.#reading(() => {
       // Another process may have answered a write since this one's snapshot was taken.
       this.#root.resetReadTxn();
       const buffer = this.#records.getBinaryFast(key);
@@ -266,10 +286,18 @@ export class EmbeddedStore implements Store {
 
   #keys(index: Database<Buffer, Buffer>, range: RangeOptions): Buffer[] {
     if (this.#closed) throw new StoreError();
-    return reading(() => {
+    return this.#reading(() => {
       this.#root.resetReadTxn();
       return [...index.getKeys(range)];
     });
+  }
+
+  #reading<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (cause) {
+      throw this.#explain(cause);
+    }
   }
 
   #drop(key: Buffer, { record, revision }: Found): Promise<boolean> {
@@ -288,14 +316,31 @@ export class EmbeddedStore implements Store {
    */
   #commit(begin: () => Promise<boolean>): Promise<boolean> {
     if (this.#closed) throw new StoreError();
+    if (this.#failure) throw this.#failure;
     // While the disk is full one write a second tries again; the others need not wait for the same refusal.
     if (this.#fullUntil > performance.now()) throw new StoreFullError();
-    return this.#deadline.within(begin(), async (error) => {
-      const cause = await causeOf(error);
-      if (!isFull(cause)) return new StoreError(cause);
+    return this.#deadline.within(begin(), async (error) => this.#explain(await causeOf(error)));
+  }
+
+  #explain(cause: unknown): StoreError {
+    if (this.#failure) return this.#failure;
+    if (cause instanceof StoreError) return cause;
+    if (isFull(cause) || (isWriteError(cause) && isOutOfSpace(this.#file))) {
       this.#fullUntil = performance.now() + 1000;
       return new StoreFullError(cause);
-    });
+    }
+    return hasFailed(cause) ? this.#fail(cause) : new StoreError(cause);
+  }
+
+  /**
+   * After an error of the disk LMDB may accept writes and never finish them, and what it believes to be on disk may not
+   * be there. Nothing is certain before the file is opened again, which one process cannot do twice.
+   */
+  #fail(cause: unknown): StoreFailedError {
+    this.#failure = new StoreFailedError(cause);
+    this.#deadline.rejectAll(this.#failure);
+    this.onFailed?.(this.#failure);
+    return this.#failure;
   }
 }
 
@@ -324,6 +369,11 @@ class CommitDeadline {
     });
   }
 
+  rejectAll(error: StoreError): void {
+    for (const { reject } of this.#waiting) reject(error);
+    this.#waiting.clear();
+  }
+
   close(): void {
     clearInterval(this.#timer);
   }
@@ -350,6 +400,9 @@ const userPrefixLength = 16;
 const sliceSize = 100;
 /** Milliseconds. */
 const commitDeadline = 5000;
+const readerCheckInterval = 1000;
+/** LMDB's own code for an environment that must be opened again. */
+const lmdbPanic = -30_795;
 /** The value of index entries, whose keys say it all. */
 const present = Buffer.from([1]);
 const zero = Buffer.from([0]);
@@ -411,17 +464,20 @@ function undamaged(data: string): string {
   return data;
 }
 
-function reading<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    throw new StoreError(cause);
-  }
+function isFull(cause: unknown): boolean {
+  const { ENOSPC, EDQUOT, EFBIG } = constants.errno;
+  return [ENOSPC, EDQUOT, EFBIG].includes(codeOf(cause));
 }
 
-/** A write that the system cut short, for want of space, LMDB reports as EIO. */
-function isFull(cause: unknown): boolean {
-  const { code } = cause as { code?: unknown };
-  const { ENOSPC, EDQUOT, EFBIG, EIO } = constants.errno;
-  return code === ENOSPC || code === EDQUOT || code === EFBIG || code === EIO;
+/** An error of the disk, or a write that the system cut short for want of space: LMDB reports both as EIO. */
+function isWriteError(cause: unknown): boolean {
+  return codeOf(cause) === constants.errno.EIO;
+}
+
+function hasFailed(cause: unknown): boolean {
+  return isWriteError(cause) || codeOf(cause) === lmdbPanic;
+}
+
+function codeOf(cause: unknown): number {
+  return Number((cause as { code?: unknown } | undefined)?.code);
 }

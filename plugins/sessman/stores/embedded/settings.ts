@@ -14,7 +14,7 @@ export const embedded = storeKind({
   async open({ path }, place) {
     const { EmbeddedStore } = await import('./index.js');
     const folder = path === undefined ? place.folder : place.resolvePath(path);
-    const store = EmbeddedStore.open(folder);
+    const store = EmbeddedStore.open(folder, place.onFailed);
     place.log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
     return store;
   },

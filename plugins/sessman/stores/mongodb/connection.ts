@@ -1,6 +1,9 @@
 import { createRequire } from 'node:module';
 import type { MongoClientOptions } from 'mongodb';
 
+/** Bytes of UTF-8 that MongoDB allows in a database's name. */
+export const maxDatabaseName = 63;
+
 /** Where sessions are kept, as an operator writes it. */
 export interface MongoSettings {
   /** `host:port`, `host1,host2/database?replicaSet=name`, or a whole `mongodb://` or `mongodb+srv://` URL. */
@@ -58,8 +61,14 @@ export function mongoConnection({
 
   const inPath = path === '' ? undefined : decode(path);
   const name = database ?? inPath ?? 'sessman';
+  if (Buffer.byteLength(name) > maxDatabaseName) {
+    throw new ConnectionSettingError(
+      'server_url',
+      `the database that server_url names has more than ${maxDatabaseName} bytes of UTF-8; write a shorter name`,
+    );
+  }
   const options: MongoClientOptions = {
-    ...Object.fromEntries(Object.entries(tunable).filter(([key]) => !parameters.has(key.toLowerCase()))),
+    ...unlessGiven(tunable, parameters),
     ...fixed,
   };
   if (username !== undefined) options.auth = { username, ...(password !== undefined && { password }) };
@@ -98,15 +107,23 @@ const tunable: MongoClientOptions = {
   connectTimeoutMS: 2000,
   heartbeatFrequencyMS: 2000,
   socketTimeoutMS: 1500,
-};
-
-/** What the promises of sessman rest on: a write that is answered is on most servers' disks. */
-const fixed: MongoClientOptions = {
-  writeConcern: { w: 'majority', journal: true },
-  readPreference: 'primary',
+  // Some servers refuse retryable writes, such as Amazon DocumentDB. A write that is not retried is answered 503.
   retryReads: true,
   retryWrites: true,
 };
+
+/** What the promises of sessman rest on: a write that is answered is on most servers' disks, and the next read sees it. */
+const fixed: MongoClientOptions = {
+  writeConcern: { w: 'majority', journal: true },
+  readPreference: 'primary',
+};
+
+function unlessGiven(
+  options: MongoClientOptions,
+  parameters: ReadonlyMap<string, string>,
+): MongoClientOptions {
+  return Object.fromEntries(Object.entries(options).filter(([key]) => !parameters.has(key.toLowerCase())));
+}
 
 function checkCredentials(userinfo?: string, username?: string, password?: string): void {
   if (userinfo !== undefined) decode(userinfo);

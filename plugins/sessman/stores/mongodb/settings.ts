@@ -1,11 +1,8 @@
 import { z } from 'plugin-server';
 import { storeKind } from '../store-kind.js';
-import { ConnectionSettingError, mongoConnection } from './connection.js';
+import { ConnectionSettingError, maxDatabaseName, mongoConnection } from './connection.js';
 
 /** MongoDB, which is used where `server_url` names a server. */
-/** Bytes. */
-const maxDatabaseName = 63;
-
 export const mongodb = storeKind({
   settings: {
     server_url: z.string().min(1).optional().meta({

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { MongoClient } from 'mongodb';
 import {
   ConnectionSettingError,
   type MongoSettings,
@@ -89,7 +90,25 @@ describe('where MongoDB is', () => {
     expect(options.writeConcern).to.deep.equal({ w: 'majority', journal: true });
   });
 
+  for (const option of ['retryWrites', 'retryReads'] as const) {
+    it(`${option} of the URL is the operator's, and on without it`, () => {
+      expect(mongoConnection({ server_url: 'db' }).options[option]).to.equal(true);
+      for (const server_url of [`db/?${option}=false`, `mongodb://db/?${option.toLowerCase()}=false`]) {
+        const { url, options } = mongoConnection({ server_url });
+        expect(new MongoClient(url, options).options[option]).to.equal(false);
+        expect(options.writeConcern).to.deep.equal({ w: 'majority', journal: true });
+      }
+    });
+  }
+
   const wrong: [string, MongoSettings, string, RegExp][] = [
+    ['a long database name', { server_url: `db/${'d'.repeat(64)}` }, 'server_url', /63 bytes/],
+    [
+      'one whose characters take more bytes',
+      { server_url: `db/${'%C3%BC'.repeat(32)}` },
+      'server_url',
+      /63 bytes/,
+    ],
     ['nothing', { server_url: ' ' }, 'server_url', /names no MongoDB server/],
     ['another scheme', { server_url: 'http://db:27017' }, 'server_url', /./],
     ['a port that is none', { server_url: 'db:port' }, 'server_url', /./],

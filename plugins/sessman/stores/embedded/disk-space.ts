@@ -1,0 +1,35 @@
+import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+
+/** Whether a write to this file failed for want of space: on its disk, in its quota, or in what the process may write. */
+export function isOutOfSpace(file: string): boolean {
+  return statSync(file).size + probe.length > fileSizeLimit() || isDiskFull(`${file}.probe-${process.pid}`);
+}
+
+const probe = Buffer.alloc(1024 * 1024, 1);
+
+function isDiskFull(path: string): boolean {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, 'w', 0o600);
+    for (let at = 0; at < probe.length; ) at += writeSync(fd, probe, at);
+    fsyncSync(fd);
+    return false;
+  } catch (error) {
+    return ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+  } finally {
+    if (fd !== undefined) {
+      closeSync(fd);
+      rmSync(path, { force: true });
+    }
+  }
+}
+
+/** Bytes that a file of this process may have (`ulimit -f`), as far as the system tells. */
+function fileSizeLimit(): number {
+  try {
+    const limit = /^Max file size\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+    return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
