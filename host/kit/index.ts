@@ -36,6 +36,7 @@ import type { SettingPath } from './setting-error.js';
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
 export { DeadlineError, withDeadline } from './deadline.js';
 export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
+export { etagOf } from './etag.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
 export { asksKey, type Operation, openapi } from './operation.js';
 export type {

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import type { Context, Router } from 'plugin-server';
+import { type Context, etagOf, type Router } from 'plugin-server';
 import { adminError } from './errors.js';
 
 /** Scripts, styles, images and connections from this server only, nothing inline, and no frame around the page. */
@@ -74,8 +73,7 @@ async function read(name: string, type: string): Promise<Asset> {
   } catch (error) {
     throw adminError('page_not_built', { cause: error });
   }
-  const etag = `"${createHash('sha256').update(plain).digest('base64url').slice(0, 22)}"`;
-  return { type, etag, plain, gzipped: await zip(plain, { level: 9 }) };
+  return { type, etag: etagOf(plain), plain, gzipped: await zip(plain, { level: 9 }) };
 }
 
 /** Runs it at the first call, and again only after it has failed. */

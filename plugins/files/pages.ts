@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { LRUCache } from 'lru-cache';
-import { DeadlineError, type Logger } from 'plugin-server';
+import { DeadlineError, etagOf, type Logger } from 'plugin-server';
 import type { Folder, OpenFile } from './folder.js';
 import { expand } from './includes.js';
 import type { Rendered, Renderer } from './renderer.js';
@@ -62,7 +61,7 @@ export class Pages {
     if (rendered) {
       const name = basename(file.path, extname(file.path));
       const html = template.fill(title ?? rendered.heading ?? name, rendered.html);
-      const etag = `"${createHash('sha256').update(html).digest('base64url')}"`;
+      const etag = etagOf(html);
       page = { html, etag, modified: lastModified(sources), policy: template.policy };
     }
     const isComplete = rendered !== undefined && rendered.problem === undefined;

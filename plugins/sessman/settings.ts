@@ -21,14 +21,9 @@ const ownSettings = z.object({
     description: 'the data of one session as JSON text; `[limits] body` limits whole requests',
     unit: 'bytes',
   }),
-  max_sessions_per_user: z
-    .int()
-    .min(0)
-    .max(10_000)
-    .default(0)
-    .meta({
-      description: 'live sessions of one user; beyond it the session used longest ago ends; 0 for no limit',
-    }),
+  max_sessions_per_user: z.int().min(0).max(10_000).default(0).meta({
+    description: 'live sessions of one user; beyond it the session used longest ago ends; 0 for no limit',
+  }),
   cookie: z.boolean().default(false).meta({ description: 'also keep the session id in a cookie' }),
   cookie_origins: z
     .array(z.url({ protocol: /^https?$/, error: 'write an origin, such as https://app.example.com' }))

@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { type Context, openapi, type Router } from 'plugin-server';
+import { type Context, etagOf, openapi, type Router } from 'plugin-server';
 
 /** Serves the client class and its types beside the calls, without a key: browsers fetch modules without one. */
 export function serveClient({ path, mountOpen }: { path: string; mountOpen(path: string): Router }): void {
@@ -13,7 +12,7 @@ export function serveClient({ path, mountOpen }: { path: string; mountOpen(path:
       /^\/\/# sourceMappingURL=.*$/m,
       '',
     );
-    const etag = `"${createHash('sha256').update(text).digest('base64url').slice(0, 16)}"`;
+    const etag = etagOf(text);
     const content = { [type]: { schema: { type: 'string' } } };
     const operation = {
       summary,
