@@ -1,6 +1,7 @@
 /**
- * What the page and the plugin say to each other: all of it JSON. It stands by itself, so that the page's code, which
- * runs in a browser, depends on nothing of the server's.
+ * What the page and the plugin say to each other, all of it JSON. It imports nothing, not even types of the kit: those bring
+ * Node's globals into the type check of code that runs in a browser. Where stream.ts sends the kit's values,
+ * tsc compares the two.
  */
 
 /** The events of GET /admin/api/stream, by name. */
@@ -94,12 +95,12 @@ export interface Problem {
   readonly problems?: readonly PlacedProblem[];
 }
 
-/** The answer of POST /admin/api/reload, with 200 or 422. */
+/** The response to POST /admin/api/reload, with 200 or 422. */
 export type ReloadAnswer =
   | { readonly success: true }
   | { readonly success: false; readonly reason: string; readonly problems: readonly PlacedProblem[] };
 
-/** The answer of POST /admin/api/sessions/list. */
+/** The response to POST /admin/api/sessions/list. */
 export interface SessionList {
   readonly sessions: readonly SessionEntry[];
 }
@@ -113,7 +114,7 @@ export interface SessionEntry {
   readonly expires_at: string;
 }
 
-/** The answer of POST /admin/api/sessions/end and …/end_all. */
+/** The response to POST /admin/api/sessions/end and …/end_all. */
 export interface EndAnswer {
   readonly ended: number;
 }
