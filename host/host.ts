@@ -112,7 +112,7 @@ export class Host {
     this.#log = log;
     this.log = log.logger;
     this.#tls = tls !== undefined;
-    this.metrics = new Metrics(this.#tls ? 'https' : 'http');
+    this.metrics = new Metrics(this.#tls ? 'https' : 'http', () => log.dropped);
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => newUnit(plugin, this.log, deadlines));
@@ -204,7 +204,7 @@ export class Host {
     for (const plugin of this.plugins.toReversed()) await plugin.close();
     this.#reporter.close();
     this.metrics.close();
-    this.#log.flush();
+    await this.#log.end();
   }
 
   async #setUp(prepared: Prepared, options: HostOptions): Promise<void> {

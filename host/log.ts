@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { LogWriter } from './log-writer.js';
 
 export interface LogSettings {
   readonly level: string;
@@ -14,8 +15,12 @@ export interface Log {
   readonly logger: Logger;
   /** Writes lines that are JSON already, past pino and its redaction. */
   write(lines: string): void;
-  /** Writes out what is still in memory. */
+  /** Writes out what is still in memory, at once. */
   flush(): void;
+  /** Resolves when all lines are out, or cannot be written. */
+  end(): Promise<void>;
+  /** Lines that could not be written. */
+  readonly dropped: number;
 }
 
 /** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. Members that are secrets by their name are masked. Rejects with a LogFileError. */
@@ -27,27 +32,24 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
     formatters: { level: (label) => ({ level: label }), log: masked },
   };
   if (destination !== undefined) return logTo(destination, options);
-  if (settings.file !== undefined) tryToWrite(settings.file);
+  const writer = openWriter(settings.file);
   const toTerminal = settings.file === undefined && process.stdout.isTTY === true;
-  if ((settings.format ?? (toTerminal ? 'pretty' : 'json')) === 'pretty') {
-    const { default: pretty } = await import('pino-pretty');
-    const stream = pretty({
-      colorize: toTerminal,
-      destination: settings.file ?? 1,
-      sync: true,
-      translateTime: 'SYS:HH:MM:ss.l',
-    });
-    return logTo(stream, options);
-  }
-  // Asynchronous without a minimum: lines go out at once, and those that come while a write is on its way go together.
-  const stream = pino.destination({ dest: settings.file ?? 1, sync: false, minLength: 0 });
-  return logTo(stream, options, () => {
-    try {
-      stream.flushSync();
-    } catch {
-      // The stream had not been opened yet: there is nothing in it.
-    }
-  });
+  const format = settings.format ?? (toTerminal ? 'pretty' : 'json');
+  return logTo(format === 'pretty' ? await prettyInto(writer, toTerminal) : writer, options, writer);
+}
+
+/** Lines as pino-pretty prints them. */
+async function prettyInto(writer: LogWriter, colorize: boolean): Promise<DestinationStream> {
+  const { prettyFactory } = await import('pino-pretty');
+  const print = prettyFactory({ colorize, translateTime: 'SYS:HH:MM:ss.l' });
+  return {
+    write(lines) {
+      // Several lines may come at once.
+      for (const line of lines.split('\n')) {
+        if (line !== '') writer.write(print(line) ?? '');
+      }
+    },
+  };
 }
 
 /** The log file cannot be written. The message says which it is. */
@@ -59,13 +61,13 @@ export class LogFileError extends Error {
   }
 }
 
-/** Found out now, since the stream would tell only later, when nobody can do anything about it. */
-function tryToWrite(file: string): void {
+/** A file that cannot be written is found out now, when somebody can do something about it. */
+function openWriter(file: string | undefined): LogWriter {
   try {
-    mkdirSync(dirname(file), { recursive: true });
-    closeSync(openSync(file, 'a'));
+    if (file !== undefined) mkdirSync(dirname(file), { recursive: true });
+    return new LogWriter(file);
   } catch (error) {
-    throw new LogFileError(file, error as NodeJS.ErrnoException);
+    throw new LogFileError(file!, error as NodeJS.ErrnoException);
   }
 }
 
@@ -82,8 +84,16 @@ export function timestamp(): string {
   return timeText;
 }
 
-function logTo(stream: DestinationStream, options: LoggerOptions, flush = () => {}): Log {
-  return { logger: pino(options, stream), write: (lines) => stream.write(lines), flush };
+function logTo(stream: DestinationStream, options: LoggerOptions, writer?: LogWriter): Log {
+  return {
+    logger: pino(options, stream),
+    write: (lines) => stream.write(lines),
+    flush: () => writer?.flush(),
+    end: async () => writer?.end(),
+    get dropped() {
+      return writer?.dropped ?? 0;
+    },
+  };
 }
 
 const SECRET =

@@ -46,7 +46,8 @@ export class Metrics {
   readonly #routes = new Map<string, RouteLabels>();
   readonly #scheme: string;
 
-  constructor(scheme: 'http' | 'https') {
+  /** `droppedLines` counts the log lines that could not be written. */
+  constructor(scheme: 'http' | 'https', droppedLines: () => number = () => 0) {
     this.#scheme = scheme;
     collectDefaultMetrics({ register: this.registry });
     this.registry.registerMetric(this.#durationMetric());
@@ -54,6 +55,14 @@ export class Metrics {
       snapshotMetric('http_server_active_requests', 'Requests being answered now.', 'gauge', () => [
         { value: this.active, labels: { url_scheme: this.#scheme } },
       ]),
+    );
+    this.registry.registerMetric(
+      snapshotMetric(
+        'plugin_server_log_lines_dropped_total',
+        'Log lines that could not be written.',
+        'counter',
+        () => [{ value: droppedLines(), labels: {} }],
+      ),
     );
     this.#own = new Set(this.registry.getMetricsAsArray().map(({ name }) => name));
   }
@@ -156,7 +165,7 @@ interface SnapshotValue {
 function snapshotMetric(
   name: string,
   help: string,
-  type: 'gauge' | 'histogram',
+  type: 'counter' | 'gauge' | 'histogram',
   read: () => SnapshotValue[],
 ): Metric {
   const metric = {

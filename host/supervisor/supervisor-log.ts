@@ -1,5 +1,5 @@
-import { appendFileSync } from 'node:fs';
 import type { LogSettings } from '../ipc/messages.js';
+import { LogWriter } from '../log-writer.js';
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 type Level = 'info' | 'warn' | 'error';
@@ -10,9 +10,14 @@ type Level = 'info' | 'warn' | 'error';
  */
 export class SupervisorLog {
   #settings: LogSettings = { level: 'info' };
+  #writer = new LogWriter(undefined);
 
+  /** Opens the log file again, also when it is the same: it may have been rotated. */
   configure(settings: LogSettings): void {
     this.#settings = settings;
+    const before = this.#writer;
+    this.#writer = open(settings.file);
+    before.close();
   }
 
   info(fields: object, message: string): void {
@@ -36,17 +41,16 @@ export class SupervisorLog {
       format === 'pretty' || (format === undefined && color)
         ? pretty(level, time, msg, color)
         : JSON.stringify({ level, time, ...fields, msg });
-    if (file === undefined) process.stdout.write(`${line}\n`);
-    else append(file, `${line}\n`);
+    this.#writer.write(`${line}\n`);
   }
 }
 
-function append(file: string, line: string): void {
+/** The workers have opened it already; where this process cannot, its lines go to standard output. */
+function open(file: string | undefined): LogWriter {
   try {
-    appendFileSync(file, line);
+    return new LogWriter(file);
   } catch {
-    // A full disk is no reason to stop serving.
-    process.stdout.write(line);
+    return new LogWriter(undefined);
   }
 }
 

@@ -1,0 +1,181 @@
+import { closeSync, constants, open, openSync, write, writeSync } from 'node:fs';
+
+/** Characters of lines that wait while the system takes the lines before them. Any more are dropped. */
+const MOST_HELD = 1024 * 1024;
+/** Milliseconds between two attempts after one that failed. */
+const RETRY = 1000;
+/** Milliseconds until a pipe that was full is tried again. */
+const RETRY_FULL = 20;
+/** Milliseconds that the end of the process waits for lines on their way. */
+const PATIENCE = 1000;
+
+/** A named pipe without a reader is not waited for. */
+const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+
+const STDOUT = 1;
+const STDERR = 2;
+
+/**
+ * Writes log lines to a file or to standard output, one write at a time, and never makes anyone wait for it. Lines that
+ * the system refuses (a full disk, a pipe without a reader) or does not take in time (a file system that hangs) are
+ * dropped and counted. Standard error says so once, and again when it is over.
+ */
+export class LogWriter {
+  /** Lines since the start. */
+  dropped = 0;
+  readonly #file: string | undefined;
+  /** Undefined while the file cannot be opened. */
+  #fd: number | undefined;
+  #waiting = '';
+  #isWriting = false;
+  #writingSince = 0;
+  /** `performance.now()` of the latest failure; 0 while all is well. */
+  #failedAt = 0;
+  /** The file ends within a line. */
+  #isTorn = false;
+  /** `dropped` when this trouble began; undefined while there is none. */
+  #droppedBefore: number | undefined;
+  #onIdle: (() => void)[] = [];
+
+  /** Throws the system's error where the file cannot be opened. A named pipe may get its reader later. */
+  constructor(file: string | undefined) {
+    this.#file = file;
+    if (file === undefined) {
+      this.#fd = STDOUT;
+      return;
+    }
+    try {
+      this.#fd = openSync(file, FLAGS);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
+    }
+  }
+
+  write(lines: string): void {
+    if (this.#failedAt !== 0 && performance.now() - this.#failedAt < RETRY) {
+      this.#drop(lines, undefined);
+    } else if (this.#waiting.length + lines.length > MOST_HELD) {
+      this.#drop(lines, 'it does not take lines fast enough');
+    } else {
+      this.#waiting += lines;
+      if (!this.#isWriting) this.#next();
+    }
+  }
+
+  /** Writes what waits, at once: the process is about to end. */
+  flush(): void {
+    const stalled = this.#isWriting && performance.now() - this.#writingSince > PATIENCE;
+    if (this.#waiting === '' || this.#fd === undefined || this.#failedAt !== 0 || stalled) return;
+    let rest = Buffer.from(this.#waiting);
+    this.#waiting = '';
+    try {
+      while (rest.length > 0) rest = rest.subarray(writeSync(this.#fd, rest));
+    } catch {
+      // Nobody is left to be told.
+    }
+  }
+
+  /** Resolves when all lines are out, or after a second. */
+  async end(): Promise<void> {
+    if (!this.#isWriting) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, PATIENCE);
+      this.#onIdle.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  /** Lets go of the file once its lines are out. */
+  async close(): Promise<void> {
+    await this.end();
+    if (this.#fd !== undefined && this.#fd !== STDOUT && !this.#isWriting) {
+      closeSync(this.#fd);
+      this.#fd = undefined;
+    }
+  }
+
+  #next(): void {
+    if (this.#waiting === '') {
+      for (const resolve of this.#onIdle.splice(0)) resolve();
+      return;
+    }
+    this.#isWriting = true;
+    this.#writingSince = performance.now();
+    if (this.#fd === undefined) {
+      open(this.#file!, FLAGS, (error, fd) => {
+        if (error === null) {
+          this.#fd = fd;
+          this.#writeWaiting();
+        } else this.#fail(error, this.#takeWaiting());
+      });
+    } else this.#writeWaiting();
+  }
+
+  #takeWaiting(): string {
+    const text = this.#waiting;
+    this.#waiting = '';
+    return text;
+  }
+
+  #writeWaiting(): void {
+    // The line that a full disk has cut is ended, so that it does not spoil the next.
+    const text = (this.#isTorn ? '\n' : '') + this.#takeWaiting();
+    write(this.#fd!, text, null, 'utf8', (error, written) => {
+      if (error?.code !== 'EAGAIN' && (error !== null || written === Buffer.byteLength(text))) {
+        this.#wrote(error, text);
+      } else this.#writeRest(Buffer.from(text).subarray(error === null ? written : 0));
+    });
+  }
+
+  #writeRest(rest: Buffer): void {
+    write(this.#fd!, rest, (error, written) => {
+      if (error?.code === 'EAGAIN') setTimeout(() => this.#writeRest(rest), RETRY_FULL);
+      else if (error !== null || written === rest.length) this.#wrote(error, rest.toString());
+      else this.#writeRest(rest.subarray(written));
+    });
+  }
+
+  #wrote(error: NodeJS.ErrnoException | null, text: string): void {
+    if (error !== null) {
+      // A part of the text may have gone out.
+      this.#isTorn = true;
+      this.#fail(error, text);
+      return;
+    }
+    this.#isTorn = false;
+    this.#failedAt = 0;
+    this.#isWriting = false;
+    if (this.#droppedBefore !== undefined && this.#waiting.length < MOST_HELD / 2) {
+      const lines = this.dropped - this.#droppedBefore;
+      this.#droppedBefore = undefined;
+      say(`the log is written again (${this.#name}); ${lines} lines were dropped`);
+    }
+    this.#next();
+  }
+
+  #fail(error: NodeJS.ErrnoException, lost: string): void {
+    this.#failedAt = performance.now();
+    this.#isWriting = false;
+    this.#drop(lost + this.#takeWaiting(), error.code ?? error.message);
+    this.#next();
+  }
+
+  #drop(lines: string, why: string | undefined): void {
+    if (this.#droppedBefore === undefined) {
+      this.#droppedBefore = this.dropped;
+      say(`log lines are being dropped: ${this.#name} cannot be written (${why})`);
+    }
+    for (let at = lines.indexOf('\n'); at >= 0; at = lines.indexOf('\n', at + 1)) this.dropped += 1;
+  }
+
+  get #name(): string {
+    return this.#file ?? 'standard output';
+  }
+}
+
+/** Not by way of process.stderr, which blocks where nobody reads. */
+function say(text: string): void {
+  write(STDERR, `plugin-server: ${text}\n`, null, 'utf8', () => {});
+}

@@ -1,0 +1,142 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { ServerProcess } from '../support/process.js';
+import { makeFolder } from '../support/server.js';
+
+const plugin = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router, log }) {
+    router.get('/', (ctx) => { ctx.body = { hello: 'world' }; });
+    router.get('/fill', (ctx) => {
+      for (let i = 0; i < 2000; i += 1) log.info({ text: 'x'.repeat(1000) }, 'filler');
+      ctx.body = {};
+    });
+  },
+});`;
+
+describe('a log that cannot be written', () => {
+  let server: ServerProcess | undefined;
+  afterEach(async () => {
+    await server?.close();
+    server = undefined;
+  });
+
+  const start = async (folder: string, file: string, format = 'json') => {
+    const port = await freePort();
+    server = await ServerProcess.start({
+      folder,
+      exactIni: true,
+      ini: `[main]\nsafe=list:hello\n[network]\nport=int:${port}\n[log]\nfile=${file}\nformat=${format}\n`,
+      files: { 'plugins/hello.mjs': plugin },
+      args: ['--safe'],
+      raw: true,
+    });
+    // Its lines, the address among them, go where this test does not read.
+    server.url = `http://127.0.0.1:${port}`;
+    while (!(await isReady(server.url))) await pause();
+  };
+  const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
+  const said = async (text: string) => {
+    while (!server!.stderr.includes(text)) await pause();
+  };
+  const dropped = async () => {
+    const metrics = await (await server!.fetch('/metrics')).text();
+    return Number(/^plugin_server_log_lines_dropped_total (\d+)/m.exec(metrics)![1]);
+  };
+  const answered = async (times: number) => {
+    for (let i = 0; i < times; i += 1) expect((await server!.fetch('/hello')).status).to.equal(200);
+  };
+
+  it('on a full disk costs no request anything; lines are counted and standard error says so twice', async function () {
+    const folder = await makeFolder();
+    try {
+      execFileSync('mkdir', ['-p', join(folder, 'disk')]);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', join(folder, 'disk')], {
+        stdio: 'ignore',
+      });
+    } catch {
+      this.skip();
+    }
+    try {
+      await start(folder, 'disk/server.log');
+      await server!.fetch('/hello/fill');
+      await said('log lines are being dropped: ');
+      await answered(200);
+      expect(await dropped()).to.be.at.least(2000);
+      expect(server!.stderr.match(/are being dropped/g)).to.have.length(1);
+      expect(server!.stderr).to.include('disk/server.log cannot be written (ENOSPC)');
+      execFileSync('truncate', ['-s', '0', join(folder, 'disk/server.log')]);
+      while (!server!.stderr.includes('the log is written again')) {
+        await answered(1);
+        await pause();
+      }
+      const count = await dropped();
+      await answered(20);
+      expect(await dropped()).to.equal(count);
+      await pause();
+      const lines = readFileSync(join(folder, 'disk/server.log'), 'utf8').trim().split('\n');
+      for (const line of lines.filter((text) => text !== ''))
+        expect(JSON.parse(line)).to.include({ msg: 'request' });
+    } finally {
+      server?.signal('SIGKILL');
+      await server?.exited;
+      execFileSync('umount', ['-l', join(folder, 'disk')]);
+    }
+  });
+
+  for (const format of ['json', 'pretty']) {
+    it(`as ${format} to a named pipe that nobody reads costs no request anything, until somebody does`, async () => {
+      const folder = await makeFolder();
+      const pipe = join(folder, 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      await start(folder, 'pipe', format);
+      await said('pipe cannot be written (ENXIO)');
+      await answered(50);
+      expect(await dropped()).to.be.at.least(10);
+      const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+      while (!server!.stderr.includes('the log is written again')) {
+        await answered(1);
+        await pause();
+      }
+      expect(readSync(reader, Buffer.alloc(10))).to.equal(10);
+      // It reads no further: the pipe is soon full.
+      await server!.fetch('/hello/fill');
+      await server!.fetch('/hello/fill');
+      await said('it does not take lines fast enough');
+      await answered(50);
+      closeSync(reader);
+      await answered(50);
+    });
+  }
+
+  it('does not hold up a stop', async () => {
+    const folder = await makeFolder();
+    execFileSync('mkfifo', [join(folder, 'pipe')]);
+    await start(folder, 'pipe');
+    await answered(5);
+    server!.signal('SIGTERM');
+    expect(await server!.exited).to.deep.equal({ status: 0, signal: null });
+  });
+});
+
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  const { port } = listener.address() as AddressInfo;
+  listener.close();
+  await once(listener, 'close');
+  return port;
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    return (await fetch(`${url}/readyz`)).ok;
+  } catch {
+    return false;
+  }
+}
