@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { type Log, timestamp } from '../log.js';
+import { loggablePath } from './loggable-path.js';
 import type { HostResponse } from './socket/response.js';
 
 /** A line a request. The path is the route's template where there is one; a query string is never logged. */
@@ -7,9 +8,6 @@ export type AccessLog = (request: IncomingMessage, response: HostResponse, secon
 
 /** W3C Trace Context section 3.2: version, trace id, parent id, flags. */
 const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-[\da-f]{2}/;
-/** Runs that may be a session id or another token. */
-const TOKEN = /[\w-]{32,}/g;
-const LONGEST_PATH = 256;
 
 /** The fields are known and need no redaction, so that the line is put together here; pino writes all other lines. */
 export function accessLog(log: Log): AccessLog {
@@ -39,11 +37,4 @@ function line(request: IncomingMessage, response: HostResponse, seconds: number)
   const ids = typeof trace === 'string' ? TRACEPARENT.exec(trace) : null;
   if (ids !== null) text += `,"trace_id":"${ids[1]}","parent_id":"${ids[2]}"`;
   return `${text},"msg":"request"}\n`;
-}
-
-/** A path without its query string and without what may be a token in it. */
-function loggablePath(url: string): string {
-  const query = url.search(/[?#]/);
-  const path = query < 0 ? url : url.slice(0, query);
-  return path.slice(0, LONGEST_PATH).replaceAll(TOKEN, '[masked]');
 }

@@ -50,7 +50,9 @@ export function rateLimit({ rate, window, by }: RateLimitOptions): RateLimit {
     let result: RateLimiterRes;
     let refused = false;
     try {
-      result = await count((by === 'key' ? rightKey(ctx, keys) : undefined) ?? addressGroup(ctx.ip));
+      result = await count(
+        (by === 'key' ? rightKey(ctx, keys) : undefined) ?? addressGroup(withoutPort(ctx.ip)),
+      );
     } catch (error) {
       // The library rejects with the count when there is nothing left.
       if (error instanceof Error) throw error;
@@ -76,12 +78,20 @@ function rightKey(ctx: Koa.Context, keys: KeyRing | undefined): string | undefin
   return key !== undefined && keys!.accepts(key) ? `key ${key}` : undefined;
 }
 
+/** Some proxies write the port into X-Forwarded-For: `7.7.7.7:4001`, `[2001:db8::1]:4001`. */
+function withoutPort(address: string): string {
+  if (address.startsWith('[')) return address.slice(1).split(']', 1)[0]!;
+  const colon = address.indexOf(':');
+  return colon >= 0 && colon === address.lastIndexOf(':') ? address.slice(0, colon) : address;
+}
+
 /** An IPv4 address, or the /64 network of an IPv6 one, which is the least that one host is given. */
 function addressGroup(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
   if (mapped !== null) return mapped[1]!;
+  const zone = address.indexOf('%');
   if (!isIPv6(address)) return address;
-  const [head = '', tail] = address.split('::');
+  const [head = '', tail] = (zone < 0 ? address : address.slice(0, zone)).split('::');
   const groups = head === '' ? [] : head.split(':');
   if (tail !== undefined) {
     const rest = tail === '' ? [] : tail.split(':');

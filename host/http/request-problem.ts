@@ -5,9 +5,8 @@ import { HttpError } from '../kit/http-error.js';
 import type { ServerProblem } from '../kit/server-view.js';
 import type { Failure } from './application.js';
 import { statusAnswer } from './error-answer.js';
+import { maskTokens } from './loggable-path.js';
 
-/** Runs that may be a session id or another token. */
-const TOKEN = /[\w-]{32,}/g;
 const LONGEST = 500;
 
 export interface Surroundings {
@@ -25,10 +24,7 @@ export function requestProblem(failure: Failure, { folder, codeOf }: Surrounding
   const position = code === undefined ? undefined : locateError(error, code);
   return {
     kind: 'request',
-    message: sentence(error, status)
-      .replaceAll(`${folder}/`, '')
-      .replaceAll(TOKEN, '[masked]')
-      .slice(0, LONGEST),
+    message: maskTokens(sentence(error, status).replaceAll(`${folder}/`, '')).slice(0, LONGEST),
     first: now,
     last: now,
     times: 1,

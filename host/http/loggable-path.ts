@@ -1,0 +1,42 @@
+const LONGEST_PATH = 256;
+/** Runs that may be a session id or another token. */
+const TOKEN = /[\w-]{32,}/g;
+/** `apikey=…` and its like, wherever a client has put them. */
+const NAMED = /\b(api_?key|session_?id|key|token|secret|password)=[^/&;]+/gi;
+/** A query string or a fragment, its mark encoded once or more. */
+const QUERY = /[?#]|%(?:25)*(?:3f|23)/i;
+
+/** A text without what may be a token in it. */
+export function maskTokens(text: string): string {
+  return text.replaceAll(TOKEN, '[masked]');
+}
+
+/** The path of a request target without its authority and query string, and without what may be a secret in it. */
+export function loggablePath(target: string): string {
+  const query = target.search(QUERY);
+  const end = query < 0 ? target.length : query;
+  let start = 0;
+  if (!target.startsWith('/')) {
+    // The absolute form: a user and a password may stand before the host.
+    const authority = target.indexOf('://');
+    if (authority >= 0 && authority < end) {
+      const slash = target.indexOf('/', authority + 3);
+      start = slash < 0 || slash > end ? end : slash;
+    }
+  }
+  const path = decoded(target.slice(start, end)) || '/';
+  // What is encoded is judged as what it stands for, and masked before it is cut.
+  return maskTokens(path.replaceAll(NAMED, '$1=[masked]')).slice(0, LONGEST_PATH);
+}
+
+function decoded(path: string): string {
+  if (!path.includes('%')) return path;
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path.replaceAll(/%[\da-f]{2}/gi, (code) => {
+      const byte = Number.parseInt(code.slice(1), 16);
+      return byte > 32 && byte < 127 ? String.fromCharCode(byte) : code;
+    });
+  }
+}
