@@ -3,7 +3,7 @@ import { StoreError } from '../errors.js';
 import type { Store } from '../store.js';
 import { embedded } from './embedded/settings.js';
 import { mongodb } from './mongodb/settings.js';
-import type { ReportSetting, StoreKind, StorePlace } from './store-kind.js';
+import { type ReportSetting, type StoreKind, type StorePlace, StoreRefusal } from './store-kind.js';
 
 /**
  * The stores that sessions can be kept in, by the name that `backend` has for them. Without `backend`, the first that
@@ -43,6 +43,7 @@ export async function checkStore(store: Store): Promise<void> {
   } catch (error) {
     if (!(error instanceof StoreError)) throw error;
     const { status, code, message, cause } = error;
-    throw new HttpError(status, code, `${code}: ${message}`, { cause });
+    const reason = cause instanceof StoreRefusal ? `${cause.summary}; the log says what to do` : message;
+    throw new HttpError(status, code, `${code}: ${reason}`, { cause });
   }
 }

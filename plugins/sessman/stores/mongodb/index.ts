@@ -6,17 +6,13 @@ import type { Change, Match, SessionRecord, SessionSummary, Store, Swept } from 
 import { type MongoConnection, type MongoSettings, mongoConnection } from './connection.js';
 import { hasCode } from './errors.js';
 import { ensureIndexes } from './indexes.js';
+import { type MongoRefusal, refusalOf } from './refusal.js';
 import { rewriteByVersion } from './rewrite.js';
 
 export interface MongoStoreOptions extends MongoSettings {
   /** The collection's name. */
   readonly collection: string;
   readonly log: Logger;
-}
-
-/** MongoDB answered, and refuses to work with these settings: the operator has to change something. */
-export class MongoRefusal extends Error {
-  override readonly name = 'MongoRefusal';
 }
 
 /** The store on MongoDB: a document a session. Each write is one conditional operation on one document. */
@@ -30,6 +26,8 @@ export class MongoStore implements Store {
   #leases: Collection<LeaseDocument> | undefined;
   #serverExpires = true;
   #healthy = true;
+  /** Why MongoDB refuses to work, as long as it does. */
+  #refusal: MongoRefusal | undefined;
   #connecting: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
@@ -52,8 +50,8 @@ export class MongoStore implements Store {
         );
       }
     } catch (error) {
-      const refusal = explain(error, store.#connection);
-      if (!refusal) return store;
+      const refusal = refusalOf(error, store.#connection);
+      if (!refusal?.isFinal) return store;
       await store.close();
       throw refusal;
     }
@@ -201,7 +199,7 @@ export class MongoStore implements Store {
 
   /** One operation, its failure turned into a StoreError. */
   async #run<T>(operation: (sessions: Collection<SessionDocument>) => Promise<T>): Promise<T> {
-    if (!this.#sessions || this.#stop.signal.aborted) throw new StoreError();
+    if (!this.#sessions || this.#stop.signal.aborted) throw new StoreError(this.#refusal);
     try {
       const sessions = this.#sessions;
       const result = await withDeadline(operationDeadline, () => operation(sessions));
@@ -211,7 +209,9 @@ export class MongoStore implements Store {
       if (!isUnreachable(error)) throw error;
       if (hasCode(error, duplicateKey)) throw new StoreError(error);
       this.#fell(error);
-      throw hasCode(error, outOfDiskSpace) ? new StoreFullError(error) : new StoreError(error);
+      throw hasCode(error, outOfDiskSpace)
+        ? new StoreFullError(error)
+        : new StoreError(this.#refusal ?? error);
     }
   }
 
@@ -253,19 +253,26 @@ export class MongoStore implements Store {
         await this.#connect();
         this.#recovered();
       } catch (error) {
+        this.#fell(error);
         this.#log.debug({ err: error }, 'MongoDB still cannot be used');
       }
     }
   }
 
+  /** Logged once for each outage, and again when the reason turns out to be another one. */
   #fell(error: unknown): void {
-    if (!this.#healthy) return;
+    const refusal = refusalOf(error, this.#connection);
+    const isNews = refusal !== undefined && refusal.message !== this.#refusal?.message;
+    if (refusal !== undefined) this.#refusal = refusal;
+    if (!this.#healthy && !isNews) return;
     this.#healthy = false;
-    this.#log.error({ err: error }, `the session store cannot be used: ${this.#connection.description}`);
+    const message = refusal?.message ?? `the session store cannot be used: ${this.#connection.description}`;
+    this.#log.error({ err: error }, message);
   }
 
   #recovered(): void {
     this.#healthy = true;
+    this.#refusal = undefined;
     this.#log.info(`the session store works: ${this.#connection.description}`);
   }
 }
@@ -303,8 +310,6 @@ const startPatience = 5000;
 const reading = { maxTimeMS: 1000 };
 
 // https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-const unauthorized = 13;
-const authenticationFailed = 18;
 const duplicateKey = 11000;
 const outOfDiskSpace = 14031;
 
@@ -370,21 +375,4 @@ function toSummary({
 
 function handleBinary(handle: string): Binary {
   return new Binary(Buffer.from(handle, 'base64url'));
-}
-
-/** What the operator has to know and do, where the server was reached and refused. */
-function explain(error: unknown, { description }: MongoConnection): MongoRefusal | undefined {
-  if (hasCode(error, authenticationFailed)) {
-    return new MongoRefusal(
-      `MongoDB does not accept the credentials: ${description}. Check username and password, and that the user was created in that database (or name another with ?authSource= in server_url).`,
-      { cause: error },
-    );
-  }
-  if (hasCode(error, unauthorized)) {
-    return new MongoRefusal(
-      `MongoDB does not let sessman read, write and index its collection: ${description}. Set username and password, and give that user the role readWrite on the database.`,
-      { cause: error },
-    );
-  }
-  return undefined;
 }

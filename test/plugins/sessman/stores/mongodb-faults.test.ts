@@ -57,6 +57,38 @@ describe('sessman when MongoDB does not work', () => {
         .and.include('"elsewhere"');
     });
 
+    it('says in log and readiness that the password is wrong, where the server comes up later', async () => {
+      await mongo.kill();
+      const api = await startApi(settings({ password: 'a secret' }));
+      try {
+        await expectUnready(api);
+        await mongo.restart();
+        const isNamed = async () =>
+          (await api.get('/readyz')).text.includes(
+            'store_unavailable: MongoDB does not accept the credentials',
+          );
+        while (!(await isNamed())) await new Promise((resolve) => setTimeout(resolve, 50));
+        expect(api.server.logText()).to.include('Check username and password').and.not.to.include('a secret');
+        expect((await api.get('/readyz')).text)
+          .not.to.include(mongo.host)
+          .and.not.to.include(mongo.user);
+        await expectUnavailable(await api.post('/sessman/new', { userid: 'mary' }));
+      } finally {
+        await api.close();
+      }
+    });
+
+    it('says in log and readiness that no server is of the replica set', async () => {
+      const api = await startApi(settings({ server_url: `${mongo.host}/?replicaSet=other` }));
+      try {
+        while (!(await api.get('/readyz')).text.includes('replica set \\"other\\"'))
+          await new Promise((resolve) => setTimeout(resolve, 50));
+        expect(api.server.logText()).to.include('Check replicaSet in server_url');
+      } finally {
+        await api.close();
+      }
+    });
+
     it('starts without a server, answers 503, and recovers by itself', async () => {
       await mongo.kill();
       const api = await startApi(settings());
