@@ -35,7 +35,7 @@ export class Session<Data extends object = Record<string, unknown>> {
   /** `user` may be a whole number, which stands for its decimal text. `options.data` is copied. */
   constructor(user: string | number, options?: SessionOptions<Data>) {
     this.options = { ...options };
-    this.base_url = (this.options.base_url ?? home).replace(/\/+$/, '');
+    this.base_url = `${this.options.base_url ?? home}`.replace(/\/+$/, '');
     if (typeof user !== 'string' && !Number.isSafeInteger(user))
       throw new SessionError('invalid_userid', `user is ${tagOf(user)}, not text or a whole number`);
     this.user = `${user}`;
@@ -173,7 +173,7 @@ export class Session<Data extends object = Record<string, unknown>> {
     } catch (cause) {
       const { name, message } = cause as Error;
       // The message of such a mistake would quote the key or the session id.
-      if (!sent) throw new SessionError('invalid_options', 'check base_url, timeout, auth and session_id');
+      if (!sent) throw new SessionError('invalid_options', 'check base_url, timeout, auth, session_id');
       log?.log(`sessman ${command}: no answer`);
       throw new SessionError(
         name === 'TimeoutError' ? 'timeout' : 'network_error',
@@ -322,12 +322,15 @@ function textOf(data: unknown): string {
           ? this[name] === null
           : value === undefined
             ? !isList
-            : Number.isFinite(value) || /string|boolean|t (Obj|Arr)/.test(typeof value + tagOf(value));
+            : Number.isFinite(value) || /string|boolean|t (Obj|Array])/.test(typeof value + tagOf(value));
       if (!isHeld) throw Error(typeof value === 'number' ? `${value}` : tagOf(this[name]));
       return value;
     });
   } catch (cause) {
-    throw new SessionError('invalid_data', `JSON cannot hold ${place}: ${(cause as Error).message}`);
+    throw new SessionError(
+      'invalid_data',
+      `JSON cannot hold ${place.slice(0, 99)}: ${(cause as Error).message}`,
+    );
   }
 }
 
@@ -345,7 +348,7 @@ function tagOf(value: unknown): string {
 function holds(object: object, part: object): boolean {
   return (
     object === part ||
-    Object.values(object).some((member) => typeof member === 'object' && member && holds(member, part))
+    Object.values(object).some((member) => Object(member) === member && holds(member, part))
   );
 }
 

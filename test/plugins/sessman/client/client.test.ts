@@ -363,6 +363,8 @@ describe('the client class', () => {
       ['a Map', { m: new Map([[1, 2]]) }, 'data.m: [object Map]'],
       ['a Set', { list: [{ s: new Set() }] }, 'data.list.0.s: [object Set]'],
       ['bytes', { b: new Uint8Array(2) }, 'data.b: [object Uint8Array]'],
+      ['a buffer of bytes', { b: new ArrayBuffer(2) }, 'data.b: [object ArrayBuffer]'],
+      ['an iterator', { a: [[1].values()] }, 'data.a.0: [object Array Iterator]'],
       ['a regular expression', { r: /x/ }, 'data.r: [object RegExp]'],
       ['an Error', { e: new Error('x') }, 'data.e: [object Error]'],
       ['a promise', { p: Promise.resolve(1) }, 'data.p: [object Promise]'],
@@ -400,6 +402,19 @@ describe('the client class', () => {
       });
     }
 
+    it('is named briefly, however deep it lies', async () => {
+      const chain: Record<string, unknown> = {};
+      let end = chain;
+      for (let depth = 0; depth < 100_000; depth += 1) {
+        end.n = {};
+        end = end.n as Record<string, unknown>;
+      }
+      const error = await rejects('invalid_data', create(chain));
+      expect(error.message)
+        .to.match(/^JSON cannot hold data\.n\.n/)
+        .and.to.have.length.below(200);
+    });
+
     it('is not: the same object in two places, absent members, dates, and much that is nested', async () => {
       const shared = { x: [1] };
       const date = new Date(0);
@@ -415,6 +430,7 @@ describe('the client class', () => {
   describe('options that no request can be made of', () => {
     for (const [name, wrong] of Object.entries<SessionOptions>({
       'a base_url that is not a URL': { base_url: 'nonsense' },
+      'a base_url that is a number': { base_url: 5 as never },
       'a base_url with a blank': { base_url: 'http://a b/sessman' },
       'a key with a line end': { auth: 'secret\nX: y' },
       'a key beyond Latin-1': { auth: 'schlüssel ✓' },
