@@ -4,12 +4,13 @@ import type { z } from 'zod';
 import type { Explanation } from './explain.js';
 import { type IniSection, readIni } from './ini.js';
 import { Interpolation } from './interpolate.js';
-import { readJson } from './json.js';
+import { type Expanded, readJson } from './json.js';
 import { childAt, everything, type Located, type Place, plainObject } from './located.js';
-import { foldName, NameMap, quoteName } from './names.js';
+import { foldName, NameMap, quoteName, shortName } from './names.js';
 import type { Position, Problem } from './problem.js';
 import { readTextFile, type Unreadable, unreadable } from './read-file.js';
-import { type CheckOptions, checkValue } from './schema.js';
+import { type CheckOptions, checkValue, soundPart } from './schema.js';
+import { isSecretName } from './secrets.js';
 import { type Fault, mask, Source, type Span } from './source.js';
 
 export interface ReadOptions {
@@ -40,6 +41,7 @@ interface Finding {
   readonly length: number | undefined;
   readonly message: string;
   readonly hint: string | undefined;
+  readonly severity?: 'warning';
 }
 
 /** What was read. Checking its parts against schemas adds to its problems. */
@@ -99,9 +101,19 @@ export class Configuration {
 
   /** All that is wrong, each once: the INI file's problems first, then those of other files, by line and column. */
   get problems(): readonly Problem[] {
+    return this.#sorted((finding) => finding.severity === undefined);
+  }
+
+  /** What deserves a second look and stops nothing, in the same order. */
+  get warnings(): readonly Problem[] {
+    return this.#sorted((finding) => finding.severity === 'warning');
+  }
+
+  #sorted(wanted: (finding: Finding) => boolean): readonly Problem[] {
     const files = [this.file, ...this.#sources.keys()];
     const rank = (file: string) => (files.includes(file) ? files.indexOf(file) : files.length);
     return [...this.#findings.values()]
+      .filter(wanted)
       .sort(({ position: a }, { position: b }) => {
         const byFile = rank(a.file) - rank(b.file) || (a.file < b.file ? -1 : Number(a.file > b.file));
         return byFile || a.line - b.line || a.column - b.column;
@@ -116,6 +128,18 @@ export class Configuration {
   read<Output>(section: string, schema: z.ZodType<Output>, options?: CheckOptions): Output | undefined {
     this.#usedSections.set(section, true);
     return this.check(this.section(section), schema, `[${section}]`, options);
+  }
+
+  /**
+   * A section whose schema has a default for every key, or lets it be absent. Where it is wrong, which is reported, its
+   * right keys still count: one mistake must not make the others' values be forgotten.
+   */
+  readSound<Output>(
+    section: string,
+    schema: z.ZodType<Output>,
+  ): { value: Output; wrong: ReadonlySet<string> } {
+    this.read(section, schema);
+    return soundPart(this.section(section) ?? this.#nothing(), schema);
   }
 
   /** The same for any value of this configuration; for one that is not there, undefined. `where` names it in messages. */
@@ -138,6 +162,11 @@ export class Configuration {
     this.#find({ position, length, message, hint });
   }
 
+  /** Adds a warning at a value. */
+  warn({ position, length }: Place, message: string, hint?: string): void {
+    this.#find({ position, length, message, hint, severity: 'warning' });
+  }
+
   /** An absolute path of one written in the configuration: relative to the INI file, `~` is the home directory. */
   resolvePath(path: string): string {
     return resolve(
@@ -158,6 +187,7 @@ export class Configuration {
       env,
       isParameterSection: (name) => withParameters.has(foldName(name)),
       loadJson: (name, span, isSecret) => this.#loadJson(name, source, span, isSecret),
+      loadText: (name, span) => this.#loadText(name, source, span),
       use: (section) => this.#usedSections.set(section, true),
       hide: (secret) => this.#hide(secret),
       fault,
@@ -195,6 +225,47 @@ export class Configuration {
     return undefined;
   }
 
+  /** A file's text without its last line end, as Docker, Kubernetes and systemd hand out secrets. */
+  #loadText(name: string, source: Source, span: Span): string | undefined {
+    const path = this.resolvePath(name);
+    const text = this.#texts.get(path) ?? this.#readFile(path);
+    if (typeof text === 'string') return text.replace(/^\uFEFF/, '').replace(/\r?\n$/, '');
+    const hint = text.hint ?? (text.isMissing ? 'create it, or correct the path' : undefined);
+    this.#tell(source, { ...span, message: `the file ${quoteName(name)} ${text.reason}`, hint });
+    return undefined;
+  }
+
+  /** In a string of JSON, `${ENV:…}` and `${FILE:…}` stand for values; every other `$` is itself. */
+  #expand(text: string, source: Source, span: Span, isSecret: boolean): Expanded | undefined {
+    if (!text.includes('${')) return { value: text, secret: false };
+    const { env = process.env } = this.#options;
+    let isBroken = false;
+    let secret = false;
+    const value = text.replace(
+      /\$?\$\{(?:(ENV):([^}]+?)(:-[^}]*)?|(?:FILE):([^}]+))\}/gi,
+      (all: string, kind?: string, key = '', fallback?: string, path = '') => {
+        if (all.startsWith('$$')) return all.slice(1);
+        if (kind === undefined) {
+          const found = this.#loadText(path.trim(), source, span);
+          secret = true;
+          isBroken ||= found === undefined;
+          return found ?? '';
+        }
+        const name = key.trim();
+        const found = Object.hasOwn(env, name) ? env[name] : undefined;
+        secret ||= isSecretName(name);
+        if (found !== undefined && (found !== '' || fallback === undefined)) return found;
+        if (fallback !== undefined) return fallback.slice(2);
+        isBroken = true;
+        const shown = isSecret ? 'an environment variable' : `the environment variable ${quoteName(name)}`;
+        const hint = `set it, or write \${ENV:${isSecret ? 'NAME' : shortName(name)}:-default}`;
+        this.#tell(source, { ...span, message: `${shown} is not set`, hint });
+        return '';
+      },
+    );
+    return isBroken ? undefined : { value, secret };
+  }
+
   /** Where a JSON file may be, and how that place is written in the INI file, which tells nothing of where that lies. */
   #jsonPaths(name: string): { path: string; shown: string }[] {
     const isRooted = isAbsolute(name) || name.startsWith('~');
@@ -209,7 +280,11 @@ export class Configuration {
 
   #parseJson(path: string, text: string): Located | undefined {
     const source = this.#addSource(path, text);
-    const located = readJson(source, (found) => this.#tell(source, found));
+    const located = readJson(
+      source,
+      (found) => this.#tell(source, found),
+      (text, span, secret) => this.#expand(text, source, span, secret),
+    );
     this.#json.set(path, located);
     return located;
   }
@@ -268,10 +343,16 @@ export class Configuration {
   }
 
   /** The line is quoted only now, when every secret is known. */
-  #quote({ position, length, message, hint }: Finding): Problem {
+  #quote({ position, length, message, hint, severity }: Finding): Problem {
     const source = this.#sources.get(position.file);
     const quotation = length === undefined ? undefined : source?.quote(source.offset(position), length);
-    return { position, message, ...(hint !== undefined && { hint }), ...quotation };
+    return {
+      position,
+      message,
+      ...(hint !== undefined && { hint }),
+      ...(severity && { severity }),
+      ...quotation,
+    };
   }
 }
 

@@ -31,14 +31,14 @@ export const conversions = {
   'int:': {
     parse: parseInteger,
     refusal: {
-      message: 'what follows int: is no integer',
+      message: 'what follows int: is not an integer',
       hint: 'write up to 15 digits and nothing else, such as int:6123',
     },
   },
   'float:': {
     parse: parseDecimal,
     refusal: {
-      message: 'what follows float: is no decimal number',
+      message: 'what follows float: is not a decimal number',
       hint: 'write digits and a point, such as float:0.5',
     },
   },

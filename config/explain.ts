@@ -172,6 +172,9 @@ function hintFor(
   if (key === undefined || (issue.code !== 'invalid_type' && issue.code !== 'invalid_union'))
     return undefined;
   if (secret && typeof key === 'number') return undefined;
+  if (typeof key === 'number' && at.notation === 'ini' && String(at.written ?? '').includes(',')) {
+    return 'separate the items of a list with blanks, such as list:int:1 int:2';
+  }
   const kinds = issue.code === 'invalid_type' ? [typeOf(issue, schemas)] : schemas.flatMap(kindsOf);
   const mended = secret ? undefined : rewritten(key, at, kinds);
   return `write ${mended ?? example(key, schemas[0], at.notation)}`;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseBoolean, parseDecimal, parseInteger } from './conversions.js';
+import { nearest } from './names.js';
 
 interface Range {
   readonly min?: number;
@@ -21,7 +22,7 @@ export function boolean() {
   return z.preprocess(fromText(parseBoolean), z.boolean());
 }
 
-/** Text that is not empty. What was written with a prefix (`int:5`) is no text. */
+/** Text that is not empty. What was written with a prefix (`int:5`) is not text. */
 export function text() {
   return z.string().min(1);
 }
@@ -36,10 +37,50 @@ export function list<Item extends z.ZodType = z.ZodString>(item?: Item) {
   return z.preprocess(fromText(splitWords), z.array(item ?? (z.string() as unknown as Item)));
 }
 
+/** Text that a comma would split for the reader alone: blanks set the items of a list apart. */
+function item() {
+  return text().refine((given) => !given.includes(','), {
+    error: ({ input }) => `a comma does not separate items; write ${withBlanks(String(input))}`,
+  });
+}
+
+function withBlanks(given: string): string {
+  const items = given.split(/[\s,]+/).filter((part) => part !== '');
+  return items.length < 2 ? 'blanks in its place' : `list:${items.join(' ')}`;
+}
+
+/** Origins, `scheme://host` with or without a port, as a browser sends them; or `*` alone, for any. */
+export function origins() {
+  return list(
+    z.string().transform((given, context) => {
+      const origin = given === '*' ? given : originOf(given);
+      if (origin !== undefined) return origin;
+      const message = given.includes(',')
+        ? `a comma does not separate items; write ${withBlanks(given)}`
+        : 'is not an origin; write scheme://host or scheme://host:port, such as https://www.example.org';
+      context.addIssue({ code: 'custom', message, input: given });
+      return z.NEVER;
+    }),
+  ).refine((given) => given.length < 2 || !given.includes('*'), 'is every origin with "*"; write "*" alone');
+}
+
+/** The origin in the form that a browser sends, or undefined where it is not one. */
+function originOf(given: string): string | undefined {
+  const [, scheme = '', host = ''] = /^([a-z][a-z0-9+.-]*):\/\/([^/\\?#@,\s*]+)\/?$/i.exec(given) ?? [];
+  if (host === '' || host.startsWith(':')) return undefined;
+  const isWeb = /^https?$/i.test(scheme);
+  if (!isWeb && nearest(scheme, ['http', 'https']) !== undefined) return undefined;
+  try {
+    return isWeb ? new URL(given).origin : `${scheme}://${host}`.toLowerCase();
+  } catch {
+    return undefined;
+  }
+}
+
 /** A secret key, or a `list:` of keys that are all valid; never none, so that an empty one does not open what it is to close. */
 export function keys() {
   return z
-    .union([text(), list(text())])
+    .union([item(), list(item())])
     .refine((given) => given.length > 0, 'it is empty; write a key, or remove it');
 }
 

@@ -77,6 +77,11 @@ const beforeSections = {
   hint: 'write a line such as [main] above',
 };
 
+const reserved = (what: string) => ({
+  message: `a ${what} cannot be called "__proto__"`,
+  hint: 'rename it',
+});
+
 /** INI text that the `ini` package reads as exactly these sections and values. */
 function escapeIni(sections: NameMap<IniSection>): string {
   const lines: string[] = [];
@@ -117,6 +122,7 @@ function readHeader(
   const name = source.text.slice(span.start, span.end);
   if (!isClosed)
     fault({ ...text, message: '"]" is missing after the name of the section', hint: 'write [section]' });
+  else if (name === '__proto__') fault({ ...span, ...reserved('section') });
   else if (name === '') fault({ ...text, message: 'the section has no name', hint: 'write [section]' });
   else if (close + 1 < text.end) {
     const rest = source.trim({ start: close + 1, end: text.end });
@@ -168,6 +174,10 @@ function refuse(source: Source, text: Span, afterSecret: boolean, fault: (fault:
 
 function addEntry(source: Source, section: IniSection, entry: IniEntry, fault: (fault: Fault) => void): void {
   if (entry.key === '') return;
+  if (entry.key === '__proto__') {
+    fault({ ...entry.keySpan, ...reserved('key') });
+    return;
+  }
   const first = section.entries.get(entry.key);
   if (!first || (first.refused && !entry.refused)) section.entries.set(entry.key, entry);
   else if (!entry.refused) {

@@ -25,6 +25,8 @@ export interface InterpolationContext {
   isParameterSection(section: string): boolean;
   /** The value in a JSON file, or undefined after having reported why there is none; its name may be a secret. */
   loadJson(name: string, span: Span, isSecret: boolean): Located | undefined;
+  /** A file's text, or undefined after having reported why there is none. */
+  loadText(name: string, span: Span): string | undefined;
   /** A reference leads to this section. */
   use(section: string): void;
   /** The value turns out to be a secret. */
@@ -51,6 +53,8 @@ interface Scope {
   readonly secret: boolean;
   /** Something in it has been reported. */
   faulty: boolean;
+  /** It is an item of a list. */
+  isItem?: boolean;
 }
 
 /** Turns the texts of an INI file into values: follows references, converts, and reads JSON files. */
@@ -145,7 +149,12 @@ export class Interpolation {
     if (text.broken) return text;
     const value = conversion.parse(text.value as string);
     if (value !== undefined) return { ...text, value };
-    return this.#fault(scope, span, conversion.refusal.message, conversion.refusal.hint);
+    const { message, hint } = conversion.refusal;
+    const written = text.value as string;
+    const hasCommas = scope.isItem ? written.includes(',') : /,\s*(?:int|float|bool):/.test(written);
+    if (!hasCommas) return this.#fault(scope, span, message, hint);
+    const blanks = 'separate the items of a list with blanks, such as list:int:1 int:2';
+    return this.#fault(scope, span, message, blanks);
   }
 
   /** Items are told apart before references are followed, unless one reference is all there is. */
@@ -155,7 +164,9 @@ export class Interpolation {
     for (const piece of pieces) {
       const pieceSpan = spanOf(piece)!;
       const isReference = piece.length === 1 && piece[0]!.kind === 'reference';
+      scope.isItem = true;
       const item = this.#value(scope, piece, pieceSpan);
+      scope.isItem = false;
       if (item.broken) children.push(item);
       else if (Array.isArray(item.children)) {
         if (!isReference)
@@ -230,13 +241,15 @@ export class Interpolation {
   #spread(scope: Scope, into: NameMap<Located>, object: Located, span: Span): void {
     if (object.broken) scope.faulty = true;
     else if (!(object.children instanceof Map))
-      this.#fault(scope, span, 'this is no object', 'only an object gives parameters: {"key": value}');
+      this.#fault(scope, span, 'this is not an object', 'only an object gives parameters: {"key": value}');
     for (const [key, child] of named(object)) this.#addParameter(scope, into, key, span, child);
   }
 
   #addParameter(scope: Scope, into: NameMap<Located>, key: string, span: Span, value: Located): void {
     const first = into.get(key);
-    if (!first) into.set(key, value);
+    if (key === '__proto__')
+      this.#fault(scope, span, 'a parameter cannot be called "__proto__"', 'rename it');
+    else if (!first) into.set(key, value);
     else {
       const message = `the parameter ${quoteName(key)} is given twice${elsewhere(this.#context.source, first)}`;
       this.#fault(scope, span, message, 'remove one of the two');
@@ -246,6 +259,7 @@ export class Interpolation {
   /** What a reference stands for; broken after a fault in it, or in what it leads to. */
   #follow(scope: Scope, reference: Reference): Located {
     if (reference.environment) return this.#environment(scope, reference);
+    if (reference.file) return this.#file(reference, scope);
     const section =
       reference.section === undefined ? scope.section : this.#context.sections.get(reference.section);
     const entry = section?.entries.get(reference.key);
@@ -280,6 +294,16 @@ export class Interpolation {
       message,
       `set it, or write ${nameOf({ ...reference, key: `${key}:-default` })}`,
     );
+  }
+
+  /** Files hand out secrets, so what one holds is never shown. */
+  #file(reference: Reference, scope: Scope): Located {
+    const value = this.#context.loadText(reference.key, reference);
+    if (value === undefined) {
+      scope.faulty = true;
+      return this.#broken(reference);
+    }
+    return { value, secret: true, ...this.#place(reference), notation: 'ini' };
   }
 
   #variable(name: string): string | undefined {

@@ -1,8 +1,9 @@
 import { createScanner, type Node, type ParseError, parseTree, printParseErrorCode } from 'jsonc-parser';
+import { isExactNumber } from './exact-json.js';
 import { type Located, plainObject } from './located.js';
 import { quoteName } from './names.js';
 import { embeddedSecrets, isSecretName } from './secrets.js';
-import type { Fault, Source } from './source.js';
+import type { Fault, Source, Span } from './source.js';
 
 const deepest = 100;
 
@@ -21,9 +22,13 @@ const Token = {
 
 /**
  * Reads a JSON text, comments and trailing commas allowed, into a value every part of which knows its place. A key
- * given twice in an object, of which the first counts, and a `__proto__` key are faults. Undefined where it is no JSON.
+ * given twice in an object, of which the first counts, and a `__proto__` key are faults. A number that a double does not hold is one too. Undefined where it is not JSON.
  */
-export function readJson(source: Source, fault: (fault: Fault) => void): Located | undefined {
+export function readJson(
+  source: Source,
+  fault: (fault: Fault) => void,
+  expand: Expand = (text) => ({ value: text, secret: false }),
+): Located | undefined {
   const { text } = source;
   const tokens = tokenize(text);
   hideSecrets(source, tokens);
@@ -38,10 +43,25 @@ export function readJson(source: Source, fault: (fault: Fault) => void): Located
     for (const error of firstOfEachLine(source, errors)) fault(syntaxFault(source, error));
     return undefined;
   }
-  return locate(tree, source, false, fault);
+  return locate(tree, false, { source, fault, expand });
 }
 
-function locate(node: Node, source: Source, secret: boolean, fault: (fault: Fault) => void): Located {
+/** What a string stands for once its references are followed; undefined after a fault in them. */
+export type Expand = (text: string, span: Span, secret: boolean) => Expanded | undefined;
+
+export interface Expanded {
+  readonly value: string;
+  readonly secret: boolean;
+}
+
+interface Reading {
+  readonly source: Source;
+  readonly fault: (fault: Fault) => void;
+  readonly expand: Expand;
+}
+
+function locate(node: Node, secret: boolean, reading: Reading): Located {
+  const { source, fault } = reading;
   const place = {
     position: source.position(node.offset),
     length: node.length,
@@ -49,15 +69,20 @@ function locate(node: Node, source: Source, secret: boolean, fault: (fault: Faul
     notation: 'json' as const,
   };
   if (node.type === 'array') {
-    const children = (node.children ?? []).map((child) => locate(child, source, secret, fault));
+    const children = (node.children ?? []).map((child) => locate(child, secret, reading));
     return { ...place, value: children.map((child) => child.value), children };
   }
-  if (node.type !== 'object')
-    return {
-      ...place,
-      value: node.value,
-      secret: secret || (node.type === 'string' && embeddedSecrets(node.value).length > 0),
-    };
+  const span = { start: node.offset, end: node.offset + node.length };
+  if (node.type === 'string') {
+    const text = reading.expand(node.value, span, secret);
+    if (!text) return { ...place, value: undefined, broken: true };
+    return { ...place, ...text, secret: secret || text.secret || embeddedSecrets(text.value).length > 0 };
+  }
+  if (node.type === 'number' && !isExactNumber(source.text.slice(span.start, span.end))) {
+    fault({ ...span, ...inexact });
+    return { ...place, value: undefined, broken: true };
+  }
+  if (node.type !== 'object') return { ...place, value: node.value };
   const children = new Map<string, Located>();
   for (const property of node.children ?? []) {
     const [keyNode, valueNode] = property.children ?? [];
@@ -75,13 +100,18 @@ function locate(node: Node, source: Source, secret: boolean, fault: (fault: Faul
       });
     else
       children.set(key, {
-        ...locate(valueNode, source, secret || isSecretName(key), fault),
+        ...locate(valueNode, secret || isSecretName(key), reading),
         keyPosition: source.position(keyNode.offset),
         keyLength: keyNode.length,
       });
   }
   return { ...place, value: plainObject(children), children };
 }
+
+const inexact = {
+  message: 'this number cannot be held exactly',
+  hint: 'write it as text in double quotes, or use a number that a double holds',
+};
 
 /** Errors after the first of a line follow from it more often than not. */
 function firstOfEachLine(source: Source, errors: readonly ParseError[]): ParseError[] {
@@ -93,8 +123,8 @@ function firstOfEachLine(source: Source, errors: readonly ParseError[]): ParseEr
 }
 
 const sentences: Readonly<Record<string, { message: string; hint?: string }>> = {
-  InvalidSymbol: { message: 'this is no JSON value', hint: 'put text in double quotes' },
-  InvalidNumberFormat: { message: 'this is no JSON number', hint: 'write it as 6123 or 0.5' },
+  InvalidSymbol: { message: 'this is not a JSON value', hint: 'put text in double quotes' },
+  InvalidNumberFormat: { message: 'this is not a JSON number', hint: 'write it as 6123 or 0.5' },
   PropertyNameExpected: {
     message: 'a key is missing here',
     hint: 'write "key": value, the key in double quotes',
@@ -108,8 +138,8 @@ const sentences: Readonly<Record<string, { message: string; hint?: string }>> = 
   UnexpectedEndOfComment: { message: 'the comment is not closed', hint: 'write */ at its end' },
   UnexpectedEndOfString: { message: 'the text is not closed', hint: `write " at its end` },
   UnexpectedEndOfNumber: { message: 'the number is not finished', hint: 'write it as 6123 or 0.5' },
-  InvalidUnicode: { message: 'this is no \\u escape', hint: 'write \\u and four hexadecimal digits' },
-  InvalidEscapeCharacter: { message: 'this is no escape', hint: 'write \\\\ for a backslash' },
+  InvalidUnicode: { message: 'this is not a \\u escape', hint: 'write \\u and four hexadecimal digits' },
+  InvalidEscapeCharacter: { message: 'this is not an escape', hint: 'write \\\\ for a backslash' },
   InvalidCharacter: {
     message: 'a control character stands in a text',
     hint: 'write it as an escape such as \\n or \\t',
@@ -120,7 +150,7 @@ function syntaxFault(source: Source, error: ParseError): Fault {
   const span = { start: error.offset, end: error.offset + error.length };
   if (source.text.trim() === '')
     return { start: 0, end: 0, message: 'the JSON file is empty', hint: 'write {}' };
-  return { ...span, ...(sentences[printParseErrorCode(error.error)] ?? { message: 'this is no JSON' }) };
+  return { ...span, ...(sentences[printParseErrorCode(error.error)] ?? { message: 'this is not JSON' }) };
 }
 
 /** The offset of the first bracket that goes too deep: the parser calls itself, and such a text would end the process. */
@@ -134,7 +164,7 @@ function firstTooDeep(tokens: readonly JsonToken[]): number | undefined {
   return undefined;
 }
 
-/** Hides what stands under secret names, and passwords in URLs, in text that is no valid JSON too. */
+/** Hides what stands under secret names, and passwords in URLs, also in text that is not valid JSON. */
 function hideSecrets(source: Source, tokens: readonly JsonToken[]): void {
   for (let index = 0; index < tokens.length; index += 1) {
     const { kind, start, end, text } = tokens[index]!;

@@ -16,6 +16,8 @@ export interface Problem {
   readonly message: string;
   /** What to write instead: `did you mean "port"?`. */
   readonly hint?: string;
+  /** A warning stops nothing; without it, the problem is an error. */
+  readonly severity?: 'warning';
   /** The offending line as it stands in the file, secrets masked. */
   readonly source?: string;
   /** Index into `source` of what is wrong; differs from the column where a mask stands before it. */
@@ -58,7 +60,8 @@ export function formatProblem(problem: Problem, options: FormatOptions = {}): st
   const { file, line, column } = problem.position;
   const place = paint.place(`${showPath(file, options.cwd ?? process.cwd())}:${line}:${column}:`);
   const hint = problem.hint === undefined ? '' : `; ${problem.hint}`;
-  const sentence = `${place} ${paint.message(printable(problem.message))}${printable(hint)}`;
+  const label = problem.severity === undefined ? '' : `${problem.severity}: `;
+  const sentence = `${place} ${label}${paint.message(printable(problem.message))}${printable(hint)}`;
   if (problem.source === undefined) return sentence;
   const { before, marked, after } = excerpt(problem.source, problem.caret ?? column - 1, problem.length ?? 1);
   const number = String(line);

@@ -1,7 +1,7 @@
-import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import type { Position } from './problem.js';
 import { Source } from './source.js';
+import { findInvalidUtf8 } from './utf8.js';
 
 /** Why a file could not be read. */
 export interface Unreadable {
@@ -17,8 +17,9 @@ export interface Unreadable {
 export function readTextFile(path: string): string {
   const bytes = readFileSync(path);
   const text = bytes.toString('utf8');
-  if (isUtf8(bytes)) return text;
-  throw Object.assign(new Error('not UTF-8'), { code: notUtf8, text });
+  const offset = findInvalidUtf8(bytes);
+  if (offset === undefined) return text;
+  throw Object.assign(new Error('not UTF-8'), { code: notUtf8, text, offset });
 }
 
 const notUtf8 = 'not_utf8';
@@ -33,9 +34,10 @@ const reasons: Readonly<Record<string, string>> = {
 
 /** Explains an error of `readTextFile`, or one with a `code` such as node:fs gives. */
 export function unreadable(path: string, error: unknown): Unreadable {
-  const { code, text } = error as { code?: unknown; text?: unknown };
-  if (code === notUtf8 && typeof text === 'string') {
-    const position = new Source(path, text).position(Math.max(text.indexOf('\uFFFD'), 0));
+  const { code, text, offset } = error as { code?: unknown; text?: unknown; offset?: unknown };
+  if (code === notUtf8 && typeof text === 'string' && typeof offset === 'number') {
+    // The source leaves a byte order mark out.
+    const position = new Source(path, text).position(offset - Number(text.startsWith('\uFEFF')));
     return { isMissing: false, reason: 'is not UTF-8 text from here on', hint: 'save it as UTF-8', position };
   }
   const name = typeof code === 'string' ? code : 'unknown error';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Explanation, explain, noMessage, type Subject, unknownKey, withoutSecrets } from './explain.js';
-import { type Located, plainObject } from './located.js';
+import { childAt, everything, type Located, plainObject } from './located.js';
 import { NameMap, quoteName } from './names.js';
 import { childSchemas, isClosed, keysOf, metaOf, type Schema } from './shape.js';
 
@@ -41,7 +41,7 @@ export function checkValue<Output>(
     report({
       at: given,
       atKey: true,
-      message: `the schema for ${where} is none of zod 4`,
+      message: `the schema for ${where} is not a schema of zod 4`,
       hint: foreignSchema,
     });
     return undefined;
@@ -67,7 +67,7 @@ export function checkValue<Output>(
   }
 }
 
-const foreignSchema = 'make it with the z of this package';
+const foreignSchema = 'create it with the z of this package';
 const brokenSchema = 'a schema checks at once, and reports what is wrong without throwing';
 
 /** The value with its keys named as the schema names them: INI text is matched without case, and may use aliases. */
@@ -124,6 +124,27 @@ function inspect(
         inspection,
       );
   }
+}
+
+/**
+ * What can be used of a section that is wrong somewhere: each key that is right, and the default of every other. `wrong`
+ * names the keys whose value is not what was meant.
+ */
+export function soundPart<Output>(
+  given: Located,
+  schema: z.ZodType<Output>,
+): { value: Output; wrong: ReadonlySet<string> } {
+  const located = canonical(given, schema, () => {});
+  const wrong = new Set<string>();
+  const value: Record<string, unknown> = {};
+  for (const [key, child] of keysOf(schema)) {
+    const written = childAt(located, key);
+    const isSound = written === undefined || ![...everything(written)].some(({ broken }) => broken);
+    const result = isSound ? z.safeParse(child, written?.value) : undefined;
+    if (!result?.success) wrong.add(key);
+    value[key] = result?.success ? result.data : z.safeParse(child, undefined).data;
+  }
+  return { value: value as Output, wrong };
 }
 
 /** The value in two parts, of which the first has these keys: for a line that has two readers. */

@@ -19,6 +19,8 @@ const words = [
   'credential',
 ];
 const wholeNames = new Set(['pass', 'pwd', 'pw', 'pin', 'passcode']);
+/** Headers and parameters of requests, which a log line may show; a key of a file may be called `cookie`. */
+const ofRequests = new Set(['cookie', 'setcookie', 'sessionid', 'xsessionid', 'xcustomauth']);
 /** What such a name ends in when its value only tells about a secret: `token_ttl`, `password_file`. */
 const about =
   /(?:file|path|folder|dir|url|uri|endpoint|name|header|field|prefix|ttl|age|length|timeout|type|count|size)$/;
@@ -28,6 +30,11 @@ export function isSecretName(name: string): boolean {
   const plain = name.toLowerCase().replace(/[^a-z0-9]/g, '');
   if (wholeNames.has(plain) || words.some((word) => isMisspelt(plain, word))) return true;
   return words.some((word) => plain.includes(word)) && !about.test(plain);
+}
+
+/** The same for a member of a log line, which may also be a part of a request. */
+export function isSecretMember(name: string): boolean {
+  return isSecretName(name) || ofRequests.has(name.toLowerCase().replace(/[^a-z0-9]/g, ''));
 }
 
 /** One edit away; of a short word that could be another one. */

@@ -7,14 +7,16 @@ export interface TextPart extends Span {
   readonly text: string;
 }
 
-/** `${key}`, `${section:key}`, `${ENV:NAME}` or `${ENV:NAME:-default}`. */
+/** `${key}`, `${section:key}`, `${ENV:NAME}`, `${ENV:NAME:-default}` or `${FILE:PATH}`. */
 export interface Reference extends Span {
   readonly kind: 'reference';
-  /** Undefined for a key of the same section, and for the environment. */
+  /** Undefined for a key of the same section, the environment and files. */
   readonly section: string | undefined;
   readonly key: string;
   /** `key` names an environment variable. */
   readonly environment: boolean;
+  /** `key` is the path of a file, whose text is meant. */
+  readonly file: boolean;
   /** What an environment variable that is not set, or empty, is taken to be. */
   readonly fallback: readonly Part[] | undefined;
 }
@@ -75,7 +77,7 @@ const unclosed = {
 const tooDeep = { message: `a default holds defaults more than ${deepestDefault} deep` };
 const empty = {
   message: 'the reference names nothing',
-  hint: `write \${section:key}, \${key} or \${ENV:NAME}, or $$ for a plain $`,
+  hint: `write \${section:key}, \${key}, \${ENV:NAME} or \${FILE:PATH}, or $$ for a plain $`,
 };
 
 /** Splits at each match of `separator` in the text; what a reference stands for is never split. */
@@ -122,8 +124,12 @@ export function literalSpans(parts: readonly Part[]): Span[] {
 }
 
 /** Whether its names are such as people give; of others it is doubtful that a reference was meant at all. */
-export function isOrdinary({ section = '', key }: Pick<Reference, 'section' | 'key'>): boolean {
-  return /^[\w. -]*$/.test(section) && /^[\w. -]+$/.test(key);
+export function isOrdinary({
+  section = '',
+  key,
+  file,
+}: Pick<Reference, 'section' | 'key' | 'file'>): boolean {
+  return file || (/^[\w. -]*$/.test(section) && /^[\w. -]+$/.test(key));
 }
 
 /** From the first part's start to the last one's end. */
@@ -137,8 +143,9 @@ export function nameOf({
   section,
   key,
   environment,
-}: Pick<Reference, 'section' | 'key' | 'environment'>): string {
-  return `\${${environment ? 'ENV:' : section === undefined ? '' : `${shortName(section)}:`}${shortName(key)}}`;
+  file = false,
+}: Pick<Reference, 'section' | 'key' | 'environment'> & { file?: boolean }): string {
+  return `\${${environment ? 'ENV:' : file ? 'FILE:' : section === undefined ? '' : `${shortName(section)}:`}${shortName(key)}}`;
 }
 
 function sliceText(part: TextPart, from: number, to: number): TextPart[] {
@@ -171,6 +178,7 @@ function parseReference(
   const colon = inside.indexOf(':');
   const section = colon === -1 ? undefined : inside.slice(0, colon).trim();
   const environment = section?.toUpperCase() === 'ENV';
+  const file = section?.toUpperCase() === 'FILE';
   const dash = environment ? inside.indexOf(':-', colon + 1) : -1;
   const key = inside.slice(colon + 1, dash === -1 ? undefined : dash).trim();
   if (key === '' || section === '') {
@@ -181,9 +189,10 @@ function parseReference(
     dash === -1 ? undefined : parseTemplate(inside.slice(dash + 2), span.start + dash + 4, fault, depth + 1);
   return {
     kind: 'reference',
-    section: environment ? undefined : section,
+    section: environment || file ? undefined : section,
     key,
     environment,
+    file,
     fallback,
     ...span,
   };

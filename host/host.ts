@@ -2,7 +2,13 @@ import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { Router } from '@koa/router';
 import type { DefaultState } from 'koa';
 import type { DestinationStream, Logger } from 'pino';
-import { ConfigError, type Configuration, type Position, type Problem } from '../config/index.js';
+import {
+  ConfigError,
+  type Configuration,
+  formatProblem,
+  type Position,
+  type Problem,
+} from '../config/index.js';
 import { announce } from './announce.js';
 import type { Control } from './control.js';
 import { blame } from './diagnostics/blame.js';
@@ -89,6 +95,7 @@ export class Host {
     const prepared = await prepare(options);
     const { settings } = prepared;
     const log = await openLogOf(prepared, options);
+    logWarnings(prepared.configuration, log.logger);
     const host = new Host(prepared, log, options, await loadRateLimit(settings));
     try {
       await options.onPrepared?.(prepared);
@@ -140,7 +147,8 @@ export class Host {
       rateLimit,
       onUnreadBody: (request, response) => this.#server.refusals.watchBody(request, response),
     });
-    if (settings.corsOrigins.length > 0) application.use(corsMiddleware(settings.corsOrigins));
+    if (settings.corsOrigins.length > 0)
+      application.use(corsMiddleware(settings.corsOrigins, settings.corsHeaders));
     this.#server = new HttpServer({
       listener: application.complete().callback(),
       log: this.log,
@@ -318,6 +326,13 @@ export class Host {
 /** Its library is loaded where it is asked for. */
 async function loadRateLimit({ rateLimit: options }: Settings): Promise<RateLimit | undefined> {
   return options && (await import('./http/rate-limit.js')).rateLimit(options);
+}
+
+/** The level says that they are warnings. */
+function logWarnings({ warnings, folder }: Configuration, log: Logger): void {
+  for (const { position, message, hint } of warnings) {
+    log.warn(formatProblem({ position, message, ...(hint !== undefined && { hint }) }, { cwd: folder }));
+  }
 }
 
 /** A log file that the INI file names and that cannot be written is a problem at that place. */

@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { isSecretMember } from '../config/secrets.js';
 import { LogWriter } from './log-writer.js';
 
 export interface LogSettings {
@@ -96,8 +97,6 @@ function logTo(stream: DestinationStream, options: LoggerOptions, writer?: LogWr
   };
 }
 
-const SECRET =
-  /^(?:authorization|(?:set-)?cookie|x-custom-auth|x-session-id|api_?key|password|passwd|secret|token|session_?id)$/i;
 const DEEPEST = 4;
 
 /** The same object where nothing in it is a secret by its name, else a copy with `[masked]` in those places. */
@@ -106,7 +105,7 @@ function masked(object: Record<string, unknown>, depth = 0): Record<string, unkn
   for (const key in object) {
     const value = object[key];
     let shown = value;
-    if (SECRET.test(key)) shown = '[masked]';
+    if (isSecret(key) && !isCount(key, value)) shown = '[masked]';
     else if (depth < DEEPEST && isPlainObject(value)) shown = masked(value, depth + 1);
     if (shown !== value) {
       copy ??= { ...object };
@@ -114,6 +113,24 @@ function masked(object: Record<string, unknown>, depth = 0): Record<string, unkn
     }
   }
   return copy ?? object;
+}
+
+/** `tokens: 7` counts them. */
+function isCount(key: string, value: unknown): boolean {
+  return (typeof value === 'number' || typeof value === 'boolean') && /s$/i.test(key);
+}
+
+/** Names repeat from line to line, and judging one takes a while. */
+const judged = new Map<string, boolean>();
+const MOST_JUDGED = 1000;
+
+function isSecret(key: string): boolean {
+  const known = judged.get(key);
+  if (known !== undefined) return known;
+  const secret = isSecretMember(key);
+  if (judged.size >= MOST_JUDGED) judged.clear();
+  judged.set(key, secret);
+  return secret;
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {

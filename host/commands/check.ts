@@ -1,4 +1,4 @@
-import { ConfigError } from '../../config/index.js';
+import { ConfigError, formatProblem } from '../../config/index.js';
 import { formatProblems } from '../diagnostics/print-problems.js';
 import { prepare } from '../prepare/index.js';
 import { type IniFile, readerOf } from '../prepare/ini-file.js';
@@ -6,9 +6,11 @@ import { type IniFile, readerOf } from '../prepare/ini-file.js';
 /** Reads everything and serves nothing: true when all is right, else every problem has been printed. */
 export async function check(ini: IniFile): Promise<boolean> {
   try {
-    const { plugins } = await prepare({ iniFile: ini.path, ...readerOf(ini) });
+    const { plugins, configuration } = await prepare({ iniFile: ini.path, ...readerOf(ini) });
+    const { warnings } = configuration;
+    for (const warning of warnings) process.stderr.write(`${formatProblem(warning)}\n\n`);
     const count = plugins.length === 1 ? '1 plugin' : `${plugins.length} plugins`;
-    process.stdout.write(`configuration ok: ${count}\n`);
+    process.stdout.write(`configuration ok: ${count}${counted(warnings.length)}\n`);
     if (process.stdout.isTTY) process.stdout.write('Serve it:  plugin-server start\n');
     return true;
   } catch (error) {
@@ -16,4 +18,8 @@ export async function check(ini: IniFile): Promise<boolean> {
     process.stderr.write(formatProblems('the configuration is wrong', error));
     return false;
   }
+}
+
+function counted(warnings: number): string {
+  return warnings === 0 ? '' : `, ${warnings} warning${warnings === 1 ? '' : 's'}`;
 }

@@ -12,8 +12,8 @@ import { readSettings, type Settings } from '../prepare/settings.js';
 /** Writes a plugin, its test, and what type-checks it; true when it has. */
 export async function scaffold(name: string, ini: IniFile): Promise<boolean> {
   const configuration = readConfiguration(ini.path, readerOf(ini));
-  const settings = readSettings(configuration);
-  if (settings === undefined) {
+  const { settings, isSound } = readSettings(configuration);
+  if (!isSound) {
     process.stderr.write(formatProblems('nothing written', configuration));
     return false;
   }

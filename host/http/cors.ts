@@ -5,7 +5,7 @@ import type Koa from 'koa';
 const PREFLIGHT_MAX_AGE = 600;
 
 /** CORS for the origins of an allow list; `*` allows any, without credentials (fetch.spec.whatwg.org, CORS protocol). */
-export function corsMiddleware(origins: readonly string[]): Koa.Middleware {
+export function corsMiddleware(origins: readonly string[], headers: readonly string[] = []): Koa.Middleware {
   const allowed = new Set(origins.map((origin) => origin.replace(/\/$/, '')));
   const any = allowed.has('*');
   return cors({
@@ -22,8 +22,10 @@ export function corsMiddleware(origins: readonly string[]): Koa.Middleware {
       'If-Match',
       'X-Custom-Auth',
       'X-Request-Id',
+      'X-Requested-With',
       'X-Session-Id',
       'traceparent',
+      ...headers,
     ],
     exposeHeaders: [
       'ETag',

@@ -18,7 +18,13 @@ import { type Discovery, discoverPlugins, type PluginPackage } from './discovery
 import { orderPlugins } from './order.js';
 import { checkPlugin } from './plugin-check.js';
 import { type PreparedPlugin, readParameters, unusable } from './plugin-parameters.js';
-import { PARAMETERS, readSettings, reportMisspeltSections, type Settings } from './settings.js';
+import {
+  PARAMETERS,
+  readSettings,
+  reportMisspeltSections,
+  type Settings,
+  warnOfShortKeys,
+} from './settings.js';
 import { readerOfSnapshot, type Snapshot, type TlsFiles } from './snapshot.js';
 import { readTls } from './tls-files.js';
 
@@ -62,10 +68,11 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     jsonFolders: (value) => [configuredPlugins(value)],
     ...(readFile && { readFile }),
   });
-  const settings = readSettings(configuration);
-  const pluginsFolder = settings?.pluginsFolder ?? configuration.resolvePath('plugins');
+  const { settings, isFolderKnown } = readSettings(configuration);
+  const { pluginsFolder } = settings;
   const named = configuration.section('paths');
-  if (settings !== undefined && snapshot === undefined && !existsSync(pluginsFolder)) {
+  const isMissing = snapshot === undefined && isFolderKnown && !existsSync(pluginsFolder);
+  if (isMissing) {
     const at = childAt(named, 'plugins') ?? childAt(named, 'pluginpath');
     if (at !== undefined) {
       configuration.report(
@@ -76,13 +83,18 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     }
   }
   const discovery = snapshot?.discovery ?? discoverPlugins(pluginsFolder);
-  const plugins = await preparePlugins(configuration, settings, discovery, options);
+  const plugins = await preparePlugins(
+    configuration,
+    settings,
+    discovery,
+    options,
+    isFolderKnown && !isMissing,
+  );
   const pluginSections = plugins.flatMap(({ definition }) => Object.keys(definition.sections ?? {}));
   // In safe mode nobody knows which sections belong to the plugins that are left out.
   if (!options.safe) reportMisspeltSections(configuration, pluginSections);
-  const tls = settings?.tls && (snapshot?.tls ?? readTls(configuration, settings.tls));
-  if (settings === undefined || configuration.problems.length > 0)
-    throw new ConfigError(configuration.problems);
+  const tls = settings.tls && (snapshot?.tls ?? readTls(configuration, settings.tls));
+  if (configuration.problems.length > 0) throw new ConfigError(configuration.problems);
   return {
     configuration,
     settings,
@@ -98,9 +110,10 @@ function configuredPlugins(value: (section: string, key: string) => string | und
 
 async function preparePlugins(
   configuration: Configuration,
-  settings: Settings | undefined,
+  settings: Settings,
   { packages, faults }: Discovery,
   options: PrepareOptions,
+  isFolderRead: boolean,
 ): Promise<readonly PreparedPlugin[]> {
   for (const { position, message, hint } of faults) configuration.report(position, message, hint);
   const lines = parameterLines(configuration);
@@ -112,7 +125,7 @@ async function preparePlugins(
     known.set(package_.name.toLowerCase(), package_);
     if (
       options.safe === true &&
-      !settings?.safe.some((name) => name.toLowerCase() === package_.name.toLowerCase())
+      !settings.safe.some((name) => name.toLowerCase() === package_.name.toLowerCase())
     )
       continue;
     if (isSwitchedOff(lines.get(package_.name.toLowerCase()), 'enabled')) continue;
@@ -122,7 +135,9 @@ async function preparePlugins(
     plugins.push(plugin);
   }
   for (const [name, line] of lines) {
-    if (known.has(name)) continue;
+    warnOfShortKeys(configuration, childAt(line, 'apikey'));
+    // Where the folder is wrong, that is the one mistake.
+    if (known.has(name) || !isFolderRead) continue;
     const near = nearest(name, [...known.keys()]);
     configuration.report(
       keyPlace(line),

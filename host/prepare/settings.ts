@@ -3,11 +3,14 @@ import { z } from 'zod';
 import {
   boolean,
   type Configuration,
+  childAt,
   choice,
   integer,
   keys,
+  type Located,
   list,
   nearest,
+  origins,
   text,
 } from '../../config/index.js';
 
@@ -74,7 +77,14 @@ export const sections = {
   cors: z
     .strictObject({
       enabled: boolean().default(false).meta({ description: 'answer requests of other origins' }),
-      origin_url: list().default([]).meta({ description: 'the origins that may; `*` is any' }),
+      origin_url: origins().default([]).meta({
+        description: 'the origins that may, `scheme://host` or `scheme://host:port`; `*` alone is any',
+      }),
+      allow_headers: list(
+        text().regex(/^[\w!#$%&'*+.^`|~-]+$/, 'is not the name of a header; separate names with blanks'),
+      )
+        .default([])
+        .meta({ description: 'request headers that pages may send, beside the usual ones' }),
     })
     .meta({ description: 'Cross-origin requests from pages.' }),
   log: z
@@ -144,6 +154,8 @@ export interface Settings {
   readonly tls: { readonly keyFile: string; readonly certFile: string } | undefined;
   readonly apiKeys: readonly string[];
   readonly corsOrigins: readonly string[];
+  /** Beside the usual ones. */
+  readonly corsHeaders: readonly string[];
   readonly log: {
     readonly level: string;
     readonly format: 'json' | 'pretty' | undefined;
@@ -166,22 +178,32 @@ export interface Settings {
     | undefined;
 }
 
-/** Undefined when a section is wrong; `configuration.problems` then says where. */
-export function readSettings(configuration: Configuration): Settings | undefined {
-  const main = configuration.read('main', sections.main);
-  const network = configuration.read('network', sections.network);
-  const paths = configuration.read('paths', sections.paths);
-  const ssl = configuration.read('ssl', sections.ssl);
-  const auth = configuration.read('auth', sections.auth);
-  const cors = configuration.read('cors', sections.cors);
-  const log = configuration.read('log', sections.log);
-  const limits = configuration.read('limits', sections.limits);
-  if (!main || !network || !paths || !ssl || !auth || !cors || !log || !limits) return undefined;
+/** What can be read of the host's part. */
+export interface ReadSettings {
+  /** Of what is wrong, the default. */
+  readonly settings: Settings;
+  /** False where `configuration.problems` says what is wrong. */
+  readonly isSound: boolean;
+  /** False where the plugins folder is what is wrong: what follows from that is not reported. */
+  readonly isFolderKnown: boolean;
+}
+
+/** Every section is read, whatever is wrong with the others. */
+export function readSettings(configuration: Configuration): ReadSettings {
+  const before = configuration.problems.length;
+  const { value: main } = configuration.readSound('main', sections.main);
+  const { value: network, wrong: wrongNetwork } = configuration.readSound('network', sections.network);
+  const { value: paths, wrong: wrongPaths } = configuration.readSound('paths', sections.paths);
+  const { value: ssl, wrong: wrongSsl } = configuration.readSound('ssl', sections.ssl);
+  const { value: auth } = configuration.readSound('auth', sections.auth);
+  const { value: cors, wrong: wrongCors } = configuration.readSound('cors', sections.cors);
+  const { value: log } = configuration.readSound('log', sections.log);
+  const { value: limits } = configuration.readSound('limits', sections.limits);
 
   const section = configuration.section('ssl');
   if (ssl.enabled && section !== undefined) {
     for (const key of ['keyfile', 'certfile'] as const) {
-      if (ssl[key] === undefined) {
+      if (ssl[key] === undefined && !wrongSsl.has(key)) {
         configuration.report(
           section,
           `[ssl] is enabled and has no ${key}`,
@@ -190,8 +212,27 @@ export function readSettings(configuration: Configuration): Settings | undefined
       }
     }
   }
+  const corsSection = configuration.section('cors');
+  if (cors.enabled && cors.origin_url.length === 0 && corsSection && !wrongCors.has('origin_url')) {
+    configuration.report(
+      corsSection,
+      '[cors] is enabled and has no origin_url',
+      'write origin_url=https://www.example.org, or enabled=false',
+    );
+  }
+  warnOfShortKeys(configuration, childAt(configuration.section('auth'), 'apikey'));
+  if (network.proxy && !wrongNetwork.has('bindto') && !isThisMachine(network.bindto)) {
+    const proxy = childAt(configuration.section('network'), 'proxy');
+    if (proxy) {
+      configuration.warn(
+        proxy,
+        `everyone who reaches ${network.bindto} can claim any address: X-Forwarded- headers are believed`,
+        'bind to 127.0.0.1, or let a firewall admit the proxy alone',
+      );
+    }
+  }
   const path = (text: string) => configuration.resolvePath(text);
-  return {
+  const settings: Settings = {
     safe: main.safe,
     bindTo: network.bindto,
     port: network.port,
@@ -209,6 +250,7 @@ export function readSettings(configuration: Configuration): Settings | undefined
         : undefined,
     apiKeys: auth.apikey === undefined ? [] : typeof auth.apikey === 'string' ? [auth.apikey] : auth.apikey,
     corsOrigins: cors.enabled ? cors.origin_url : [],
+    corsHeaders: cors.allow_headers,
     log: { ...log, format: log.format, file: log.file === undefined ? undefined : path(log.file) },
     limits: {
       body: limits.body,
@@ -223,6 +265,33 @@ export function readSettings(configuration: Configuration): Settings | undefined
     rateLimit:
       limits.rate === 0 ? undefined : { rate: limits.rate, window: limits.rate_window, by: limits.rate_by },
   };
+  return {
+    settings,
+    isSound: configuration.problems.length === before,
+    isFolderKnown: !wrongPaths.has('plugins'),
+  };
+}
+
+/** A key shorter than this can be guessed. */
+const SHORTEST_KEY = 16;
+
+/** Warns of each key at `apikey` that can be guessed. Its length is told, and never the key. */
+export function warnOfShortKeys(configuration: Configuration, apikey: Located | undefined): void {
+  if (apikey === undefined || apikey.broken) return;
+  const isList = Array.isArray(apikey.children);
+  for (const key of isList ? (apikey.children as readonly Located[]) : [apikey]) {
+    if (typeof key.value !== 'string' || key.value === '' || key.value.length >= SHORTEST_KEY) continue;
+    const { length } = key.value;
+    configuration.warn(
+      key,
+      `this API key has ${length} character${length === 1 ? '' : 's'} and can be guessed`,
+      `use at least ${SHORTEST_KEY}, such as the output of: openssl rand -hex 32`,
+    );
+  }
+}
+
+function isThisMachine(bindTo: string): boolean {
+  return /^(?:127\.\d+\.\d+\.\d+|::1|localhost|.*\.localhost|unix:.*)$/i.test(bindTo);
 }
 
 /**

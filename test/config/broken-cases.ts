@@ -190,7 +190,7 @@ export const brokenCases: readonly BrokenCase[] = [
     ini: ['[main]', 'a=${} ${main:} ${:a}'],
     problems: [3, 7, 16].map(
       (column) =>
-        `2:${column}: the reference names nothing; write \${section:key}, \${key} or \${ENV:NAME}, or $$ for a plain $`,
+        `2:${column}: the reference names nothing; write \${section:key}, \${key}, \${ENV:NAME} or \${FILE:PATH}, or $$ for a plain $`,
     ),
   },
   {
@@ -240,14 +240,16 @@ export const brokenCases: readonly BrokenCase[] = [
       what: `int:${value}`,
       ini: ['[main]', `a=int:${value}`],
       problems: [
-        '2:7: what follows int: is no integer; write up to 15 digits and nothing else, such as int:6123',
+        '2:7: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
       ],
     }),
   ),
   ...['nan', 'Infinity', '1e999', '1,5', '.5', '0x1p3', ''].map((value) => ({
     what: `float:${value}`,
     ini: ['[main]', `a=float:${value}`],
-    problems: ['2:9: what follows float: is no decimal number; write digits and a point, such as float:0.5'],
+    problems: [
+      '2:9: what follows float: is not a decimal number; write digits and a point, such as float:0.5',
+    ],
   })),
   {
     what: 'bool: of neither',
@@ -260,7 +262,7 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'an item of a list',
     ini: ['[main]', 'a=list:int:1 int:x int:3'],
     problems: [
-      '2:18: what follows int: is no integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:18: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
   {
@@ -273,7 +275,7 @@ export const brokenCases: readonly BrokenCase[] = [
     ini: ['[main]', 'a=int:${ENV:PORT}'],
     env: { PORT: 'http' },
     problems: [
-      '2:7: what follows int: is no integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:7: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
 
@@ -350,19 +352,19 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'JSON that is no object where parameters are meant',
     ini: ['[plugin_parms]', 'shop=json=shop.json'],
     files: { 'shop.json': '[1]' },
-    problems: ['2:11: this is no object; only an object gives parameters: {"key": value}'],
+    problems: ['2:11: this is not an object; only an object gives parameters: {"key": value}'],
   },
   ...(
     [
       ['{"url": "a" "ttl": 1}', '1:13: "," is missing before this'],
       ['{"url": "a"\n "ttl": 1}', '2:2: "," is missing before this'],
-      ["{'url': 1}", `1:2: this is no JSON value; put text in double quotes`],
-      ['{"url": a}', '1:9: this is no JSON value; put text in double quotes'],
+      ["{'url': 1}", `1:2: this is not a JSON value; put text in double quotes`],
+      ['{"url": a}', '1:9: this is not a JSON value; put text in double quotes'],
       ['{"url" "a"}', '1:8: ":" is missing after the key; write "key": value'],
       ['{"url": }', '1:9: a value is missing here'],
       ['{"url": "a}', '1:9: the text is not closed; write " at its end'],
-      ['{"url": "\\x"}', '1:9: this is no escape; write \\\\ for a backslash'],
-      ['{"url": "\\u12"}', '1:9: this is no \\u escape; write \\u and four hexadecimal digits'],
+      ['{"url": "\\x"}', '1:9: this is not an escape; write \\\\ for a backslash'],
+      ['{"url": "\\u12"}', '1:9: this is not a \\u escape; write \\u and four hexadecimal digits'],
       [
         '{"url": "a\tb"}',
         '1:9: a control character stands in a text; write it as an escape such as \\n or \\t',
@@ -448,7 +450,7 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'a value that is wrong for two readers, once',
     ini: ['[main]', 'p=int:x', '[network]', 'port=${main:p}', 'bindto=${main:p}'],
     problems: [
-      '2:7: what follows int: is no integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:7: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
   {
@@ -456,7 +458,7 @@ export const brokenCases: readonly BrokenCase[] = [
     ini: ['[network]', 'prot=int:x'],
     problems: [
       '2:1: unknown key "prot" in [network]; did you mean "port"?',
-      '2:10: what follows int: is no integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:10: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
 

@@ -32,8 +32,9 @@ const awkward = fc
   .map((parts) => parts.join('').trim());
 
 const value = fc.oneof(anyText, awkward);
-const key = value.filter((text) => text !== '' && !/^[#;[]|=/.test(text));
-const sectionName = value.filter((text) => text !== '' && !text.includes(']'));
+const allowed = value.filter((text) => text !== '' && text !== '__proto__');
+const key = allowed.filter((text) => !/^[#;[]|=/.test(text));
+const sectionName = allowed.filter((text) => !text.includes(']'));
 
 /** A text of INI tokens in any order. */
 const anyIni = fc

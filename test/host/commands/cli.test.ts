@@ -106,6 +106,52 @@ describe('the command line', () => {
       expect(stderr).to.match(/\nplugin-server: the configuration is wrong: 3 problems\n$/);
     });
 
+    it('prints warnings, counts them, and succeeds', async () => {
+      const ini =
+        '[network]\nport=int:0\nbindto=0.0.0.0\nproxy=yes\n[auth]\napikey=list:x 0123456789abcdef\n';
+      await writeFiles(folder, { 'plugin-server.ini': ini });
+      const { status, stdout, stderr } = await run('check');
+      expect(status, stderr).to.equal(0);
+      expect(stdout).to.match(/^configuration ok: \d+ plugins, 2 warnings\n$/);
+      expect(stderr).to.match(/^plugin-server\.ini:4:7: warning: everyone who reaches 0\.0\.0\.0 /m);
+      expect(stderr).to.match(/^plugin-server\.ini:6:13: warning: this API key has 1 character /m);
+      expect(stderr).not.to.contain('0123456789abcdef');
+    });
+
+    it('reports one mistake in a section once, whatever it is, and still knows the plugins', async () => {
+      await writeFiles(folder, { 'extensions/hello.js': hello() });
+      const mistakes: readonly (readonly [lines: string, place: string])[] = [
+        ['[network]\nprot=1', ':5:1: '],
+        ['[network]\nport=int:99999', ':5:6: '],
+        ['[network]\nbindto=${nowhere}', ':5:8: '],
+        ['[limits]\nbody=much', ':5:6: '],
+        ['[log]\nlevel=loud', ':5:7: '],
+        ['[ssl]\nenabled=maybe', ':5:9: '],
+        ['[ssl]\nenabled=on\nkeyfile=${nowhere}\ncertfile=x', ':6:9: '],
+        ['[auth]\napikey=a,b', ':5:8: '],
+        ['[cors]\nenabled=on\norigin_url=null', ':6:12: '],
+        ['[cors]\nenabled=on', ':4:2: '],
+        ['[paths]\ndat=x', ':5:1: '],
+        ['[main]\n__proto__=x', ':5:1: '],
+        ['[__proto__]\nx=1', ':4:2: '],
+      ];
+      for (const [lines, place] of mistakes) {
+        const ini = `[paths]\nplugins=extensions\ndata=d\n${lines}\n[plugin_parms]\nhello=greeting=x\n`;
+        await writeFiles(folder, { 'plugin-server.ini': ini });
+        const { stderr } = await run('check');
+        expect(stderr, lines).to.contain(`plugin-server.ini${place}`);
+        expect(stderr, lines).to.match(/\nplugin-server: the configuration is wrong: 1 problem\n$/);
+      }
+    });
+
+    it('says of a plugins folder that is wrong nothing more than that', async () => {
+      for (const plugins of ['nowhere', '${nowhere}', 'list:a b']) {
+        const ini = `[paths]\nplugins=${plugins}\n[plugin_parms]\nhello=greeting=x\nother=a=1\n`;
+        await writeFiles(folder, { 'plugin-server.ini': ini });
+        expect((await run('check')).stderr, plugins).to.match(/: 1 problem\n$/);
+      }
+    });
+
     it('reports a file that was named and is not there', async () => {
       const { status, stderr } = await run('check', '-i', 'other.ini');
       expect(status).to.equal(1);

@@ -14,7 +14,7 @@ describe('CORS', () => {
   let server: TestServer;
   before(async () => {
     server = await startServer({
-      ini: '[cors]\nenabled=bool:true\norigin_url=list:https://a.example https://b.example/\n[auth]\napikey=key\n',
+      ini: '[cors]\nenabled=bool:true\norigin_url=list:https://a.example https://b.example/\nallow_headers=list:X-Tenant x-trace\n[auth]\napikey=key\n',
       files: { 'plugins/p.mjs': plugin },
     });
   });
@@ -29,6 +29,17 @@ describe('CORS', () => {
         'access-control-request-headers': 'authorization',
       },
     });
+
+  it('lets pages send the usual headers, and those that are listed', async () => {
+    const allowed = (await preflight('https://a.example')).headers.get('access-control-allow-headers')!;
+    expect(allowed.toLowerCase().split(',')).to.include.members([
+      'authorization',
+      'content-type',
+      'x-requested-with',
+      'x-tenant',
+      'x-trace',
+    ]);
+  });
 
   it('answers the preflight of an allowed origin, without a key', async () => {
     for (const origin of ['https://a.example', 'https://b.example']) {

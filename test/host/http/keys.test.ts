@@ -137,13 +137,40 @@ describe('a server beyond loopback', () => {
   };
 
   it('says which plugins need no key', async () => {
-    const [warning] = await warningsOf(ini);
+    const warning = (await warningsOf(ini)).find(({ plugins }) => plugins !== undefined);
     expect(warning!.plugins).to.deep.equal(['open']);
     expect(warning!.msg).to.match(/without a key: open$/);
   });
 
   it('says nothing when each needs one', async () => {
-    expect(await warningsOf(`[auth]\napikey=k\n`)).to.deep.equal([]);
+    expect(await warningsOf(`[auth]\napikey=${'k'.repeat(16)}\n`)).to.deep.equal([]);
+  });
+});
+
+describe('what deserves a second look in a configuration', () => {
+  it('is logged at the start, and never shows a key', async () => {
+    const server = await startServer({
+      ini: '[network]\nproxy=yes\nbindto=0.0.0.0\n[auth]\napikey=list:hush-1 hush-2-hush-2-hush-2\n[plugin_parms]\nopen=auth=plugin&apikey=hush-3',
+      files,
+    });
+    const warnings = server.logs.filter(({ level, plugins }) => level === 'warn' && plugins === undefined);
+    await server.close();
+    expect(warnings).to.have.length(3);
+    expect(warnings.map(({ msg }) => msg).join('\n')).to.match(
+      /:\d:7: everyone .*:\d:13: this API key has 6 characters .*:\d:\d+: this API key has 6 characters /s,
+    );
+    expect(server.logText()).not.to.include('hush');
+  });
+
+  it('is not a proxy that only this machine reaches, nor a long key', async () => {
+    for (const bindto of ['127.0.0.1', 'localhost']) {
+      const server = await startServer({
+        ini: `[network]\nproxy=yes\nbindto=${bindto}\n[auth]\napikey=${'k'.repeat(16)}`,
+      });
+      const warnings = server.logs.filter(({ level }) => level === 'warn');
+      await server.close();
+      expect(warnings).to.deep.equal([]);
+    }
   });
 });
 
