@@ -1,6 +1,6 @@
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { Router } from '@koa/router';
-import type { DefaultState } from 'koa';
+import type { DefaultState, Middleware } from 'koa';
 import type { DestinationStream, Logger } from 'pino';
 import {
   ConfigError,
@@ -250,6 +250,7 @@ export class Host {
       }
       const router = new Router<DefaultState, Context>();
       const routers = new Map([[unit.path, { router, open: false }]]);
+      const middleware: Middleware[] = [];
       const context = setupContext(unit, {
         router,
         mount: (text, open) => {
@@ -258,6 +259,7 @@ export class Host {
           routers.set(path, mounted);
           return mounted.router;
         },
+        use: (each) => middleware.push(each),
         dataFolder: settings.dataFolder,
         registry: this.metrics.registry,
         resolvePath: (path) => configuration.resolvePath(path),
@@ -283,7 +285,8 @@ export class Host {
       }[plugin.auth];
       for (const [path, mounted] of routers) {
         const opener = mounted.open ? { keys: undefined, open: true } : { keys };
-        this.mounts.add({ name: unit.name, path, router: mounted.router as never, ...opener });
+        const own = path === unit.path ? { middleware } : {};
+        this.mounts.add({ name: unit.name, path, router: mounted.router as never, ...opener, ...own });
       }
     }
   }

@@ -7,12 +7,12 @@ import { HttpError } from '../kit/http-error.js';
 import type { Metrics, RouteLabels } from '../monitor/metrics.js';
 import type { AccessLog } from './access-log.js';
 import { Turns } from './admission.js';
-import { checkKey, headKey, takeBodyKey } from './api-key.js';
-import type { ReadBody } from './body.js';
+import { checkKey, headKey, type KeyRing, takeBodyKey } from './api-key.js';
+import { askForBody, mayHoldKey, type ReadBody } from './body.js';
 import { type ErrorAnswer, errorAnswer, statusAnswer } from './error-answer.js';
 import { hostError, OVERLOADED } from './errors.js';
 import { type Chain, compose } from './fast/compose.js';
-import { answerQuickly, shortenSetters } from './fast/respond.js';
+import { answerQuickly, saidNothing, shortenSetters } from './fast/respond.js';
 import { endUnread } from './lingering-close.js';
 import { type Mounted, type MountTable, pathBelow } from './mounts.js';
 import { OverloadLog } from './overload.js';
@@ -120,7 +120,10 @@ export class Application extends Koa {
         limitSending(res, this.#options.sendTimeout);
         return;
       }
-      if (lacksBody(ctx)) this.#send(ctx, statusAnswer(res.statusCode));
+      if (lacksBody(ctx)) {
+        if (saidNothing(ctx)) this.#tellSilence(ctx);
+        this.#send(ctx, statusAnswer(res.statusCode), OF_BODY);
+      }
     } catch (error) {
       this.#fail(ctx, error);
     }
@@ -154,24 +157,53 @@ export class Application extends Koa {
     return this.#enter(ctx, mount, url, end);
   }
 
-  /** The key, then the body, then the route. Nothing is awaited where nothing needs to be. */
+  /**
+   * The key from the head, else from a small JSON body where a route takes one; then the plugin's own middleware; then the
+   * body, then the route. Nothing is awaited where nothing needs to be.
+   */
   #enter(ctx: Koa.Context, mount: Mounted | undefined, url: string, end: number): unknown {
     if (mount === undefined)
       throw hostError(COMMON_METHODS.has(ctx.req.method!) ? 'not_found' : 'unknown_method');
     (ctx.res as HostResponse).route = mount.labels;
     const path = pathBelow(mount, url, end);
-    const { keys, routes } = mount;
-    const hasBody = ctx.req.method !== 'GET' && ctx.req.method !== 'HEAD';
-    const key = keys === undefined ? undefined : headKey(ctx.req);
-    const keyIsInBody = keys !== undefined && key === undefined && hasBody;
-    if (keys !== undefined && !keyIsInBody) checkKey(keys, key);
-    if (!hasBody) return routes.run(ctx, path);
+    const { keys } = mount;
+    if (keys === undefined) return this.#serve(ctx, mount, path, url);
+    const key = headKey(ctx.req);
+    if (key !== undefined) {
+      checkKey(keys, key);
+      return this.#serve(ctx, mount, path, url);
+    }
+    if (isBodyless(ctx) || !mayHoldKey(ctx, KEY_BODY) || !mount.routes.takes(ctx.req.method!, path)) {
+      checkKey(keys, undefined);
+    }
+    return this.#keyFromBody(ctx, keys).then(() => this.#serve(ctx, mount, path, url));
+  }
+
+  /** What cannot be read has no key in it. */
+  async #keyFromBody(ctx: Koa.Context, keys: KeyRing): Promise<void> {
+    try {
+      await this.#options.readBody(ctx, KEY_BODY);
+    } catch (error) {
+      if (!(error instanceof HttpError)) throw error;
+    }
+    checkKey(keys, takeBodyKey(ctx));
+  }
+
+  #serve(ctx: Koa.Context, mount: Mounted, path: string, url: string): unknown {
+    if (mount.uses === undefined) return this.#route(ctx, mount, path);
+    if (!ctx.req.complete) this.#options.onUnreadBody(ctx.req, ctx.res as HostResponse);
+    if (ctx.request.body === undefined) askForBody(ctx);
+    const below = url.slice(mount.path.length);
+    const rest = below.startsWith('/') ? below : `/${below}`;
+    return mount.uses(ctx, rest, () => this.#route(ctx, mount, path));
+  }
+
+  #route(ctx: Koa.Context, { keys, routes }: Mounted, path: string): unknown {
+    // The body of a request that no route takes is nobody's.
+    if (isBodyless(ctx) || !routes.takes(ctx.req.method!, path)) return routes.run(ctx, path);
     const proceed = () => {
       if (!ctx.req.complete) this.#options.onUnreadBody(ctx.req, ctx.res as HostResponse);
-      if (keys !== undefined) {
-        const bodyKey = takeBodyKey(ctx);
-        if (keyIsInBody) checkKey(keys, bodyKey);
-      }
+      if (keys !== undefined) takeBodyKey(ctx);
       return routes.run(ctx, path);
     };
     const reading = this.#options.readBody(ctx);
@@ -208,13 +240,13 @@ export class Application extends Koa {
       ctx.respond = false;
       return;
     }
-    this.#send(ctx, answer);
+    this.#send(ctx, answer, OF_SUCCESS);
   }
 
-  #send(ctx: Koa.Context, { status, headers, body }: ErrorAnswer): void {
+  #send(ctx: Koa.Context, { status, headers, body }: ErrorAnswer, dropped: RegExp): void {
     const { res } = ctx;
     for (const name of res.getHeaderNames()) {
-      if (!KEPT_ON_ERROR.test(name)) res.removeHeader(name);
+      if (dropped.test(name)) res.removeHeader(name);
     }
     ctx.respond = true;
     ctx.status = status;
@@ -223,6 +255,15 @@ export class Application extends Koa {
     const text = JSON.stringify({ ...body, request_id: (res as HostResponse).requestId });
     if (ctx.req.complete) ctx.body = text;
     else endUnread(ctx, text);
+  }
+
+  /** A handler that forgot to await, or returned its value, leaves no other trace. */
+  #tellSilence(ctx: Koa.Context): void {
+    const { requestId: request_id, route } = ctx.res as HostResponse;
+    this.#options.log.warn(
+      { request_id, plugin: route?.plugin, method: ctx.req.method, route: route?.route },
+      'the handler of this route set no response: set ctx.body, and await what sets it',
+    );
   }
 
   #record(ctx: Koa.Context): void {
@@ -270,8 +311,19 @@ function pathOfAbsolute(ctx: Koa.Context): string {
   return ctx.path;
 }
 
-/** CORS and rate limit headers are as true of an error as of any other answer. */
-const KEPT_ON_ERROR = /^(?:access-control-|ratelimit|vary$|x-request-id$)/;
+/** The largest body that is read for a key, in bytes. */
+const KEY_BODY = 65_536;
+
+function isBodyless({ req }: Koa.Context): boolean {
+  return req.method === 'GET' || req.method === 'HEAD';
+}
+
+/** Headers of a body that is replaced; every other header that a plugin set is sent. */
+const OF_BODY =
+  /^(?:content-(?:type|length|encoding|disposition|language|location)|transfer-encoding|etag|last-modified)$/;
+/** What a handler said of its answer before it threw. */
+const OF_SUCCESS =
+  /^(?:content-(?:type|length|encoding|disposition|language|location)|transfer-encoding|etag|last-modified|cache-control|expires|age)$/;
 
 function lacksBody(ctx: Koa.Context): boolean {
   return (

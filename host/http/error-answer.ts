@@ -43,20 +43,41 @@ export function errorAnswer(error: unknown): ErrorAnswer {
     const { status, code, message, headers = {}, details = {} } = error;
     return { status, headers, body: { error: message, code, ...details } };
   }
-  // ctx.throw and other http-errors: http-errors' README says what `expose` means.
-  const { status, statusCode, expose, message, code, headers } = (error ?? {}) as Record<string, unknown>;
-  const claimed = status ?? statusCode;
-  const known =
-    typeof claimed === 'number' && claimed >= 400 && STATUS_CODES[claimed] !== undefined ? claimed : 500;
-  const own = expose === true && typeof message === 'string';
+  if (!isHttpErrors(error)) return statusAnswer(500);
+  const { status, expose, message, headers, code } = error;
   return {
-    status: known,
-    headers: typeof headers === 'object' && headers !== null ? (headers as Record<string, string>) : {},
+    status,
+    headers: headers ?? {},
     body: {
-      error: own ? message : statusSentence(known),
-      code: own && typeof code === 'string' && /^[a-z][a-z0-9_]*$/.test(code) ? code : statusCodeName(known),
+      error: expose ? message : statusSentence(status),
+      code:
+        expose && typeof code === 'string' && /^[a-z][a-z0-9_]*$/.test(code) ? code : statusCodeName(status),
     },
   };
+}
+
+interface HttpErrorsError extends Error {
+  readonly status: number;
+  readonly expose: boolean;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly code?: unknown;
+}
+
+/**
+ * An error of npm's http-errors, which ctx.throw makes. That of an HTTP client has a status too, but it is the status of
+ * somebody else's answer and says nothing to this client.
+ */
+function isHttpErrors(error: unknown): error is HttpErrorsError {
+  if (!(error instanceof Error)) return false;
+  const { status, statusCode, expose } = error as unknown as Record<string, unknown>;
+  return (
+    typeof status === 'number' &&
+    status === statusCode &&
+    status >= 400 &&
+    STATUS_CODES[status] !== undefined &&
+    typeof expose === 'boolean' &&
+    (expose || status >= 500)
+  );
 }
 
 /** The answer for a status that a plugin set without a body. */

@@ -29,9 +29,9 @@ export interface HostRoutesOptions {
 export function hostRoutes(options: HostRoutesOptions): Mount[] {
   const { keys, metrics, control } = options;
   const mount = (path: string, mountKeys: KeyRing | undefined, fill: (router: Router) => void): Mount => {
-    const router = new Router();
+    const router = new Router({ strict: true, sensitive: true });
     fill(router);
-    return { name: 'plugin-server', path, router, keys: mountKeys };
+    return { name: 'plugin-server', path, router, keys: mountKeys, exact: path !== '/reload' };
   };
   const health = (path: string, fill: (router: Router) => void): Mount => ({
     ...mount(path, undefined, fill),

@@ -1,7 +1,9 @@
 import type { Router } from '@koa/router';
+import type Koa from 'koa';
 import type { RouteLabels } from '../monitor/metrics.js';
 import type { KeyRing } from './api-key.js';
 import { type CompiledRoutes, compileRoutes } from './fast/compiled-routes.js';
+import { composeUses } from './uses.js';
 
 /** A router under its path, with the keys that open it. */
 export interface Mount {
@@ -14,12 +16,17 @@ export interface Mount {
   readonly keys: KeyRing | undefined;
   /** Needs no key on purpose, whatever the operator says of the plugin. */
   readonly open?: boolean;
+  /** Answers to its path and to no other spelling of it. */
+  readonly exact?: boolean;
+  /** The plugin's middleware in front of the routes. */
+  readonly middleware?: readonly Koa.Middleware[];
   /** Answered however busy the server is and however often a client asks. */
   readonly always?: boolean;
 }
 
 export interface Mounted extends Mount {
   readonly routes: CompiledRoutes;
+  readonly uses: ReturnType<typeof composeUses> | undefined;
   /** Of a request that none of the routes took. */
   readonly labels: RouteLabels;
 }
@@ -36,20 +43,23 @@ export class MountTable {
     this.#labels = labels;
   }
 
-  /** The mount that has the path already, if any. */
-  add(mount: Mount): Mounted | undefined {
+  /** Throws where another mount has the path. */
+  add(mount: Mount): void {
     const segment = firstSegment(mount.path, mount.path.length);
     const mounts = this.#bySegment.get(segment) ?? [];
     const taken = mounts.find((other) => other.path === mount.path);
-    if (taken !== undefined) return taken;
+    if (taken !== undefined) {
+      throw new Error(`"${mount.name}" and "${taken.name}" both claim the path ${mount.path}`);
+    }
     const { name, path, router } = mount;
     const routes = compileRoutes(router, (template) =>
       this.#labels(name, template === '/' ? path : path + template),
     );
-    mounts.push({ ...mount, routes, labels: this.#labels(name, '') });
+    const { middleware = [] } = mount;
+    const uses = middleware.length === 0 ? undefined : composeUses(middleware, path);
+    mounts.push({ ...mount, routes, uses, labels: this.#labels(name, '') });
     mounts.sort((a, b) => b.path.length - a.path.length);
     this.#bySegment.set(segment, mounts);
-    return undefined;
   }
 
   /** `end` is where the path ends in `url` and its query begins. */
@@ -59,7 +69,7 @@ export class MountTable {
     for (const mount of mounts) {
       const { length } = mount.path;
       if (length <= end && (length === end || url.charCodeAt(length) === 47) && url.startsWith(mount.path))
-        return mount;
+        return mount.exact === true && length !== end ? undefined : mount;
     }
     return undefined;
   }

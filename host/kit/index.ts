@@ -17,7 +17,7 @@
  * ```
  */
 import type { Router as KoaRouter } from '@koa/router';
-import type { Context, DefaultState } from 'koa';
+import type { Context, DefaultState, Middleware } from 'koa';
 import type { Logger } from 'pino';
 import type {
   Counter,
@@ -95,6 +95,12 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   readonly sections: Outputs<Sections>;
   /** An @koa/router whose routes lie under the plugin's path. Any Koa middleware works on it. */
   readonly router: Router;
+  /**
+   * Koa middleware for everything below the plugin's path, whether a route matches or not, before its routes and in the
+   * order of the calls: static files, proxies. It sees the path without the plugin's prefix, as koa-mount does it, and the
+   * body unread, unless the API key came in it. In setup only.
+   */
+  use(middleware: Middleware): void;
   /**
    * A router under one more path that is the plugin's, where its configuration names one: `/docs`. For setup only. Throws
    * when the path is no path or another's; shown at `setting`, as in SettingError, where that is given.

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Router } from '@koa/router';
-import type { DefaultState } from 'koa';
+import type { DefaultState, Middleware } from 'koa';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { messageOf } from '../kit/deadline.js';
 import type { Context, PluginMetrics, SetupContext } from '../kit/index.js';
@@ -14,6 +14,8 @@ export interface SetupSurroundings {
   readonly router: Router<DefaultState, Context>;
   /** Gives the router of one more path, which needs no key where it is open, or throws. */
   readonly mount: (path: string, open: boolean) => Router<DefaultState, Context>;
+  /** Adds middleware in front of the routes below the plugin's path. */
+  readonly use: (middleware: Middleware) => void;
   readonly dataFolder: string;
   readonly registry: Registry;
   readonly resolvePath: (path: string) => string;
@@ -44,6 +46,10 @@ export function setupContext(
     config: unit.parameters as never,
     sections: unit.sections as never,
     router,
+    use: (middleware) => {
+      if (unit.state !== 'setting_up') throw new Error('use() comes too late: call it in setup');
+      around.use(middleware);
+    },
     mount: (path, setting) => {
       try {
         return mount(path, false);

@@ -15,6 +15,8 @@ type RoutedContext = Koa.Context & {
 /** Runs the route of a router that a method and a path below its mount lead to, and notes its labels on the response. */
 export interface CompiledRoutes {
   run(ctx: Koa.Context, path: string): unknown;
+  /** Whether a route has this method and path. */
+  takes(method: string, path: string): boolean;
 }
 
 const STATIC_PATH = /^[\w\-./~]*$/;
@@ -46,6 +48,7 @@ export function compileRoutes(router: Router, labels: (template: string) => Rout
     }
   };
   return {
+    takes: (method, path) => table.has(method + path) || router.match(path, method).route,
     run(ctx, path) {
       const compiled = table.get(ctx.req.method + path);
       return compiled === undefined ? runAny(ctx as RoutedContext, path) : compiled(ctx);

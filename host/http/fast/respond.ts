@@ -45,6 +45,13 @@ export function shortenSetters(response: Koa.BaseResponse): void {
   });
 }
 
+/** Whether a route was matched and its handler left the response as it was. */
+export function saidNothing(ctx: Koa.Context): boolean {
+  const { routeMatched } = ctx as { routeMatched?: boolean };
+  const { _explicitStatus } = ctx.response as ShortResponse;
+  return routeMatched === true && ctx.res.statusCode === 404 && !_explicitStatus;
+}
+
 /** Answers a plain object or array as JSON, or a text as it is, in one go; false when it is Koa's turn. */
 export function answerQuickly(ctx: Koa.Context): boolean {
   const response = ctx.response as ShortResponse;

@@ -96,6 +96,8 @@ export class HttpServer {
     this.#server.on('connect', (request, socket) => refusals.onConnect(request, socket));
     // The application judges Expect, so that its response waits for its turn.
     this.#server.on('checkExpectation', listener);
+    // A body is asked for when it is wanted.
+    this.#server.on('checkContinue', listener);
   }
 
   /** Aborts when the drain begins. */
