@@ -86,8 +86,8 @@ function acceptJson({ request }: Koa.Context, bytes: Buffer, limits: BodyLimits)
   const inexact = findInexact(text, body);
   if (inexact !== undefined) {
     const { kind, path, line, column } = inexact;
-    const what = kind === 'number' ? 'is a number that a double does not hold' : 'is given twice';
-    throw hostError('inexact_json', { fault: `${path} ${what} (line ${line}, column ${column})` });
+    const place = `${path} (line ${line}, column ${column})`;
+    throw hostError(kind === 'number' ? 'inexact_number' : 'duplicate_parameter', { place });
   }
   request.body = body;
 }

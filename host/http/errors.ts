@@ -169,11 +169,18 @@ export const hostErrors = {
     when: 'The body has bytes that are not UTF-8.',
     remedy: 'Encode the body as UTF-8; put binary data in base64.',
   },
-  inexact_json: {
+  duplicate_parameter: {
     status: 400,
-    message: ({ fault }: { fault: string }) => `The body cannot be kept exactly: ${fault}.`,
-    when: 'The body gives a member twice, or has a number that a double cannot hold.',
-    remedy: 'Name each member once, and send large numbers as strings.',
+    message: ({ place }: { place: string }) => `The body gives ${place} twice. Send each member once.`,
+    when: 'An object in the body has two members of the same name.',
+    remedy: 'Send each member once.',
+  },
+  inexact_number: {
+    status: 400,
+    message: ({ place }: { place: string }) =>
+      `The number in the body at ${place} cannot be kept exactly. Send it as a string.`,
+    when: 'A number in the body is an integer beyond 2^53, or another that a double cannot hold.',
+    remedy: 'Send the number as a string.',
   },
   forbidden_key: {
     status: 400,

@@ -175,8 +175,8 @@ describe('the order in which a request is judged', () => {
       const response = await server.fetch('/echo', { method: 'POST', body, headers: { ...json, ...bearer } });
       expect(response.status, body).to.equal(400);
       const answer = (await response.json()) as { code: string; error: string };
-      expect(answer.code, body).to.equal('inexact_json');
-      expect(answer.error, body).to.include(`exactly: ${place} `);
+      expect(answer.code, body).to.be.oneOf(['inexact_number', 'duplicate_parameter']);
+      expect(answer.error, body).to.include(` ${place} (line 1, column `);
     }
   });
 });

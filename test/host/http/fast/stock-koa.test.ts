@@ -376,7 +376,6 @@ const cases: Case[] = [
   post('blanks before', ' \n{"a":1}'),
   post('nothing', ''),
   post('with a byte order mark', '\ufeff{"a":1}'),
-  post('bytes that are no UTF-8', Buffer.from([0x7b, 0x22, 0x61, 0x22, 0x3a, 0x22, 0xe9, 0x22, 0x7d])),
   post('text/javascript', '{"a":1}', 'Content-Type: text/javascript'),
   post('with a charset', '{"a":1}', 'Content-Type: application/json; charset=utf-8'),
   post('in capitals', '{"a":1}', 'Content-Type: Application/JSON'),

@@ -49,7 +49,7 @@ const cases: readonly Case[] = [
     path: 'new',
     body: Buffer.from('{"userid":"ann\xff"}', 'latin1'),
     status: 400,
-    code: 'invalid_userid',
+    code: 'invalid_utf8',
   },
   {
     what: 'new with a number for userid',
