@@ -80,7 +80,11 @@ export class Application extends Koa {
         return (this.res as HostResponse).requestId;
       },
     });
-    this.silent = true;
+    // What middleware emits on the application, after the head has gone out for instance.
+    this.on('error', (error: unknown, ctx?: Koa.Context) => {
+      const { requestId: request_id, route } = (ctx?.res ?? {}) as Partial<HostResponse>;
+      options.log.error({ request_id, plugin: route?.plugin, err: error }, 'error event of the application');
+    });
   }
 
   /** The last middleware: everything that is not in a plugin's hands yet. Call once, after all `use`. */

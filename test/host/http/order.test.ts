@@ -266,6 +266,7 @@ export default definePlugin({
     router.get('/foreign/both', () => { throw foreign({ status: 403, statusCode: 403 }); });
     router.get('/foreign/code', () => { throw foreign({ statusCode: 429, code: 'slow' }); });
     router.get('/foreign/response', () => { throw foreign({ status: 404, response: { status: 404 } }); });
+    router.get('/event', (ctx) => { ctx.body = 'ok'; ctx.app.emit('error', new Error('after the head'), ctx); });
     router.get('/own', (ctx) => ctx.throw(409, 'meant for you'));
   },
 });`;
@@ -293,6 +294,14 @@ describe('what a plugin answers', () => {
     expect((await server.fetch('/answers/meant')).status).to.equal(404);
     const told = server.logs.filter(({ msg }) => msg.includes('set no response'));
     expect(told.map(({ route }) => route)).to.deep.equal(['/answers/silent']);
+  });
+
+  it('reaches the log when middleware emits an error on the application', async () => {
+    const response = await server.fetch('/answers/event');
+    expect(response.status).to.equal(200);
+    const told = server.logs.filter(({ msg }) => msg === 'error event of the application');
+    expect(told).to.have.length(1);
+    expect(told[0]).to.include({ plugin: 'answers', request_id: response.headers.get('x-request-id') });
   });
 
   it('is a 500 for an error of somebody else, whatever status it has', async () => {
