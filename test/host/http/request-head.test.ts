@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import { sendRaw } from '../../support/raw.js';
 import { startServer, type TestServer } from '../../support/server.js';
@@ -8,6 +9,25 @@ export default definePlugin({
   setup({ router }) {
     router.get('/', (ctx) => { ctx.body = { hello: 'world' }; });
     router.post('/', (ctx) => { ctx.body = { got: ctx.request.body }; });
+  },
+});`;
+
+/** Reads all that Koa takes apart of a head. */
+const negotiating = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => {
+      const before = process.cpuUsage();
+      ctx.cookies.get('sid');
+      ctx.accepts('json', 'html');
+      ctx.acceptsLanguages('de');
+      ctx.acceptsEncodings('gzip');
+      ctx.set('ETag', '"y"');
+      const seen = [ctx.fresh, ctx.ip, ctx.ips, ctx.host, ctx.protocol, ctx.is('json'), ctx.charset];
+      const { user, system } = process.cpuUsage(before);
+      ctx.body = { cpu: user + system, seen: seen.length };
+    });
   },
 });`;
 
@@ -105,5 +125,46 @@ describe('the head of a request', () => {
     expect(await send(request('OPTIONS * HTTP/1.1', 'Host: h'))).to.match(
       /\r\nAllow: GET, HEAD, POST, .*OPTIONS\r\n/,
     );
+  });
+
+  for (const encoding of ['GZIP', 'x-gzip', 'X-GZip', 'gzip']) {
+    it(`may name the Content-Encoding ${encoding}`, async () => {
+      const response = await server.fetch('/try', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'content-encoding': encoding },
+        body: gzipSync('{"a":1}'),
+      });
+      expect(await response.json()).to.deep.equal({ got: { a: 1 } });
+    });
+  }
+
+  const blanks = ' '.repeat(14_000);
+  const hostile = [
+    `X-Forwarded-For: a${blanks}b`,
+    `X-Forwarded-Host: a${blanks}b`,
+    `X-Forwarded-Proto: a${blanks}b`,
+    `Cookie: ${'; '.repeat(7000)}`,
+    `Cookie: ;${blanks}x`,
+    `Accept: ${'a/b;q="'.repeat(2000)}`,
+    `Accept-Language: ${'-;'.repeat(7000)}`,
+    `Accept-Encoding: ${'a;q=0,'.repeat(2000)}`,
+    `If-None-Match: ${'W/"x",'.repeat(2000)}`,
+    `Authorization: bearer${blanks}x`,
+    `traceparent: ${'0'.repeat(14_000)}`,
+    `Content-Type: text/plain;${blanks}charset`,
+  ];
+  it('is judged in a time that does not grow with the square of a header', async () => {
+    await server.close();
+    server = await startServer({
+      ini: '[network]\nproxy=true\n[limits]\nrate=int:1000\n',
+      files: { 'plugins/try.mjs': negotiating },
+    });
+    for (const header of ['X: y', ...hostile]) {
+      const raw = await send(request('GET /try HTTP/1.1', 'Host: h', header));
+      expect(raw, header.slice(0, 30)).to.match(/^HTTP\/1.1 200 /);
+      // Microseconds of CPU time that the handler took; the square of 14,000 takes a hundred thousand.
+      const { cpu } = JSON.parse(raw.slice(raw.indexOf('\r\n\r\n'))) as { cpu: number };
+      expect(cpu, header.slice(0, 30)).to.be.below(40_000);
+    }
   });
 });
