@@ -16,7 +16,8 @@ export function announce(log: Log, { url, plugins, open }: Announcement): void {
     { url, plugins: plugins.map(({ name, path, state }) => ({ name, path, state })) },
     `serving on ${url}`,
   );
-  if (open.length === 0 || isLoopback(new URL(url).hostname)) return;
+  // Who reaches a Unix socket, the file system decides.
+  if (open.length === 0 || url.includes('+unix:') || isLoopback(new URL(url).hostname)) return;
   log.warn(
     { plugins: open },
     `anyone who reaches ${url} may use these plugins without a key: ${open.join(', ')}`,

@@ -1,4 +1,4 @@
-import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import type { AddressInfo, ListenOptions } from 'node:net';
 import { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
 import type { DestinationStream, Logger } from 'pino';
@@ -51,7 +51,7 @@ export interface HostOptions extends PrepareOptions {
   readonly logFile?: string;
   /** Where log lines go, in place of standard output and `[log] file`. */
   readonly logDestination?: DestinationStream;
-  /** In place of `[network] bindto` and `port`. `false`: connections are handed in through `accept`. */
+  /** In place of `[network] bindto` and `port`. `false`: it listens only when `serve` is called. */
   readonly listen?: ListenOptions | false;
   /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
   readonly onPrepared?: (prepared: Prepared) => void | Promise<void>;
@@ -100,9 +100,8 @@ export class Host {
     try {
       await options.onPrepared?.(prepared);
       await host.#setUp(prepared, options);
-      if (options.listen === false) host.#server.open();
-      else {
-        await host.#listen(options.listen ?? { host: settings.bindTo, port: settings.port });
+      if (options.listen !== false) {
+        await host.#listen(options.listen ?? settings.address);
         announce(host.log, { url: host.url, plugins: host.plugins, open: host.openPlugins });
       }
     } catch (error) {
@@ -159,13 +158,15 @@ export class Host {
 
   /** `http://127.0.0.1:6123` */
   get url(): string {
-    const { address, family, port } = this.address;
+    const bound = this.#server.address;
+    if (typeof bound === 'string') return `${this.#tls ? 'https' : 'http'}+unix:${bound}`;
+    const { address, family, port } = bound;
     const name = family === 'IPv6' ? `[${address}]` : address;
     return `${this.#tls ? 'https' : 'http'}://${name}:${port}`;
   }
 
   get address(): AddressInfo {
-    return this.#server.address;
+    return this.#server.address as AddressInfo;
   }
 
   /** The plugins that are served to whoever asks, since no key is set for them. */
@@ -186,9 +187,24 @@ export class Host {
     this.#stopping = true;
   }
 
-  /** Serves a connection that another process accepted; for a Host that does not listen itself. */
-  accept(socket: Socket): void {
-    this.#server.accept(socket);
+  /** Accepts connections from a bound socket that another process has passed; `socket` is a handle of Node's. */
+  serve(socket: object, backlog: number): Promise<void> {
+    return this.#server.listen(socket, backlog);
+  }
+
+  /** Accepts no further connection. Those that are open stay. */
+  stopAccepting(): void {
+    this.#server.stopAccepting();
+  }
+
+  /** Closes so many of the kept connections, each with its next answer, so that their clients come back elsewhere. */
+  shed(count: number): void {
+    this.#server.shed(count);
+  }
+
+  /** Connections accepted in all, and those open now. */
+  get connections(): { readonly accepted: number; readonly connections: number } {
+    return this.#server.counts;
   }
 
   /**

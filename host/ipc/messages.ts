@@ -22,8 +22,7 @@ export interface WorkerOptions {
 
 /** The settings that the supervisor itself goes by; it never reads the configuration. Times are in milliseconds. */
 export interface ProcessSettings {
-  readonly bindTo: string;
-  readonly port: number;
+  readonly address: Address;
   readonly workers: number;
   readonly stopGrace: number;
   readonly stopTimeout: number;
@@ -42,11 +41,8 @@ export interface LogSettings {
   readonly file?: string | undefined;
 }
 
-/** Where connections are taken. */
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
+/** Where connections are accepted: an address and port, or the absolute path of a Unix socket. */
+export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
 /** What a worker that is ready tells of itself. All paths are absolute. */
 export interface WorkerReport {
@@ -85,8 +81,16 @@ export type ToWorker =
   | { readonly type: 'start'; readonly options: WorkerOptions }
   /** The configuration is accepted: set up the plugins. */
   | { readonly type: 'proceed' }
-  /** Carries a connection's handle. */
-  | { readonly type: 'connection' }
+  /** Carries the bound socket: listen on it once and close it, so that nobody else can take the address. */
+  | { readonly type: 'claim' }
+  /** Carries the socket: accept connections from it. */
+  | { readonly type: 'serve'; readonly backlog: number }
+  /** To be answered with `stopped_accepting`. Connections that are open stay. */
+  | { readonly type: 'stop_accepting' }
+  /** Close so many of the kept connections, each with its next answer. */
+  | { readonly type: 'shed'; readonly count: number }
+  /** To be answered with a `spare`. */
+  | { readonly type: 'ask_spare' }
   /** Readiness answers 503 from now on; serving goes on. */
   | { readonly type: 'stopping' }
   /** `idle`: how many milliseconds a connection without a request is left open. */
@@ -108,10 +112,15 @@ export type FromWorker =
   | { readonly type: 'at_plugin'; readonly plugin: string }
   | { readonly type: 'ready'; readonly report: WorkerReport }
   | { readonly type: 'failed'; readonly reason: string; readonly problems: readonly Problem[] }
-  /** The connection last sent has arrived. */
-  | { readonly type: 'taken' }
+  /** The system's code, such as EADDRINUSE, where the address could not be had. */
+  | { readonly type: 'claimed'; readonly error?: string | undefined }
+  | { readonly type: 'listening'; readonly error?: string | undefined }
+  | { readonly type: 'stopped_accepting' }
+  /** Carries a copy of the socket. */
+  | { readonly type: 'spare' }
   | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }
-  | { readonly type: 'pong' }
+  /** `accepted`: connections since the worker began. `connections`: those open now. */
+  | { readonly type: 'pong'; readonly accepted: number; readonly connections: number }
   /** No request is left; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
   | { readonly type: 'reload'; readonly id: number }

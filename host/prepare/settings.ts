@@ -26,7 +26,10 @@ export const sections = {
     .meta({ description: 'Free values, for references from other sections.' }),
   network: z
     .strictObject({
-      bindto: text().default('127.0.0.1').meta({ description: 'address or host name to listen on' }),
+      bindto: text().default('127.0.0.1').meta({
+        description:
+          'address or host name to listen on; `unix:PATH` is a Unix socket, for its user and group',
+      }),
       port: integer({ min: 0, max: 65535 })
         .default(6123)
         .meta({ description: 'port; 0 takes a free one and logs it' }),
@@ -141,6 +144,8 @@ export interface Settings {
   readonly safe: readonly string[];
   readonly bindTo: string;
   readonly port: number;
+  /** Those two; a Unix socket's path is absolute. */
+  readonly address: { readonly host: string; readonly port: number } | { readonly path: string };
   readonly workers: number;
   /** Milliseconds; 0 for no limit. */
   readonly workerTimeout: number;
@@ -235,6 +240,9 @@ export function readSettings(configuration: Configuration): ReadSettings {
   const settings: Settings = {
     safe: main.safe,
     bindTo: network.bindto,
+    address: network.bindto.startsWith('unix:')
+      ? { path: configuration.resolvePath(network.bindto.slice('unix:'.length)) }
+      : { host: network.bindto, port: network.port },
     port: network.port,
     workers: network.workers === 'auto' ? availableParallelism() : network.workers,
     workerTimeout: network.worker_timeout * 1000,

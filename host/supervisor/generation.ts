@@ -1,5 +1,6 @@
 import type { ProcessSettings, Snapshot, WorkerOptions, WorkerReport } from '../ipc/messages.js';
 import { watchHeartbeat } from './heartbeat.js';
+import type { ListeningSocket } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
 import { WorkerProcess } from './worker-process.js';
 
@@ -89,7 +90,16 @@ export class Generation {
     return settings;
   }
 
-  /** Brings up all workers; none takes a connection yet. Rejects with a StartFailure as soon as one fails. */
+  /** Has the first worker claim a bound socket. Rejects with a StartFailure when another program has the address. */
+  async claim(socket: ListeningSocket): Promise<void> {
+    const first = this.#first as WorkerProcess;
+    const claimed = first.until('claimed', startTimeout);
+    first.send({ type: 'claim' }, socket.handle);
+    const { error } = await claimed;
+    if (error !== undefined) throw socket.refusal(error);
+  }
+
+  /** Brings up all workers; none accepts a connection yet. Rejects with a StartFailure as soon as one fails. */
   async prepare(): Promise<void> {
     this.#state = 'preparing';
     const first = this.#first as WorkerProcess;

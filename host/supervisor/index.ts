@@ -4,12 +4,11 @@ import { announce } from '../announce.js';
 import type { ReloadOutcome } from '../control.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { FromWorker, ProcessSettings, WorkerOptions, WorkerReport } from '../ipc/messages.js';
-import { Distributor } from './distributor.js';
+import { FrontDoor } from './front-door.js';
 import { Generation } from './generation.js';
-import { Listener } from './listener.js';
+import { ListeningSocket } from './listening-socket.js';
 import { MonitorHub } from './monitor-hub.js';
 import { PidFile } from './pid-file.js';
-import { refuse } from './refusal.js';
 import { StartFailure } from './start-failure.js';
 import { SupervisorLog } from './supervisor-log.js';
 import { Systemd } from './systemd.js';
@@ -24,16 +23,14 @@ interface SupervisorEvents {
   stopped: [];
 }
 
-/** How many connections may wait while no worker is free. */
-const maxWaiting = 4096;
 /**
  * How long a draining worker leaves a connection open that has no request, since one may be on its way. Milliseconds.
  * After a reload nobody waits for its end; at a stop somebody does.
  */
 const idleAtReload = 10_000;
 const idleAtStop = 250;
-/** At a stop: how long connections that were accepted may wait for a free worker. Milliseconds. */
-const handingTimeout = 1000;
+/** How long a socket that is given up is served until its queue is empty. Milliseconds. */
+const queueTimeout = 1000;
 
 /**
  * Owns the listening socket, the pid file and the workers: brings up one generation after another, swaps them without
@@ -45,18 +42,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #state: 'starting' | 'serving' | 'stopping' = 'starting';
   readonly #log = new SupervisorLog();
   readonly #systemd = new Systemd(process.env);
-  readonly #distributor = new Distributor(maxWaiting, (socket) => {
-    // To one that expects TLS there is nothing to say.
-    if (this.#serving?.report.scheme === 'http') refuse(socket);
-    else socket.destroy();
-  });
+  readonly #frontDoor = new FrontDoor();
   readonly #metrics = new WorkerMetrics();
   readonly #monitor = new MonitorHub();
   /** Every generation that has a process: coming up, serving, draining. */
   readonly #generations = new Set<Generation>();
   #count = 0;
   #serving: Generation | undefined;
-  #listener: Listener | undefined;
+  #socket: ListeningSocket | undefined;
   #pidFile: PidFile | undefined;
   #stopped: Promise<void> | undefined;
   /** The start, or the reload that runs or ran last. Never rejects. */
@@ -107,33 +100,34 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   /** Ends at once; what is in flight is lost. */
   async stopNow(): Promise<void> {
     this.#state = 'stopping';
-    this.#listener?.close();
-    this.#distributor.close();
     await Promise.all([...this.#generations].map((generation) => generation.kill()));
+    this.#frontDoor.close();
+    this.#socket?.close();
     this.#pidFile?.remove();
   }
 
   /** Resolves once the new generation serves; else rejects with a StartFailure and leaves everything as it was. */
   async #bringUp(): Promise<void> {
     const generation = this.#newGeneration();
-    let listener: Listener | undefined;
+    let socket: ListeningSocket | undefined;
     let pidFile: PidFile | undefined;
     try {
       const settings = await generation.configure();
       if (this.#state === 'starting') this.#log.configure(settings.log);
       if (settings.pidFile !== undefined) await PidFile.refuseIfTaken(settings.pidFile);
       // Before the plugins: a port that is taken should not have cost them their set-up.
-      listener = await this.#listen(settings);
+      socket = await this.#claim(settings, generation);
       await generation.prepare();
       pidFile = await this.#writePidFile(settings.pidFile);
       if (this.#state === 'stopping') throw new StartFailure('The server is stopping.');
+      await this.#serve(generation, socket);
     } catch (failure) {
-      if (listener !== this.#listener) listener?.close();
-      if (pidFile !== this.#pidFile) pidFile?.remove();
       await generation.kill();
+      if (socket !== this.#socket) socket?.close();
+      if (pidFile !== this.#pidFile) pidFile?.remove();
       throw failure;
     }
-    this.#swap(generation, listener, pidFile);
+    await this.#swap(generation, socket, pidFile);
   }
 
   #newGeneration(): Generation {
@@ -141,10 +135,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     const generation: Generation = new Generation(this.#count, this.options, {
       onReady: (worker) => {
         worker.on('message', (message) => this.#onMessage(worker, message));
-        if (generation !== this.#serving) return;
-        this.#employ(worker);
-        this.#log.info({ worker: worker.pid }, 'a new worker serves in place of the lost one');
-        this.#tellState();
+        if (generation === this.#serving) this.#replace(worker, this.#socket as ListeningSocket);
       },
       onCrash: (worker, cause, pause) => {
         this.#metrics.countRestart();
@@ -171,16 +162,24 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return generation;
   }
 
-  /** The listener that there is, where it fits, else a new one. */
-  #listen({ bindTo, port }: ProcessSettings): Promise<Listener> | Listener {
+  /** The socket that there is, where it fits, else a new one that a worker of the generation has claimed. */
+  async #claim({ address }: ProcessSettings, generation: Generation): Promise<ListeningSocket> {
     const { listenFd } = this.#systemd;
-    const wanted = listenFd === undefined ? { host: bindTo, port } : { fd: listenFd };
-    if (this.#listener?.serves(wanted)) return this.#listener;
-    return Listener.open(
-      wanted,
-      (socket) => this.#distributor.take(socket),
-      (error) => this.#log.error({}, `a connection could not be accepted: ${error.message}`),
-    );
+    const wanted = listenFd === undefined ? address : { fd: listenFd };
+    if (this.#socket?.serves(wanted)) return this.#socket;
+    const socket = await ListeningSocket.bind(wanted);
+    try {
+      if (socket.needsClaim) await generation.claim(socket);
+      return socket;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** Has every worker of a generation accept connections, beside those of the one that serves. */
+  async #serve(generation: Generation, socket: ListeningSocket): Promise<void> {
+    await Promise.all(generation.workers.map((worker) => this.#employ(worker, socket)));
   }
 
   async #writePidFile(path: string | undefined): Promise<PidFile | undefined> {
@@ -189,33 +188,50 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return PidFile.write(path, { reload: () => this.reload() });
   }
 
-  /** The new generation takes connections before the old one begins to drain. */
-  #swap(generation: Generation, listener: Listener, pidFile: PidFile | undefined): void {
+  /** The new generation accepts already: the old one stops before anyone is told of the new. */
+  async #swap(generation: Generation, socket: ListeningSocket, pidFile: PidFile | undefined): Promise<void> {
     const old = this.#serving;
+    const oldSocket = this.#socket;
+    const { settings, report } = generation;
+    const maxDelay = settings.maxDelay === 0 ? Number.POSITIVE_INFINITY : settings.maxDelay;
     this.#serving = generation;
-    for (const worker of generation.workers) this.#employ(worker);
+    this.#socket = socket;
+    this.#frontDoor.use(socket, { maxDelay, scheme: report.scheme });
     generation.activate();
-    if (this.#listener !== listener) this.#listener?.close();
-    this.#listener = listener;
     if (this.#pidFile !== pidFile) this.#pidFile?.remove();
     this.#pidFile = pidFile;
-    this.#log.configure(generation.settings.log);
-    const { maxDelay } = generation.settings;
-    // The worker has the other half.
-    this.#distributor.patience = maxDelay === 0 ? Number.POSITIVE_INFINITY : maxDelay / 2;
-    if (old !== undefined) this.#drain(old, Math.min(idleAtReload, old.settings.stopTimeout / 2));
-    announce(this.#log, { url: this.#url(), ...generation.report });
-    this.emit('serving', generation.report, this.#url(), generation.begun);
+    this.#log.configure(settings.log);
+    if (old !== undefined) {
+      // Nobody else will serve what waits at an address that is given up.
+      if (oldSocket !== socket) await this.#frontDoor.emptied(oldSocket!, queueTimeout);
+      await this.#dismiss(old);
+      if (oldSocket !== socket) oldSocket?.close();
+      old.drain(Math.min(idleAtReload, old.settings.stopTimeout / 2));
+    }
+    announce(this.#log, { url: this.#url(), ...report });
+    this.emit('serving', report, this.#url(), generation.begun);
   }
 
-  #employ(worker: WorkerProcess): void {
+  async #employ(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
     this.#metrics.add(worker);
-    this.#distributor.add(worker);
+    await this.#frontDoor.employ(worker, socket);
   }
 
-  #drain(generation: Generation, idle: number): Promise<void> {
-    for (const worker of generation.workers) this.#distributor.remove(worker);
-    return generation.drain(idle);
+  /** A worker that came up in place of a lost one. */
+  async #replace(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
+    try {
+      await this.#employ(worker, socket);
+    } catch (failure) {
+      // Its end is a crash, after which the next one tries.
+      worker.kill((failure as Error).message);
+      return;
+    }
+    this.#log.info({ worker: worker.pid }, 'a new worker serves in place of the lost one');
+    this.#tellState();
+  }
+
+  async #dismiss(generation: Generation): Promise<void> {
+    await Promise.all(generation.workers.map((worker) => this.#frontDoor.dismiss(worker)));
   }
 
   async #reloadOnce(): Promise<ReloadOutcome> {
@@ -260,16 +276,16 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     if (serving === undefined) return this.stopNow();
     serving.announceStop();
     await sleep(serving.settings.stopGrace);
-    this.#listener?.close();
-    // What has been accepted is to be answered.
-    await Promise.race([this.#distributor.emptied(), sleep(handingTimeout, undefined, { ref: false })]);
-    for (const generation of this.#generations) {
-      if (generation.comingUp) generation.kill();
-      // One that an earlier reload has begun to drain is told to hurry.
-      else this.#drain(generation, idleAtStop);
-    }
+    for (const generation of this.#generations) if (generation.comingUp) generation.kill();
+    const socket = this.#socket as ListeningSocket;
+    // What waits in its queue is to be answered: with the last copy of the socket it would be reset.
+    await this.#frontDoor.emptied(socket, queueTimeout);
+    await this.#dismiss(serving);
+    this.#frontDoor.close();
+    socket.close();
+    // One that an earlier reload has begun to drain is told to hurry.
+    for (const generation of this.#generations) if (!generation.comingUp) generation.drain(idleAtStop);
     await Promise.all([...this.#generations].map((generation) => generation.ended));
-    this.#distributor.close();
     this.#monitor.close();
     this.#pidFile?.remove();
     this.#log.info({}, 'stopped');
@@ -305,8 +321,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   #url(): string {
-    const { host, port } = (this.#listener as Listener).address;
-    const scheme = (this.#serving as Generation).report.scheme;
+    const { address } = this.#socket as ListeningSocket;
+    const { scheme } = (this.#serving as Generation).report;
+    if ('path' in address) return `${scheme}+unix:${address.path}`;
+    const { host, port } = address;
     return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 }

@@ -1,21 +1,22 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, fork, type SendHandle } from 'node:child_process';
 import { EventEmitter } from 'node:events';
-import type { Socket } from 'node:net';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
+import type { SocketHandle } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
 
 type Answer<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>;
 
 interface WorkerEvents {
-  message: [FromWorker];
+  /** `handle`: the socket that came along, if any. */
+  message: [message: FromWorker, handle: unknown];
   /** What ended it: an exit status or a signal's name, for people. */
   exit: [cause: string];
 }
 
 /**
  * One worker process, seen from the supervisor. It ends when its channel closes, so a supervisor that dies leaves none
- * behind. Everything sent to it arrives in order, connections included.
+ * behind. Everything sent to it arrives in order.
  */
 export class WorkerProcess extends EventEmitter<WorkerEvents> {
   readonly #child: ChildProcess;
@@ -25,6 +26,9 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   #killedFor: string | undefined;
   /** What ended it, once it has. */
   ended: string | undefined;
+  /** Connections that it has accepted in all, and keeps open, as it said last. */
+  accepted = 0;
+  connections = 0;
   /** The metrics it told last, kept for when it is gone. */
   lastMetrics: readonly MetricReport[] = [];
 
@@ -47,7 +51,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
         if (this.#child.pid === undefined) end(error.message);
       });
     });
-    this.#child.on('message', (message) => this.#receive(message as FromWorker));
+    this.#child.on('message', (message, handle) => this.#receive(message as FromWorker, handle));
     this.send({ type: 'start', options });
   }
 
@@ -55,17 +59,9 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     return this.#child.pid;
   }
 
-  send(message: ToWorker): void {
-    if (this.#child.connected) this.#child.send(message, ignoreClosedChannel);
-  }
-
-  /**
-   * Hands a connection over. Until the worker has answered `taken`, the socket stays open here too, so that the
-   * connection outlives a worker that dies before it has it.
-   */
-  hand(socket: Socket): void {
-    const message: ToWorker = { type: 'connection' };
-    if (this.#child.connected) this.#child.send(message, socket, { keepOpen: true }, ignoreClosedChannel);
+  /** A handle that goes along stays open here. */
+  send(message: ToWorker, handle?: SocketHandle): void {
+    if (this.#child.connected) this.#child.send(message, handle as SendHandle, ignoreClosedChannel);
   }
 
   /** Waits for one message; rejects with a StartFailure when the worker reports a failure, ends, or is too slow. */
@@ -115,12 +111,16 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     this.#child.kill('SIGKILL');
   }
 
-  #receive(message: FromWorker): void {
+  #receive(message: FromWorker, handle: unknown): void {
     if (message.type === 'at_plugin') this.#plugin = message.plugin;
     if (message.type === 'metrics' || message.type === 'drained') this.lastMetrics = message.metrics;
     // It ends when its channel closes, and has nothing more to say.
     if (message.type === 'drained') this.#child.disconnect();
-    this.emit('message', message);
+    if (message.type === 'pong') {
+      this.accepted = message.accepted;
+      this.connections = message.connections;
+    }
+    this.emit('message', message, handle);
   }
 }
 

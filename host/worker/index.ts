@@ -1,6 +1,5 @@
 /** What a worker process runs: one Host, brought up and drained as its supervisor says. */
 
-import type { Socket } from 'node:net';
 import { ConfigError, type Problem } from '../../config/problem.js';
 import { blame, type PluginCode } from '../diagnostics/blame.js';
 import type { Host, HostOptions } from '../host.js';
@@ -9,7 +8,9 @@ import type { MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { LogFileError } from '../log.js';
 import type { Prepared } from '../prepare/index.js';
 import { readerOf } from '../prepare/ini-file.js';
+import { claim, type ReceivedSocket } from './accepting-socket.js';
 import { SupervisorChannel } from './supervisor-channel.js';
+import { endWithSupervisor } from './watchdog.js';
 import { processSettings, workerReport } from './worker-report.js';
 
 // A terminal and systemd send these to every process of the group; what follows from them, the supervisor tells.
@@ -37,7 +38,7 @@ const strays: unknown[] = [];
 const plugins = new Map<string, PluginCode>();
 let proceed = () => {};
 
-process.on('message', (message: ToWorker, socket: Socket | undefined) => {
+process.on('message', (message: ToWorker, handle: unknown) => {
   switch (message.type) {
     case 'start':
       bringUp(message.options);
@@ -45,9 +46,22 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
     case 'proceed':
       proceed();
       break;
-    case 'connection':
-      channel.send({ type: 'taken' });
-      if (socket !== undefined) host?.accept(socket);
+    case 'claim':
+      channel.send({ type: 'claimed', error: claim(handle as ReceivedSocket) });
+      break;
+    case 'serve':
+      serve(handle as ReceivedSocket, message.backlog);
+      break;
+    case 'stop_accepting':
+      accepting = undefined;
+      host?.stopAccepting();
+      channel.send({ type: 'stopped_accepting' });
+      break;
+    case 'shed':
+      host?.shed(message.count);
+      break;
+    case 'ask_spare':
+      if (accepting !== undefined) channel.send({ type: 'spare' }, accepting);
       break;
     case 'stopping':
       host?.announceStop();
@@ -56,7 +70,7 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
       drain(message.idle);
       break;
     case 'ping':
-      channel.send({ type: 'pong' });
+      channel.send({ type: 'pong', ...(host?.connections ?? { accepted: 0, connections: 0 }) });
       break;
     case 'metrics':
       readMetrics().then((metrics) => channel.send({ type: 'metrics', metrics }));
@@ -73,6 +87,7 @@ async function bringUp(options: WorkerOptions): Promise<void> {
     host = await Host.start(hostOptions(options));
     for (const reason of strays.splice(0)) host.reportStray(reason);
     await channel.send({ type: 'ready', report: workerReport(host) });
+    endWithSupervisor();
     giveBackStartMemory();
   } catch (error) {
     await reportFailure(error);
@@ -133,6 +148,22 @@ function summary(problems: readonly Problem[]): string {
   if (problems.length !== 1 || first === undefined) return `There are ${problems.length} problems.`;
   const sentence = `There is a problem: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
   return /[.?!]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+/** This process's copy of the socket, while it accepts. */
+let accepting: ReceivedSocket | undefined;
+
+async function serve(socket: ReceivedSocket, backlog: number): Promise<void> {
+  try {
+    // The supervisor accepts from this copy when no worker answers.
+    await channel.send({ type: 'spare' }, socket);
+    await host?.serve(socket, backlog);
+    accepting = socket;
+    await channel.send({ type: 'listening' });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    await channel.send({ type: 'listening', error: code ?? message });
+  }
 }
 
 let isDraining = false;

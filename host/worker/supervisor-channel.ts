@@ -1,3 +1,4 @@
+import type { SendHandle } from 'node:child_process';
 import type { Control, ReloadOutcome } from '../control.js';
 import type { FromWorker, ToWorker } from '../ipc/messages.js';
 import type { MonitorEvent } from '../kit/server-view.js';
@@ -28,10 +29,10 @@ export class SupervisorChannel implements Control {
   };
 
   /** Resolves when it has been written. */
-  send(message: FromWorker): Promise<void> {
+  send(message: FromWorker, handle?: object): Promise<void> {
     return new Promise((resolve) => {
       // A supervisor that is gone needs no answer: this process is about to end.
-      if (process.connected) process.send?.(message, undefined, undefined, () => resolve());
+      if (process.connected) process.send?.(message, handle as SendHandle, undefined, () => resolve());
     });
   }
 

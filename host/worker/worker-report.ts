@@ -4,10 +4,10 @@ import type { Settings } from '../prepare/settings.js';
 
 /** What of the settings is the supervisor's. */
 export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
-  const { bindTo, port, workers, workerTimeout, stopGrace, stopTimeout, pidFile, log } = settings;
+  const { address, workers, workerTimeout, stopGrace, stopTimeout, pidFile, log } = settings;
   const { level, format, file } = log;
   return {
-    ...{ bindTo, port, workers, workerTimeout, stopGrace, stopTimeout, pidFile },
+    ...{ address, workers, workerTimeout, stopGrace, stopTimeout, pidFile },
     maxDelay: Number.isFinite(settings.limits.maxDelay) ? settings.limits.maxDelay : 0,
     log: { level: logLevel ?? level, format, file: logFile ?? file },
   };

@@ -252,3 +252,13 @@ async function readAll(answer: IncomingMessage): Promise<string> {
   for await (const chunk of answer.setEncoding('utf8')) text += chunk;
   return text;
 }
+
+/** The process ids of the workers that answer, asked by many connections at once until there are so many. */
+export async function pidsOf(server: ServerProcess, count: number): Promise<number[]> {
+  const pids = new Set<number>();
+  for (let i = 0; i < 200 && pids.size < count; i += 1) {
+    const answers = await Promise.all(Array.from({ length: 8 }, () => server.json<Greeting>('/hello')));
+    for (const { pid } of answers) pids.add(pid);
+  }
+  return [...pids];
+}

@@ -5,14 +5,26 @@ export class ListenError extends Error {
   override readonly name = 'ListenError';
   readonly code: string | undefined;
 
-  constructor(cause: NodeJS.ErrnoException, { host, port }: ListenOptions) {
-    super(explainListening(cause, host ?? '', port ?? 0), { cause });
+  constructor(cause: NodeJS.ErrnoException, { host, port, path }: ListenOptions) {
+    super(
+      path === undefined
+        ? explainListening(cause, host ?? '', port ?? 0)
+        : explainListening(cause, path, undefined),
+      {
+        cause,
+      },
+    );
     this.code = cause.code;
   }
 }
 
-/** Why an address cannot be listened on, and what to do, as a sentence. */
-export function explainListening(error: NodeJS.ErrnoException, host: string, port: number): string {
+/** Why an address cannot be listened on, and what to do, as a sentence. Without a port, `host` is the path of a Unix socket. */
+export function explainListening(
+  error: NodeJS.ErrnoException,
+  host: string,
+  port: number | undefined,
+): string {
+  if (port === undefined) return explainPath(error, host);
   switch (error.code) {
     case 'EADDRINUSE':
       return `Port ${port} on ${host} is taken by another program; end that program, or set another "port" in [network].`;
@@ -25,5 +37,20 @@ export function explainListening(error: NodeJS.ErrnoException, host: string, por
       return `The name ${host} cannot be resolved; set "bindto" in [network] to an address of this machine.`;
     default:
       return `Cannot listen on ${host}, port ${port} (${error.code ?? error.message}).`;
+  }
+}
+
+function explainPath({ code, message }: NodeJS.ErrnoException, path: string): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `Another program listens on the Unix socket ${path}, or a file is in its place; end that program, remove the file, or set another path in "bindto" in [network].`;
+    case 'ENOENT':
+      return `The folder of the Unix socket ${path} does not exist; create it, or set another path in "bindto" in [network].`;
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return `This user may not create the Unix socket ${path} (${code}); make its folder writable, or set another path in "bindto" in [network].`;
+    default:
+      return `Cannot listen on the Unix socket ${path} (${code ?? message}); a path has at most 107 bytes.`;
   }
 }

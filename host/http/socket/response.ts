@@ -13,8 +13,8 @@ const SWITCHING_PROTOCOLS = 101;
 export interface ResponseDefaults {
   /** Header names and values, flat: `['X-Content-Type-Options', 'nosniff', …]`. A header that is already set stays. */
   readonly headers: readonly string[];
-  /** True while the server drains: each response then closes its connection. */
-  readonly draining: () => boolean;
+  /** Whether an answer closes its connection, as each does while the server drains. */
+  readonly closes: (socket: Socket | null) => boolean;
 }
 
 /**
@@ -79,8 +79,8 @@ export abstract class HostResponse extends BufferedHeaders {
   }
 
   override writeHead(status: number, ...rest: unknown[]): this {
-    const { headers, draining } = this.defaults;
-    if (draining()) this.shouldKeepAlive = false;
+    const { headers, closes } = this.defaults;
+    if (closes(this.socket)) this.shouldKeepAlive = false;
     for (let i = 0; i < headers.length; i += 2) {
       if (!this.hasHeader(headers[i]!)) this.addHeader(headers[i]!, headers[i + 1]!);
     }

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { chmodSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
@@ -35,6 +36,12 @@ export interface DrainOptions {
   readonly idle: number;
 }
 
+/** How many connections may wait to be accepted. */
+const BACKLOG = 4096;
+
+/** A Unix socket's user and group may connect: a reverse proxy's, say. */
+const UNIX_SOCKET_MODE = 0o660;
+
 /** How often Node looks for requests that are late, in milliseconds: how exact the timeouts are. */
 const TIMEOUT_CHECK = 1000;
 
@@ -49,6 +56,9 @@ export class HttpServer {
   /** Every connection, upgraded ones included, which Node's own list leaves out. */
   readonly #sockets = new Set<Socket>();
   #drained: Promise<void> | undefined;
+  /** Those that close with their next answer. */
+  readonly #shed = new WeakSet<Socket>();
+  #accepted = 0;
 
   constructor(options: ServerOptions) {
     const { limits, log, tls } = options;
@@ -66,7 +76,7 @@ export class HttpServer {
     const serverOptions = {
       ServerResponse: responseClass({
         headers: securityHeaders(tls !== undefined),
-        draining: () => this.draining.aborted,
+        closes: (socket) => this.draining.aborted || (socket !== null && this.#shed.has(socket)),
       }),
       headersTimeout: limits.headerTimeout * 1000,
       requestTimeout: limits.requestTimeout * 1000,
@@ -88,6 +98,7 @@ export class HttpServer {
     const cap = Math.min(limits.connections || Number.POSITIVE_INFINITY, connectionsThatFit());
     if (cap < Number.POSITIVE_INFINITY) capConnections(this.#server, { cap, tls: tls !== undefined, log });
     this.#server.on('connection', (socket) => {
+      this.#accepted += 1;
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
@@ -105,31 +116,44 @@ export class HttpServer {
     return this.#draining.signal;
   }
 
-  /** Rejects with the system's error, such as EADDRINUSE. */
-  listen(options: ListenOptions): Promise<void> {
-    return new Promise((resolve, reject) => {
+  /**
+   * Listens on an address, or on a bound socket (a handle of Node's). Rejects with the system's error, such as EADDRINUSE.
+   * The backlog is an argument of its own since Node ignores it beside a handle.
+   */
+  async listen(target: ListenOptions | object, backlog = BACKLOG): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(options, () => {
+      this.#server.listen(target as ListenOptions, backlog as never, () => {
         this.#server.off('error', reject);
         resolve();
       });
     });
+    if ('path' in target) chmodSync(String(target.path), UNIX_SOCKET_MODE);
   }
 
-  /** Serves the connections that come through `accept`, in place of listening. */
-  open(): void {
-    // Node's HTTP server begins to watch over slow clients at this event, whether it listens or not.
-    this.#server.emit('listening');
+  /** Accepts no further connection. Those that are open stay. */
+  stopAccepting(): void {
+    if (this.#server.listening) NetServer.prototype.close.call(this.#server);
   }
 
-  /** Serves a connection that was accepted elsewhere, as if this server had. */
-  accept(socket: Socket): void {
-    socket.allowHalfOpen = true;
-    this.#server.emit('connection', socket);
+  /** Closes so many of the open connections, each with its next answer. Those that are about to close already count. */
+  shed(count: number): void {
+    let left = count - [...this.#sockets].filter((socket) => this.#shed.has(socket)).length;
+    for (const socket of this.#sockets) {
+      if (left <= 0) return;
+      if (this.#shed.has(socket)) continue;
+      this.#shed.add(socket);
+      left -= 1;
+    }
   }
 
-  get address(): AddressInfo {
-    return this.#server.address() as AddressInfo;
+  get counts(): { readonly accepted: number; readonly connections: number } {
+    return { accepted: this.#accepted, connections: this.#sockets.size };
+  }
+
+  /** A Unix socket's is its path. */
+  get address(): AddressInfo | string {
+    return this.#server.address() as AddressInfo | string;
   }
 
   /**
@@ -155,7 +179,7 @@ export class HttpServer {
 
   async #drain(timeout: number): Promise<void> {
     this.#draining.abort();
-    if (this.#server.listening) NetServer.prototype.close.call(this.#server);
+    this.stopAccepting();
     const atDeadline = setTimeout(() => {
       for (const socket of this.#sockets) socket.destroy();
     }, timeout);

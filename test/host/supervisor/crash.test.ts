@@ -3,7 +3,14 @@ import { Agent, request } from 'node:https';
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { makeCertificate } from '../../support/certificates.js';
-import { type Greeting, hello, isListening, type ServerProcess, startHello } from '../../support/process.js';
+import {
+  type Greeting,
+  hello,
+  isListening,
+  pidsOf,
+  type ServerProcess,
+  startHello,
+} from '../../support/process.js';
 
 describe('a crash', () => {
   let server: ServerProcess;
@@ -31,9 +38,7 @@ describe('a crash', () => {
     process.kill(pid, 'SIGKILL');
     expect((await server.json<Greeting>('/hello')).pid).to.not.equal(pid);
     await replaced;
-    const pids = new Set<number>();
-    for (let i = 0; i < 6; i += 1) pids.add((await server.json<Greeting>('/hello')).pid);
-    expect(pids.size).to.equal(2);
+    expect(await pidsOf(server, 2)).to.have.lengthOf(2);
   });
 
   it('that repeats is answered with growing pauses, which the log tells', async () => {
@@ -107,11 +112,31 @@ describe('a crash', () => {
     await once(socket, 'data');
     server.signal('SIGKILL');
     await server.exited;
-    // The worker that holds it has ended when it closes.
     await closed;
-    expect(await isListening(server.url)).to.equal(false);
     // The log's pipe closes when the last process that writes to it has ended.
     if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
+    expect(await isListening(server.url)).to.equal(false);
+  });
+
+  it('of the supervisor ends a worker that is in an endless loop', async () => {
+    server = await startHello({
+      ini: '[network]\nworker_timeout=int:0\n',
+      files: {
+        'plugins/loop.js': `import { definePlugin } from 'plugin-server';
+export default definePlugin({ setup({ router }) {
+  router.post('/', (ctx) => {
+    ctx.body = {};
+    ctx.res.on('finish', () => setImmediate(() => { for (;;); }));
+  });
+} });`,
+      },
+    });
+    expect((await server.fetch('/loop', { method: 'POST' })).status).to.equal(200);
+    server.signal('SIGKILL');
+    await server.exited;
+    // The log's pipe closes when the last process that writes to it has ended.
+    if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
+    expect(await isListening(server.url)).to.equal(false);
   });
 
   it('of the supervisor leaves a pid file that the next server takes for stale', async () => {

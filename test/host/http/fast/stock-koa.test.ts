@@ -422,7 +422,7 @@ describe('the short cuts of the request path', () => {
       rateLimit: undefined,
       onUnreadBody: () => {},
     });
-    const ServerResponse = responseClass({ headers: [], draining: () => false });
+    const ServerResponse = responseClass({ headers: [], closes: () => false });
     host = createServer({ ServerResponse }, application.complete().callback());
     await Promise.all(
       [stock, host].map((server) => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))),

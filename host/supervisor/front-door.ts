@@ -1,0 +1,196 @@
+import { Server } from 'node:net';
+import type { ListeningSocket, SocketHandle } from './listening-socket.js';
+import { refuse } from './refusal.js';
+import { StartFailure } from './start-failure.js';
+import type { WorkerProcess } from './worker-process.js';
+
+export interface FrontDoorPolicy {
+  /** Milliseconds that a connection may wait to be accepted and answered; Infinity for as long as it takes. */
+  readonly maxDelay: number;
+  readonly scheme: 'http' | 'https';
+}
+
+/** How long a worker may take to begin or to stop accepting. Milliseconds. */
+const patience = 10_000;
+/** How often the kernel's queue is looked at, in milliseconds. */
+const watchInterval = 100;
+/** How often connections are balanced over the workers, in milliseconds. */
+const balanceInterval = 1000;
+/** Of the accepts that the rate is measured over, so many intervals. */
+const rateWindow = 5;
+/** Fewer connections than this more than its share are no burden to a worker. */
+const leastSurplus = 2;
+/** How much more than its share a worker may hold before it is told to let connections go. */
+const tolerance = 1.1;
+/** As node:http's own. */
+const backlog = 4096;
+
+/**
+ * Who accepts connections. The workers that are employed accept for themselves from one socket; this watches that
+ * clients do not wait too long in the kernel's queue, and that no worker keeps more connections than its share.
+ *
+ * Clients that would wait longer than half of `maxDelay` to be accepted are refused at once; the other half is the
+ * worker's own (http/admission.ts).
+ */
+export class FrontDoor {
+  readonly #employed = new Set<WorkerProcess>();
+  #socket: ListeningSocket | undefined;
+  #policy: FrontDoorPolicy = { maxDelay: Number.POSITIVE_INFINITY, scheme: 'http' };
+  /** Copies to accept from when no worker does. */
+  readonly #spares = new Map<ListeningSocket, SocketHandle>();
+  #refuser: Server | undefined;
+  /** Connections wait too long in the queue, or no worker answers. */
+  #refusingFor: 'queue' | 'silence' | undefined;
+  /** Connections accepted in all, at each of the latest looks. */
+  #looks: { readonly time: number; readonly accepted: number }[] = [];
+  /** Looks that no worker has answered. Counted rather than timed: a suspended machine is nobody's fault. */
+  #unanswered = 0;
+  readonly #queueTimer: NodeJS.Timeout;
+  readonly #balanceTimer: NodeJS.Timeout;
+
+  constructor() {
+    this.#queueTimer = setInterval(() => this.#watchQueue(), watchInterval).unref();
+    this.#balanceTimer = setInterval(() => this.#balance(), balanceInterval).unref();
+  }
+
+  /** From now on connections come from this socket. */
+  use(socket: ListeningSocket, policy: FrontDoorPolicy): void {
+    this.#socket = socket;
+    this.#policy = policy;
+    this.#looks = [];
+    for (const [other, spare] of this.#spares) {
+      if (other === socket) continue;
+      spare.close();
+      this.#spares.delete(other);
+    }
+  }
+
+  /** Has a worker accept connections from a socket. Rejects with a StartFailure when it cannot. */
+  async employ(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
+    if (!this.#employed.has(worker)) {
+      worker.on('message', (message, handle) => {
+        if (message.type === 'pong') {
+          this.#unanswered = 0;
+          if (this.#refusingFor === 'silence') this.#stopRefusing();
+        }
+        if (message.type === 'spare') this.#keepSpare(socket, handle as SocketHandle);
+      });
+      worker.once('exit', () => {
+        this.#employed.delete(worker);
+        this.#looks = [];
+      });
+    }
+    const listening = worker.until('listening', patience);
+    worker.send({ type: 'serve', backlog }, socket.handle);
+    const { error } = await listening;
+    if (error !== undefined) throw socket.refusal(error);
+    if (worker.ended !== undefined) throw new StartFailure('A worker process ended before it served.');
+    this.#employed.add(worker);
+    this.#looks = [];
+  }
+
+  /** Has a worker accept no further connection; resolves when it has stopped, or has ended. */
+  async dismiss(worker: WorkerProcess): Promise<void> {
+    this.#employed.delete(worker);
+    this.#looks = [];
+    if (worker.ended !== undefined) return;
+    const stopped = worker.until('stopped_accepting', patience);
+    worker.send({ type: 'stop_accepting' });
+    // One that ended, or hangs, accepts nothing either.
+    await stopped.catch(() => {});
+  }
+
+  /** Resolves when no connection waits in the queue, or after `limit` milliseconds. */
+  async emptied(socket: ListeningSocket, limit: number): Promise<void> {
+    const end = performance.now() + limit;
+    while (performance.now() < end && socket.queueLength() > 0) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#queueTimer);
+    clearInterval(this.#balanceTimer);
+    this.#stopRefusing();
+    for (const spare of this.#spares.values()) spare.close();
+    this.#spares.clear();
+  }
+
+  #watchQueue(): void {
+    const { maxDelay } = this.#policy;
+    if (this.#socket === undefined || !Number.isFinite(maxDelay) || this.#employed.size === 0) return;
+    const waiting = this.#socket.queueLength();
+    if (waiting === 0 && this.#refusingFor !== 'silence') {
+      this.#unanswered = 0;
+      this.#looks = [];
+      this.#stopRefusing();
+      return;
+    }
+    const silence = this.#unanswered * watchInterval;
+    this.#unanswered += 1;
+    for (const worker of this.#employed) worker.send({ type: 'ping' });
+    if (silence > maxDelay) this.#refuseFor('silence');
+    else if (this.#waitFor(waiting) > maxDelay / 2) this.#refuseFor('queue');
+  }
+
+  /** How long the last of so many connections waits to be accepted at the rate of the latest looks. Milliseconds. */
+  #waitFor(waiting: number): number {
+    const accepted = [...this.#employed].reduce((sum, { accepted: each }) => sum + each, 0);
+    const time = performance.now();
+    const [first] = this.#looks;
+    this.#looks.push({ time, accepted });
+    if (this.#looks.length > rateWindow) this.#looks.shift();
+    if (first === undefined) return 0;
+    const rate = (accepted - first.accepted) / (time - first.time);
+    return rate > 0 ? waiting / rate : 0;
+  }
+
+  /**
+   * Accepts and refuses in this process, which has time when the workers have none: until the queue is empty, or until a
+   * worker answers again.
+   */
+  #refuseFor(reason: 'queue' | 'silence'): void {
+    this.#refusingFor = reason;
+    if (this.#refuser !== undefined) return;
+    const socket = this.#socket as ListeningSocket;
+    const handle = this.#spares.get(socket);
+    if (handle === undefined) return;
+    this.#spares.delete(socket);
+    const refuser = new Server({ allowHalfOpen: true }, (client) => {
+      // To one that expects TLS there is nothing to say.
+      if (this.#policy.scheme === 'http') refuse(client);
+      else client.destroy();
+    });
+    refuser.on('error', () => {});
+    refuser.listen(handle, backlog);
+    this.#refuser = refuser;
+  }
+
+  #stopRefusing(): void {
+    this.#refusingFor = undefined;
+    if (this.#refuser === undefined) return;
+    this.#refuser.close();
+    this.#refuser = undefined;
+    this.#looks = [];
+    for (const worker of this.#employed) worker.send({ type: 'ask_spare' });
+  }
+
+  #keepSpare(socket: ListeningSocket, handle: SocketHandle): void {
+    if (this.#spares.has(socket)) handle.close();
+    else this.#spares.set(socket, handle);
+  }
+
+  /** The kernel wakes whichever worker it likes: the one with more than its share lets the surplus go. */
+  #balance(): void {
+    const workers = [...this.#employed];
+    if (workers.length < 2) return;
+    const share = workers.reduce((sum, { connections }) => sum + connections, 0) / workers.length;
+    for (const worker of workers) {
+      const surplus = Math.floor(worker.connections - share);
+      if (surplus >= leastSurplus && worker.connections > tolerance * share) {
+        worker.send({ type: 'shed', count: surplus });
+      }
+      worker.send({ type: 'ping' });
+    }
+  }
+}

@@ -1,0 +1,188 @@
+import { lookup } from 'node:dns/promises';
+import { chmodSync, closeSync, lstatSync, openSync, readSync, rmSync } from 'node:fs';
+import * as net from 'node:net';
+import { getSystemErrorName } from 'node:util';
+import { explainListening } from '../http/socket/listen-error.js';
+import type { Address } from '../ipc/messages.js';
+import { StartFailure } from './start-failure.js';
+
+/** An address to listen on, or a socket that listens already, passed by systemd. */
+export type ListenTarget = Address | { readonly fd: number };
+
+/** What crosses to a worker by IPC: a TCP or Pipe handle of Node's. */
+export interface SocketHandle {
+  close(callback?: () => void): void;
+  /** Fills in the address; 0, or a negative errno. A Pipe has none. */
+  getsockname?(address: { address?: string; port?: number }): number;
+}
+
+/**
+ * Node's only way to bind without listening. A listening server in the supervisor would accept connections itself, and
+ * net.Server has no pause. Every supported release has it: test/host/supervisor/listening-socket.test.ts.
+ *
+ * Gives a handle, or a negative errno. A Pipe takes its path as the address, and -1 as port and family.
+ */
+type CreateServerHandle = (
+  address: string | null,
+  port: number | null,
+  family: 4 | 6 | -1 | null,
+  fd?: number,
+) => SocketHandle | number;
+
+const createServerHandle = (net as unknown as { _createServerHandle: CreateServerHandle })
+  ._createServerHandle;
+
+/** The mode of a Unix socket: its user and group, a reverse proxy's say, may connect. */
+const unixSocketMode = 0o660;
+/** In /proc/net/tcp the sockets that listen come first. */
+const procBytes = 16_384;
+/** The state LISTEN in /proc/net/tcp. */
+const listenState = '0A';
+
+/**
+ * The socket that all workers accept from. The supervisor holds it for as long as it lives and never accepts from it, so
+ * that clients that come while no worker listens wait in the kernel's queue.
+ */
+export class ListeningSocket {
+  private constructor(
+    readonly handle: SocketHandle,
+    /** As configured: port 0 stays 0. */
+    readonly wanted: ListenTarget,
+    /** Where it really is bound. */
+    readonly address: Address,
+  ) {}
+
+  /**
+   * Binds the address. It is not claimed before a worker has listened on it: until then another program may take it.
+   * Rejects with a StartFailure that says which address and what to do.
+   */
+  static async bind(wanted: ListenTarget): Promise<ListeningSocket> {
+    try {
+      if ('fd' in wanted) return fromDescriptor(wanted);
+      return 'path' in wanted ? await bindPath(wanted.path) : await bindPort(wanted.host, wanted.port);
+    } catch (error) {
+      throw new StartFailure(explainBinding(error as NodeJS.ErrnoException, wanted));
+    }
+
+    function fromDescriptor(target: { readonly fd: number }): ListeningSocket {
+      const handle = created(createServerHandle(null, null, null, target.fd));
+      const bound = boundAddress(handle);
+      return new ListeningSocket(handle, target, typeof bound === 'string' ? { path: 'systemd' } : bound);
+    }
+
+    async function bindPort(host: string, port: number): Promise<ListeningSocket> {
+      const { address, family } = await lookup(host);
+      const handle = created(createServerHandle(address, port, family === 6 ? 6 : 4));
+      const bound = boundAddress(handle);
+      // libuv keeps the refusal of a taken port for listen(): until then the handle is bound to no port, or says why.
+      if (typeof bound === 'string' || (port !== 0 && bound.port !== port)) {
+        handle.close();
+        throw systemError(typeof bound === 'string' ? bound : 'EADDRINUSE');
+      }
+      return new ListeningSocket(handle, { host, port }, bound);
+    }
+
+    async function bindPath(path: string): Promise<ListeningSocket> {
+      await removeIfStale(path);
+      const handle = created(createServerHandle(path, -1, -1));
+      chmodSync(path, unixSocketMode);
+      return new ListeningSocket(handle, { path }, { path });
+    }
+  }
+
+  /** Whether it is what this configuration asks for too. */
+  serves(wanted: ListenTarget): boolean {
+    return JSON.stringify(this.wanted) === JSON.stringify(wanted);
+  }
+
+  /** Whether a worker has to listen on it once before anyone is told of it. systemd's listens already. */
+  get needsClaim(): boolean {
+    return !('fd' in this.wanted);
+  }
+
+  /** What the system said when a worker listened on it, as a StartFailure. */
+  refusal(code: string): StartFailure {
+    return new StartFailure(explainBinding(systemError(code), this.wanted));
+  }
+
+  /**
+   * How many connections wait in the kernel's queue to be accepted. 0 where the system does not say: it has no
+   * /proc/net/tcp, or the socket is a Unix socket.
+   */
+  queueLength(): number {
+    if ('path' in this.address) return 0;
+    const port = this.address.port.toString(16).toUpperCase().padStart(4, '0');
+    return Math.max(queueIn('/proc/net/tcp', port), queueIn('/proc/net/tcp6', port));
+  }
+
+  close(): void {
+    this.handle.close();
+    if ('path' in this.wanted) rmSync(this.wanted.path, { force: true });
+  }
+}
+
+function created(handle: SocketHandle | number): SocketHandle {
+  if (typeof handle === 'number') throw systemError(getSystemErrorName(handle));
+  return handle;
+}
+
+/** The address and port, or the system's code where there are none, as for a Pipe. */
+function boundAddress(handle: SocketHandle): { host: string; port: number } | string {
+  const found: { address?: string; port?: number } = {};
+  const status = handle.getsockname?.(found) ?? 0;
+  if (status !== 0) return getSystemErrorName(status);
+  return found.address === undefined ? 'ENOTSOCK' : { host: found.address, port: found.port ?? 0 };
+}
+
+function systemError(code: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(code), { code });
+}
+
+/** A socket file that nobody answers at was left by a server that was killed. */
+async function removeIfStale(path: string): Promise<void> {
+  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
+  const refused = await new Promise<boolean>((resolve) => {
+    const socket = net.connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'ECONNREFUSED'));
+  });
+  if (refused) rmSync(path, { force: true });
+}
+
+function explainBinding(error: NodeJS.ErrnoException, wanted: ListenTarget): string {
+  if ('fd' in wanted) return `The socket that systemd passed cannot be used (${error.code}).`;
+  return 'path' in wanted
+    ? explainListening(error, wanted.path, undefined)
+    : explainListening(error, wanted.host, wanted.port);
+}
+
+/** The length of the longest accept queue of a socket that listens on that port: rx_queue in proc(5). */
+function queueIn(file: string, port: string): number {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'r');
+  } catch {
+    return 0;
+  }
+  try {
+    const buffer = Buffer.allocUnsafe(procBytes);
+    let length = 0;
+    // The system gives a page at a time.
+    for (let read = -1; read !== 0 && length < procBytes; length += read) {
+      read = readSync(descriptor, buffer, length, procBytes - length, null);
+    }
+    const text = buffer.toString('latin1', 0, length);
+    let longest = 0;
+    for (const line of text.split('\n')) {
+      const [, local = '', , state, queues = ''] = line.trim().split(/\s+/);
+      if (state !== listenState || !local.endsWith(`:${port}`)) continue;
+      longest = Math.max(longest, Number.parseInt(queues.split(':')[1] ?? '0', 16));
+    }
+    return longest;
+  } finally {
+    closeSync(descriptor);
+  }
+}

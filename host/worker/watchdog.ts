@@ -1,0 +1,25 @@
+import { Worker } from 'node:worker_threads';
+
+/** How often the thread looks, in milliseconds. */
+const interval = 1000;
+
+/**
+ * Ends this process when its supervisor has, whatever its event loop does: a worker in an endless loop does not see its
+ * channel close, and would keep a core busy and the port taken. Looking at the parent needs a thread of its own.
+ */
+export function endWithSupervisor(): void {
+  const script = `
+    const parent = ${process.ppid};
+    setInterval(() => {
+      if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL');
+    }, ${interval});
+  `;
+  const thread = new Worker(script, {
+    eval: true,
+    execArgv: [],
+    // It holds next to nothing.
+    resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1, codeRangeSizeMb: 4 },
+  });
+  thread.on('error', () => {});
+  thread.unref();
+}
