@@ -148,11 +148,13 @@ export class Host {
     });
     if (settings.corsOrigins.length > 0)
       application.use(corsMiddleware(settings.corsOrigins, settings.corsHeaders));
+    const processes = options.control === undefined ? 1 : settings.workers;
     this.#server = new HttpServer({
       listener: application.complete().callback(),
       log: this.log,
       tls,
-      limits: settings.limits,
+      // The workers of one server share its connections.
+      limits: { ...settings.limits, connections: Math.ceil(settings.limits.connections / processes) },
     });
   }
 

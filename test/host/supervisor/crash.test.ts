@@ -122,16 +122,16 @@ describe('a crash', () => {
     server = await startHello({
       ini: '[network]\nworker_timeout=int:0\n',
       files: {
-        'plugins/loop.js': `import { definePlugin } from 'plugin-server';
+        'plugins/hello.js': `import { definePlugin } from 'plugin-server';
 export default definePlugin({ setup({ router }) {
-  router.post('/', (ctx) => {
+  router.post('/loop', (ctx) => {
     ctx.body = {};
     ctx.res.on('finish', () => setImmediate(() => { for (;;); }));
   });
 } });`,
       },
     });
-    expect((await server.fetch('/loop', { method: 'POST' })).status).to.equal(200);
+    expect((await server.fetch('/hello/loop', { method: 'POST' })).status).to.equal(200);
     server.signal('SIGKILL');
     await server.exited;
     // The log's pipe closes when the last process that writes to it has ended.
