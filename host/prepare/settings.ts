@@ -119,7 +119,7 @@ export const sections = {
         .meta({ description: 'seconds that a client may take nothing of its answer' }),
       connections: integer({ min: 0 })
         .default(0)
-        .meta({ description: 'connections at once, of each worker; 0 is no cap' }),
+        .meta({ description: 'connections at once, of all workers together; 0 is no cap' }),
       max_delay: integer({ min: 0 }).default(1000).meta({
         description:
           'milliseconds that a request may wait for its turn; one that waited longer is answered 503; 0 is no limit',

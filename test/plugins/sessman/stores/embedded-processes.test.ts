@@ -14,7 +14,9 @@ import { runSweeper } from '../../../../plugins/sessman/stores/sweeper.js';
 
 const writer = fileURLToPath(new URL('../support/writer.js', import.meta.url));
 const blocker = fileURLToPath(new URL('../support/blocker.js', import.meta.url));
-const backup = fileURLToPath(new URL('../../../../plugins/sessman/backup.js', import.meta.url));
+const backup = fileURLToPath(
+  new URL('../../../../plugins/sessman/stores/embedded/backup.js', import.meta.url),
+);
 const run = promisify(execFile);
 const limits = { idleTimeout: 60, absoluteTimeout: 0, maxData: 10_000, maxPerUser: 0 };
 

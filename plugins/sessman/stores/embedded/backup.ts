@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { storeFile } from './stores/embedded/folder.js';
-import { EmbeddedStore } from './stores/embedded/index.js';
+import { storeFile } from './folder.js';
+import { EmbeddedStore } from './index.js';
 
 /** Copies an embedded store while servers work on it; the copy is compact and consistent, and is itself a store. */
 async function main(given: readonly string[]): Promise<number> {
