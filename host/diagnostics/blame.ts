@@ -1,5 +1,5 @@
 import type { Position } from '../../config/index.js';
-import { locateError } from './locate.js';
+import { isWithin, locateError, placesOf } from './locate.js';
 
 /** A plugin and where its code lies. */
 export interface PluginCode {
@@ -8,14 +8,17 @@ export interface PluginCode {
   readonly folder: string;
 }
 
-/** The plugin whose code an error came from, and the place there. */
+/** The plugin whose code an error came from, and the place there: that of the innermost frame that lies in any plugin. */
 export function blame(
   error: unknown,
   plugins: Iterable<PluginCode>,
 ): { readonly plugin: string; readonly position: Position } | undefined {
-  for (const { name, folder } of plugins) {
-    const position = locateError(error, folder);
-    if (position !== undefined) return { plugin: name, position };
+  // Of plugins whose folders lie in one another, the inner one comes first.
+  const innerFirst = [...plugins].sort((a, b) => b.folder.length - a.folder.length);
+  for (const { file } of placesOf(error)) {
+    const plugin = innerFirst.find(({ folder }) => isWithin(folder, file));
+    const position = plugin && locateError(error, plugin.folder);
+    if (position !== undefined) return { plugin: plugin!.name, position };
   }
   return undefined;
 }
