@@ -1,14 +1,19 @@
 /**
- * Writes the tables of keys in the documentation from the schemas that the code checks with: `npm run docs`.
+ * Writes the tables of settings and errors in the documentation from the code: `npm run docs`.
  * Exports `pages` for the test that says when they are out of date.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { describeKeys } from '../dist/config/index.js';
+import { hostErrors } from '../dist/host/http/errors.js';
 import { hostParameters } from '../dist/host/prepare/plugin-parameters.js';
 import { sections } from '../dist/host/prepare/settings.js';
+import { errors as adminErrors } from '../dist/plugins/admin/errors.js';
+import { errors as filesErrors } from '../dist/plugins/files/errors.js';
 import { settings as filesSettings } from '../dist/plugins/files/settings.js';
+import { errors as sessmanErrors } from '../dist/plugins/sessman/errors.js';
 import { settingsSchema } from '../dist/plugins/sessman/settings.js';
+import { errors as systeminfoErrors } from '../dist/plugins/systeminfo/errors.js';
 import { settings as systeminfoSettings } from '../dist/plugins/systeminfo/settings.js';
 
 /** Each page with the parts of it that are made: what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. */
@@ -18,6 +23,11 @@ const parts = [
   { page: 'sessman.md', name: 'keys', text: () => table(settingsSchema) },
   { page: 'files.md', name: 'keys', text: () => table(filesSettings) },
   { page: 'systeminfo.md', name: 'keys', text: () => table(systeminfoSettings) },
+  { page: 'errors.md', name: 'host', text: () => errorTable(hostErrors) },
+  { page: 'errors.md', name: 'sessman', text: () => errorTable(sessmanErrors) },
+  { page: 'errors.md', name: 'files', text: () => errorTable(filesErrors) },
+  { page: 'errors.md', name: 'admin', text: () => errorTable(adminErrors) },
+  { page: 'errors.md', name: 'systeminfo', text: () => errorTable(systeminfoErrors) },
 ];
 
 /** The pages as they should be: path -> text. */
@@ -52,6 +62,13 @@ function table(schema) {
     return `| ${names} | ${taken.join(' or ').replaceAll('"', '`')}${unit} | ${shown(value)} | ${(meta.description ?? '').replaceAll('|', '\\|')} |\n`;
   });
   return `\n| key | value | default | |\n| --- | --- | --- | --- |\n${rows.join('')}\n`;
+}
+
+function errorTable(errors) {
+  const rows = Object.entries(errors).map(
+    ([code, { status, when, remedy }]) => `| \`${code}\` | ${status} | ${when} | ${remedy} |\n`,
+  );
+  return `\n| code | status | when | what to do |\n| --- | --- | --- | --- |\n${rows.join('')}\n`;
 }
 
 function range(minimum, maximum) {

@@ -5,6 +5,8 @@ import { comparable, readSteps, Walkthrough } from '../support/walkthrough.js';
 const pages = [
   'README.md',
   'docs/index.md',
+  'docs/commands.md',
+  'docs/embedding.md',
   'docs/admin.md',
   'docs/deploying.md',
   'docs/plugins.md',
