@@ -10,6 +10,8 @@ const alive = /^(?:GET|HEAD) \/(?:livez|healthz)[ ?/]/;
 
 /** Answers a connection for which the workers have no time, and closes it. */
 export function refuse(socket: Socket): void {
+  // A client that resets the connection meanwhile must not end the supervisor.
+  socket.on('error', () => {});
   const timer = setTimeout(() => socket.destroy(), 2 * patience);
   socket.once('close', () => clearTimeout(timer));
   socket.once('data', (chunk: Buffer) => {

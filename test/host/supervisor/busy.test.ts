@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { expect } from 'chai';
 import { call } from '../../faults/support/http.js';
 import { Server } from '../../faults/support/server.js';
@@ -43,5 +45,22 @@ describe('a connection for which no worker has time', () => {
     expect((await busy).status).to.equal(200);
     await Promise.all(waiting);
     expect((await call(server.url, '/try')).status).to.equal(200);
+  });
+
+  it('may be reset by its client, which harms nobody', async () => {
+    const port = Number(new URL(server.url).port);
+    let isBusy = true;
+    const busy = call(server.url, '/try/busy', { headers: { Connection: 'close' } }).finally(() => {
+      isBusy = false;
+    });
+    while (isBusy) {
+      const sockets = Array.from({ length: 20 }, () => connect(port, '127.0.0.1').on('error', () => {}));
+      await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+      for (const socket of sockets) socket.write('GET /try HTTP/1.1\r\n');
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const socket of sockets) socket.resetAndDestroy();
+    }
+    expect((await busy).status).to.equal(200);
+    await server.until('/try', 200);
   });
 });
