@@ -1,15 +1,17 @@
+import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 import type { StreamEvents } from '../../../../plugins/admin/wire.js';
 
 type Name = keyof StreamEvents;
 
 /** A reader of the admin page's stream. */
 export class StreamReader {
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #decoder = new TextDecoder();
-  #text = '';
+  readonly #reader: ReadableStreamDefaultReader<EventSourceMessage>;
 
   constructor(answer: Response) {
-    this.#reader = answer.body!.getReader();
+    this.#reader = answer
+      .body!.pipeThrough(new TextDecoderStream())
+      .pipeThrough(new EventSourceParserStream())
+      .getReader();
   }
 
   /** The next event of this name that fits; undefined when the stream has ended. */
@@ -18,16 +20,11 @@ export class StreamReader {
     fits: (data: StreamEvents[Wanted]) => boolean = () => true,
   ): Promise<StreamEvents[Wanted] | undefined> {
     for (;;) {
-      for (let end = this.#text.indexOf('\n\n'); end >= 0; end = this.#text.indexOf('\n\n')) {
-        const [, found, data] = /^event: (\w+)\ndata: (.*)$/.exec(this.#text.slice(0, end)) ?? [];
-        this.#text = this.#text.slice(end + 2);
-        if (found !== name) continue;
-        const parsed = JSON.parse(data!) as StreamEvents[Wanted];
-        if (fits(parsed)) return parsed;
-      }
       const { value, done } = await this.#reader.read();
       if (done) return undefined;
-      this.#text += this.#decoder.decode(value, { stream: true });
+      if (value.event !== name) continue;
+      const parsed = JSON.parse(value.data) as StreamEvents[Wanted];
+      if (fits(parsed)) return parsed;
     }
   }
 
