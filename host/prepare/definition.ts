@@ -1,29 +1,34 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Position, Problem } from '../../config/index.js';
-import { locateError, locateText } from '../diagnostics/locate.js';
+import { locateError, locateText, positionAt } from '../diagnostics/locate.js';
+import { secondDefaultExport } from '../diagnostics/locate-member.js';
 import { messageOf, withDeadline } from '../kit/deadline.js';
 import { isPlugin, type PluginDefinition } from '../kit/index.js';
 import { version as hostVersion, packageFolder } from '../package-layout.js';
+import { definitionFaults } from './definition-check.js';
 import type { PluginPackage } from './discovery.js';
 import { findSyntaxError, importPlugin } from './loader.js';
 
-/** The package's definition, or what keeps it from being used. */
+/** The package's definition, or everything that keeps it from being used. */
 export async function loadDefinition(
   package_: PluginPackage,
   deadline: number,
-): Promise<{ readonly definition: PluginDefinition } | { readonly fault: Problem }> {
+): Promise<
+  { readonly definition: PluginDefinition } | { readonly faults: readonly [Problem, ...Problem[]] }
+> {
   const { name, entry, folder, hostRange } = package_;
   const fault = (
     message: string,
     hint: string,
     position: Position = { file: entry, line: 1, column: 1 },
-  ) => ({
-    fault: { position, message, hint },
+  ): { faults: [Problem] } => ({
+    faults: [{ position, message, hint }],
   });
   if (hostRange !== undefined && !(await fitsHost(hostRange))) {
     return fault(
       `plugin "${name}" is for plugin-server ${hostRange}, and this is ${hostVersion}`,
-      'install a version of the plugin that fits, or mend "engines" in its package.json',
+      'install a version of the plugin that fits, or correct "engines" in its package.json',
       locateText(join(folder, 'package.json'), '"plugin-server"'),
     );
   }
@@ -38,21 +43,27 @@ export async function loadDefinition(
     const at =
       locateError(error, folder) ??
       (error instanceof SyntaxError ? await findSyntaxError(folder) : undefined);
-    return fault(`plugin "${name}" cannot be loaded: ${why}`, 'mend this file', at);
+    const missing = missingModule(error);
+    if (missing === undefined) return fault(`plugin "${name}" cannot be loaded: ${why}`, remedy(why), at);
+    return fault(
+      `plugin "${name}" cannot be loaded: ${why}`,
+      missing.startsWith('.') || missing.startsWith('/')
+        ? 'correct the path, or create the file'
+        : `run: npm install ${packageOf(missing)}`,
+      importPlace(missing, at?.file ?? importerIn(error) ?? entry) ?? at,
+    );
   }
+  const second = /\.[cm]?ts$/.test(entry) ? secondDefaultExport(entry) : undefined;
+  if (second !== undefined)
+    return fault(`plugin "${name}" has two default exports`, 'keep one default export', second);
   if (!isPlugin(exported)) {
     return fault(
       `plugin "${name}" has no default export made by definePlugin`,
       'write: export default definePlugin({ setup({ router }) { … } })',
     );
   }
-  if (exported.name !== undefined && !NAME.test(exported.name)) {
-    return fault(
-      `plugin "${name}" calls itself "${exported.name}", which is no name for a plugin`,
-      'use letters, digits, ".", "_" and "-", a letter or digit first',
-    );
-  }
-  return { definition: exported };
+  const [first, ...others] = definitionFaults(package_, exported);
+  return first === undefined ? { definition: exported } : { faults: [first, ...others] };
 }
 
 async function fitsHost(range: string): Promise<boolean> {
@@ -60,14 +71,50 @@ async function fitsHost(range: string): Promise<boolean> {
   return validRange(range) !== null && satisfies(hostVersion, range);
 }
 
-const NAME = /^[a-z0-9][\w.-]*$/i;
-
 /** The default export, also of a CommonJS module whose interop wraps it once more. */
 function defaultExport(module: Record<string, unknown>): unknown {
   const first = module.default;
   return isPlugin(first) || typeof first !== 'object' || first === null || !('default' in first)
     ? first
     : first.default;
+}
+
+function remedy(why: string): string {
+  return /default/.test(why) && /(?:duplicate|only one).*export/i.test(why)
+    ? 'keep one default export'
+    : 'correct this file';
+}
+
+/** The specifier, as it is written, of an import that leads nowhere. */
+function missingModule(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') return undefined;
+  return /^Cannot find (?:module|package) '([^']+)'/.exec(error.message)?.[1];
+}
+
+/** The file that Node says it is imported from. */
+function importerIn(error: unknown): string | undefined {
+  return /imported from (\/.+)$/m.exec(messageOf(error))?.[1];
+}
+
+/** `@acme/jobs` of `@acme/jobs/client.js`. */
+function packageOf(specifier: string): string {
+  return specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/');
+}
+
+/** Where a file imports that. Node names a file by its whole path, which ends as the import does. */
+function importPlace(missing: string, file: string): Position | undefined {
+  if (!existsSync(file)) return undefined;
+  const content = readFileSync(file, 'utf8');
+  const places = [...content.matchAll(/\b(?:from|import|require)\s*\(?\s*(['"])([^'"\n]+)\1/g)];
+  const place = places.find(
+    ([, , specifier = '']) =>
+      specifier === missing ||
+      specifier.startsWith(`${missing}/`) ||
+      (missing.startsWith('/') && missing.endsWith(specifier.replace(/^(?:\.{1,2}\/)+/, '/'))),
+  );
+  return place && positionAt(file, content, place.index + place[0].length - place[2]!.length - 1);
 }
 
 function firstLine(error: unknown): string {

@@ -172,10 +172,10 @@ async function preparePlugin(
   options.onPlugin?.({ name: package_.name, folder: package_.folder });
   const deadlines = { ...DEADLINES, ...options.deadlines };
   const loaded = await loadDefinition(package_, deadlines.load);
-  if ('fault' in loaded) {
-    if (isSwitchedOff(ownLine, 'required')) return unusable(configuration, package_, ownLine, loaded.fault);
-    const { position, message, hint } = loaded.fault;
-    configuration.report(position, message, hint);
+  if ('faults' in loaded) {
+    if (isSwitchedOff(ownLine, 'required'))
+      return unusable(configuration, package_, ownLine, loaded.faults[0]);
+    for (const { position, message, hint } of loaded.faults) configuration.report(position, message, hint);
     return undefined;
   }
   const { definition } = loaded;

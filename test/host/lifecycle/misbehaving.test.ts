@@ -162,7 +162,7 @@ const misbehaviours: readonly Misbehaviour[] = [
       'plugins/bad/index.js': `${kit}import 'no-such-package';\nexport default definePlugin({ setup() {} });\n`,
     },
     message: /plugin "bad" cannot be loaded: .*no-such-package/,
-    at: 'plugins/bad/index.js:1',
+    at: 'plugins/bad/index.js:2',
   },
   {
     title: 'has no default export',
@@ -253,8 +253,8 @@ const misbehaviours: readonly Misbehaviour[] = [
     files: {
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ name: 'very bad', setup() {} });\n`,
     },
-    message: /plugin "bad" calls itself "very bad", which is no name for a plugin/,
-    at: 'plugins/bad/index.ts:1',
+    message: /name of plugin "bad" is "very bad", not a name of letters, digits/,
+    at: 'plugins/bad/index.ts:3',
   },
   {
     title: 'has the name of another plugin',
