@@ -143,9 +143,8 @@ function json(value: object): string {
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-function nextSteps(name: string, folder: string, { tls, bindTo, port, apiKeys }: Settings): string {
-  const host = ['0.0.0.0', '::'].includes(bindTo) ? '127.0.0.1' : bindTo;
-  const url = `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port === 0 ? 'PORT' : port}/${name}/world`;
+function nextSteps(name: string, folder: string, settings: Settings): string {
+  const { port, apiKeys } = settings;
   const free = port === 0 ? '\n                PORT is in the log: it is another one at each start' : '';
   const key = apiKeys.length === 0 ? '' : " -H 'Authorization: Bearer KEY'";
   return `Wrote ${folder}:
@@ -155,8 +154,16 @@ function nextSteps(name: string, folder: string, { tls, bindTo, port, apiKeys }:
   tsconfig.json           for editors and the type checker
 
 Try it:         plugin-server start --watch
-                curl${key} ${url}${free}
+                curl${key} ${target(settings)}/${name}/world${free}
 Test it:        npm test --prefix ${folder}
 Type-check it:  npx -p typescript tsc -p ${folder}
 `;
+}
+
+/** What curl is given to reach the server. */
+function target({ tls, address }: Settings): string {
+  const scheme = tls === undefined ? 'http' : 'https';
+  if ('path' in address) return `--unix-socket ${address.path} ${scheme}://localhost`;
+  const host = ['0.0.0.0', '::'].includes(address.host) ? '127.0.0.1' : address.host;
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${address.port === 0 ? 'PORT' : address.port}`;
 }
