@@ -49,7 +49,7 @@ export class Walkthrough {
   #ini = '';
   readonly #files = new Map<string, string>();
 
-  private constructor(private readonly folder: string) {}
+  private constructor(readonly folder: string) {}
 
   static async start(): Promise<Walkthrough> {
     const folder = await makeFolder();
@@ -96,7 +96,7 @@ export class Walkthrough {
   }
 
   async end(): Promise<void> {
-    await rm(this.folder, { recursive: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 
   async #execute(commands: readonly string[], url: string): Promise<readonly string[]> {
@@ -126,7 +126,16 @@ const untilItServes = (url: string) =>
   `until curl -s -o /dev/null ${url}; do kill -0 $! || exit; sleep 0.05; done`;
 
 /** What readers of some pages install besides. */
-const peers = ['express', 'express-session', 'fastify', '@fastify', 'koa', 'koa-session'];
+const peers = [
+  'connect-mongo',
+  'express',
+  'express-session',
+  'fastify',
+  '@fastify',
+  'koa',
+  'koa-session',
+  'mongodb',
+];
 
 /** Tells one command's output from the next one's. */
 const boundary = '---- end of output ----';
