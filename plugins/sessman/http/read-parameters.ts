@@ -18,7 +18,6 @@ import {
   parameters,
   type Takes,
 } from './parameters.js';
-import { repeatedName } from './repeated-name.js';
 
 /**
  * Reads a call's parameters from the query string, the JSON body and the header If-Match. A parameter that is given twice,
@@ -37,8 +36,6 @@ export function readParameters(ctx: Context, takes: Takes): Partial<Parameters> 
         usage: bodyForm(takes),
       });
     for (const name in body) reading.take(name, body[name], 'body');
-    const repeated = repeatedName(ctx.request.rawBody as string | undefined, body);
-    if (repeated !== undefined) throw sessmanError('duplicate_parameter', { name: repeated });
   }
   const ifMatch = takes.version && ctx.req.headers['if-match'];
   if (ifMatch) readIfMatch(ifMatch, reading.values);
