@@ -1,19 +1,10 @@
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { Router } from '@koa/router';
-import type { DefaultState, Middleware } from 'koa';
 import type { DestinationStream, Logger } from 'pino';
-import {
-  ConfigError,
-  type Configuration,
-  formatProblem,
-  type Position,
-  type Problem,
-} from '../config/index.js';
+import { ConfigError, type Configuration, formatProblem, type Problem } from '../config/index.js';
 import { announce } from './announce.js';
 import type { Control } from './control.js';
-import { blame } from './diagnostics/blame.js';
-import { locateError } from './diagnostics/locate.js';
-import { shownPath } from './diagnostics/placed-problem.js';
+import { blame, type PluginCode } from './diagnostics/blame.js';
 import { accessLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
 import { Application } from './http/application.js';
@@ -28,11 +19,11 @@ import { requestProblem } from './http/request-problem.js';
 import { serverView } from './http/server-view.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { HttpServer } from './http/socket/server.js';
-import { DEADLINES, type Deadlines, messageOf } from './kit/deadline.js';
-import type { Context } from './kit/index.js';
-import { SettingError } from './kit/setting-error.js';
-import { PluginUnit, StepError } from './lifecycle/plugin-unit.js';
-import { setupContext } from './lifecycle/setup-context.js';
+import { DEADLINES, type Deadlines } from './kit/deadline.js';
+import { describeFailure, place } from './lifecycle/failure.js';
+import { type PluginRoute, PluginRoutes } from './lifecycle/plugin-routes.js';
+import { PluginUnit } from './lifecycle/plugin-unit.js';
+import { type SharedSurroundings, setupContext } from './lifecycle/setup-context.js';
 import { type Log, LogFileError, openLog } from './log.js';
 import { Metrics } from './monitor/metrics.js';
 import { LocalMonitor, type MonitorLink } from './monitor/monitor.js';
@@ -235,78 +226,105 @@ export class Host {
 
   async #setUp(prepared: Prepared, options: HostOptions): Promise<void> {
     const { settings, configuration } = prepared;
-    const globalKeys = settings.apiKeys.length === 0 ? undefined : new KeyRing(settings.apiKeys, 'global');
+    const keys = settings.apiKeys.length === 0 ? undefined : new KeyRing(settings.apiKeys, 'global');
+    this.#mountHostRoutes(keys, options);
+    const shared: SharedSurroundings = {
+      dataFolder: settings.dataFolder,
+      registry: this.metrics.registry,
+      resolvePath: (path) => configuration.resolvePath(path),
+      server: serverView({
+        version,
+        units: this.plugins,
+        prepared: prepared.plugins,
+        monitor: this.#monitor,
+        control: options.control,
+        keys,
+        folder: configuration.folder,
+      }),
+      draining: this.#server.draining,
+      units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),
+    };
+    const claims = new PathClaims(this.plugins);
+    for (const [i, unit] of this.plugins.entries()) {
+      const plugin = prepared.plugins[i]!;
+      options.onPlugin?.(this.#codeOf(unit, plugin));
+      const routes = await this.#setUpPlugin(unit, plugin, claims, shared);
+      if (routes !== undefined) this.#mountPlugin(unit, routes, keysOf(plugin, keys));
+    }
+  }
+
+  #mountHostRoutes(keys: KeyRing | undefined, { control }: HostOptions): void {
     for (const mount of hostRoutes({
       plugins: this.plugins,
       isStopping: () => this.#stopping,
-      keys: globalKeys,
+      keys,
       metrics: this.metrics,
-      control: options.control,
+      control,
       openapi: () => openapiDocument(this.mounts, version),
-      folder: configuration.folder,
+      folder: this.configuration.folder,
     })) {
       this.mounts.add(mount);
     }
-    const claims = new PathClaims(this.plugins);
-    const server = serverView({
-      version,
-      units: this.plugins,
-      prepared: prepared.plugins,
-      monitor: this.#monitor,
-      control: options.control,
-      keys: globalKeys,
-      folder: configuration.folder,
-    });
-    const units = new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit]));
-    for (const [i, unit] of this.plugins.entries()) {
-      const plugin = prepared.plugins[i]!;
-      if (plugin.fault !== undefined) {
-        unit.fail(plugin.fault.message);
-        unit.fault = plugin.fault;
-        this.#leaveOut(unit, plugin.fault.message);
-        continue;
-      }
-      const router = new Router<DefaultState, Context>();
-      const routers = new Map([[unit.path, { router, open: false }]]);
-      const middleware: Middleware[] = [];
-      const context = setupContext(unit, {
-        router,
-        mount: (text, open) => {
-          const path = claims.claim(text, unit.name);
-          const mounted = routers.get(path) ?? { router: new Router<DefaultState, Context>(), open };
-          routers.set(path, mounted);
-          return mounted.router;
-        },
-        use: (each) => middleware.push(each),
-        dataFolder: settings.dataFolder,
-        registry: this.metrics.registry,
-        resolvePath: (path) => configuration.resolvePath(path),
-        server,
-        draining: this.#server.draining,
-        units,
-      });
-      options.onPlugin?.({ name: unit.name, folder: unit.package_.folder });
-      try {
-        await unit.start(() => unit.definition.setup(context));
-      } catch (error) {
-        const problem = describeFailure(configuration, plugin, error);
-        if (unit.required) throw new ConfigError([problem]);
-        unit.fault = problem;
-        this.#leaveOut(unit, problem.message, (error as Error).cause ?? error);
-        continue;
-      }
-      const keys = {
-        global: globalKeys,
-        plugin: new KeyRing(plugin.keys, 'plugin'),
-        none: undefined,
-        own: undefined,
-      }[plugin.auth];
-      for (const [path, mounted] of routers) {
-        const opener = mounted.open ? { keys: undefined, open: true } : { keys };
-        const own = path === unit.path ? { middleware } : {};
-        this.mounts.add({ name: unit.name, path, router: mounted.router as never, ...opener, ...own });
-      }
+  }
+
+  /** What the plugin asked to be served; undefined when it is left out. Rejects when the server cannot do without it. */
+  async #setUpPlugin(
+    unit: PluginUnit,
+    plugin: PreparedPlugin,
+    claims: PathClaims,
+    shared: SharedSurroundings,
+  ): Promise<readonly PluginRoute[] | undefined> {
+    const stray = plugin.stray?.aborted ? plugin.stray.reason : undefined;
+    const fault = plugin.fault ?? (stray && describeFailure(this.configuration, plugin, stray));
+    if (fault !== undefined) {
+      unit.fail(fault.message);
+      this.#leaveOut(unit, fault, stray);
+      return undefined;
     }
+    const routes = new PluginRoutes(unit.path);
+    const context = setupContext(unit, {
+      ...shared,
+      router: routes.router,
+      mount: (text, open) => routes.at(claims.claim(text, unit.name), open),
+      use: (middleware) => routes.middleware.push(middleware),
+    });
+    try {
+      let asked: readonly PluginRoute[] = [];
+      await unit.start(async () => {
+        const exports = await unit.definition.setup(context);
+        asked = [...routes];
+        return exports;
+      });
+      return asked;
+    } catch (error) {
+      const problem = describeFailure(this.configuration, plugin, error);
+      if (unit.required) throw new ConfigError([problem]);
+      this.#leaveOut(unit, problem, (error as Error).cause ?? error);
+      return undefined;
+    }
+  }
+
+  #mountPlugin({ name }: PluginUnit, routes: readonly PluginRoute[], keys: KeyRing | undefined): void {
+    for (const { path, router, open, middleware } of routes) {
+      const opener = open ? { keys: undefined, open: true } : { keys };
+      this.mounts.add({ name, path, router: router as never, ...opener, middleware });
+    }
+  }
+
+  /** A plugin that is not required takes an error that its code leaves uncaught while the server starts upon itself. */
+  #codeOf(unit: PluginUnit, plugin: PreparedPlugin): PluginCode {
+    const code = { name: unit.name, folder: unit.package_.folder };
+    if (unit.required) return code;
+    return {
+      ...code,
+      fail: (error) => {
+        const wasReady = unit.state === 'ready';
+        unit.break(error);
+        if (!wasReady) return;
+        this.mounts.remove(unit.name);
+        this.#leaveOut(unit, describeFailure(this.configuration, plugin, error), error);
+      },
+    };
   }
 
   /** Logs an error that nobody caught, with the plugin whose code it came from and the place there. */
@@ -330,8 +348,9 @@ export class Host {
   }
 
   /** The server goes on without the plugin; its path says so. */
-  #leaveOut(unit: PluginUnit, message: string, error?: unknown): void {
-    this.log.error({ ...(error !== undefined && { err: error }), plugin: unit.name }, message);
+  #leaveOut(unit: PluginUnit, problem: Problem, error?: unknown): void {
+    unit.fault = problem;
+    this.log.error({ ...(error !== undefined && { err: error }), plugin: unit.name }, problem.message);
     this.mounts.add({ name: unit.name, path: unit.path, router: failedRouter(unit.name), keys: undefined });
   }
 
@@ -371,18 +390,12 @@ async function openLogOf({ configuration, settings }: Prepared, options: HostOpt
 }
 
 function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {
-  return new PluginUnit(
-    plugin.name,
-    plugin.path,
-    plugin.version,
-    plugin.package_,
-    plugin.definition,
-    plugin.parameters,
-    plugin.sections,
-    plugin.required,
-    log.child({ plugin: plugin.name }),
-    deadlines,
-  );
+  return new PluginUnit({ ...plugin, log: log.child({ plugin: plugin.name }), deadlines });
+}
+
+function keysOf({ auth, keys }: PreparedPlugin, globalKeys: KeyRing | undefined): KeyRing | undefined {
+  if (auth === 'global') return globalKeys;
+  return auth === 'plugin' ? new KeyRing(keys, 'plugin') : undefined;
 }
 
 /** What stands at the path of a plugin that is not required and failed. */
@@ -390,30 +403,4 @@ function failedRouter(name: string): Router {
   return new Router().all(/.*/, () => {
     throw hostError('plugin_failed', { name });
   });
-}
-
-/** A plugin's failure as a problem: where in its code, and where it is configured. */
-function describeFailure(
-  configuration: Configuration,
-  { package_, position, line, name }: PreparedPlugin,
-  error: unknown,
-): Problem {
-  const cause = error instanceof StepError ? error.cause : error;
-  if (cause instanceof SettingError) {
-    const { setting, message, hint } = cause;
-    configuration.report(configuration.locate(setting) ?? position, message, hint);
-    return configuration.problems.find((problem) => problem.message === message)!;
-  }
-  const inCode: Position | undefined = package_.bundled ? undefined : locateError(cause, package_.folder);
-  const configured = inCode && line ? `, or its line, ${place(configuration, position)};` : ',';
-  return {
-    position: inCode ?? position,
-    message: messageOf(error),
-    hint: `mend it${configured} or let the server start without it: ${name}=required=bool:false in [plugin_parms]`,
-  };
-}
-
-/** `FILE:LINE:COLUMN`, the file without the path of the INI file's folder. */
-function place({ folder }: Configuration, { file, line, column }: Position): string {
-  return `${shownPath(file, folder)}:${line}:${column}`;
 }

@@ -6,19 +6,21 @@ export interface PluginCode {
   readonly name: string;
   /** Real, absolute; of a single-file plugin the file itself. */
   readonly folder: string;
+  /** Of a plugin that the server starts without: takes an error that its code has left uncaught during the start. */
+  readonly fail?: (error: unknown) => void;
 }
 
 /** The plugin whose code an error came from, and the place there: that of the innermost frame that lies in any plugin. */
 export function blame(
   error: unknown,
   plugins: Iterable<PluginCode>,
-): { readonly plugin: string; readonly position: Position } | undefined {
+): { readonly plugin: string; readonly position: Position; readonly code: PluginCode } | undefined {
   // Of plugins whose folders lie in one another, the inner one comes first.
   const innerFirst = [...plugins].sort((a, b) => b.folder.length - a.folder.length);
   for (const { file } of placesOf(error)) {
     const plugin = innerFirst.find(({ folder }) => isWithin(folder, file));
     const position = plugin && locateError(error, plugin.folder);
-    if (position !== undefined) return { plugin: plugin!.name, position };
+    if (position !== undefined) return { plugin: plugin!.name, position, code: plugin! };
   }
   return undefined;
 }

@@ -8,7 +8,9 @@ const CHECK_DEADLINE = 2000;
 
 export interface Readiness {
   readonly ready: boolean;
-  /** By `plugin` or `plugin/check`: `ok`, or why not. */
+  /** Those of the checks that keep it from being ready. */
+  readonly failing: readonly (readonly [name: string, why: string])[];
+  /** By `plugin` or `plugin/check`: `ok`, or why not. Those of plugins that are not required do not count. */
   readonly checks: Readonly<Record<string, string>>;
 }
 
@@ -20,6 +22,7 @@ export async function readiness(
 ): Promise<Readiness> {
   const checks: Record<string, string> = {};
   if (stopping) checks['plugin-server'] = 'stopping';
+  const optional = new Set(plugins.filter(({ required }) => !required).map(({ name }) => name));
   await Promise.all(
     plugins.map(async (plugin) => {
       checks[plugin.name] = plugin.state === 'ready' ? 'ok' : plugin.state;
@@ -29,7 +32,10 @@ export async function readiness(
       }
     }),
   );
-  return { ready: Object.values(checks).every((result) => result === 'ok'), checks };
+  const failing = Object.entries(checks).filter(
+    ([name, result]) => result !== 'ok' && !optional.has(name.split('/', 1)[0]!),
+  );
+  return { ready: failing.length === 0, failing, checks };
 }
 
 /** A plugin's own words are for its operator. */

@@ -49,8 +49,7 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
     health('/healthz', (router) => router.get('/', openapi(operations.healthz), alive)),
     health('/readyz', (router) => {
       router.get('/', openapi(operations.readyz), async (ctx) => {
-        const { ready, checks } = await readiness(options.plugins, options.isStopping());
-        const failing = Object.entries(checks).filter(([, result]) => result !== 'ok');
+        const { ready, failing, checks } = await readiness(options.plugins, options.isStopping());
         if (!ready) {
           throw hostError(
             'not_ready',

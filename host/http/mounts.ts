@@ -62,6 +62,16 @@ export class MountTable {
     this.#bySegment.set(segment, mounts);
   }
 
+  /** Takes away everything of a plugin. */
+  remove(name: string): void {
+    for (const [segment, mounts] of this.#bySegment) {
+      this.#bySegment.set(
+        segment,
+        mounts.filter((mount) => mount.name !== name),
+      );
+    }
+  }
+
   /** `end` is where the path ends in `url` and its query begins. */
   find(url: string, end: number): Mounted | undefined {
     const mounts = this.#bySegment.get(firstSegment(url, end));

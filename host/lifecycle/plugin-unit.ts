@@ -14,14 +14,21 @@ type HookStep = Exclude<keyof Deadlines, 'load' | 'check'>;
 /** A step of a plugin that failed. `cause` is what the plugin threw; there is none when it was too slow. */
 export class StepError extends Error {
   override readonly name = 'StepError';
-  readonly plugin: string;
-  readonly step: keyof Deadlines;
+}
 
-  constructor(plugin: string, step: keyof Deadlines, what: string, cause?: unknown) {
-    super(`plugin "${plugin}" ${what}`, cause === undefined ? undefined : { cause });
-    this.plugin = plugin;
-    this.step = step;
-  }
+export interface PluginUnitOptions {
+  readonly name: string;
+  /** `/sessman` */
+  readonly path: string;
+  readonly version: string;
+  readonly package_: PluginPackage;
+  readonly definition: PluginDefinition;
+  readonly parameters: unknown;
+  readonly sections: Readonly<Record<string, unknown>>;
+  /** Whether the server stops its start when this plugin fails. */
+  readonly required: boolean;
+  readonly log: Logger;
+  readonly deadlines: Deadlines;
 }
 
 /** One plugin on its way through the states. */
@@ -36,27 +43,46 @@ export class PluginUnit {
   readonly checks = new Map<string, Hook>();
   readonly readyHooks: Hook[] = [];
   readonly closeHooks: Hook[] = [];
+  readonly name: string;
+  readonly path: string;
+  readonly version: string;
+  readonly package_: PluginPackage;
+  readonly definition: PluginDefinition;
+  readonly parameters: unknown;
+  readonly sections: Readonly<Record<string, unknown>>;
+  readonly required: boolean;
+  readonly log: Logger;
+  readonly #deadlines: Deadlines;
   #closed: Promise<void> | undefined;
+  /** Ends the step that the start is at. */
+  #interrupt: (error: unknown) => void = () => {};
 
-  constructor(
-    readonly name: string,
-    /** `/sessman` */
-    readonly path: string,
-    readonly version: string,
-    readonly package_: PluginPackage,
-    readonly definition: PluginDefinition,
-    readonly parameters: unknown,
-    readonly sections: Readonly<Record<string, unknown>>,
-    /** Whether the server stops its start when this plugin fails. */
-    readonly required: boolean,
-    readonly log: Logger,
-    readonly deadlines: Deadlines,
-  ) {}
+  constructor(options: PluginUnitOptions) {
+    this.name = options.name;
+    this.path = options.path;
+    this.version = options.version;
+    this.package_ = options.package_;
+    this.definition = options.definition;
+    this.parameters = options.parameters;
+    this.sections = options.sections;
+    this.required = options.required;
+    this.log = options.log;
+    this.#deadlines = options.deadlines;
+  }
 
   /** For a plugin that cannot even be set up. */
   fail(problem: string): void {
     this.state = 'failed';
     this.problem = problem;
+  }
+
+  /** For an error that the plugin's code threw into the event loop: it fails its start, or fails later, once closed. */
+  async break(error: unknown): Promise<void> {
+    if (this.state === 'setting_up') this.#interrupt(error);
+    if (this.state !== 'ready') return;
+    this.problem = messageOf(error);
+    await this.close();
+    this.state = 'failed';
   }
 
   /** Runs setup and the ready hooks; rejects with a StepError, the plugin then closed as far as it had come. */
@@ -101,17 +127,21 @@ export class PluginUnit {
   }
 
   async #within(step: HookStep, run: () => unknown): Promise<unknown> {
-    const limit = this.deadlines[step];
+    const limit = this.#deadlines[step];
+    const fail = (what: string, options?: ErrorOptions) =>
+      new StepError(`plugin "${this.name}" ${what}`, options);
+    const interrupted = new Promise<never>((_resolve, reject) => {
+      this.#interrupt = reject;
+    });
     try {
       return await withDeadline(
         limit,
-        run,
-        () =>
-          new StepError(this.name, step, `did not finish its ${STEP_NAMES[step]} within ${limit / 1000} s`),
+        () => Promise.race([interrupted, run()]),
+        () => fail(`did not finish its ${STEP_NAMES[step]} within ${limit / 1000} s`),
       );
     } catch (error) {
       if (error instanceof StepError) throw error;
-      throw new StepError(this.name, step, `failed in its ${STEP_NAMES[step]}: ${messageOf(error)}`, error);
+      throw fail(`failed in its ${STEP_NAMES[step]}: ${messageOf(error)}`, { cause: error });
     }
   }
 }

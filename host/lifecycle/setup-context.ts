@@ -10,12 +10,8 @@ import { parseAfter } from '../prepare/order.js';
 import { PATH_FORM } from '../prepare/paths.js';
 import type { PluginUnit } from './plugin-unit.js';
 
-export interface SetupSurroundings {
-  readonly router: Router<DefaultState, Context>;
-  /** Gives the router of one more path, which needs no key where it is open, or throws. */
-  readonly mount: (path: string, open: boolean) => Router<DefaultState, Context>;
-  /** Adds middleware in front of the routes below the plugin's path. */
-  readonly use: (middleware: Middleware) => void;
+/** What every plugin of a server is given alike. */
+export interface SharedSurroundings {
   readonly dataFolder: string;
   readonly registry: Registry;
   readonly resolvePath: (path: string) => string;
@@ -24,6 +20,14 @@ export interface SetupSurroundings {
   readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
   readonly units: ReadonlyMap<string, PluginUnit>;
+}
+
+export interface SetupSurroundings extends SharedSurroundings {
+  readonly router: Router<DefaultState, Context>;
+  /** Gives the router of one more path, which needs no key where it is open, or throws. */
+  readonly mount: (path: string, open: boolean) => Router<DefaultState, Context>;
+  /** Adds middleware in front of the routes below the plugin's path. */
+  readonly use: (middleware: Middleware) => void;
 }
 
 /** What a plugin's `setup` is given. */

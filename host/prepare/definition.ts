@@ -10,10 +10,14 @@ import { definitionFaults } from './definition-check.js';
 import type { PluginPackage } from './discovery.js';
 import { findSyntaxError, importPlugin } from './loader.js';
 
-/** The package's definition, or everything that keeps it from being used. */
+/**
+ * The package's definition, or everything that keeps it from being used. `stray` aborts with an error that the plugin's
+ * code has left uncaught meanwhile.
+ */
 export async function loadDefinition(
   package_: PluginPackage,
   deadline: number,
+  stray: AbortSignal,
 ): Promise<
   { readonly definition: PluginDefinition } | { readonly faults: readonly [Problem, ...Problem[]] }
 > {
@@ -35,7 +39,9 @@ export async function loadDefinition(
   let exported: unknown;
   try {
     const late = () => new Error(`it did not finish within ${deadline / 1000} s`);
-    exported = defaultExport(await withDeadline(deadline, () => importPlugin(entry), late));
+    exported = defaultExport(
+      await withDeadline(deadline, () => unlessAborted(stray, importPlugin(entry)), late),
+    );
   } catch (error) {
     const why = firstLine(error)
       .replaceAll(join(folder, '..', '/'), '')
@@ -64,6 +70,13 @@ export async function loadDefinition(
   }
   const [first, ...others] = definitionFaults(package_, exported);
   return first === undefined ? { definition: exported } : { faults: [first, ...others] };
+}
+
+function unlessAborted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result> {
+  const aborted = new Promise<never>((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  return Promise.race([work, aborted]);
 }
 
 async function fitsHost(range: string): Promise<boolean> {

@@ -169,12 +169,17 @@ async function preparePlugin(
   options: PrepareOptions,
 ): Promise<PreparedPlugin | undefined> {
   const ownLine = lines.get(package_.name.toLowerCase());
-  options.onPlugin?.({ name: package_.name, folder: package_.folder });
+  const optional = isSwitchedOff(ownLine, 'required');
+  const stray = new AbortController();
+  options.onPlugin?.({
+    name: package_.name,
+    folder: package_.folder,
+    ...(optional && { fail: (error) => stray.abort(error) }),
+  });
   const deadlines = { ...DEADLINES, ...options.deadlines };
-  const loaded = await loadDefinition(package_, deadlines.load);
+  const loaded = await loadDefinition(package_, deadlines.load, stray.signal);
   if ('faults' in loaded) {
-    if (isSwitchedOff(ownLine, 'required'))
-      return unusable(configuration, package_, ownLine, loaded.faults[0]);
+    if (optional) return unusable(configuration, package_, ownLine, loaded.faults[0]);
     for (const { position, message, hint } of loaded.faults) configuration.report(position, message, hint);
     return undefined;
   }
@@ -184,7 +189,8 @@ async function preparePlugin(
   const plugin = readParameters(configuration, { name, package_, definition, line });
   const isWhole =
     plugin !== undefined && Object.values(plugin.sections).every((section) => section !== undefined);
-  return isWhole ? checkPlugin(configuration, plugin, deadlines.check) : plugin;
+  const checked = isWhole ? await checkPlugin(configuration, plugin, deadlines.check) : plugin;
+  return checked && { ...checked, stray: stray.signal };
 }
 
 function parameterLines(configuration: Configuration): Map<string, Located> {

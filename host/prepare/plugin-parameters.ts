@@ -42,6 +42,8 @@ export interface PreparedPlugin {
   readonly pathPosition?: Position | undefined;
   /** Why it cannot be set up; only a plugin that is not required gets as far as this with a fault. */
   readonly fault?: Problem;
+  /** Of a plugin that is not required: aborts with an error that its code leaves uncaught before it is set up. */
+  readonly stray?: AbortSignal;
   /** Its configuration as it is written, secrets masked. */
   readonly shown: { readonly parameters: unknown; readonly sections: Readonly<Record<string, unknown>> };
 }

@@ -2,6 +2,7 @@
 
 import { ConfigError, type Problem } from '../../config/problem.js';
 import { blame, type PluginCode } from '../diagnostics/blame.js';
+import { portRemedy } from '../diagnostics/port-taken.js';
 import type { Host, HostOptions } from '../host.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
@@ -25,6 +26,13 @@ process.on('unhandledRejection', (reason) => {
   else host.reportStray(reason);
 });
 process.on('uncaughtException', async (error) => {
+  if (host === undefined) {
+    const { fail } = blame(error, plugins.values())?.code ?? atWork ?? {};
+    if (fail !== undefined) {
+      fail(error);
+      return;
+    }
+  }
   if (host === undefined) await reportFailure(strayProblem(error) ?? error);
   host?.reportStray(error);
   host?.flushLog();
@@ -36,6 +44,8 @@ let host: Host | undefined;
 /** Of the time before there is a host: rejections, for its log, and the plugins whose code has been at work. */
 const strays: unknown[] = [];
 const plugins = new Map<string, PluginCode>();
+/** The one whose code was run last: an error of a listener has no place in anybody's code. */
+let atWork: PluginCode | undefined;
 let proceed = () => {};
 
 process.on('message', (message: ToWorker, handle: unknown) => {
@@ -108,6 +118,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
     onPrepared: (prepared) => onPrepared(prepared, options),
     onPlugin: (plugin) => {
       plugins.set(plugin.folder, plugin);
+      atWork = plugin;
       channel.send({ type: 'at_plugin', plugin: plugin.name });
     },
   };
@@ -125,10 +136,16 @@ async function onPrepared({ settings, snapshot }: Prepared, options: WorkerOptio
 /** An error that a plugin's code threw into the event loop before the server was up. */
 function strayProblem(error: Error): ConfigError | undefined {
   const blamed = blame(error, plugins.values());
-  if (blamed === undefined) return undefined;
-  const { plugin, position } = blamed;
-  const message = `plugin "${plugin}" left an error uncaught: ${error.message}`;
-  return new ConfigError([{ position, message, hint: 'catch it, or await what throws it' }]);
+  const remedy = portRemedy(error);
+  if (blamed !== undefined) {
+    const message = `plugin "${blamed.plugin}" left an error uncaught: ${error.message}`;
+    const hint = remedy ?? 'catch it, or await what throws it';
+    return new ConfigError([{ position: blamed.position, message, hint }]);
+  }
+  if (remedy === undefined || atWork === undefined) return undefined;
+  const position = { file: atWork.folder, line: 1, column: 1 };
+  const message = `a listener failed while plugin "${atWork.name}" started: ${error.message}`;
+  return new ConfigError([{ position, message, hint: remedy }]);
 }
 
 async function reportFailure(error: unknown): Promise<void> {

@@ -232,6 +232,25 @@ const misbehaviours: readonly Misbehaviour[] = [
     message: /plugin "bad" failed in its setup/,
     at: 'plugins/bad/index.ts:5',
   },
+  ...(
+    [
+      ["router.get('list', () => {});", 'list'],
+      ["router.post(['/fine', 'list'], () => {});", 'list'],
+      ["router.all(':id', () => {});", ':id'],
+      ["router.use('inner', (ctx, next) => next());", 'inner'],
+      ["router.get('named', 'inner', () => {});", 'inner'],
+      ["router.del('a/b', () => {});", 'a/b'],
+      ["mount('more').get('list', () => {});", 'list'],
+      ["mountOpen('more').put('list', () => {});", 'list'],
+    ] as const
+  ).map(([statement, path]) => ({
+    title: `has a route without a leading slash, ${statement}`,
+    files: {
+      'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ router, mount, mountOpen }) {\n    ${statement}\n  },\n});\n`,
+    },
+    message: new RegExp(`the route "${path}" does not begin with a slash; write "/${path}"`),
+    at: 'plugins/bad/index.ts:5',
+  })),
   {
     title: 'wants the path of another plugin',
     files: { 'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ setup() {} });\n` },
@@ -314,10 +333,10 @@ describe('a plugin that', () => {
             const gone = await server.fetch('/bad/anything');
             expect(gone.status).to.equal(503);
             expect(await gone.json()).to.include({ code: 'plugin_failed' });
-            const ready = await server.fetch('/readyz');
-            expect(ready.status).to.equal(503);
+            const ready = await server.fetch('/readyz?verbose');
+            expect(ready.status).to.equal(200);
             expect(await ready.text())
-              .to.contain('bad')
+              .to.contain('"bad":"failed"')
               .and.not.to.contain(server.folder);
             expect(
               server.logs.some(({ level, msg }) => level === 'error' && message.test(msg)),
@@ -399,9 +418,9 @@ describe('plugins among each other', () => {
     const files = { 'plugins/a.ts': failing };
     const configured = await failedStart({ ini: '[plugin_parms]\na=required=bool:true\n', files });
     expect(relative(configured.folder, configured.problems[0]!.position.file)).to.equal('plugins/a.ts');
-    expect(configured.problems[0]?.hint).to.match(/^mend it, or its line, plugin-server\.ini:2:1; or let/);
+    expect(configured.problems[0]?.hint).to.match(/^correct it, or its line, plugin-server\.ini:2:1; or let/);
     const bare = await failedStart({ files });
-    expect(bare.problems[0]?.hint).to.match(/^mend it, or let the server start without it/);
+    expect(bare.problems[0]?.hint).to.match(/^correct it, or let the server start without it/);
   });
 
   it('one that cannot be read is told of in one line without blanks at its end', async () => {

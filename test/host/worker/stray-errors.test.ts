@@ -86,6 +86,11 @@ describe('an error that a plugin leaves to nobody', () => {
       /^plugins\/bad\.ts:2:27: plugin "bad" left an error uncaught: boom; /m,
     ],
     [
+      'a port that is taken, says that workers overlap and what to do',
+      "import { createServer } from 'node:http';\nexport default definePlugin({ async setup() { const one = createServer(); await new Promise<void>((resolve) => one.listen(0, '127.0.0.1', resolve)); createServer().listen((one.address() as any).port, '127.0.0.1'); await new Promise(() => {}); } });\n",
+      /^plugins\/bad\.ts:1:1: a listener failed while plugin "bad" started: listen EADDRINUSE.*run one worker/m,
+    ],
+    [
       'process.exit during setup, is no riddle either',
       'export default definePlugin({ setup() { process.exit(0); } });\n',
       /ended before it was ready \(exit status 0\), at the plugin "bad"/,
@@ -98,4 +103,50 @@ describe('an error that a plugin leaves to nobody', () => {
       expect(server.stderr).not.to.match(/^ +at /m);
     });
   }
+
+  describe('and that the server starts without', () => {
+    const optional = '[plugin_parms]\nbad=auth_type=none&required=off\ngood=auth_type=none\n';
+    const startOptional = async (bad: string) => {
+      const server = await ServerProcess.start({
+        ini: optional,
+        files: { 'plugins/good.ts': good, 'plugins/bad.ts': kit + bad },
+      });
+      running.push(server);
+      return server;
+    };
+
+    for (const [title, bad] of [
+      [
+        'during its import',
+        "setImmediate(() => { throw new Error('boom'); });\nawait new Promise(() => {});\n",
+      ],
+      [
+        'during its setup',
+        "export default definePlugin({ async setup() { setImmediate(() => { throw new Error('boom'); }); await new Promise(() => {}); } });\n",
+      ],
+      [
+        'during a ready hook',
+        "export default definePlugin({ setup({ onReady }) { onReady(() => { setImmediate(() => { throw new Error('boom'); }); return new Promise(() => {}); }); } });\n",
+      ],
+      [
+        'between its import and its setup',
+        "setTimeout(() => { throw new Error('boom'); }, 1);\nsetImmediate(() => {});\nexport default definePlugin({ async check() { await new Promise((resolve) => setTimeout(resolve, 20)); }, setup() {} });\n",
+      ],
+      [
+        'from a listener whose port is taken',
+        "import { createServer } from 'node:http';\nexport default definePlugin({ async setup() { const one = createServer(); await new Promise<void>((resolve) => one.listen(0, '127.0.0.1', resolve)); createServer().listen((one.address() as any).port, '127.0.0.1'); await new Promise(() => {}); } });\n",
+      ],
+    ] as const) {
+      it(`${title}, leaves it out and nothing else`, async () => {
+        const server = await startOptional(bad);
+        expect((await server.fetch('/bad')).status).to.equal(503);
+        expect(await (await server.fetch('/good')).text()).to.equal('fine');
+        const ready = await server.fetch('/readyz?verbose');
+        expect(ready.status).to.equal(200);
+        expect(await ready.text()).to.contain('"bad":"failed"');
+        expect(server.logs.some(({ level, plugin }) => level === 'error' && plugin === 'bad')).to.equal(true);
+        expect(server.logs.some(({ msg }) => msg.startsWith('a worker was lost'))).to.equal(false);
+      });
+    }
+  });
 });

@@ -1,0 +1,8 @@
+/** What to do about a plugin's own listener whose port another process holds: most often the worker before it. */
+export function portRemedy(error: unknown): string | undefined {
+  if ((error as NodeJS.ErrnoException | undefined)?.code !== 'EADDRINUSE') return undefined;
+  return (
+    'workers and reloads overlap, so another worker may still have the port: ' +
+    'run one worker, handle the error event of the listener, and listen again until the port is free'
+  );
+}

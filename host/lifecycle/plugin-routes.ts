@@ -1,0 +1,59 @@
+import { Router } from '@koa/router';
+import type { DefaultState, Middleware } from 'koa';
+import type { Context } from '../kit/index.js';
+
+type PluginRouter = Router<DefaultState, Context>;
+
+export interface PluginRoute {
+  readonly path: string;
+  readonly router: PluginRouter;
+  /** Needs no key. */
+  readonly open: boolean;
+  readonly middleware: readonly Middleware[];
+}
+
+/** What a plugin's setup has asked to be served: its routers by path, and the middleware in front of its own routes. */
+export class PluginRoutes {
+  readonly router: PluginRouter = newRouter();
+  readonly middleware: Middleware[] = [];
+  readonly #routers: Map<string, { readonly router: PluginRouter; readonly open: boolean }>;
+
+  constructor(path: string) {
+    this.#routers = new Map([[path, { router: this.router, open: false }]]);
+  }
+
+  /** The router of a path; whoever asks first decides whether it is open. */
+  at(path: string, open: boolean): PluginRouter {
+    const mounted = this.#routers.get(path) ?? { router: newRouter(), open };
+    this.#routers.set(path, mounted);
+    return mounted.router;
+  }
+
+  /** Throws where a route can never be reached: those of routers within routers are seen only when setup has ended. */
+  *[Symbol.iterator](): Generator<PluginRoute> {
+    for (const [path, { router, open }] of this.#routers) {
+      for (const layer of router.stack) requireSlash(layer.path);
+      yield { path, router, open, middleware: router === this.router ? this.middleware : [] };
+    }
+  }
+}
+
+/** A router that refuses a route without a leading slash where it is written: no request would ever reach it. */
+function newRouter(): PluginRouter {
+  const router = new Router<DefaultState, Context>();
+  const register = router.register.bind(router) as (path: unknown, ...rest: unknown[]) => unknown;
+  Object.assign(router, {
+    register(path: unknown, ...rest: unknown[]) {
+      for (const each of Array.isArray(path) ? path : [path]) requireSlash(each);
+      return register(path, ...rest);
+    },
+  });
+  return router;
+}
+
+/** A path may begin with an optional part, as in `{/:name}`. */
+function requireSlash(path: unknown): void {
+  if (typeof path !== 'string' || path === '' || /^[/{]/.test(path)) return;
+  if (/^\(.*\)$/.test(path)) return;
+  throw new Error(`the route "${path}" does not begin with a slash; write "/${path}"`);
+}
