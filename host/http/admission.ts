@@ -28,10 +28,10 @@ export class Turns {
   #late: Koa.Context[] = [];
   #scheduled = false;
 
-  /** `answer` finds `late` set on the responses of those to refuse. `maxDelay` is in milliseconds. */
+  /** `answer` finds `late` set on the responses of those to refuse. `maxDelay` is in milliseconds, 0 for no limit. */
   constructor(answer: (ctx: Koa.Context) => void, maxDelay: number) {
     this.#answer = answer;
-    this.#maxDelay = maxDelay;
+    this.#maxDelay = maxDelay === 0 ? Number.POSITIVE_INFINITY : maxDelay;
   }
 
   /** `pipelined`: its client asked for it before it had the response before. */

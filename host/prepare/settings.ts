@@ -268,7 +268,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
       keepAlive: limits.keep_alive,
       sendTimeout: limits.send_timeout,
       connections: limits.connections,
-      maxDelay: limits.max_delay === 0 ? Number.POSITIVE_INFINITY : limits.max_delay,
+      maxDelay: limits.max_delay,
     },
     rateLimit:
       limits.rate === 0 ? undefined : { rate: limits.rate, window: limits.rate_window, by: limits.rate_by },

@@ -5,7 +5,7 @@ import { StartFailure } from './start-failure.js';
 import type { WorkerProcess } from './worker-process.js';
 
 export interface FrontDoorPolicy {
-  /** Milliseconds that a connection may wait to be accepted and answered; Infinity for as long as it takes. */
+  /** Milliseconds that a connection may wait to be accepted and answered; 0 for as long as it takes. */
   readonly maxDelay: number;
   readonly scheme: 'http' | 'https';
 }
@@ -35,7 +35,7 @@ const backlog = 4096;
 export class FrontDoor {
   readonly #employed = new Set<WorkerProcess>();
   #socket: ListeningSocket | undefined;
-  #policy: FrontDoorPolicy = { maxDelay: Number.POSITIVE_INFINITY, scheme: 'http' };
+  #policy: FrontDoorPolicy = { maxDelay: 0, scheme: 'http' };
   /** Copies to accept from when no worker does. */
   readonly #spares = new Map<ListeningSocket, SocketHandle>();
   #refuser: Server | undefined;
@@ -118,7 +118,7 @@ export class FrontDoor {
 
   #watchQueue(): void {
     const { maxDelay } = this.#policy;
-    if (this.#socket === undefined || !Number.isFinite(maxDelay) || this.#employed.size === 0) return;
+    if (this.#socket === undefined || maxDelay === 0 || this.#employed.size === 0) return;
     const waiting = this.#socket.queueLength();
     if (waiting === 0 && this.#refusingFor !== 'silence') {
       this.#unanswered = 0;

@@ -193,10 +193,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     const old = this.#serving;
     const oldSocket = this.#socket;
     const { settings, report } = generation;
-    const maxDelay = settings.maxDelay === 0 ? Number.POSITIVE_INFINITY : settings.maxDelay;
     this.#serving = generation;
     this.#socket = socket;
-    this.#frontDoor.use(socket, { maxDelay, scheme: report.scheme });
+    this.#frontDoor.use(socket, { maxDelay: settings.maxDelay, scheme: report.scheme });
     generation.activate();
     if (this.#pidFile !== pidFile) this.#pidFile?.remove();
     this.#pidFile = pidFile;

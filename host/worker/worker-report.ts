@@ -8,7 +8,7 @@ export function processSettings(settings: Settings, { logLevel, logFile }: Worke
   const { level, format, file } = log;
   return {
     ...{ address, workers, workerTimeout, stopGrace, stopTimeout, pidFile },
-    maxDelay: Number.isFinite(settings.limits.maxDelay) ? settings.limits.maxDelay : 0,
+    maxDelay: settings.limits.maxDelay,
     log: { level: logLevel ?? level, format, file: logFile ?? file },
   };
 }

@@ -417,7 +417,7 @@ describe('the short cuts of the request path', () => {
       onFailure: () => {},
       log: pino({ level: 'silent' }),
       proxy: false,
-      maxDelay: Number.POSITIVE_INFINITY,
+      maxDelay: 0,
       sendTimeout: 30_000,
       rateLimit: undefined,
       onUnreadBody: () => {},
