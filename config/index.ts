@@ -4,6 +4,7 @@ export { boolean, choice, decimal, integer, keys, list, origins, text } from './
 export { childAt, keyPlace, type Located, type Place } from './located.js';
 export { maskedValue } from './mask.js';
 export { nearest, quoteName } from './names.js';
+export { networks, networkTest } from './networks.js';
 export { ConfigError, type FormatOptions, formatProblem, type Position, type Problem } from './problem.js';
 export { describeKeys, type KeyReference } from './reference.js';
 export { type CheckOptions, splitKeys } from './schema.js';

@@ -16,6 +16,7 @@ const atStart = [
   'commander',
   'fastest-levenshtein',
   'ini',
+  'ipaddr.js',
   'jsonc-parser',
   'koa',
   'koa-compose',

@@ -1,7 +1,7 @@
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { Router } from '@koa/router';
 import type { DestinationStream, Logger } from 'pino';
-import { ConfigError, type Configuration, formatProblem, type Problem } from '../config/index.js';
+import { ConfigError, type Configuration, childAt, formatProblem, type Problem } from '../config/index.js';
 import { announce } from './announce.js';
 import type { Control } from './control.js';
 import { blame, type PluginCode } from './diagnostics/blame.js';
@@ -19,6 +19,7 @@ import { requestProblem } from './http/request-problem.js';
 import { serverView } from './http/server-view.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { HttpServer } from './http/socket/server.js';
+import { trustedPeers } from './http/trusted-peers.js';
 import { DEADLINES, type Deadlines } from './kit/deadline.js';
 import { describeFailure, place } from './lifecycle/failure.js';
 import { type PluginRoute, PluginRoutes } from './lifecycle/plugin-routes.js';
@@ -131,7 +132,7 @@ export class Host {
       accessLog: accessLog(log),
       log: this.log,
       onFailure: (failure) => this.#reporter.addProblem(requestProblem(failure, around)),
-      proxy: settings.proxy,
+      proxy: typeof settings.proxy === 'boolean' ? settings.proxy : trustedPeers(settings.proxy),
       maxDelay: settings.limits.maxDelay,
       sendTimeout: settings.limits.sendTimeout * 1000,
       rateLimit,
@@ -383,8 +384,11 @@ async function openLogOf({ configuration, settings }: Prepared, options: HostOpt
   } catch (error) {
     if (!(error instanceof LogFileError) || options.logFile !== undefined) throw error;
     const section = configuration.section('log')!;
-    const named = section.children instanceof Map ? section.children.get('file') : undefined;
-    configuration.report(named ?? section, error.message, 'name another, or make it writable');
+    configuration.report(
+      childAt(section, 'file') ?? section,
+      error.message,
+      'name another, or make it writable',
+    );
     throw new ConfigError(configuration.problems);
   }
 }

@@ -22,6 +22,7 @@ import { judgeHead } from './request-head.js';
 import { requestId } from './socket/request-id.js';
 import { type HostResponse, JSON_TYPE } from './socket/response.js';
 import { limitSending } from './socket/send-timeout.js';
+import { believeOnly, type TrustedPeers } from './trusted-peers.js';
 
 export interface ApplicationOptions {
   readonly mounts: MountTable;
@@ -31,8 +32,8 @@ export interface ApplicationOptions {
   readonly log: Logger;
   /** Told of every answer of 5xx. */
   readonly onFailure: (failure: Failure) => void;
-  /** Koa's `proxy`: believe X-Forwarded-* headers. */
-  readonly proxy: boolean;
+  /** Whose X-Forwarded- headers are believed: everybody's, nobody's, or those of some peers. */
+  readonly proxy: boolean | TrustedPeers;
   /** Milliseconds that a request may wait for its turn before it is refused. */
   readonly maxDelay: number;
   /** Milliseconds that a client may take nothing of its answer. */
@@ -65,8 +66,9 @@ export class Application extends Koa {
 
   constructor(options: ApplicationOptions) {
     // Of X-Forwarded-For only the last entry is the proxy's own word; what stands before it, a client can make up.
-    super({ proxy: options.proxy, maxIpsCount: 1, compose } as object);
+    super({ proxy: options.proxy !== false, maxIpsCount: 1, compose } as object);
     this.#options = options;
+    if (typeof options.proxy === 'object') believeOnly(this, options.proxy);
     this.#noRoute = options.metrics.route('', '');
     this.#overloadLog = new OverloadLog(options.log);
     this.#turns = new Turns((ctx) => void this.#answer(ctx), options.maxDelay);

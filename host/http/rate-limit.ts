@@ -1,7 +1,7 @@
-import { isIPv6 } from 'node:net';
 import type Koa from 'koa';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
 import { headKey, type KeyRing } from './api-key.js';
+import { addressGroup, withoutPort } from './client-address.js';
 import { hostError } from './errors.js';
 
 export interface RateLimitOptions {
@@ -76,30 +76,4 @@ export function rateLimit({ rate, window, by }: RateLimitOptions): RateLimit {
 function rightKey(ctx: Koa.Context, keys: KeyRing | undefined): string | undefined {
   const key = keys && headKey(ctx.req);
   return key !== undefined && keys!.accepts(key) ? `key ${key}` : undefined;
-}
-
-/** Some proxies write the port into X-Forwarded-For: `7.7.7.7:4001`, `[2001:db8::1]:4001`. */
-function withoutPort(address: string): string {
-  if (address.startsWith('[')) return address.slice(1).split(']', 1)[0]!;
-  const colon = address.indexOf(':');
-  return colon >= 0 && colon === address.lastIndexOf(':') ? address.slice(0, colon) : address;
-}
-
-/** An IPv4 address, or the /64 network of an IPv6 one, which is the least that one host is given. */
-function addressGroup(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped !== null) return mapped[1]!;
-  const zone = address.indexOf('%');
-  if (!isIPv6(address)) return address;
-  const [head = '', tail] = (zone < 0 ? address : address.slice(0, zone)).split('::');
-  const groups = head === '' ? [] : head.split(':');
-  if (tail !== undefined) {
-    const rest = tail === '' ? [] : tail.split(':');
-    while (groups.length + rest.length < 8) groups.push('0');
-    groups.push(...rest);
-  }
-  return groups
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
 }

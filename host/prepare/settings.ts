@@ -10,6 +10,7 @@ import {
   type Located,
   list,
   nearest,
+  networks,
   origins,
   text,
 } from '../../config/index.js';
@@ -47,8 +48,9 @@ export const sections = {
       stop_timeout: integer({ min: 1 })
         .default(25)
         .meta({ description: 'seconds that requests in flight get at a stop or reload' }),
-      proxy: boolean().default(false).meta({
-        description: 'believe X-Forwarded-For, -Host and -Proto, which a reverse proxy in front sets',
+      proxy: z.union([boolean(), networks()]).default(false).meta({
+        description:
+          'believe X-Forwarded-For, -Host and -Proto: of every client, or of the addresses and networks in this `list:`, where the reverse proxies in front are',
       }),
     })
     .meta({ description: 'Where the server listens and how it stops.' }),
@@ -108,9 +110,10 @@ export const sections = {
       header_timeout: integer({ min: 1 })
         .default(10)
         .meta({ description: 'seconds for the head of a request to arrive' }),
-      request_timeout: integer({ min: 1 })
-        .default(30)
-        .meta({ description: 'seconds for a whole request to arrive' }),
+      request_timeout: integer({ min: 1 }).default(30).meta({
+        description:
+          'seconds for a whole request to arrive; for a body that a handler reads itself, seconds without a byte',
+      }),
       keep_alive: integer({ min: 1 })
         .default(65)
         .meta({ description: 'seconds that an idle connection is kept' }),
@@ -152,7 +155,8 @@ export interface Settings {
   /** Milliseconds. */
   readonly stopGrace: number;
   readonly stopTimeout: number;
-  readonly proxy: boolean;
+  /** Whose X-Forwarded- headers are believed: everybody's, nobody's, or those from these addresses and networks. */
+  readonly proxy: boolean | readonly string[];
   readonly pluginsFolder: string;
   readonly dataFolder: string;
   readonly pidFile: string | undefined;
@@ -226,13 +230,13 @@ export function readSettings(configuration: Configuration): ReadSettings {
     );
   }
   warnOfShortKeys(configuration, childAt(configuration.section('auth'), 'apikey'));
-  if (network.proxy && !wrongNetwork.has('bindto') && !isThisMachine(network.bindto)) {
+  if (believesAll(network.proxy) && !wrongNetwork.has('bindto') && !isThisMachine(network.bindto)) {
     const proxy = childAt(configuration.section('network'), 'proxy');
     if (proxy) {
       configuration.warn(
         proxy,
-        `everyone who reaches ${network.bindto} can claim any address: X-Forwarded- headers are believed`,
-        'bind to 127.0.0.1, or let a firewall admit the proxy alone',
+        `anyone who reaches ${network.bindto} can claim any client address: X-Forwarded- headers are believed`,
+        'write the addresses of the proxies, such as proxy=list:10.0.0.7',
       );
     }
   }
@@ -296,6 +300,10 @@ export function warnOfShortKeys(configuration: Configuration, apikey: Located | 
       `use at least ${SHORTEST_KEY}, such as the output of: openssl rand -hex 32`,
     );
   }
+}
+
+function believesAll(proxy: boolean | readonly string[]): boolean {
+  return typeof proxy === 'boolean' ? proxy : proxy.some((network) => network.endsWith('/0'));
 }
 
 function isThisMachine(bindTo: string): boolean {

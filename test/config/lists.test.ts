@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { z } from 'zod';
-import { integer, keys, list, origins } from '../../config/index.js';
+import { integer, keys, list, networks, origins } from '../../config/index.js';
 import { read, sentences } from './memory.js';
 
 const schema = z.object({
@@ -73,4 +73,55 @@ describe('a list', () => {
       ],
     });
   });
+});
+
+describe('a list of networks', () => {
+  const given = (text: string) => {
+    const configuration = read(`[s]\npeers=${text}`);
+    const value = configuration.read('s', z.object({ peers: networks() }))?.peers;
+    return { value, found: sentences(configuration) };
+  };
+
+  for (const [text, value] of [
+    ['10.0.0.7', ['10.0.0.7']],
+    ['list:10.0.0.7 10.0.0.0/8', ['10.0.0.7', '10.0.0.0/8']],
+    ['10.0.0.7/32', ['10.0.0.7']],
+    ['0.0.0.0/0', ['0.0.0.0/0']],
+    ['::1', ['::1']],
+    ['FD00:0:0:0::/8', ['fd00::/8']],
+    ['2001:db8::1/128', ['2001:db8::1']],
+    ['::ffff:10.0.0.7', ['10.0.0.7']],
+    ['::ffff:10.0.0.0/104', ['10.0.0.0/8']],
+  ] as const) {
+    it(`takes ${text}`, () => {
+      expect(given(text)).to.deep.equal({ value, found: [] });
+    });
+  }
+
+  for (const [text, says] of [
+    ['localhost', /is not an address or a network/],
+    ['10.0.0', /is not an address or a network/],
+    ['10.0.0.256', /is not an address or a network/],
+    ['010.0.0.1', /is not an address or a network/],
+    ['0x0a000007', /is not an address or a network/],
+    ['10.0.0.7:80', /is not an address or a network/],
+    ['[::1]', /is not an address or a network/],
+    ['10.0.0.0/33', /is not an address or a network/],
+    ['::/129', /is not an address or a network/],
+    ['10.0.0.0/', /is not an address or a network/],
+    ['10.0.0.0/8/8', /is not an address or a network/],
+    ['10.0.0.0/255.0.0.0', /is not an address or a network/],
+    ['fe80::1%eth0', /is not an address or a network/],
+    ['10.*', /is not an address or a network/],
+    ['10.0.0.7/8', /write 10\.0\.0\.0\/8 for the network, or 10\.0\.0\.7 alone/],
+    ['fd00::7/8', /write fd00::\/8 for the network, or fd00::7 alone/],
+    ['10.0.0.7,10.0.0.8', /write list:10\.0\.0\.7 10\.0\.0\.8/],
+    ['list:', /is empty; write an address/],
+  ] as const) {
+    it(`refuses ${text}`, () => {
+      const { found } = given(text);
+      expect(found).to.have.length(1);
+      expect(found[0]).to.match(says);
+    });
+  }
 });

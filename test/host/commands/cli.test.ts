@@ -113,7 +113,7 @@ describe('the command line', () => {
       const { status, stdout, stderr } = await run('check');
       expect(status, stderr).to.equal(0);
       expect(stdout).to.match(/^configuration ok: \d+ plugins, 2 warnings; setup was not run\n$/);
-      expect(stderr).to.match(/^plugin-server\.ini:4:7: warning: everyone who reaches 0\.0\.0\.0 /m);
+      expect(stderr).to.match(/^plugin-server\.ini:4:7: warning: anyone who reaches 0\.0\.0\.0 /m);
       expect(stderr).to.match(/^plugin-server\.ini:6:13: warning: this API key has 1 character /m);
       expect(stderr).not.to.contain('0123456789abcdef');
     });

@@ -157,7 +157,7 @@ describe('what deserves a second look in a configuration', () => {
     await server.close();
     expect(warnings).to.have.length(3);
     expect(warnings.map(({ msg }) => msg).join('\n')).to.match(
-      /:\d:7: everyone .*:\d:13: this API key has 6 characters .*:\d:\d+: this API key has 6 characters /s,
+      /:\d:7: anyone .*:\d:13: this API key has 6 characters .*:\d:\d+: this API key has 6 characters /s,
     );
     expect(server.logText()).not.to.include('hush');
   });

@@ -1,0 +1,66 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type Koa from 'koa';
+import { networkTest } from '../../config/index.js';
+import { withoutPort } from './client-address.js';
+
+/** Whose X-Forwarded- headers are believed. */
+export interface TrustedPeers {
+  /** Whether the peer of this connection is one of them. A peer on a Unix socket is: file permissions decide who connects. */
+  trusts(socket: Socket): boolean;
+  /**
+   * The client's address from X-Forwarded-For: the last entry that is not itself a trusted proxy, as each proxy appends the
+   * address that it saw and a client can make up what stands before. Empty where the header is absent.
+   */
+  clientOf(request: IncomingMessage): string;
+}
+
+export function trustedPeers(networks: readonly string[]): TrustedPeers {
+  const isTrusted = networkTest(networks);
+  const known = new WeakMap<Socket, boolean>();
+  return {
+    trusts(socket) {
+      let trusted = known.get(socket);
+      if (trusted === undefined) {
+        const { remoteAddress } = socket;
+        trusted = remoteAddress === undefined ? isUnixSocket(socket) : isTrusted(remoteAddress);
+        known.set(socket, trusted);
+      }
+      return trusted;
+    },
+    clientOf({ headers }) {
+      const addresses = String(headers['x-forwarded-for'] ?? '').split(',');
+      let client = '';
+      while (addresses.length > 0) {
+        client = addresses.pop()!.trim();
+        if (!isTrusted(withoutPort(client))) break;
+      }
+      return client;
+    },
+  };
+}
+
+/**
+ * Koa reads `proxy` of the application, for all requests alike. A request of any other peer gets an application to read it
+ * from that inherits everything but this setting.
+ */
+export function believeOnly(application: Koa, peers: TrustedPeers): void {
+  const unbelieving: Koa = Object.create(application, { proxy: { value: false } });
+  const createContext = application.createContext.bind(application);
+  application.createContext = (request, response) => {
+    const ctx = createContext(request, response);
+    if (!peers.trusts(request.socket)) ctx.request.app = unbelieving;
+    return ctx as never;
+  };
+  Object.defineProperty(application.request, 'ips', {
+    get(this: Koa.Request) {
+      const client = this.app.proxy ? peers.clientOf(this.req) : '';
+      return client === '' ? [] : [client];
+    },
+  });
+}
+
+/** A TCP peer that has reset its connection has no address any more either; the local end keeps its own. */
+function isUnixSocket(socket: Socket): boolean {
+  return !socket.destroyed && socket.localAddress === undefined;
+}
