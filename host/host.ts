@@ -87,7 +87,8 @@ export class Host {
     const prepared = await prepare(options);
     const { settings } = prepared;
     const log = await openLogOf(prepared, options);
-    logWarnings(prepared.configuration, log.logger);
+    // Several workers share one snapshot: whoever read it from the disk has logged them.
+    if (options.snapshot === undefined) logWarnings(prepared.configuration, log.logger);
     const host = new Host(prepared, log, options, await loadRateLimit(settings));
     try {
       await options.onPrepared?.(prepared);
