@@ -5,7 +5,7 @@ import { manual } from './commands/manual.js';
 import { version } from './package-layout.js';
 import { type IniFile, iniFileOf } from './prepare/ini-file.js';
 
-/** Of a command that did what it was asked; of one that could not, having said why; of one that was called wrongly. */
+/** Of a command that succeeded; of one that failed and has said why; of wrong usage. */
 const exitCodes = { done: 0, failed: 1, usage: 2 };
 
 const program = new Command('plugin-server')
@@ -14,8 +14,7 @@ const program = new Command('plugin-server')
   .version(version, '-V, --version', 'print the version')
   .helpOption('-h, --help', 'print this help')
   .helpCommand(false)
-  .showHelpAfterError('Try --help for what there is.')
-  .configureHelp({ showGlobalOptions: true })
+  .showHelpAfterError('Run plugin-server --help for a list.')
   .addHelpText('after', manual['']!)
   .exitOverride();
 
@@ -50,7 +49,7 @@ command('new', 'write a working plugin with its test into the plugins folder')
     finish((await import('./commands/new.js')).scaffold(name, ini(self))),
   );
 
-command('reload', 'have the running server read everything anew, and wait until it has').action(
+command('reload', 'have the running server read everything again, and wait until it has').action(
   async (_options, self) => finish((await import('./commands/reload.js')).reload(ini(self))),
 );
 
@@ -97,13 +96,16 @@ async function finish(succeeded: Promise<boolean>): Promise<void> {
 }
 
 /**
- * Options alone are those of `start`; a command may also stand behind its options. A first word is always a command, so
- * that a misspelt one is found out.
+ * Options alone are those of `start`; a command may also follow its options. A first word is always a command, so that a
+ * misspelt one is found.
  */
 function withDefaultCommand(args: readonly string[]): readonly string[] {
   const [first] = args;
-  if (first !== undefined && (!first.startsWith('-') || /^(-h|--help|-V|--version)$/.test(first)))
-    return args;
+  if (first !== undefined && !first.startsWith('-')) {
+    // Behind a word that is not a command, --help would print help as if the word were right.
+    return program.commands.some((each) => each.name() === first) ? args : [first];
+  }
+  if (first !== undefined && /^(-h|--help|-V|--version)$/.test(first)) return args;
   const options = program.commands.flatMap((each) => each.options);
   const takingValue = options.flatMap(({ required, short, long }) => (required ? [short, long] : []));
   const at = args.findIndex(

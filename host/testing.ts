@@ -1,15 +1,19 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { nearest } from '../config/index.js';
 import { Host } from './host.js';
 import { discoverPlugins } from './prepare/discovery.js';
 
 export interface PluginServerOptions {
   /** The plugin's parameters, as its line in `[plugin_parms]` would give them. */
   readonly parameters?: Readonly<Record<string, unknown>>;
-  /** Other plugins that it needs, of those that come with the server: `['sessman']`. */
-  readonly plugins?: readonly string[];
+  /**
+   * Other plugins that it needs: by name those that come with the server, by file URL or absolute path any other:
+   * `['sessman', new URL('../plugins/clock.ts', import.meta.url)]`. They have the parameters that `ini` gives them.
+   */
+  readonly plugins?: readonly (string | URL)[];
   /** More of the INI file, whole sections: `[file_server]\ndocuments=html:/docs`. */
   readonly ini?: string;
 }
@@ -32,13 +36,14 @@ export interface PluginServer {
  * ```
  *
  * @param plugin the plugin's folder, or its file
- * @throws ConfigError when the parameters or the plugin are wrong
+ * @throws ConfigError when the parameters or a plugin are wrong, TypeError when an option is unknown
  */
 export async function startPlugin(
   plugin: URL | string,
   options: PluginServerOptions = {},
 ): Promise<PluginServer> {
-  const path = realpathSync(plugin instanceof URL ? fileURLToPath(plugin) : plugin);
+  refuseUnknown(options);
+  const path = pathOf(plugin);
   const folder = mkdtempSync(join(tmpdir(), 'plugin-server-test-'));
   const remove = () => rmSync(folder, { recursive: true, force: true });
   try {
@@ -58,14 +63,19 @@ function writeServer(
 ) {
   const pluginsFolder = join(folder, 'plugins');
   mkdirSync(pluginsFolder);
-  symlinkSync(plugin, join(pluginsFolder, basename(plugin)));
-  const own = discoverPlugins(pluginsFolder).packages.find(({ bundled }) => !bundled);
-  const name = own?.name ?? basename(plugin);
+  const isFile = (other: string | URL) =>
+    other instanceof URL || isAbsolute(other) || other.startsWith('file:');
+  const others = plugins.filter(isFile).map(pathOf);
+  for (const path of [plugin, ...others]) symlinkSync(path, join(pluginsFolder, basename(path)));
+  const { packages } = discoverPlugins(pluginsFolder);
+  const nameOf = (path: string) => packages.find(({ folder }) => folder === path)?.name ?? basename(path);
+  const name = nameOf(plugin);
+  const safe = [name, ...others.map(nameOf), ...plugins.filter((other) => !isFile(other))];
   writeFileSync(join(folder, 'parameters.json'), JSON.stringify(parameters));
   const iniFile = join(folder, 'plugin-server.ini');
   const lines = [
     '[main]',
-    `safe=list:${[name, ...plugins].join(' ')}`,
+    `safe=list:${safe.join(' ')}`,
     '[network]',
     'port=int:0',
     '[plugin_parms]',
@@ -74,4 +84,20 @@ function writeServer(
   ];
   writeFileSync(iniFile, `${lines.join('\n')}\n`);
   return iniFile;
+}
+
+function pathOf(plugin: URL | string): string {
+  return realpathSync(String(plugin).startsWith('file:') ? fileURLToPath(plugin) : plugin);
+}
+
+const KNOWN: readonly string[] = ['parameters', 'plugins', 'ini'] satisfies (keyof PluginServerOptions)[];
+
+/** A misspelt option would leave the test with defaults, and pass. */
+function refuseUnknown(options: PluginServerOptions): void {
+  for (const key of Object.keys(options)) {
+    if (KNOWN.includes(key)) continue;
+    const near = nearest(key, KNOWN);
+    const hint = near === undefined ? `the options are ${KNOWN.join(', ')}` : `did you mean "${near}"?`;
+    throw new TypeError(`startPlugin: unknown option "${key}"; ${hint}`);
+  }
 }

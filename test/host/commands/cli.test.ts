@@ -63,6 +63,24 @@ describe('the command line', () => {
     expect((await run('-i', 'start', 'check')).stdout).to.contain('configuration ok');
   });
 
+  for (const word of ['serve', 'chek', 'help', 'startt', 'constructor']) {
+    it(`refuses ${word} with --help behind it as it does without`, async () => {
+      const { status, stdout, stderr } = await run(word, '--help');
+      expect(status).to.equal(2);
+      expect(stdout).to.equal('');
+      expect(stderr).to.contain(`unknown command '${word}'`);
+    });
+  }
+
+  for (const name of ['start', 'check', 'routes', 'new', 'reload', 'stop', 'completion']) {
+    it(`lists each option of ${name} once`, async () => {
+      const { stdout } = await run(name, '--help');
+      const options = [...stdout.matchAll(/^ +-.*?(--[\w-]+)/gm)].map(([, option]) => option);
+      expect(options).to.include.members(['--help', '--version']);
+      expect(new Set(options).size).to.equal(options.length);
+    });
+  }
+
   it('completes commands and options in a shell', async () => {
     const { stdout: script } = await run('completion', 'bash');
     const complete = async (...words: string[]) => {
