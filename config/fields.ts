@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+import { domainToASCII } from 'node:url';
 import { z } from 'zod';
 import { parseBoolean, parseDecimal, parseInteger } from './conversions.js';
 import { nearest } from './names.js';
@@ -62,6 +64,34 @@ export function origins() {
       return z.NEVER;
     }),
   ).refine((given) => given.length < 2 || !given.includes('*'), 'is every origin with "*"; write "*" alone');
+}
+
+/**
+ * Names of hosts without their port, `*.example.org` for all below one, addresses, or `*` alone for any; in lower case, as
+ * a browser sends them.
+ */
+export function hostNames() {
+  return list(
+    z.string().transform((given, context) => {
+      const name = given === '*' ? given : hostNameOf(given);
+      if (name !== undefined) return name;
+      const message = given.includes(',')
+        ? `a comma does not separate items; write ${withBlanks(given)}`
+        : 'is not a host name; write example.org, *.example.org or an address';
+      context.addIssue({ code: 'custom', message, input: given });
+      return z.NEVER;
+    }),
+  )
+    .refine((given) => given.length > 0, 'it is empty; write a host name, or remove it')
+    .refine((given) => given.length < 2 || !given.includes('*'), 'is every host with "*"; write "*" alone');
+}
+
+function hostNameOf(given: string): string | undefined {
+  const address = given.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+  if (isIP(address) !== 0) return address;
+  const [, star = '', name = ''] = /^(\*\.)?([^\s/\\@?#,*:[\]%]+?)\.?(?::\d+)?$/.exec(given) ?? [];
+  const ascii = domainToASCII(name);
+  return ascii === '' ? undefined : star + ascii;
 }
 
 /** The origin in the form that a browser sends, or undefined where it is not one. */

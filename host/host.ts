@@ -11,8 +11,10 @@ import { Application } from './http/application.js';
 import { bodyReader } from './http/body.js';
 import { corsMiddleware } from './http/cors.js';
 import { hostError } from './http/errors.js';
+import { foreignJudge } from './http/foreign-origin.js';
+import { nameJudge } from './http/host-names.js';
 import { hostRoutes } from './http/host-routes.js';
-import { MountTable } from './http/mounts.js';
+import { type Mount, MountTable } from './http/mounts.js';
 import { openapiDocument } from './http/openapi.js';
 import type { RateLimit } from './http/rate-limit.js';
 import { requestProblem } from './http/request-problem.js';
@@ -136,6 +138,7 @@ export class Host {
       proxy: typeof settings.proxy === 'boolean' ? settings.proxy : trustedPeers(settings.proxy),
       maxDelay: settings.limits.maxDelay,
       sendTimeout: settings.limits.sendTimeout * 1000,
+      judgeName: settings.hosts && nameJudge(settings.hosts, settings.proxy),
       rateLimit,
       onUnreadBody: (request, response) => this.#server.refusals.watchBody(request, response),
     });
@@ -246,12 +249,15 @@ export class Host {
       draining: this.#server.draining,
       units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),
     };
+    const refuseForeign = foreignJudge(settings.corsOrigins);
     const claims = new PathClaims(this.plugins);
     for (const [i, unit] of this.plugins.entries()) {
       const plugin = prepared.plugins[i]!;
       options.onPlugin?.(this.#codeOf(unit, plugin));
       const routes = await this.#setUpPlugin(unit, plugin, claims, shared);
-      if (routes !== undefined) this.#mountPlugin(unit, routes, keysOf(plugin, keys));
+      if (routes === undefined) continue;
+      const guard = plugin.auth === 'global' && keys === undefined ? refuseForeign : undefined;
+      this.#mountPlugin(unit, routes, { keys: keysOf(plugin, keys), guard });
     }
   }
 
@@ -306,9 +312,13 @@ export class Host {
     }
   }
 
-  #mountPlugin({ name }: PluginUnit, routes: readonly PluginRoute[], keys: KeyRing | undefined): void {
+  #mountPlugin(
+    { name }: PluginUnit,
+    routes: readonly PluginRoute[],
+    closed: Pick<Mount, 'keys' | 'guard'>,
+  ): void {
     for (const { path, router, open, middleware } of routes) {
-      const opener = open ? { keys: undefined, open: true } : { keys };
+      const opener = open ? { keys: undefined, open: true } : closed;
       this.mounts.add({ name, path, router: router as never, ...opener, middleware });
     }
   }

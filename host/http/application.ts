@@ -13,6 +13,7 @@ import { type ErrorAnswer, errorAnswer, statusAnswer } from './error-answer.js';
 import { hostError, OVERLOADED } from './errors.js';
 import { type Chain, compose } from './fast/compose.js';
 import { answerQuickly, saidNothing, shortenSetters } from './fast/respond.js';
+import type { JudgeName } from './host-names.js';
 import { endUnread } from './lingering-close.js';
 import { type Mounted, type MountTable, pathBelow } from './mounts.js';
 import { OverloadLog } from './overload.js';
@@ -38,6 +39,8 @@ export interface ApplicationOptions {
   readonly maxDelay: number;
   /** Milliseconds that a client may take nothing of its answer. */
   readonly sendTimeout: number;
+  /** Undefined where any host name will do. */
+  readonly judgeName: JudgeName | undefined;
   readonly rateLimit: RateLimit | undefined;
   /** Told of a request whose handler gets the body while it comes in. */
   readonly onUnreadBody: (request: IncomingMessage, response: HostResponse) => void;
@@ -152,9 +155,10 @@ export class Application extends Koa {
     const url = req.url!.charCodeAt(0) === SLASH ? req.url! : pathOfAbsolute(ctx);
     const query = url.indexOf('?');
     const end = query < 0 ? url.length : query;
-    const { mounts, rateLimit } = this.#options;
+    const { mounts, judgeName, rateLimit } = this.#options;
     const mount = mounts.find(url, end);
     if (mount?.always !== true) {
+      if (judgeName !== undefined && mount?.anyHost !== true) judgeName(req);
       if ((ctx.res as HostResponse).late) throw OVERLOADED;
       if (rateLimit !== undefined) {
         return rateLimit(ctx, mount?.keys).then(() => this.#enter(ctx, mount, url, end));
@@ -173,7 +177,10 @@ export class Application extends Koa {
     (ctx.res as HostResponse).route = mount.labels;
     const path = pathBelow(mount, url, end);
     const { keys } = mount;
-    if (keys === undefined) return this.#serve(ctx, mount, path, url);
+    if (keys === undefined) {
+      mount.guard?.(ctx);
+      return this.#serve(ctx, mount, path, url);
+    }
     const key = headKey(ctx.req);
     if (key !== undefined) {
       checkKey(keys, key);

@@ -60,12 +60,15 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
         ctx.body = 'verbose' in ctx.query ? { status: 'ready', checks } : { status: 'ready' };
       });
     }),
-    mount('/metrics', keys, (router) => {
-      router.get('/', openapi(operations.metrics), async (ctx) => {
-        ctx.type = metrics.registry.contentType;
-        ctx.body = control === undefined ? await metrics.text() : await control.metrics();
-      });
-    }),
+    {
+      ...mount('/metrics', keys, (router) => {
+        router.get('/', openapi(operations.metrics), async (ctx) => {
+          ctx.type = metrics.registry.contentType;
+          ctx.body = control === undefined ? await metrics.text() : await control.metrics();
+        });
+      }),
+      anyHost: true,
+    },
     mount('/openapi.json', undefined, (router) => {
       router.get('/', openapi(operations.openapi), (ctx) => {
         // Written once: anyone may ask for it, and as often as they like.

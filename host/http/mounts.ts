@@ -20,8 +20,12 @@ export interface Mount {
   readonly exact?: boolean;
   /** The plugin's middleware in front of the routes. */
   readonly middleware?: readonly Koa.Middleware[];
-  /** Answered however busy the server is and however often a client asks. */
+  /** Answered however busy the server is and however often a client asks, under whatever host name. */
   readonly always?: boolean;
+  /** Answered under whatever host name: monitors ask for it by names and addresses of the network inside. */
+  readonly anyHost?: boolean;
+  /** Without keys: throws for a request that is refused all the same. */
+  readonly guard?: ((ctx: Koa.Context) => void) | undefined;
 }
 
 export interface Mounted extends Mount {

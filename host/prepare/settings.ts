@@ -5,6 +5,7 @@ import {
   type Configuration,
   childAt,
   choice,
+  hostNames,
   integer,
   keys,
   type Located,
@@ -34,6 +35,13 @@ export const sections = {
       port: integer({ min: 0, max: 65535 })
         .default(6123)
         .meta({ description: 'port; 0 takes a free one and logs it' }),
+      hosts: hostNames()
+        .optional()
+        .meta({
+          description:
+            'names that Host, and X-Forwarded-Host behind a proxy, may have, such as `example.org` or `*.example.org`; ' +
+            'any other is answered 421. By default any; while no global key is set, `localhost`, `*.localhost` and addresses',
+        }),
       workers: z
         .union([integer({ min: 1, max: 256 }), z.literal('auto')])
         .default(1)
@@ -149,6 +157,8 @@ export interface Settings {
   readonly port: number;
   /** Those two; a Unix socket's path is absolute. */
   readonly address: { readonly host: string; readonly port: number } | { readonly path: string };
+  /** Undefined: any. */
+  readonly hosts: readonly string[] | 'local' | undefined;
   readonly workers: number;
   /** Milliseconds; 0 for no limit. */
   readonly workerTimeout: number;
@@ -241,6 +251,8 @@ export function readSettings(configuration: Configuration): ReadSettings {
     }
   }
   const path = (text: string) => configuration.resolvePath(text);
+  const apiKeys =
+    auth.apikey === undefined ? [] : typeof auth.apikey === 'string' ? [auth.apikey] : auth.apikey;
   const settings: Settings = {
     safe: main.safe,
     bindTo: network.bindto,
@@ -248,6 +260,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
       ? { path: configuration.resolvePath(network.bindto.slice('unix:'.length)) }
       : { host: network.bindto, port: network.port },
     port: network.port,
+    hosts: network.hosts ?? (apiKeys.length === 0 ? 'local' : undefined),
     workers: network.workers === 'auto' ? availableParallelism() : network.workers,
     workerTimeout: network.worker_timeout * 1000,
     stopGrace: network.stop_grace * 1000,
@@ -260,7 +273,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
       ssl.enabled && ssl.keyfile !== undefined && ssl.certfile !== undefined
         ? { keyFile: path(ssl.keyfile), certFile: path(ssl.certfile) }
         : undefined,
-    apiKeys: auth.apikey === undefined ? [] : typeof auth.apikey === 'string' ? [auth.apikey] : auth.apikey,
+    apiKeys,
     corsOrigins: cors.enabled ? cors.origin_url : [],
     corsHeaders: cors.allow_headers,
     log: { ...log, format: log.format, file: log.file === undefined ? undefined : path(log.file) },

@@ -95,7 +95,7 @@ class Attack {
     for (let i = 0; i < slowClients; i += 1)
       connecting.push(this.#open('POST /sessman/new HTTP/1.1\r\nX-Slow: '));
     // Takes nothing of many answers that it asks for.
-    const unread = 'GET /openapi.json HTTP/1.1\r\nHost: h\r\n\r\n'.repeat(200);
+    const unread = 'GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(200);
     for (let i = 0; i < 50; i += 1) connecting.push(this.#open(unread, true));
     this.connected = Promise.all(connecting);
     this.#timers.push(
@@ -170,7 +170,7 @@ class Attack {
       socket.on('error', () => {});
       socket.on('close', () => resolve(Number(text.split(' ')[1])));
       socket.write(
-        `POST /sessman/new?userid=bomb HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: ${bomb.length}\r\n\r\n`,
+        `POST /sessman/new?userid=bomb HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: ${bomb.length}\r\n\r\n`,
       );
       socket.write(bomb);
     });

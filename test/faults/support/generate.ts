@@ -253,7 +253,7 @@ const insertions = [
   '\r\n\r\n',
   '\n',
   '\0',
-  'GET / HTTP/1.1\r\nHost: h\r\n\r\n',
+  'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n',
   'HTTP/9.9',
 ];
 

@@ -104,7 +104,7 @@ class Connection {
     onIdle: (self: Connection) => void,
     onClosed: (self: Connection) => void,
   ) {
-    this.#request = `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`;
+    this.#request = `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
     this.#socket = connect(port, '127.0.0.1');
     this.#socket.setNoDelay(true);
     this.#socket.on('data', (chunk) => {

@@ -275,7 +275,7 @@ describe('the command line', () => {
       const server = await startHello();
       const { port } = new URL(server.url);
       for (const target of [`http://127.0.0.1:${port}/hello?a=1#b`, '/hello#b', '/hello?a={b}', '*']) {
-        await sendRaw(Number(port), `GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`);
+        await sendRaw(Number(port), `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
       }
       server.signal('SIGTERM');
       await server.exited;

@@ -39,7 +39,7 @@ describe('the access log', () => {
       const from = server.logs.length;
       await sendRaw(
         server.host.address.port,
-        `GET ${target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`,
+        `GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
       );
       const line = server.logs.slice(from).find(({ msg }) => msg === 'request');
       expect(line).to.have.property('path').that.is.a('string').with.length.within(1, 256);

@@ -85,11 +85,12 @@ describe('CORS', () => {
 describe('CORS that is not enabled', () => {
   it('leaves answers as they are', async () => {
     const server = await startServer({
-      ini: '[cors]\norigin_url=list:https://a.example\n',
+      ini: '[cors]\norigin_url=list:https://a.example\n[auth]\napikey=key\n',
       files: { 'plugins/p.mjs': plugin },
     });
     try {
-      const response = await server.fetch('/p', { method: 'POST', headers: { origin: 'https://a.example' } });
+      const headers = { origin: 'https://a.example', authorization: 'Bearer key' };
+      const response = await server.fetch('/p', { method: 'POST', headers });
       expect(response.status).to.equal(200);
       expect(response.headers.has('access-control-allow-origin')).to.equal(false);
     } finally {

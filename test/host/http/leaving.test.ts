@@ -61,8 +61,8 @@ export default definePlugin({
 });`;
 
 const upload = (path: string, type: string) =>
-  `POST ${path} HTTP/1.1\r\nHost: h\r\nContent-Type: ${type}\r\nContent-Length: 1000000\r\n\r\n{"a":`;
-const download = (path: string) => `GET ${path} HTTP/1.1\r\nHost: h\r\n\r\n`;
+  `POST ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nContent-Length: 1000000\r\n\r\n{"a":`;
+const download = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 
 describe('a client that leaves', () => {
   let server: TestServer;

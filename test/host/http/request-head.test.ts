@@ -51,45 +51,70 @@ const heads: readonly (readonly [name: string, bytes: string, status: number, co
   ['a Host with a port of letters', request('GET /try HTTP/1.1', 'Host: a:b'), 400, 'invalid_host'],
   ['a Host of several', request('GET /try HTTP/1.1', 'Host: a, b'), 400, 'invalid_host'],
   ['an unclosed bracket in its Host', request('GET /try HTTP/1.1', 'Host: [::1'), 400, 'invalid_host'],
-  ['an unknown method', request('FOO /try HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
-  ['a method in lower case', request('get /try HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
-  ['a long unknown method', request('GETTING-THINGS /try HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
-  ['a method nobody here has', request('PROPFIND /nothing HTTP/1.1', 'Host: h'), 501, 'unknown_method'],
-  ['a method the path does not have', request('PROPFIND /try HTTP/1.1', 'Host: h'), 405],
+  ['an unknown method', request('FOO /try HTTP/1.1', 'Host: localhost'), 501, 'unknown_method'],
+  ['a method in lower case', request('get /try HTTP/1.1', 'Host: localhost'), 501, 'unknown_method'],
+  [
+    'a long unknown method',
+    request('GETTING-THINGS /try HTTP/1.1', 'Host: localhost'),
+    501,
+    'unknown_method',
+  ],
+  [
+    'a method nobody here has',
+    request('PROPFIND /nothing HTTP/1.1', 'Host: localhost'),
+    501,
+    'unknown_method',
+  ],
+  ['a method the path does not have', request('PROPFIND /try HTTP/1.1', 'Host: localhost'), 405],
   ['CONNECT', request('CONNECT example.org:443 HTTP/1.1', 'Host: example.org:443'), 501, 'not_implemented'],
-  ['OPTIONS *', request('OPTIONS * HTTP/1.1', 'Host: h'), 204],
-  ['GET *', request('GET * HTTP/1.1', 'Host: h'), 400, 'malformed_request'],
-  ['HTTP/2.0', request('GET /try HTTP/2.0', 'Host: h'), 505, 'http_version_not_supported'],
-  ['HTTP/3.0', request('GET /try HTTP/3.0', 'Host: h'), 505, 'http_version_not_supported'],
-  ['HTTP/1.2', request('GET /try HTTP/1.2', 'Host: h'), 505, 'http_version_not_supported'],
-  ['a version that is none', request('GET /try HTTP/x', 'Host: h'), 400, 'malformed_request'],
+  ['OPTIONS *', request('OPTIONS * HTTP/1.1', 'Host: localhost'), 204],
+  ['GET *', request('GET * HTTP/1.1', 'Host: localhost'), 400, 'malformed_request'],
+  ['HTTP/2.0', request('GET /try HTTP/2.0', 'Host: localhost'), 505, 'http_version_not_supported'],
+  ['HTTP/3.0', request('GET /try HTTP/3.0', 'Host: localhost'), 505, 'http_version_not_supported'],
+  ['HTTP/1.2', request('GET /try HTTP/1.2', 'Host: localhost'), 505, 'http_version_not_supported'],
+  ['a version that is none', request('GET /try HTTP/x', 'Host: localhost'), 400, 'malformed_request'],
   ['no version at all', `nonsense${CRLF}${CRLF}`, 400, 'malformed_request'],
-  ['a target too long', request(`GET /${'a'.repeat(20_000)} HTTP/1.1`, 'Host: h'), 414, 'target_too_long'],
-  ['a query too long', request(`GET /try?${'a'.repeat(20_000)} HTTP/1.1`, 'Host: h'), 414, 'target_too_long'],
+  [
+    'a target too long',
+    request(`GET /${'a'.repeat(20_000)} HTTP/1.1`, 'Host: localhost'),
+    414,
+    'target_too_long',
+  ],
+  [
+    'a query too long',
+    request(`GET /try?${'a'.repeat(20_000)} HTTP/1.1`, 'Host: localhost'),
+    414,
+    'target_too_long',
+  ],
   [
     'headers too long',
-    request('GET /try HTTP/1.1', 'Host: h', `X: ${'a'.repeat(20_000)}`),
+    request('GET /try HTTP/1.1', 'Host: localhost', `X: ${'a'.repeat(20_000)}`),
     431,
     'headers_too_large',
   ],
-  ['an unknown Expect', request('GET /try HTTP/1.1', 'Host: h', 'Expect: 200-ok'), 417, 'expectation_failed'],
+  [
+    'an unknown Expect',
+    request('GET /try HTTP/1.1', 'Host: localhost', 'Expect: 200-ok'),
+    417,
+    'expectation_failed',
+  ],
   ...['gzip, chunked', 'gzip,chunked', 'x-custom, chunked', 'deflate, gzip, chunked'].map(
     (coding) =>
       [
         `Transfer-Encoding ${coding}`,
-        `POST /try HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ${coding}\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
+        `POST /try HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: ${coding}\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n`,
         501,
         'unsupported_transfer_coding',
       ] as const,
   ),
   [
     'Transfer-Encoding Chunked',
-    'POST /try HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
+    'POST /try HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
     200,
   ],
   [
     'Transfer-Encoding in HTTP/1.0',
-    'POST /try HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
+    'POST /try HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
     400,
     'malformed_request',
   ],
@@ -98,7 +123,7 @@ const heads: readonly (readonly [name: string, bytes: string, status: number, co
 describe('the head of a request', () => {
   let server: TestServer;
   before(async () => {
-    server = await startServer({ files: { 'plugins/try.mjs': plugin } });
+    server = await startServer({ ini: '[network]\nhosts=*\n', files: { 'plugins/try.mjs': plugin } });
   });
   after(() => server.close());
   const send = (...parts: (string | Buffer)[]) => sendRaw(server.host.address.port, ...parts);
@@ -122,7 +147,7 @@ describe('the head of a request', () => {
   }
 
   it('says what OPTIONS * may be asked with', async () => {
-    expect(await send(request('OPTIONS * HTTP/1.1', 'Host: h'))).to.match(
+    expect(await send(request('OPTIONS * HTTP/1.1', 'Host: localhost'))).to.match(
       /\r\nAllow: GET, HEAD, POST, .*OPTIONS\r\n/,
     );
   });
@@ -156,11 +181,11 @@ describe('the head of a request', () => {
   it('is judged in a time that does not grow with the square of a header', async () => {
     await server.close();
     server = await startServer({
-      ini: '[network]\nproxy=true\n[limits]\nrate=int:1000\n',
+      ini: '[network]\nproxy=true\nhosts=*\n[limits]\nrate=int:1000\n',
       files: { 'plugins/try.mjs': negotiating },
     });
     for (const header of ['X: y', ...hostile]) {
-      const raw = await send(request('GET /try HTTP/1.1', 'Host: h', header));
+      const raw = await send(request('GET /try HTTP/1.1', 'Host: localhost', header));
       expect(raw, header.slice(0, 30)).to.match(/^HTTP\/1.1 200 /);
       // Microseconds of CPU time that the handler took; the square of 14,000 takes a hundred thousand.
       const { cpu } = JSON.parse(raw.slice(raw.indexOf('\r\n\r\n'))) as { cpu: number };

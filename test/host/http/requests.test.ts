@@ -114,7 +114,7 @@ describe('requests', () => {
       const json = { 'content-type': 'application/json' };
       const chunked = await sendRaw(
         server.host.address.port,
-        'POST /echo/body HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n',
+        'POST /echo/body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n',
         '7\r\n{"a":1}\r\n0\r\n\r\n',
       );
       expect(chunked).to.match(/^HTTP\/1.1 200 .*\r\n\r\n\{"body":\{"a":1\}\}$/s);
@@ -202,7 +202,7 @@ describe('requests', () => {
       it(`${path} is not found`, async () => {
         const raw = await sendRaw(
           server.host.address.port,
-          `GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`,
+          `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
         );
         expect(raw).to.match(/^HTTP\/1.1 404 /);
         expect(JSON.parse(raw.split('\r\n\r\n')[1]!)).to.include({ code: 'not_found' });
@@ -256,15 +256,15 @@ describe('requests', () => {
       const cases: [string, number, string][] = [
         ['nonsense\r\n\r\n', 400, 'malformed_request'],
         ['GET / HTTP/1.1\r\n\r\n', 400, 'host_required'],
-        ['GET http://[::1/x HTTP/1.1\r\nHost: h\r\n\r\n', 400, 'malformed_request'],
-        [`GET / HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'headers_too_large'],
+        ['GET http://[::1/x HTTP/1.1\r\nHost: localhost\r\n\r\n', 400, 'malformed_request'],
+        [`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'headers_too_large'],
         [
-          'POST /echo/body HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n',
+          'POST /echo/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n',
           400,
           'malformed_request',
         ],
         [
-          'POST /echo/body HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: a-miracle\r\n\r\n{}',
+          'POST /echo/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: a-miracle\r\n\r\n{}',
           417,
           'expectation_failed',
         ],

@@ -44,7 +44,10 @@ describe('a connection that a worker accepts', () => {
     const statuses = new Map<number, number>();
     const clients = Array.from({ length: 4 }, async () => {
       while (reloading) {
-        const answer = await sendRaw(port(), 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+        const answer = await sendRaw(
+          port(),
+          'GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
+        );
         const status = Number(answer.split(' ')[1] ?? 0);
         statuses.set(status, (statuses.get(status) ?? 0) + 1);
       }
@@ -159,7 +162,7 @@ describe('a connection that a worker accepts', () => {
 
   it('ends when its client is slower than the limits allow', async () => {
     server = await startHello({ ini: '[limits]\nheader_timeout=int:1\n' });
-    const answer = await sendRaw(port(), 'GET /hello HTTP/1.1\r\nHost: x\r\n');
+    const answer = await sendRaw(port(), 'GET /hello HTTP/1.1\r\nHost: localhost\r\n');
     expect(answer).to.match(/^HTTP\/1\.1 408 /);
   });
 
@@ -167,19 +170,19 @@ describe('a connection that a worker accepts', () => {
     server = await startHello({ ini: '[limits]\nconnections=int:2\n' });
     const sockets = [connect(port(), '127.0.0.1'), connect(port(), '127.0.0.1')];
     for (const socket of sockets) {
-      socket.write('GET /hello HTTP/1.1\r\nHost: x\r\n\r\n');
+      socket.write('GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n');
       await once(socket, 'data');
     }
-    expect(await sendRaw(port(), 'GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).to.not.match(
-      /^HTTP\/1\.1 200/,
-    );
+    expect(
+      await sendRaw(port(), 'GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'),
+    ).to.not.match(/^HTTP\/1\.1 200/);
     for (const socket of sockets) socket.destroy();
   });
 
   it('answers a client that has closed its sending side', async () => {
     server = await startHello();
     const socket = connect({ port: port(), host: '127.0.0.1', allowHalfOpen: true });
-    socket.write('GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    socket.write('GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     const [first] = (await once(socket, 'data')) as [Buffer];
     expect(String(first)).to.match(/^HTTP\/1\.1 200 /);
     socket.end();

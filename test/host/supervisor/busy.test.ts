@@ -35,12 +35,12 @@ describe('a connection for which no worker has time', () => {
     const waiting: Promise<unknown>[] = [];
     // The first ones wait in the row until they have waited too long.
     while (!answer.startsWith('HTTP/1.1 503')) {
-      const asked = sendRaw(port, 'GET /try HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+      const asked = sendRaw(port, 'GET /try HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
       waiting.push(asked);
       answer = await Promise.race([asked, new Promise<string>((resolve) => setTimeout(resolve, 50, ''))]);
     }
     expect(answer).to.include('\r\nRetry-After: 1\r\n').and.include('"code":"overloaded"');
-    const alive = await sendRaw(port, 'GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n');
+    const alive = await sendRaw(port, 'GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     expect(alive).to.match(/^HTTP\/1.1 200 .*\{"status":"ok"\}$/s);
     expect((await busy).status).to.equal(200);
     await Promise.all(waiting);

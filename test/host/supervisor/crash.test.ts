@@ -108,7 +108,7 @@ describe('a crash', () => {
     await once(socket, 'connect');
     const closed = once(socket, 'close');
     socket.resume().on('error', () => {});
-    socket.write('GET /hello HTTP/1.1\r\nHost: x\r\n\r\n');
+    socket.write('GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n');
     await once(socket, 'data');
     server.signal('SIGKILL');
     await server.exited;

@@ -197,7 +197,7 @@ describe('serving files', () => {
     after(() => other.close());
 
     const request = (path: string, ...fields: string[]) =>
-      `GET /html/${path} HTTP/1.1\r\n${['Host: x', ...fields].join('\r\n')}\r\n\r\n`;
+      `GET /html/${path} HTTP/1.1\r\n${['Host: localhost', ...fields].join('\r\n')}\r\n\r\n`;
     for (const [name, text, leave] of [
       ['closes', request('long.bin'), 'destroy'],
       ['resets', request('long.bin'), 'resetAndDestroy'],
@@ -242,10 +242,10 @@ describe('serving files', () => {
 
   describe('a connection that sends requests and reads no answer', () => {
     for (const [name, head] of [
-      ['files', 'GET /html/long.bin HTTP/1.1\r\nHost: x\r\n\r\n'],
-      ['ranges', 'GET /html/long.bin HTTP/1.1\r\nHost: x\r\nRange: bytes=5-\r\n\r\n'],
-      ['folders', 'GET /html/long/ HTTP/1.1\r\nHost: x\r\n\r\n'],
-      ['refused versions', 'GET /html/long.bin HTTP/1.1\r\nHost: x\r\nIf-Match: "x"\r\n\r\n'],
+      ['files', 'GET /html/long.bin HTTP/1.1\r\nHost: localhost\r\n\r\n'],
+      ['ranges', 'GET /html/long.bin HTTP/1.1\r\nHost: localhost\r\nRange: bytes=5-\r\n\r\n'],
+      ['folders', 'GET /html/long/ HTTP/1.1\r\nHost: localhost\r\n\r\n'],
+      ['refused versions', 'GET /html/long.bin HTTP/1.1\r\nHost: localhost\r\nIf-Match: "x"\r\n\r\n'],
     ] as const) {
       it(`opens few ${name} at once, and leaves none open when it closes`, async () => {
         await mkdir(file('long'), { recursive: true });

@@ -336,13 +336,13 @@ interface Case {
 function get(method: string, path: string): Case {
   return {
     name: `${method} ${path}`,
-    bytes: [`${method} /p${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`],
+    bytes: [`${method} /p${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`],
   };
 }
 
 function post(name: string, body: string | Buffer, header = JSON_HEADER): Case {
   const content = Buffer.from(body as string);
-  const head = `POST /p/body HTTP/1.1\r\nHost: h\r\nConnection: close\r\n${header}\r\nContent-Length: ${content.length}\r\n\r\n`;
+  const head = `POST /p/body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${header}\r\nContent-Length: ${content.length}\r\n\r\n`;
   return { name: `POST ${name}`, bytes: [head, content] };
 }
 
@@ -419,6 +419,7 @@ describe('the short cuts of the request path', () => {
       proxy: false,
       maxDelay: 0,
       sendTimeout: 30_000,
+      judgeName: undefined,
       rateLimit: undefined,
       onUnreadBody: () => {},
     });

@@ -39,7 +39,7 @@ describe('a server that may open few files', () => {
     await once(socket, 'connect');
     return socket;
   };
-  const last = 'GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n';
+  const last = 'GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n';
   const answerOf = async (socket: Socket) => {
     let text = '';
     socket.on('data', (chunk) => {
@@ -78,7 +78,7 @@ describe('a server that may open few files', () => {
     for (let i = 0; i < 3; i += 1) {
       const socket = await open(url);
       socket.pause();
-      socket.write('GET /hello/file HTTP/1.1\r\nHost: h\r\n\r\n'.repeat(1500));
+      socket.write('GET /hello/file HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(1500));
       sockets.push(socket);
     }
     await new Promise((resolve) => setTimeout(resolve, 1500));

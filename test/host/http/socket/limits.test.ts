@@ -36,7 +36,7 @@ export default definePlugin({
 });`;
 
 const get = (path: string, ...headers: string[]) =>
-  [`GET ${path} HTTP/1.1`, 'Host: h', ...headers, '', ''].join('\r\n');
+  [`GET ${path} HTTP/1.1`, 'Host: localhost', ...headers, '', ''].join('\r\n');
 const last = (path: string, ...headers: string[]) => get(path, 'Connection: close', ...headers);
 
 describe('limits', () => {
@@ -86,7 +86,7 @@ describe('limits', () => {
     it('end a request whose body does not arrive', async () => {
       await start('header_timeout=int:1\nrequest_timeout=int:1');
       const socket = await open();
-      socket.write('POST /try/body HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{');
+      socket.write('POST /try/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{');
       expect(await readAll(socket)).to.match(/^HTTP\/1.1 408 /);
       socket.destroy();
     });
@@ -159,7 +159,7 @@ describe('limits', () => {
           : Buffer.alloc(size, 97);
         const socket = await open();
         socket.write(
-          `POST /try/body HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n${head}\r\n\r\n`,
+          `POST /try/body HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${head}\r\n\r\n`,
         );
         await new Promise<void>((resolve) => socket.write(chunk, () => resolve()));
         const raw = await readAll(socket);
@@ -176,7 +176,7 @@ describe('limits', () => {
       for (let i = 0; i < 20; i += 1) {
         const socket = connect(port(), '127.0.0.1');
         socket.on('error', () => {});
-        socket.end('POST /try/body HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{"a":');
+        socket.end('POST /try/body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"a":');
         socket.resume();
         await once(socket, 'close');
       }

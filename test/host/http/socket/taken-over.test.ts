@@ -45,7 +45,9 @@ describe('a request that its handler has taken over', () => {
 
   it('as an upgrade is neither cut nor written into by the timer of requests, and is logged as 101', async () => {
     const socket = await open();
-    socket.write('GET /try/socket HTTP/1.1\r\nHost: h\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n');
+    socket.write(
+      'GET /try/socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n',
+    );
     const [head] = (await once(socket, 'data')) as [Buffer];
     expect(head.toString()).to.match(/^HTTP\/1.1 101 /);
     // What is no HTTP, what looks like its beginning, and silence.
@@ -64,7 +66,7 @@ describe('a request that its handler has taken over', () => {
   it('as an upload takes as long as bytes come in', async () => {
     const socket = await open();
     socket.write(
-      'POST /try/upload HTTP/1.1\r\nHost: h\r\nContent-Type: application/octet-stream\r\nContent-Length: 40\r\nConnection: close\r\n\r\n',
+      'POST /try/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: 40\r\nConnection: close\r\n\r\n',
     );
     for (let i = 0; i < 40; i += 1) {
       socket.write('x');
@@ -79,7 +81,7 @@ describe('a request that its handler has taken over', () => {
   it('as an upload is answered 408, and logged so, when no more bytes come', async () => {
     const socket = await open();
     socket.write(
-      'POST /try/upload HTTP/1.1\r\nHost: h\r\nContent-Type: application/octet-stream\r\nContent-Length: 40\r\n\r\nxx',
+      'POST /try/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: 40\r\n\r\nxx',
     );
     const [answer] = (await once(socket, 'data')) as [Buffer];
     expect(answer.toString()).to.match(/^HTTP\/1.1 408 /);

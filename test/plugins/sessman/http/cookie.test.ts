@@ -5,7 +5,7 @@ describe('cookie mode', () => {
   let api: Api;
   let userid: string;
   before(async () => {
-    api = await startApi({ cookie: true, cookie_origins: ['https://app.example.com/'] });
+    api = await startApi({ auth_type: 'none', cookie: true, cookie_origins: ['https://app.example.com/'] });
   });
   after(() => api?.close());
   beforeEach(() => {
@@ -189,7 +189,10 @@ describe('cookie mode', () => {
   });
 
   it("an origin is the same with its default port and in capitals, and Sec-Fetch-Site is the browser's word", async () => {
-    const behind = await startApi({ cookie: true }, { ini: '[network]\nproxy=bool:on\n' });
+    const behind = await startApi(
+      { auth_type: 'none', cookie: true },
+      { ini: '[network]\nproxy=bool:on\nhosts=*\n' },
+    );
     try {
       const made = await behind.post('/sessman/new', { userid });
       const touch = async (headers: Record<string, string>) => {
@@ -242,7 +245,7 @@ describe('cookie mode', () => {
   });
 
   it('without it no cookie is set or read', async () => {
-    const plain = await startApi();
+    const plain = await startApi({ auth_type: 'none' });
     try {
       const made = await plain.post(
         '/sessman/new',

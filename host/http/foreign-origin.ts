@@ -1,0 +1,29 @@
+import type Koa from 'koa';
+import { hostError } from './errors.js';
+
+/**
+ * Refuses pages of other sites, for a plugin that is open only because no global key is set: any page that somebody on
+ * this machine visits could use it otherwise. Browsers say in Sec-Fetch-Site where a request comes from, and those
+ * without it in Origin. What sends neither is not a browser.
+ */
+export function foreignJudge(corsOrigins: readonly string[]): (ctx: Koa.Context) => void {
+  const allowed = new Set(corsOrigins);
+  const any = allowed.has('*');
+  return (ctx) => {
+    const { 'sec-fetch-site': site, origin } = ctx.req.headers;
+    if ((site === undefined && origin === undefined) || any) return;
+    // A proxy may have changed Host, and a page may keep its Origin to itself: the browser knows that they are the same.
+    if (site === 'same-origin' || site === 'none') return;
+    if (origin === undefined ? site !== 'cross-site' : allowed.has(originOf(origin) ?? origin)) return;
+    if (origin !== undefined && site !== 'cross-site') {
+      const sender = originOf(origin);
+      if (sender !== undefined && sender === originOf(`${ctx.protocol}://${ctx.host}`)) return;
+    }
+    throw hostError('foreign_origin');
+  };
+}
+
+/** In the one form that each origin has: a lower-case host, no default port. */
+function originOf(text: string): string | undefined {
+  return /^https?:\/\/[^/?#@\\]+$/i.test(text) && URL.canParse(text) ? new URL(text).origin : undefined;
+}
