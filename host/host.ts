@@ -138,7 +138,7 @@ export class Host {
       proxy: typeof settings.proxy === 'boolean' ? settings.proxy : trustedPeers(settings.proxy),
       maxDelay: settings.limits.maxDelay,
       sendTimeout: settings.limits.sendTimeout * 1000,
-      judgeName: settings.hosts && nameJudge(settings.hosts, settings.proxy),
+      judgeName: settings.hosts && nameJudge(settings.hosts),
       rateLimit,
       onUnreadBody: (request, response) => this.#server.refusals.watchBody(request, response),
     });

@@ -158,7 +158,7 @@ export class Application extends Koa {
     const { mounts, judgeName, rateLimit } = this.#options;
     const mount = mounts.find(url, end);
     if (mount?.always !== true) {
-      if (judgeName !== undefined && mount?.anyHost !== true) judgeName(req);
+      if (judgeName !== undefined && mount?.anyHost !== true) judgeName(ctx);
       if ((ctx.res as HostResponse).late) throw OVERLOADED;
       if (rateLimit !== undefined) {
         return rateLimit(ctx, mount?.keys).then(() => this.#enter(ctx, mount, url, end));

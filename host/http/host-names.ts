@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import type Koa from 'koa';
 import { hostError } from './errors.js';
 
 /**
@@ -9,13 +9,13 @@ import { hostError } from './errors.js';
 export type HostNames = readonly string[] | 'local';
 
 /** Throws the 421 for a request that is addressed to another name. */
-export type JudgeName = (request: IncomingMessage) => void;
+export type JudgeName = (ctx: Koa.Context) => void;
 
 /**
- * `trustsProxy`: X-Forwarded-Host names the server then, and Host may also be the name or address by which the proxy
- * reaches it. A request that names no host, as of HTTP/1.0, does not come from a browser.
+ * Behind a trusted proxy, X-Forwarded-Host is the name that counts, and Host may also be the name or address by which the
+ * proxy reaches the server. A request that names no host, as of HTTP/1.0, does not come from a browser.
  */
-export function nameJudge(allowed: HostNames, trustsProxy: boolean): JudgeName | undefined {
+export function nameJudge(allowed: HostNames): JudgeName | undefined {
   if (allowed.includes('*')) return undefined;
   const names = new Set(allowed === 'local' ? [] : allowed.filter((name) => !name.startsWith('*.')));
   const suffixes =
@@ -33,10 +33,10 @@ export function nameJudge(allowed: HostNames, trustsProxy: boolean): JudgeName |
     if (!accepts(host)) throw hostError('wrong_host');
     accepted = host;
   };
-  return ({ headers, url }) => {
+  return ({ req: { headers, url }, request }) => {
     // In the absolute form, the target names the host (RFC 9112 section 3.2.2).
     if (url!.charCodeAt(0) !== SLASH && URL.canParse(url!)) judge(new URL(url!).host);
-    const forwarded = trustsProxy ? headers['x-forwarded-host'] : undefined;
+    const forwarded = request.app.proxy ? headers['x-forwarded-host'] : undefined;
     if (forwarded === undefined) {
       if (headers.host !== undefined) judge(headers.host);
       return;

@@ -164,6 +164,21 @@ describe('the host name of a request', () => {
     });
   });
 
+  it('is that of X-Forwarded-Host only from the proxies that proxy lists', async () => {
+    for (const [proxy, status] of [
+      ['list:127.0.0.0/8', 200],
+      ['list:10.0.0.7', 421],
+    ] as const) {
+      const server = await startServer({ ini: `[network]\nproxy=${proxy}\nhosts=example.org\n`, files });
+      try {
+        const headers = { Host: '127.0.0.1', 'X-Forwarded-Host': 'example.org' };
+        expect((await requestRaw(server.url, '/try', { headers })).status, proxy).to.equal(status);
+      } finally {
+        await server.close();
+      }
+    }
+  });
+
   it('is that of Host too where a trusted proxy sends another: a page may send X-Forwarded-Host', async () => {
     const server = await startServer({ ini: '[network]\nproxy=on\nhosts=example.org\n', files });
     try {

@@ -33,7 +33,7 @@ describe('[network] proxy as a list', () => {
 
   async function start(proxy: string, more = ''): Promise<void> {
     server = await startServer({
-      ini: `[network]\nproxy=${proxy}\n${more}\n[auth]\n`,
+      ini: `[network]\nhosts=*\nproxy=${proxy}\n${more}\n[auth]\n`,
       files,
     });
   }
