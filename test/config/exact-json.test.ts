@@ -36,6 +36,8 @@ const numbers: readonly (readonly [text: string, exact: boolean])[] = [
   ['-1.0e400', false],
   ['1e-400', false],
   ['-0.1e-400', false],
+  ['1E-400', false],
+  ['0.1E-400', false],
   ['5e-324', true],
   [`0.${'0'.repeat(400)}1`, false],
   [`1${'0'.repeat(400)}`, false],

@@ -25,6 +25,16 @@ describe('a value that a file hands in', () => {
     expect([...configuration.texts.keys()]).to.include('/etc/plugin-server/run/secret');
   });
 
+  it('keeps the blanks and empty lines at its end, but for the last line end', () => {
+    const configuration = read({
+      a: ' x \t\n',
+      b: 'x\n\n',
+      c: 'x ',
+      'plugin-server.ini': '[main]\na=${FILE:a}\nb=${FILE:b}\nc=${FILE:c}',
+    });
+    expect(configuration.section('main')?.value).to.deep.equal({ a: ' x \t', b: 'x\n', c: 'x ' });
+  });
+
   it('is never shown', () => {
     const configuration = read({
       ...files,
@@ -75,6 +85,17 @@ describe('a value that a file hands in', () => {
       'j.json:2:7: the environment variable "NOPE" is not set; set it, or write ${ENV:NOPE:-default}',
       'j.json:3:7: the file "nope" does not exist; create it, or correct the path',
     ]);
+  });
+
+  it('is no variable that every object has', () => {
+    for (const name of ['constructor', 'toString', 'valueOf', '__proto__']) {
+      const configuration = read({
+        'plugin-server.ini': '[main]\nj=json=j.json',
+        'j.json': `["\${ENV:${name}}", "\${ENV:${name}:-unset}"]`,
+      });
+      expect(configuration.locate(['main', 'j'])?.value, name).to.deep.equal([undefined, 'unset']);
+      expect(sentences(configuration), name).to.have.length(1);
+    }
   });
 
   it('is never another number', () => {

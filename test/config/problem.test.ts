@@ -154,6 +154,13 @@ describe('files on the disk', () => {
     ]);
   });
 
+  it('may hold U+FFFD before what is not UTF-8', () => {
+    for (const before of ['a=\uFFFD', 'a=\uFFFDx\uFFFD\uFFFDy', 'a=\uFFFD\uFFFDü'])
+      expect(problems(Buffer.concat([Buffer.from(before), Buffer.from([0xff])]))[0], before).to.match(
+        new RegExp(`^plugin-server\\.ini:1:${before.length + 1}: the file is not UTF-8`),
+      );
+  });
+
   it('may be JSON in another encoding', () => {
     writeFileSync(join(folder, 'plugin-server.ini'), '[main]\na=json=a.json');
     expect(problems(new Uint8Array([0x22, 0xe9, 0x22]), 'a.json')).to.deep.equal([

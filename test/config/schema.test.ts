@@ -135,6 +135,69 @@ describe('checking against a schema', () => {
     ]);
   });
 
+  it('takes any key where one part of a union is loose', () => {
+    const [a, b] = [z.object({ a: z.string() }), z.looseObject({ b: z.string() })];
+    const configuration = read({
+      'plugin-server.ini': '[s]\nd=json=d.json',
+      'd.json': '{"a": "x", "b": "y", "other": 1}',
+    });
+    configuration.read('s', z.union([z.object({ d: a }), z.object({ d: b })]));
+    expect(sentences(configuration)).to.deep.equal([]);
+  });
+
+  it('looks for keys that are read elsewhere at the top alone', () => {
+    const schema = z.object({ deep: z.object({ a: z.int().optional() }).optional() });
+    const configuration = read({
+      'plugin-server.ini': '[plugin_parms]\np=json=p.json',
+      'p.json': '{"route_path": "x", "deep": {"route_path": "x"}}',
+    });
+    configuration.check(configuration.locate(['plugin_parms', 'p']), schema, 'p', {
+      alsoKnown: ['route_path'],
+    });
+    expect(configuration.problems.map(({ position }) => position.column)).to.deep.equal([30]);
+  });
+
+  it('explains a union by the part that has the least wrong', () => {
+    const parts = [
+      z.object({ a: z.int(), b: z.int() }),
+      z.object({ a: z.string(), c: z.string() }),
+      z.object({ x: z.int(), y: z.int(), z: z.int() }),
+    ] as const;
+    for (const options of [parts, parts.toReversed()]) {
+      const configuration = read({ 'plugin-server.ini': '[s]\nv=json=v.json', 'v.json': '{"a": "x"}' });
+      configuration.read('s', z.object({ v: z.union(options) }));
+      expect(sentences(configuration)).to.have.length(1);
+      expect(sentences(configuration)[0]).to.contain('"v.c"');
+    }
+  });
+
+  it('lists up to 12 keys that there are, and shows names of up to 60 characters', () => {
+    const problem = (count: number, name: string) => {
+      const keys = Array.from({ length: count }, (_, n) => [`key_${n}`, z.string().optional()] as const);
+      const configuration = read(`[s]\n${name}=1`);
+      configuration.read('s', z.object(Object.fromEntries(keys)));
+      return sentences(configuration).join();
+    };
+    expect(problem(12, 'other')).to.contain('key_11').and.not.to.contain('…');
+    expect(problem(13, 'other')).to.contain('key_11').and.to.contain('…').and.not.to.contain('key_12');
+    expect(problem(1, 'x'.repeat(60))).to.contain('x'.repeat(60));
+    expect(problem(1, 'x'.repeat(61))).to.contain(`${'x'.repeat(59)}…`);
+  });
+
+  it('gives the default of a key in whose value something could not be read', () => {
+    const configuration = read({
+      'plugin-server.ini': '[s]\nhosts=json=hosts.json\nport=5',
+      'hosts.json': '{"a": "${ENV:NONE}"}',
+    });
+    const hosts = z.object({ a: z.string().optional() }).default({ a: 'localhost' });
+    const { value, wrong } = configuration.readSound(
+      's',
+      z.object({ hosts, port: integer().default(80), ratio: decimal().default(0.5) }),
+    );
+    expect(value).to.deep.equal({ hosts: { a: 'localhost' }, port: 5, ratio: 0.5 });
+    expect([...wrong]).to.deep.equal(['hosts']);
+  });
+
   it('takes schemas that hold themselves', () => {
     interface Tree {
       name: string;

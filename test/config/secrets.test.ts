@@ -4,17 +4,22 @@ import { z } from 'zod';
 import { type Configuration, integer, type Located } from '../../config/index.js';
 import { type Files, printed, read } from './memory.js';
 
-const schema = z.object({
-  password: z.int().optional(),
-  apiKey: z.string().max(3).optional(),
-  pin_code: z.int().optional().meta({ secret: true }),
-  url: z
-    .string()
-    .refine((url) => url.length < 5, { error: (issue) => `${issue.input} is too long` })
-    .optional(),
-  credentials: z.object({ user: z.int(), word: z.int() }).optional(),
-  list: z.array(z.int()).optional(),
-});
+const schema = z
+  .object({
+    password: z.int().optional(),
+    apiKey: z.string().max(3).optional(),
+    pin_code: z.int().optional().meta({ secret: true }),
+    url: z
+      .string()
+      .refine((url) => url.length < 5, { error: (issue) => `${issue.input} is too long` })
+      .optional(),
+    credentials: z.object({ user: z.int(), word: z.int() }).optional(),
+    list: z.array(z.int()).optional(),
+    two: z.string().optional(),
+    api_token: z.string().optional(),
+    token: z.string().optional(),
+  })
+  .refine(({ two }) => two === undefined, { error: ({ input }) => `${JSON.stringify(input)} is not good` });
 
 /** Everything that is printed about a configuration, its plugin `p` checked against the schema above. */
 function output(files: Files | string, env = {}): string {
@@ -46,6 +51,8 @@ describe('secrets in what is printed', () => {
     'a list of secrets': `[a]\napikeys=list:${secret} list:x ${secret}`,
     'a password in a URL': `[a]\nurl=mongodb://user:${secret}@host/\${x}`,
     'a token in a URL': `[a]\nurl=http://host/?a=1&token=${secret}&b=\${x}`,
+    'one behind a blank in a text': `[a]\ntext=user=me pw=${secret}\${x}`,
+    'one that begins as another does, in a message of the schema': `[plugin_parms]\np=two=x&api_token=abc&token=abc${secret}`,
     'one among parameters': `[plugin_parms]\np=a=\${x}&password=${secret}&b=2`,
     'one among parameters that holds "&"': `[plugin_parms]\np=password=a&${secret}`,
     'one in another section that a secret refers to': `[main]\nword=${secret}\${x}\n[a]\npassword=\${main:word}`,
@@ -72,6 +79,9 @@ describe('secrets in what is printed', () => {
     'JSON without quotes': json(`{"password": ${secret}}`),
     'JSON in which a quote is missing': json(`{"password": "${secret}, "a": 1}`),
     'JSON in which a quote is too much': json(`{"password": "a"${secret}", "a": 1}`),
+    'JSON in which a quote is too much, and a comma in the secret': json(
+      `{"password": "a"x,${secret}", "a": 1}`,
+    ),
     'JSON with its keys unquoted': json(`{password: "${secret}"}`),
     'JSON with the key misspelt': json(`{"pasword": "${secret}"}`),
     'parameters with the key misspelt': `[plugin_parms]\np=pincode=${secret}&passwrd=${secret}`,
@@ -133,8 +143,21 @@ describe('secrets in what is printed', () => {
       'secret_name',
       'pinned',
       'author',
+      'author',
+      'passed',
+      'tokens_count',
     ])
       expect(masked(key), key).to.equal(false);
+  });
+
+  it('are all that is masked', () => {
+    for (const [files, shown] of [
+      ['[a]\ntext=${x}${ENV:HOST:-visible}', 'visible'],
+      ['[a]\npassword=x\n[b]\nvisible words', 'visible words'],
+      ['[a]\npassword=x\nb=1\nvisible words', 'visible words'],
+      ['[a]\nurl=http://u:@visible/${x}', '@visible'],
+    ] as const)
+      expect(output(files), files).to.contain(shown);
   });
 
   it('stay secret whatever they are', () => {
@@ -164,6 +187,20 @@ describe('secrets in what is printed', () => {
       (key) => configuration.locate(['main', key])?.secret,
     );
     expect(flags).to.deep.equal([true, true, false, true]);
+    const texts: Record<string, boolean> = {
+      '${password}-${port}': true,
+      '${port}-${password}': true,
+      '${port}-${port}': false,
+      'list:${password} ${port}': true,
+      'list:${port} ${password}': true,
+      'list:${port} x': false,
+      'http://u:@h': false,
+      'http://u:p@h': true,
+    };
+    for (const [text, isSecret] of Object.entries(texts)) {
+      const one = read(`[main]\npassword=x\nport=1\none=${text}`);
+      expect(one.locate(['main', 'one'])?.secret, text).to.equal(isSecret);
+    }
     configuration.read('main', z.looseObject({ port: integer().meta({ secret: true }) }));
     expect(configuration.locate(['main', 'port'])?.secret).to.equal(true);
   });

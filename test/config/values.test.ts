@@ -77,6 +77,19 @@ describe('values of an INI file', () => {
     });
   });
 
+  it('come from the line that is right where another with its key is not', () => {
+    for (const lines of ['a\na=1', 'a=1\na', 'a: 2\na=1']) {
+      const configuration = read(`[main]\n${lines}`);
+      expect(configuration.section('main')?.value, lines).to.deep.equal({ a: '1' });
+      expect(sentences(configuration), lines).to.have.length(1);
+    }
+  });
+
+  it('stand in lines of their own, not behind a header', () => {
+    for (const header of ['[main]x', '[main] x', '[main]]', '[main] # x', '[main];'])
+      expect(sentences(read(`${header}\na=1`)), header).to.have.length(1);
+  });
+
   it('come from all parts of a section', () => {
     expect(values(['[main]', 'a=1', '[other]', 'x=1', '[MAIN]', 'b=2'])).to.deep.equal({ a: '1', b: '2' });
   });
@@ -117,6 +130,15 @@ describe('types', () => {
       f: 3,
       g: [],
       h: 'Int:5',
+    });
+  });
+
+  it('of numbers know signs in exponents, and no negative zero', () => {
+    expect(values(['[main]', 'a=float:1e+3', 'b=float:2E3', 'c=int:-0', 'd=float:-0.0'])).to.deep.equal({
+      a: 1000,
+      b: 2000,
+      c: 0,
+      d: 0,
     });
   });
 
@@ -211,6 +233,44 @@ describe('references', () => {
       d: '${y}',
     });
   });
+
+  it('count a brace behind $$ in a default as text', () => {
+    expect(values(['[main]', 'a=${ENV:X:-$${}', 'b=${ENV:X:-$${}}'])).to.deep.equal({ a: '${', b: '${}' });
+  });
+
+  it('to the environment find only what is set there', () => {
+    for (const name of ['constructor', 'toString', '__proto__'])
+      expect(values(['[main]', `a=\${ENV:${name}:-unset}`])).to.deep.equal({ a: 'unset' });
+  });
+
+  const limits: [what: string, most: number, make: (count: number) => [lines: string[], files?: Files]][] = [
+    [
+      'a chain of 100',
+      100,
+      (count) => [[...Array.from({ length: count }, (_, n) => `k${n}=\${k${n + 1}}`), `k${count}=x`]],
+    ],
+    ['defaults 21 deep', 21, (count) => [[`a=${'${ENV:A:-'.repeat(count)}x${'}'.repeat(count)}`]]],
+    [
+      'a text of 1048576 characters',
+      1_048_576,
+      (count) => [[`a=${'x'.repeat(1000)}`, `b=${'x'.repeat(count - 1000)}\${a}`]],
+    ],
+    [
+      'a list of 10000 items',
+      10_000,
+      (count) => [['a=json=a.json', 'b=list:x ${a}'], { 'a.json': `[${'1,'.repeat(count - 2)}1]` }],
+    ],
+  ];
+  for (const [what, most, make] of limits) {
+    it(`make ${what}, and nothing beyond`, () => {
+      const problems = (count: number) => {
+        const [lines, files] = make(count);
+        return sentences(read({ 'plugin-server.ini': ['[main]', ...lines].join('\n'), ...files }));
+      };
+      expect(problems(most)).to.deep.equal([]);
+      expect(problems(most + 1)).not.to.deep.equal([]);
+    });
+  }
 
   it('join lists', () => {
     expect(values(['[main]', 'a=list:1 2', 'b=list:${a} 3 ${a}', 'c=list:${a}'])).to.deep.equal({

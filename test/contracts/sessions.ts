@@ -184,6 +184,17 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         expect((await sessions.get(id, userid)).data).to.equal('{"a":1}');
       });
 
+      it('takes any of several versions', async () => {
+        const { id } = await sessions.create(userid);
+        expect((await sessions.update(id, { a: 1 }, { version: [7, 1] })).version).to.equal(2);
+        expect((await sessions.patch(id, { b: 1 }, { version: [2, 7] })).version).to.equal(3);
+        for (const version of [[], [1, 2], [4]]) {
+          const error = await refused('version_mismatch', () => sessions.update(id, {}, { version }));
+          expect(error.details).to.deep.equal({ version: 3 });
+        }
+        expect((await sessions.get(id, userid)).data).to.equal('{"a":1,"b":1}');
+      });
+
       it('tells nobody else the version', async () => {
         const { id } = await sessions.create(userid);
         await refused('session_not_found', () => sessions.update(id, {}, { userid: 'other', version: 7 }));
@@ -221,6 +232,10 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         [{ a: [{ b: 'c' }] }, { a: [1] }, { a: [1] }],
         [{ e: null }, { a: 1 }, { e: null, a: 1 }],
         [{}, { a: { bb: { ccc: null } } }, { a: { bb: {} } }],
+        // An object takes the place of what is not one.
+        [{ a: 'c' }, { a: { b: 'd' } }, { a: { b: 'd' } }],
+        [{ a: ['b'] }, { a: { b: 1, c: null } }, { a: { b: 1 } }],
+        [{ a: null }, { a: { b: null } }, { a: {} }],
         // And the example of its section 3.
         [
           {
@@ -364,6 +379,7 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
           await sessions.touch(id);
         }
         expect((await sessions.get(id, userid)).expires).to.equal(created + 1_000_000);
+        expect((await sessions.list(userid))[0]!.expires).to.equal(created + 1_000_000);
         now = created + 999_999;
         expect((await sessions.touch(id)).expires).to.equal(created + 1_000_000);
         now += 1;
@@ -526,6 +542,27 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         const two = await sessions.create(userid);
         expect((await sessions.get(two.id, userid)).id).to.equal(two.id);
         await refused('session_not_found', () => sessions.get(other.id, `${userid}x`));
+      });
+
+      it('leaves one session where it is 1', async () => {
+        sessions = sessionsWith({ maxPerUser: 1 });
+        const one = await sessions.create(userid);
+        now += 10;
+        const two = await sessions.create(userid);
+        await refused('session_not_found', () => sessions.get(one.id, userid));
+        expect((await sessions.list(userid)).map(({ handle }) => handle)).to.deep.equal([
+          two.id.slice(0, 16),
+        ]);
+      });
+
+      it('a login ends up to 32 sessions over it before it returns', async () => {
+        for (let n = 0; n < 33; n += 11)
+          await Promise.all(Array.from({ length: 11 }, () => sessions.create(userid)));
+        now += 10;
+        const { id } = await sessionsWith({ maxPerUser: 2 }).create(userid);
+        const left = await sessions.list(userid);
+        expect(left).to.have.length(2);
+        expect(left[0]!.handle).to.equal(id.slice(0, 16));
       });
 
       it('holds when many are made at once, and never ends more than the surplus', async () => {

@@ -1,0 +1,196 @@
+/**
+ * Slips that somebody could make: in `file`, the text `from`, which stands there once, becomes `to`. At least one of
+ * `tests`, named as they lie in test/, must fail then. Change the texts here when you change the code.
+ */
+export const mutants = [
+  ...inFile(
+    'config/template.ts',
+    ['config/values', 'config/broken', 'config/secrets'],
+    [
+      ['shown = at + 2;', 'shown = at + 1;'],
+      ['depth > deepestDefault', 'depth >= deepestDefault'],
+      ["(value[at + 1] === '{' || value[at + 1] === '$')", "value[at + 1] === '{'"],
+      ['from = match.index + match[0].length;', 'from = match.index + 1;'],
+      ["section?.toUpperCase() === 'FILE'", "section === 'FILE'", ['config/handed-in']],
+      ["part.kind === 'text' || !isOrdinary(part)", "part.kind === 'text'"],
+      ['span.start + dash + 4', 'span.start + dash + 2'],
+      ['last.text.trimEnd().length', 'last.text.length'],
+    ],
+  ),
+  ...inFile(
+    'config/interpolate.ts',
+    ['config/values', 'config/broken', 'config/secrets'],
+    [
+      ["(value !== '' || !fallback)", "value !== ''"],
+      ['this.#open.length > longestChain', 'this.#open.length >= longestChain'],
+      ['isReference && pieces.length === 1', 'isReference'],
+      ['item.children.length > longestList', 'item.children.length >= longestList'],
+      ['text.length > longestText', 'text.length >= longestText'],
+      ['secret ||= target.secret;', 'secret = target.secret;'],
+      ['Object.hasOwn(env, name) ? env[name] : undefined', 'env[name]'],
+      ['secret: scope.secret || children.some((child) => child.secret)', 'secret: scope.secret'],
+    ],
+  ),
+  ...inFile(
+    'config/ini.ts',
+    ['config/values', 'config/broken', 'config/secrets', 'config/ini'],
+    [
+      [
+        "character === '\\u2028' ? '\\\\u2028' : '\\\\u2029'",
+        "character === '\\u2028' ? '\\\\u2029' : '\\\\u2028'",
+      ],
+      ['replace(/[^a-z0-9]/g,', 'replace(/[^a-z0-9.]/g,'],
+      ['!first || (first.refused && !entry.refused)', '!first'],
+      ['close + 1 < text.end', 'close + 2 < text.end'],
+      [
+        'section = readHeader(source, text, sections, fault);\n      afterSecret = false;',
+        'section = readHeader(source, text, sections, fault);',
+      ],
+    ],
+  ),
+  ...inFile(
+    'config/conversions.ts',
+    ['config/values', 'config/broken'],
+    [
+      ['Number.isSafeInteger(value) ? value + 0', 'Number.isSafeInteger(value) ? value'],
+      ['Number.isSafeInteger(value)', 'Number.isInteger(value)'],
+      ['(?:[eE][+-]?\\d+)?$/', '(?:[eE]-?\\d+)?$/'],
+      ['text.toLowerCase()', 'text'],
+    ],
+  ),
+  ...inFile(
+    'config/json.ts',
+    ['config/broken', 'config/mask', 'config/secrets', 'config/secrets'],
+    [
+      ['depth > deepest', 'depth >= deepest'],
+      [
+        'secret: secret || text.secret || embeddedSecrets(text.value).length > 0',
+        'secret: secret || text.secret',
+      ],
+      ['isWhole ? to.end : source.lines[line - 1]!.end', 'to.end'],
+      ['!seen.has(line) && seen.add(line)', '!seen.has(line)'],
+    ],
+  ),
+  ...inFile(
+    'config/exact-json.ts',
+    ['config/exact-json'],
+    [
+      ['Math.abs(value) < 2 ** 53', 'Math.abs(value) <= 2 ** 53'],
+      ['value > -(2 ** 53)', 'value >= -(2 ** 53)'],
+      ['(at - first) % 2 === 0', 'at === first'],
+      [" || text.includes('E-')", ''],
+      ['frame.index += 1;', ''],
+    ],
+  ),
+  ...inFile(
+    'config/secrets.ts',
+    ['config/secrets', 'config/mask'],
+    [
+      ['word.length > 6', 'word.length >= 6'],
+      ["value.lastIndexOf('@')", "value.indexOf('@')"],
+      ['colon + 1 < at', 'colon < at'],
+      ["'=?;, '.includes", "'=?;,'.includes"],
+      ['part.environment && isSecretName(part.key)', 'part.environment'],
+    ],
+  ),
+  ...inFile(
+    'config/schema.ts',
+    ['config/schema', 'config/broken'],
+    [
+      ['path.length === 0 && inspection.subject.alsoKnown', 'inspection.subject.alsoKnown'],
+      ['schemas.every(isClosed)', 'schemas.some(isClosed)'],
+      ['![...everything(written)].some(({ broken }) => broken)', '!written.broken'],
+      ['wanted.has(key) ? taken : rest', 'wanted.has(key) ? rest : taken'],
+    ],
+  ),
+  ...inFile(
+    'config/explain.ts',
+    ['config/schema', 'config/broken', 'config/secrets'],
+    [
+      ['a.length - b.length)[0]', 'b.length - a.length)[0]'],
+      ['.toSorted((a, b) => b.length - a.length)', '.toSorted((a, b) => a.length - b.length)'],
+      ["origin === 'string' && isLow && bound === 1", "origin === 'string' && isLow"],
+      ['keys.length > 12', 'keys.length >= 12'],
+    ],
+  ),
+  ...inFile(
+    'config/names.ts',
+    ['config/problem', 'config/schema', 'config/broken'],
+    [
+      ['wanted.length < 4 ? 1', 'wanted.length <= 4 ? 1'],
+      ['related.length === 1', 'related.length >= 1'],
+      ['name.length > 60', 'name.length >= 60'],
+    ],
+  ),
+  ...inFile('config/utf8.ts', ['config/problem'], [['offset += 3;', 'offset += 1;']]),
+  ...inFile(
+    'config/configuration.ts',
+    ['config/handed-in'],
+    [
+      ["replace(/\\r?\\n$/, '')", 'trimEnd()'],
+      ['Object.hasOwn(env, name) ? env[name] : undefined', 'env[name]'],
+    ],
+  ),
+
+  ...inFile(
+    'plugins/sessman/sessions.ts',
+    ['plugins/sessman/stores/embedded'],
+    [
+      ['this.#limits.absoluteTimeout === 0 ? NEVER : ', ''],
+      ['size > limit', 'size >= limit'],
+      ['Buffer.byteLength(text)', 'text.length'],
+      ['Buffer.byteLength(userid) > maxUserid', 'Buffer.byteLength(userid) >= maxUserid'],
+      ['(userid === undefined || record.userid === userid)', 'true'],
+      ['timingSafeEqual(record.secretHash, id.secretHash) &&', ''],
+      ['this.#limits.maxPerUser > 0', 'this.#limits.maxPerUser > 1'],
+      ['longestUnused(live, live.length - maxPerUser)', 'longestUnused(live, live.length - maxPerUser - 1)'],
+      ['live.length > maxPerUser + loginBatch', 'live.length >= maxPerUser + loginBatch'],
+      ['a.touched - b.touched', 'b.touched - a.touched'],
+      ['b.created - a.created', 'a.created - b.created'],
+      ['expires: Math.min(expires, ends),', 'expires,'],
+      ['expires: Math.min(expires, ends) }', 'expires }'],
+      ['{ secretHash: next.secretHash }', '{}'],
+      ['({ handle, userid, touched, now })', '({ handle, userid, now })'],
+      ['!versions.includes(current)', 'versions[0] !== current'],
+      ['(await this.#readOwned(id, userid)).handle', 'id.handle'],
+      [
+        'throw versionMismatch((await this.#readOwned(id, userid)).version)',
+        'throw versionMismatch((await this.#readOwned(id, undefined)).version)',
+      ],
+    ],
+  ),
+  ...inFile(
+    'plugins/sessman/merge-patch.ts',
+    ['plugins/sessman/stores/embedded'],
+    [
+      ['value === null) delete', 'value === undefined) delete'],
+      ['Object.hasOwn(target, name) ? target[name] : undefined', 'target[name]'],
+      ['isJsonObject(before) ? before : {}', '(before as JsonObject | undefined) ?? {}'],
+      ["name !== '__proto__'", "name !== ''"],
+      [' && !Array.isArray(value)', ''],
+    ],
+  ),
+  ...inFile(
+    'plugins/sessman/session-id.ts',
+    ['plugins/sessman/stores/embedded'],
+    [
+      ['{42}[AEIMQUYcgkosw048]$/', '{43}$/'],
+      ['sha256(id.slice(16))', 'sha256(id.slice(0, 16))'],
+    ],
+  ),
+  ...inFile(
+    'plugins/sessman/store.ts',
+    ['plugins/sessman/stores/embedded'],
+    [
+      ['record.expires > now', 'record.expires >= now'],
+      ['record.ends > now', 'record.ends >= now'],
+      ['(match.version === undefined || record.version === match.version)', 'true'],
+      ['(match.userid === undefined || record.userid === match.userid)', 'true'],
+      ['(match.touched === undefined || record.touched === match.touched)', 'true'],
+    ],
+  ),
+];
+
+function inFile(file, tests, changes) {
+  return changes.map(([from, to, itsTests = tests]) => ({ file, from, to, tests: itsTests }));
+}
