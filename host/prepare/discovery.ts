@@ -137,12 +137,28 @@ interface Manifest {
   readonly engines?: Readonly<Record<string, string>>;
 }
 
-/** The entry that package.json names: `exports` as text or its `.`'s `import` or `default`, else `main`. */
+/** The entry that package.json names: the `.` of `exports` under Node's conditions, else `main`. */
 function mainOf({ exports, main }: Manifest): string | undefined {
   const root = isRecord(exports) && '.' in exports ? exports['.'] : exports;
-  const target = isRecord(root) ? (root.import ?? root.default) : root;
+  return targetOf(root) ?? (typeof main === 'string' ? main : undefined);
+}
+
+const CONDITIONS = new Set(['node', 'import', 'module-sync', 'default']);
+
+/** As Node does: the first condition in the order of writing that leads to a file, however deep. */
+function targetOf(target: unknown): string | undefined {
   if (typeof target === 'string') return target;
-  return typeof main === 'string' ? main : undefined;
+  if (Array.isArray(target)) return first(target);
+  if (!isRecord(target)) return undefined;
+  return first(Object.keys(target).flatMap((name) => (CONDITIONS.has(name) ? [target[name]] : [])));
+}
+
+function first(targets: readonly unknown[]): string | undefined {
+  for (const each of targets) {
+    const found = targetOf(each);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -30,6 +30,38 @@ export default definePlugin({ setup({ router }) { router.get('/', (ctx) => { ctx
     }
   });
 
+  for (const exports of [
+    './lib/entry.js',
+    { '.': './lib/entry.js' },
+    { import: './lib/entry.js' },
+    { node: './lib/entry.js', default: './none.js' },
+    { browser: './none.js', default: './lib/entry.js' },
+    { '.': { node: { import: './lib/entry.js', require: './none.cjs' } } },
+    { '.': { import: { types: './none.d.ts', default: './lib/entry.js' } } },
+    { '.': [{ browser: './none.js' }, './lib/entry.js'] },
+    ['./lib/entry.js', './none.js'],
+    { '.': { deno: './none.js', node: { browser: './none.js' }, default: './lib/entry.js' } },
+  ]) {
+    it(`finds the entry of a package whose exports are ${JSON.stringify(exports)}`, async () => {
+      const manifest = { name: 'inner', type: 'module', exports };
+      const server = await startServer({
+        ini: '[main]\nsafe=list:inner\n',
+        safe: true,
+        files: {
+          'plugins/inner/package.json': JSON.stringify(manifest),
+          'plugins/inner/lib/entry.js': `import { definePlugin } from 'plugin-server';
+export default definePlugin({ setup({ router }) { router.get('/', (ctx) => { ctx.body = 'found'; }); } });
+`,
+        },
+      });
+      try {
+        expect(await (await server.fetch('/inner')).text()).to.equal('found');
+      } finally {
+        await server.close();
+      }
+    });
+  }
+
   const refusing = `import { definePlugin, HttpError } from 'plugin-server';
 export default definePlugin({ setup({ router }) { router.get('/', () => { throw new HttpError(418, 'teapot', 'short and stout'); }); } });
 `;
