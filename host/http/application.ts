@@ -35,7 +35,7 @@ export interface ApplicationOptions {
   readonly onFailure: (failure: Failure) => void;
   /** Whose X-Forwarded- headers are believed: everybody's, nobody's, or those of some peers. */
   readonly proxy: boolean | TrustedPeers;
-  /** Milliseconds that a request may wait for its turn before it is refused. */
+  /** Milliseconds that a request may wait for its turn before it is refused; 0 for no limit. */
   readonly maxDelay: number;
   /** Milliseconds that a client may take nothing of its answer. */
   readonly sendTimeout: number;

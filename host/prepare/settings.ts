@@ -188,7 +188,7 @@ export interface Settings {
     readonly keepAlive: number;
     readonly sendTimeout: number;
     readonly connections: number;
-    /** Milliseconds; Infinity for no limit. */
+    /** Milliseconds; 0 for no limit. */
     readonly maxDelay: number;
   };
   /** Undefined: no limit. `window` is in seconds. */
