@@ -69,7 +69,7 @@ export class FrontDoor {
   async employ(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
     if (!this.#employed.has(worker)) {
       worker.on('message', (message, handle) => {
-        if (message.type === 'pong') {
+        if (message.type === 'pong' && this.#employed.has(worker)) {
           this.#unanswered = 0;
           if (this.#refusingFor === 'silence') this.#stopRefusing();
         }
