@@ -83,7 +83,7 @@ export class Configuration {
     return this.sectionNames.filter((name) => !this.#usedSections.has(name));
   }
 
-  /** A section, by its name in any case; its `children` are its keys, in any case as well. */
+  /** A section, by its name in any case; its `fields` are its keys, in any case as well. */
   section(name: string): Located | undefined {
     return this.#sections.get(name);
   }
@@ -221,7 +221,7 @@ export class Configuration {
       return undefined;
     }
     const tried = candidates.map(({ shown }) => (isSecret ? mask : shown)).join(' and ');
-    this.#tell(source, { ...span, message: `there is no file ${quoted(name)}; looked for ${tried}` });
+    this.#tell(source, { ...span, message: `the file ${quoted(name)} does not exist; looked for ${tried}` });
     return undefined;
   }
 
@@ -308,7 +308,7 @@ export class Configuration {
   /** What is checked where nothing is written. */
   #nothing(): Located {
     const place = { position: start(this.file), length: 0 };
-    return { ...place, value: {}, children: new NameMap(), secret: false, notation: 'absent' };
+    return { ...place, value: {}, fields: new NameMap(), secret: false, notation: 'absent' };
   }
 
   #hide(located: Located): void {
@@ -325,7 +325,13 @@ export class Configuration {
     if (atKey && keyPosition) this.#find({ position: keyPosition, length: keyLength, message, hint });
     else if (notation === 'absent') this.#find({ position, length: undefined, message, hint });
     // Of a JSON object or list, the bracket that opens it.
-    else this.#find({ position, length: notation === 'json' && at.children ? 1 : length, message, hint });
+    else
+      this.#find({
+        position,
+        length: notation === 'json' && (at.fields ?? at.items) ? 1 : length,
+        message,
+        hint,
+      });
   }
 
   #tell(source: Source, { start, end, message, hint }: Fault): void {
@@ -361,10 +367,10 @@ function start(file: string): Position {
 }
 
 function locateSection(section: IniSection, source: Source, interpolation: Interpolation): Located {
-  const children = new NameMap<Located>();
-  for (const [key, entry] of section.entries) children.set(key, interpolation.evaluate(section, entry));
+  const fields = new NameMap<Located>();
+  for (const [key, entry] of section.entries) fields.set(key, interpolation.evaluate(section, entry));
   const position = source.position(section.span.start);
   const length = section.span.end - section.span.start;
   const place = { position, length, keyPosition: position, keyLength: length };
-  return { ...place, value: plainObject(children), children, secret: false, notation: 'ini' };
+  return { ...place, value: plainObject(fields), fields, secret: false, notation: 'ini' };
 }

@@ -31,21 +31,21 @@ export const conversions = {
   'int:': {
     parse: parseInteger,
     refusal: {
-      message: 'what follows int: is not an integer',
+      message: 'the value after int: is not an integer',
       hint: 'write up to 15 digits and nothing else, such as int:6123',
     },
   },
   'float:': {
     parse: parseDecimal,
     refusal: {
-      message: 'what follows float: is not a decimal number',
+      message: 'the value after float: is not a decimal number',
       hint: 'write digits and a point, such as float:0.5',
     },
   },
   'bool:': {
     parse: parseBoolean,
     refusal: {
-      message: 'what follows bool: is neither true nor false',
+      message: 'the value after bool: is neither true nor false',
       hint: `write bool: and one of ${truths.join(', ')}; ${untruths.join(', ')}`,
     },
   },

@@ -117,7 +117,7 @@ function find({ located, schema }: Subject, path: Path) {
   for (const key of path) {
     schemas = schemas.flatMap((around) => childSchemas(around, key));
     secret ||= schemas.some((candidate) => metaOf(candidate).secret === true);
-    if (isAbsent || !at.children) continue;
+    if (isAbsent || !(at.fields ?? at.items)) continue;
     const child = childAt(at, key);
     if (child) at = child;
     else isAbsent = true;
@@ -240,7 +240,7 @@ function pathName(path: Path): string {
 /** A message by the schema's author may repeat the value. */
 export function withoutSecrets(message: string, at: Located, secret = false): string {
   const texts = [...everything(at)]
-    .filter((located) => !located.children && (secret || located.secret))
+    .filter((located) => !located.fields && !located.items && (secret || located.secret))
     .map((located) => String(located.value))
     .filter((text) => text !== '')
     .toSorted((a, b) => b.length - a.length);

@@ -126,7 +126,7 @@ function readHeader(
   else if (name === '') fault({ ...text, message: 'the section has no name', hint: 'write [section]' });
   else if (close + 1 < text.end) {
     const rest = source.trim({ start: close + 1, end: text.end });
-    fault({ ...rest, message: 'nothing may follow "]"', hint: 'a comment or a key takes a line of its own' });
+    fault({ ...rest, message: 'nothing may follow "]"', hint: 'write a comment or a key on its own line' });
   }
   const known = sections.get(name);
   if (known) return known;

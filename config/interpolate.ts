@@ -127,8 +127,8 @@ export class Interpolation {
       if (target.broken) return this.#broken(span);
       if (typeof target.value === 'object') {
         const kind = Array.isArray(target.value) ? 'a list' : 'an object';
-        const message = `${nameOf(part)} is ${kind}, which cannot stand within text`;
-        return this.#fault(scope, part, message, 'let the reference be the whole value');
+        const message = `${nameOf(part)} is ${kind}, which cannot be part of a text`;
+        return this.#fault(scope, part, message, 'make the reference the whole value');
       }
       text += String(target.value);
       secret ||= target.secret;
@@ -160,32 +160,32 @@ export class Interpolation {
   /** Items are told apart before references are followed, unless one reference is all there is. */
   #list(scope: Scope, parts: readonly Part[], span: Span): Located {
     const pieces = splitParts(parts, /\s+/g).filter((piece) => piece.length > 0);
-    const children: Located[] = [];
+    const items: Located[] = [];
     for (const piece of pieces) {
       const pieceSpan = spanOf(piece)!;
       const isReference = piece.length === 1 && piece[0]!.kind === 'reference';
       scope.isItem = true;
       const item = this.#value(scope, piece, pieceSpan);
       scope.isItem = false;
-      if (item.broken) children.push(item);
-      else if (Array.isArray(item.children)) {
+      if (item.broken) items.push(item);
+      else if (item.items) {
         if (!isReference)
           return this.#fault(scope, pieceSpan, 'a list cannot hold a list', 'write list: once');
-        if (children.length + item.children.length > longestList) {
+        if (items.length + item.items.length > longestList) {
           return this.#fault(scope, pieceSpan, `references make the list longer than ${longestList} items`);
         }
-        children.push(...item.children);
+        items.push(...item.items);
       } else if (isReference && pieces.length === 1 && typeof item.value === 'string') {
-        for (const value of item.value.split(/\s+/)) if (value !== '') children.push({ ...item, value });
+        for (const value of item.value.split(/\s+/)) if (value !== '') items.push({ ...item, value });
       } else {
-        children.push(item);
+        items.push(item);
       }
     }
     return {
-      value: children.map((child) => child.value),
-      children,
-      secret: scope.secret || children.some((child) => child.secret),
-      broken: children.some((child) => child.broken),
+      value: items.map((child) => child.value),
+      items,
+      secret: scope.secret || items.some((child) => child.secret),
+      broken: items.some((child) => child.broken),
       ...this.#place(span),
       notation: 'ini',
     };
@@ -205,22 +205,21 @@ export class Interpolation {
 
   #parameters(scope: Scope, entry: IniEntry, parts: readonly Part[]): Located {
     const { source } = this.#context;
-    const children = new NameMap<Located>();
+    const fields = new NameMap<Located>();
     const parameters = parseParameters(parts, source, (fault) => this.#tell(scope, fault));
     for (const parameter of parameters) {
       if ('reference' in parameter) {
-        this.#spread(scope, children, this.#follow(scope, parameter.reference), parameter.reference);
+        this.#spread(scope, fields, this.#follow(scope, parameter.reference), parameter.reference);
       } else if (parameter.key === 'json') {
         const loaded = this.#json(scope, parameter.value, parameter.valueSpan);
         // A file that holds all the parameters is where one that is missing belongs.
-        if (parameters.length === 1 && loaded.children instanceof Map)
-          return { ...loaded, children: named(loaded) };
-        this.#spread(scope, children, loaded, parameter.valueSpan);
+        if (parameters.length === 1 && loaded.fields) return { ...loaded, fields: named(loaded) };
+        this.#spread(scope, fields, loaded, parameter.valueSpan);
       } else {
         const { key, keySpan, value, valueSpan } = parameter;
         const within: Scope = { ...scope, secret: scope.secret || isSecretName(key), faulty: false };
         const located = this.#value(within, value, valueSpan);
-        this.#addParameter(scope, children, key, keySpan, {
+        this.#addParameter(scope, fields, key, keySpan, {
           ...located,
           secret: located.secret || within.secret,
           broken: located.broken || within.faulty,
@@ -228,10 +227,10 @@ export class Interpolation {
         });
       }
     }
-    const secret = [...children.values()].some((child) => child.secret);
+    const secret = [...fields.values()].some((child) => child.secret);
     return {
-      value: plainObject(children),
-      children,
+      value: plainObject(fields),
+      fields,
       secret,
       ...this.#place(entry.valueSpan),
       notation: 'ini',
@@ -240,7 +239,7 @@ export class Interpolation {
 
   #spread(scope: Scope, into: NameMap<Located>, object: Located, span: Span): void {
     if (object.broken) scope.faulty = true;
-    else if (!(object.children instanceof Map))
+    else if (!object.fields)
       this.#fault(scope, span, 'this is not an object', 'only an object gives parameters: {"key": value}');
     for (const [key, child] of named(object)) this.#addParameter(scope, into, key, span, child);
   }
@@ -314,12 +313,12 @@ export class Interpolation {
   #missing(scope: Scope, reference: Reference, section: IniSection | undefined): Located {
     // A secret that happens to hold a "${" must not be told by its name; that a value is one may turn out only later.
     if (!isOrdinary(reference)) {
-      return this.#fault(scope, reference, 'there is no key of this name', 'write $$ for a plain $');
+      return this.#fault(scope, reference, 'a key of this name does not exist', 'write $$ for a plain $');
     }
     const name = shortName(section?.name ?? reference.section ?? '');
     const message = section
-      ? `there is no key ${quoteName(reference.key)} in [${name}]`
-      : `there is no section [${name}]`;
+      ? `key ${quoteName(reference.key)} does not exist in [${name}]`
+      : `section [${name}] does not exist`;
     const meant = this.#meantBy(reference, section);
     const add = `write ${shortName(reference.key)}=… in [${name}], or $${nameOf(reference)} for the text itself`;
     return this.#fault(scope, reference, message, meant ?? add);
@@ -346,7 +345,7 @@ export class Interpolation {
       nameOf({ section: section.name, key: entry.key, environment: false }),
     );
     const isVariable = frames.length === 1 && this.#variable(entered.key) !== undefined;
-    const hint = isVariable ? asVariable(entered.key) : 'give one of them a value of its own';
+    const hint = isVariable ? asVariable(entered.key) : 'give one of them a plain value';
     return this.#fault(scope, entered, `the references go in a circle: ${names.join(' -> ')}`, hint);
   }
 
@@ -379,10 +378,9 @@ function keyPlace(source: Source, keySpan: Span) {
 }
 
 /** An object's values by names that are matched without case, as those of parameters are. */
-function named({ children }: Located): NameMap<Located> {
+function named({ fields = new Map<string, Located>() }: Located): NameMap<Located> {
   const result = new NameMap<Located>();
-  if (children instanceof Map)
-    for (const [key, child] of children as Map<string, Located>) result.set(key, child);
+  for (const [key, child] of fields) result.set(key, child);
   return result;
 }
 

@@ -69,8 +69,8 @@ function locate(node: Node, secret: boolean, reading: Reading): Located {
     notation: 'json' as const,
   };
   if (node.type === 'array') {
-    const children = (node.children ?? []).map((child) => locate(child, secret, reading));
-    return { ...place, value: children.map((child) => child.value), children };
+    const items = (node.children ?? []).map((child) => locate(child, secret, reading));
+    return { ...place, value: items.map((item) => item.value), items };
   }
   const span = { start: node.offset, end: node.offset + node.length };
   if (node.type === 'string') {
@@ -83,13 +83,13 @@ function locate(node: Node, secret: boolean, reading: Reading): Located {
     return { ...place, value: undefined, broken: true };
   }
   if (node.type !== 'object') return { ...place, value: node.value };
-  const children = new Map<string, Located>();
+  const fields = new Map<string, Located>();
   for (const property of node.children ?? []) {
     const [keyNode, valueNode] = property.children ?? [];
     if (!keyNode || !valueNode) continue;
     const key: string = keyNode.value;
     const span = { start: keyNode.offset, end: keyNode.offset + keyNode.length };
-    const first = children.get(key);
+    const first = fields.get(key);
     if (key === '__proto__')
       fault({ ...span, message: 'the key "__proto__" is not allowed', hint: 'remove it or rename it' });
     else if (first)
@@ -99,13 +99,13 @@ function locate(node: Node, secret: boolean, reading: Reading): Located {
         hint: 'remove one of the two',
       });
     else
-      children.set(key, {
+      fields.set(key, {
         ...locate(valueNode, secret || isSecretName(key), reading),
         keyPosition: source.position(keyNode.offset),
         keyLength: keyNode.length,
       });
   }
-  return { ...place, value: plainObject(children), children };
+  return { ...place, value: plainObject(fields), fields };
 }
 
 const inexact = {

@@ -14,8 +14,10 @@ export interface Located extends Place {
   readonly keyLength?: number;
   /** It must not be shown: its key sounds like a secret, a schema says so, or a secret was interpolated into it. */
   readonly secret: boolean;
-  /** Of a section or an object by key (matched without case where INI text gave the keys), of a list by index. */
-  readonly children?: ReadonlyMap<string, Located> | readonly Located[];
+  /** The values in a section or an object, by key (matched without case where INI text gave the keys). */
+  readonly fields?: ReadonlyMap<string, Located>;
+  /** The values in a list. */
+  readonly items?: readonly Located[];
   /** How it was written, and so how a message says what to write. `absent`: not at all. */
   readonly notation: 'ini' | 'json' | 'absent';
   /** As it stands in the INI file, where it is one value of a key or of a list. */
@@ -30,19 +32,22 @@ export function keyPlace({ position, length, keyPosition = position, keyLength =
 }
 
 /** The plain object that a table of located values stands for. */
-export function plainObject(children: ReadonlyMap<string, Located>): Record<string, unknown> {
-  return Object.fromEntries([...children].map(([key, child]) => [key, child.value]));
+export function plainObject(fields: ReadonlyMap<string, Located>): Record<string, unknown> {
+  return Object.fromEntries([...fields].map(([key, child]) => [key, child.value]));
 }
 
 /** What lies under a key or an index, if anything. */
 export function childAt(located: Located | undefined, key: PropertyKey): Located | undefined {
-  const children = located?.children;
-  if (children instanceof Map) return children.get(String(key));
-  return (children as readonly Located[] | undefined)?.[Number(key)];
+  return located?.fields?.get(String(key)) ?? located?.items?.[Number(key)];
+}
+
+/** What lies in a section or an object by key, or in a list by index. */
+export function childrenOf({ fields, items }: Located): Iterable<[PropertyKey, Located]> {
+  return fields?.entries() ?? items?.entries() ?? [];
 }
 
 /** The value itself and all that it holds. */
 export function* everything(located: Located): Iterable<Located> {
   yield located;
-  for (const child of located.children?.values() ?? []) yield* everything(child);
+  for (const [, child] of childrenOf(located)) yield* everything(child);
 }

@@ -1,19 +1,13 @@
-import type { Located } from './located.js';
+import { childrenOf, type Located } from './located.js';
 import { mask } from './source.js';
 
 /** A value as it may be shown: what is secret, or holds a secret, is masked. Objects and lists stay what they are. */
-export function maskedValue({ children, value, secret }: Located): unknown {
-  // A table or a list that holds a secret counts as one itself: look for the one in it.
-  if (children === undefined || !holdsSecret(children)) {
-    if (secret) return mask;
-    if (children === undefined) return value;
-  }
-  if (Array.isArray(children)) return (children as readonly Located[]).map(maskedValue);
-  const entries = [...(children as ReadonlyMap<string, Located>)];
-  return Object.fromEntries(entries.map(([key, child]) => [key, maskedValue(child)]));
-}
-
-function holdsSecret(children: NonNullable<Located['children']>): boolean {
-  for (const child of children.values() as Iterable<Located>) if (child.secret) return true;
-  return false;
+export function maskedValue(located: Located): unknown {
+  const { fields, items, value, secret } = located;
+  const holdsSecret = [...childrenOf(located)].some(([, child]) => child.secret);
+  // An object or a list that holds a secret counts as one itself: only the secret in it is masked.
+  if (secret && !holdsSecret) return mask;
+  if (items) return items.map(maskedValue);
+  if (fields) return Object.fromEntries([...fields].map(([key, child]) => [key, maskedValue(child)]));
+  return value;
 }

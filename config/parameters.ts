@@ -54,7 +54,7 @@ const notNamed = {
   message: 'the parameter is not name=value',
   hint: `a value that holds "&" goes on a line of its own in [main], and here \${main:key}`,
 };
-const nothing = { message: 'there is no parameter beside this "&"', hint: 'write a=1&b=2' };
+const nothing = { message: 'a parameter is missing beside this "&"', hint: 'write a=1&b=2' };
 
 function parseParameter(parts: readonly Part[], span: Span): Parameter | Spread | undefined {
   const first = parts[0]!;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Explanation, explain, noMessage, type Subject, unknownKey, withoutSecrets } from './explain.js';
-import { childAt, everything, type Located, plainObject } from './located.js';
+import { childAt, childrenOf, everything, type Located, plainObject } from './located.js';
 import { NameMap, quoteName } from './names.js';
 import { childSchemas, isClosed, keysOf, metaOf, type Schema } from './shape.js';
 
@@ -72,25 +72,25 @@ const brokenSchema = 'a schema checks at once, and reports what is wrong without
 
 /** The value with its keys named as the schema names them: INI text is matched without case, and may use aliases. */
 function canonical(located: Located, schema: Schema, report: (explanation: Explanation) => void): Located {
-  if (!(located.children instanceof NameMap)) return located;
+  if (!(located.fields instanceof NameMap)) return located;
   const names = new NameMap<string>();
   for (const [name, child] of keysOf(schema)) {
     names.set(name, name);
     for (const alias of metaOf(child).aliases ?? []) names.set(alias, name);
   }
-  const children = new NameMap<Located>();
+  const fields = new NameMap<Located>();
   const first = new Map<string, string>();
-  for (const [written, child] of located.children as NameMap<Located>) {
+  for (const [written, child] of located.fields) {
     const name = names.get(written) ?? written;
-    if (children.has(name)) {
+    if (fields.has(name)) {
       const message = `${quoteName(first.get(name)!)} and ${quoteName(written)} are names of one key, and both are given`;
       report({ at: child, atKey: true, evenIfBroken: true, message, hint: 'remove one of the two' });
     } else {
-      children.set(name, child);
+      fields.set(name, child);
       first.set(name, written);
     }
   }
-  return { ...located, children, value: plainObject(children) };
+  return { ...located, fields, value: plainObject(fields) };
 }
 
 interface Inspection {
@@ -107,11 +107,10 @@ function inspect(
   inspection: Inspection,
 ): void {
   if (!located.secret && schemas.some((schema) => metaOf(schema).secret)) inspection.hide(located);
-  const { children } = located;
-  const isObject = children instanceof Map;
+  const isObject = located.fields !== undefined;
   const closed = isObject && schemas.length > 0 && schemas.every(isClosed);
   const known = new Set(schemas.flatMap((schema) => [...keysOf(schema).keys()]));
-  for (const [key, child] of (children ?? []).entries() as Iterable<[PropertyKey, Located]>) {
+  for (const [key, child] of childrenOf(located)) {
     const inner = [...path, key];
     const isKnown =
       known.has(String(key)) || (path.length === 0 && inspection.subject.alsoKnown.includes(String(key)));
@@ -153,9 +152,9 @@ export function splitKeys(located: Located, keys: readonly string[]): { taken: L
   const rest = new NameMap<Located>();
   const wanted = new NameMap<true>();
   for (const key of keys) wanted.set(key, true);
-  for (const [key, child] of (located.children ?? []) as ReadonlyMap<string, Located>) {
+  for (const [key, child] of located.fields ?? []) {
     (wanted.has(key) ? taken : rest).set(key, child);
   }
-  const part = (children: NameMap<Located>) => ({ ...located, children, value: plainObject(children) });
+  const part = (fields: NameMap<Located>) => ({ ...located, fields, value: plainObject(fields) });
   return { taken: part(taken), rest: part(rest) };
 }

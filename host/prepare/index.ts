@@ -194,10 +194,9 @@ async function preparePlugin(
 }
 
 function parameterLines(configuration: Configuration): Map<string, Located> {
-  const children = configuration.section(PARAMETERS)?.children;
+  const { fields = new Map<string, Located>() } = configuration.section(PARAMETERS) ?? {};
   const lines = new Map<string, Located>();
-  if (children instanceof Map)
-    for (const [name, line] of children) lines.set(name.toLowerCase(), line as Located);
+  for (const [name, line] of fields) lines.set(name.toLowerCase(), line);
   return lines;
 }
 

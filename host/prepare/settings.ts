@@ -303,8 +303,7 @@ const SHORTEST_KEY = 16;
 /** Warns of each key at `apikey` that can be guessed. Its length is told, and never the key. */
 export function warnOfShortKeys(configuration: Configuration, apikey: Located | undefined): void {
   if (apikey === undefined || apikey.broken) return;
-  const isList = Array.isArray(apikey.children);
-  for (const key of isList ? (apikey.children as readonly Located[]) : [apikey]) {
+  for (const key of apikey.items ?? [apikey]) {
     if (typeof key.value !== 'string' || key.value === '' || key.value.length >= SHORTEST_KEY) continue;
     const { length } = key.value;
     configuration.warn(

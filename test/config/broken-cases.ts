@@ -1,14 +1,5 @@
 import { z } from 'zod';
-import {
-  boolean,
-  type Configuration,
-  choice,
-  decimal,
-  integer,
-  type Located,
-  list,
-  text,
-} from '../../config/index.js';
+import { boolean, type Configuration, choice, decimal, integer, list, text } from '../../config/index.js';
 import type { Files } from './memory.js';
 
 export const network = z.strictObject({
@@ -64,7 +55,7 @@ export interface BrokenCase {
 /** Each line of `shop` in [plugin_parms] is checked against the schema above, and [network] likewise. */
 export function check(configuration: Configuration): void {
   if (configuration.section('network')) configuration.read('network', network);
-  const lines = configuration.section('plugin_parms')?.children as ReadonlyMap<string, Located> | undefined;
+  const lines = configuration.section('plugin_parms')?.fields;
   const line = lines?.get('shop');
   if (line) configuration.check(line, shop, 'shop');
 }
@@ -92,7 +83,7 @@ export const brokenCases: readonly BrokenCase[] = [
   {
     what: 'something behind a section',
     ini: ['[main] # the main one'],
-    problems: ['1:8: nothing may follow "]"; a comment or a key takes a line of its own'],
+    problems: ['1:8: nothing may follow "]"; write a comment or a key on its own line'],
   },
   {
     what: 'a word without "="',
@@ -132,12 +123,12 @@ export const brokenCases: readonly BrokenCase[] = [
   {
     what: 'a key that is not there',
     ini: ['[main]', 'prot=1', '[network]', 'bindto=a${main:port}'],
-    problems: ['4:9: there is no key "port" in [main]; did you mean ${main:prot}?'],
+    problems: ['4:9: key "port" does not exist in [main]; did you mean ${main:prot}?'],
   },
   {
     what: 'a key that is not in the same section, and no near one either',
     ini: ['[main]', 'pass=a${b}c'],
-    problems: ['2:7: there is no key "b" in [main]; write b=… in [main], or $${b} for the text itself'],
+    problems: ['2:7: key "b" does not exist in [main]; write b=… in [main], or $${b} for the text itself'],
   },
   {
     what: 'an environment variable named as a key',
@@ -151,12 +142,12 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'an environment variable named as a key of another name',
     ini: ['[main]', 'folder=${HOME}'],
     env: { HOME: '/root' },
-    problems: ['2:8: there is no key "HOME" in [main]; write ${ENV:HOME} for the variable'],
+    problems: ['2:8: key "HOME" does not exist in [main]; write ${ENV:HOME} for the variable'],
   },
   {
     what: 'a section that is not there',
     ini: ['[main]', 'a=${mian:b}', 'b=1'],
-    problems: ['2:3: there is no section [mian]; did you mean ${main:b}?'],
+    problems: ['2:3: section [mian] does not exist; did you mean ${main:b}?'],
   },
   {
     what: 'a variable that is not set',
@@ -178,7 +169,7 @@ export const brokenCases: readonly BrokenCase[] = [
   {
     what: 'a default where there is none',
     ini: ['[main]', 'a=${b:-1}'],
-    problems: ['2:3: there is no section [b]; only ${ENV:NAME:-default} takes a default'],
+    problems: ['2:3: section [b] does not exist; only ${ENV:NAME:-default} takes a default'],
   },
   {
     what: 'a reference that is not closed',
@@ -197,28 +188,24 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'a circle, once, with all that is in it',
     ini: ['[main]', 'start=${a}', 'a=1${other:b}', '[other]', 'b=${c}', 'c=${main:a}'],
     problems: [
-      '3:4: the references go in a circle: ${main:a} -> ${other:b} -> ${other:c} -> ${main:a}; give one of them a value of its own',
+      '3:4: the references go in a circle: ${main:a} -> ${other:b} -> ${other:c} -> ${main:a}; give one of them a plain value',
     ],
   },
   {
     what: 'a circle of one',
     ini: ['[main]', 'a=${main:a}'],
-    problems: [
-      '2:3: the references go in a circle: ${main:a} -> ${main:a}; give one of them a value of its own',
-    ],
+    problems: ['2:3: the references go in a circle: ${main:a} -> ${main:a}; give one of them a plain value'],
   },
   {
     what: 'a list within text',
     ini: ['[main]', 'l=list:a b', 'x=pre${l}'],
-    problems: ['3:6: ${l} is a list, which cannot stand within text; let the reference be the whole value'],
+    problems: ['3:6: ${l} is a list, which cannot be part of a text; make the reference the whole value'],
   },
   {
     what: 'an object within text, and what was to be converted from it',
     ini: ['[main]', 'o=json=o.json', 'x=${o}.', 'y=int:${x}'],
     files: { 'o.json': '{}' },
-    problems: [
-      '3:3: ${o} is an object, which cannot stand within text; let the reference be the whole value',
-    ],
+    problems: ['3:3: ${o} is an object, which cannot be part of a text; make the reference the whole value'],
   },
   {
     what: 'names that are long, or would not print',
@@ -240,7 +227,7 @@ export const brokenCases: readonly BrokenCase[] = [
       what: `int:${value}`,
       ini: ['[main]', `a=int:${value}`],
       problems: [
-        '2:7: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
+        '2:7: the value after int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
       ],
     }),
   ),
@@ -248,21 +235,21 @@ export const brokenCases: readonly BrokenCase[] = [
     what: `float:${value}`,
     ini: ['[main]', `a=float:${value}`],
     problems: [
-      '2:9: what follows float: is not a decimal number; write digits and a point, such as float:0.5',
+      '2:9: the value after float: is not a decimal number; write digits and a point, such as float:0.5',
     ],
   })),
   {
     what: 'bool: of neither',
     ini: ['[main]', 'a=bool:maybe'],
     problems: [
-      '2:8: what follows bool: is neither true nor false; write bool: and one of true, enabled, enable, on, yes, 1; false, disabled, disable, off, no, 0',
+      '2:8: the value after bool: is neither true nor false; write bool: and one of true, enabled, enable, on, yes, 1; false, disabled, disable, off, no, 0',
     ],
   },
   {
     what: 'an item of a list',
     ini: ['[main]', 'a=list:int:1 int:x int:3'],
     problems: [
-      '2:18: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:18: the value after int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
   {
@@ -275,7 +262,7 @@ export const brokenCases: readonly BrokenCase[] = [
     ini: ['[main]', 'a=int:${ENV:PORT}'],
     env: { PORT: 'http' },
     problems: [
-      '2:7: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:7: the value after int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
 
@@ -291,9 +278,9 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'nothing beside a "&"',
     ini: ['[plugin_parms]', 'a=&url=x', 'b=url=x&', 'c=url=x&&ttl=1'],
     problems: [
-      '2:3: there is no parameter beside this "&"; write a=1&b=2',
-      '3:8: there is no parameter beside this "&"; write a=1&b=2',
-      '4:9: there is no parameter beside this "&"; write a=1&b=2',
+      '2:3: a parameter is missing beside this "&"; write a=1&b=2',
+      '3:8: a parameter is missing beside this "&"; write a=1&b=2',
+      '4:9: a parameter is missing beside this "&"; write a=1&b=2',
     ],
   },
   {
@@ -318,12 +305,14 @@ export const brokenCases: readonly BrokenCase[] = [
   {
     what: 'a JSON file that is nowhere, with every place that was tried',
     ini: ['[plugin_parms]', 'shop=json=shop.json'],
-    problems: ['2:11: there is no file "shop.json"; looked for shop.json and plugins/shop.json'],
+    problems: ['2:11: the file "shop.json" does not exist; looked for shop.json and plugins/shop.json'],
   },
   {
     what: 'a JSON file that is not in a folder elsewhere',
     ini: ['[paths]', 'plugins=/opt/plugins', '[main]', 'a=json=sub/a.json'],
-    problems: ['4:8: there is no file "sub/a.json"; looked for sub/a.json and /opt/plugins/sub/a.json'],
+    problems: [
+      '4:8: the file "sub/a.json" does not exist; looked for sub/a.json and /opt/plugins/sub/a.json',
+    ],
   },
   {
     what: 'a JSON file without a name',
@@ -450,7 +439,7 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'a value that is wrong for two readers, once',
     ini: ['[main]', 'p=int:x', '[network]', 'port=${main:p}', 'bindto=${main:p}'],
     problems: [
-      '2:7: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:7: the value after int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
   {
@@ -458,7 +447,7 @@ export const brokenCases: readonly BrokenCase[] = [
     ini: ['[network]', 'prot=int:x'],
     problems: [
       '2:1: unknown key "prot" in [network]; did you mean "port"?',
-      '2:10: what follows int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
+      '2:10: the value after int: is not an integer; write up to 15 digits and nothing else, such as int:6123',
     ],
   },
 

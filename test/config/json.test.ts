@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Located } from '../../config/index.js';
+import { childrenOf, type Located } from '../../config/index.js';
 import { check } from './broken-cases.js';
 import { printed, read, sentences } from './memory.js';
 
@@ -60,8 +60,8 @@ describe('the JSON reader', () => {
       const { line, column } = located.position;
       const rest = [lines[line - 1]!.slice(column - 1), ...lines.slice(line)].join('\n');
       expect(JSON.parse(rest.slice(0, located.length))).to.deep.equal(value);
-      for (const [key, child] of (located.children ?? []).entries() as Iterable<[string, Located]>) {
-        check(child, (value as Record<string, unknown>)[key], lines);
+      for (const [key, child] of childrenOf(located)) {
+        check(child, (value as Record<string, unknown>)[String(key)], lines);
       }
     };
     fc.assert(

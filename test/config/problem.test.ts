@@ -86,7 +86,7 @@ describe('ConfigError', () => {
     expect(error.code).to.equal('configuration_invalid');
     expect(error.message)
       .to.contain('plugin-server.ini:2:1: "=" is missing')
-      .and.to.contain(':3:3: there is no key "d"');
+      .and.to.contain(':3:3: key "d" does not exist');
   });
 });
 
@@ -166,6 +166,44 @@ describe('files on the disk', () => {
     expect(problems(new Uint8Array([0x22, 0xe9, 0x22]), 'a.json')).to.deep.equal([
       'a.json:1:2: the file is not UTF-8 text from here on; save it as UTF-8',
     ]);
+  });
+
+  describe('have a bad byte told at its place, U+FFFD written before it or not:', () => {
+    const bad = 'the file is not UTF-8 text from here on; save it as UTF-8';
+    const bytes = (...parts: readonly (string | number)[]) =>
+      Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : Buffer.of(part))));
+    for (const [name, text, place] of [
+      ['directly behind it', bytes('[main]\na=\uFFFD', 0xff), '2:4'],
+      ['behind two of them', bytes('[main]\na=\uFFFD\uFFFD', 0x80), '2:5'],
+      ['a line below', bytes('[main]\na=\uFFFD\nb=x', 0xc3), '3:4'],
+      ['with another behind it', bytes('[main]\na=', 0xe2, 0x82, '\uFFFD'), '2:3'],
+      ['an overlong form', bytes('[main]\na=\uFFFD', 0xc0, 0xaf), '2:4'],
+      ['a surrogate', bytes('[main]\na=\uFFFDx', 0xed, 0xa0, 0x80), '2:5'],
+      ['a cut form of U+FFFD itself', bytes('[main]\na=\uFFFD', 0xef, 0xbf), '2:4'],
+      ['behind a byte order mark', bytes('\uFEFF[main]\na=\uFFFD', 0xfe), '2:4'],
+      ['behind characters of two units', bytes('[main]\na=😀\uFFFD', 0xff), '2:6'],
+    ] as const) {
+      it(`${name}, in an INI file`, () => {
+        expect(problems(text)).to.deep.equal([`plugin-server.ini:${place}: ${bad}`]);
+      });
+    }
+
+    for (const [name, text, place] of [
+      ['in a string', bytes('{"a": "\uFFFD', 0xff, '"}'), '1:9'],
+      ['in a key', bytes('{"\uFFFD', 0xf8, '": 1}'), '1:4'],
+      ['in a comment', bytes('// \uFFFD\n// ', 0x80, '\n{}'), '2:4'],
+      ['after the value', bytes('["\uFFFD"]', 0xff), '1:6'],
+      ['behind a byte order mark', bytes('\uFEFF"\uFFFD', 0xc0, '"'), '1:3'],
+    ] as const) {
+      it(`${name}, in a JSON file`, () => {
+        writeFileSync(join(folder, 'plugin-server.ini'), '[main]\na=json=a.json');
+        expect(problems(text, 'a.json')).to.deep.equal([`a.json:${place}: ${bad}`]);
+      });
+    }
+
+    it('is not told where U+FFFD alone was written', () => {
+      expect(problems(bytes('[main]\na=\uFFFD\uFFFD'))).to.deep.equal([]);
+    });
   });
 
   it('have their problems printed without the path of the folder', () => {

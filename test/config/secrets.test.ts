@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { type Configuration, integer, type Located } from '../../config/index.js';
+import { type Configuration, integer } from '../../config/index.js';
 import { type Files, printed, read } from './memory.js';
 
 const schema = z
@@ -24,9 +24,7 @@ const schema = z
 /** Everything that is printed about a configuration, its plugin `p` checked against the schema above. */
 function output(files: Files | string, env = {}): string {
   const configuration = read(files, { env });
-  const line = (
-    configuration.section('plugin_parms')?.children as ReadonlyMap<string, Located> | undefined
-  )?.get('p');
+  const line = configuration.section('plugin_parms')?.fields?.get('p');
   if (line) configuration.check(line, schema, 'p');
   return printed(configuration).join('\n');
 }
@@ -103,9 +101,9 @@ describe('secrets in what is printed', () => {
 
   it('are masked in the name of a JSON file, and only there', () => {
     expect(output('[main]\nword=json=a${ENV:MY_TOKEN}.json', { MY_TOKEN: secret })).to.contain(
-      'there is no file ***; looked for *** and ***',
+      'the file *** does not exist; looked for *** and ***',
     );
-    expect(output('[main]\ncredentials=json=c.json')).to.contain('there is no file "c.json"');
+    expect(output('[main]\ncredentials=json=c.json')).to.contain('the file "c.json" does not exist');
   });
 
   it('leave the caret where it belongs', () => {

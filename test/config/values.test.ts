@@ -66,9 +66,9 @@ describe('values of an INI file', () => {
   it('are found by names in any case, and listed as they are written', () => {
     const configuration = read('[Main]\nUserName=x');
     expect(configuration.section('MAIN')?.value).to.deep.equal({ UserName: 'x' });
-    const children = configuration.section('main')?.children as ReadonlyMap<string, unknown>;
-    expect(children.has('username')).to.equal(true);
-    expect([...children.keys()]).to.deep.equal(['UserName']);
+    const fields = configuration.section('main')!.fields!;
+    expect(fields.has('username')).to.equal(true);
+    expect([...fields.keys()]).to.deep.equal(['UserName']);
   });
 
   it('stand below comments, which take whole lines', () => {

@@ -24,11 +24,11 @@ export const mutants = [
       ["(value !== '' || !fallback)", "value !== ''"],
       ['this.#open.length > longestChain', 'this.#open.length >= longestChain'],
       ['isReference && pieces.length === 1', 'isReference'],
-      ['item.children.length > longestList', 'item.children.length >= longestList'],
+      ['item.items.length > longestList', 'item.items.length >= longestList'],
       ['text.length > longestText', 'text.length >= longestText'],
       ['secret ||= target.secret;', 'secret = target.secret;'],
       ['Object.hasOwn(env, name) ? env[name] : undefined', 'env[name]'],
-      ['secret: scope.secret || children.some((child) => child.secret)', 'secret: scope.secret'],
+      ['secret: scope.secret || items.some((child) => child.secret)', 'secret: scope.secret'],
     ],
   ),
   ...inFile(
