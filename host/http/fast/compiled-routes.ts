@@ -4,13 +4,7 @@ import type { RouteLabels } from '../../monitor/metrics.js';
 import { hostError } from '../errors.js';
 import type { HostResponse } from '../socket/response.js';
 import { type Chain, compose } from './compose.js';
-
-type Layer = Router['stack'][number];
-type RoutedContext = Koa.Context & {
-  matched?: Layer[];
-  _matchedRoute?: string | RegExp;
-  [member: string]: unknown;
-};
+import { enterLayer, matchedRoute, type RoutedContext, setMatchedRoute } from './koa-internals.js';
 
 /** Runs the route of a router that a method and a path below its mount lead to, and notes its labels on the response. */
 export interface CompiledRoutes {
@@ -20,7 +14,6 @@ export interface CompiledRoutes {
 }
 
 const STATIC_PATH = /^[\w\-./~]*$/;
-const NO_CAPTURES: string[] = [];
 
 /**
  * Composes each route without parameters once, from the layers that the router itself matches for it, into a Map entry.
@@ -44,7 +37,7 @@ export function compileRoutes(router: Router, labels: (template: string) => Rout
     try {
       await routes(ctx, () => refuse(ctx));
     } finally {
-      if (ctx.routeMatched === true) (ctx.res as HostResponse).route = labels(String(ctx._matchedRoute));
+      if (ctx.routeMatched === true) (ctx.res as HostResponse).route = labels(matchedRoute(ctx));
     }
   };
   return {
@@ -69,7 +62,7 @@ function compileRoute(
   for (const layer of rest) {
     steps.push(
       (ctx, next) => {
-        enter(ctx as RoutedContext, layer);
+        enterLayer(ctx as RoutedContext, layer);
         return next();
       },
       ...(layer.stack as Koa.Middleware[]),
@@ -84,21 +77,10 @@ function compileRoute(
     ctx.matched = matched.slice();
     ctx.router = router;
     ctx.routeMatched = true;
-    enter(ctx, first);
-    ctx._matchedRoute = route;
+    enterLayer(ctx, first);
+    setMatchedRoute(ctx, route);
     return chain(ctx);
   };
-}
-
-/** What @koa/router sets on the context before a layer's middleware. */
-function enter(ctx: RoutedContext, layer: Layer): void {
-  ctx.captures = NO_CAPTURES;
-  ctx.params = {};
-  (ctx.request as unknown as { params: object }).params = ctx.params;
-  ctx.routerPath = layer.path;
-  ctx.routerName = layer.name;
-  ctx._matchedRoute = layer.path;
-  if (layer.name) ctx._matchedRouteName = layer.name;
 }
 
 /** No route took the request: 404, or 405 with Allow, or the answer to OPTIONS (RFC 9110 sections 9.3.7 and 15.5.6). */

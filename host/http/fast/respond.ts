@@ -1,18 +1,13 @@
 import type Koa from 'koa';
 import { type HostResponse, JSON_TYPE } from '../socket/response.js';
-
-/**
- * The short way for what nearly every answer is: headers of one value, and a body of JSON or text. Each step does what
- * Koa's own code does, and takes only the case it is sure of; everything else is Koa's.
- */
-type ShortResponse = Koa.Response & {
-  _body?: unknown;
-  _explicitStatus?: boolean;
-};
+import { bodyOf, hasExplicitStatus, setBodyAlone } from './koa-internals.js';
 
 const EMPTY_STATUSES = new Set([204, 205, 304]);
 
-/** Teaches an application's response prototype the short way to set a header, a JSON body, or a text whose type is set. */
+/**
+ * Teaches an application's response prototype the short way for what nearly every response is: headers of one value, and a
+ * body of JSON or text. Each step does what Koa's own code does, and only in the case it is sure of; the rest is Koa's.
+ */
 export function shortenSetters(response: Koa.BaseResponse): void {
   const koa = Object.getPrototypeOf(response);
   const body = Object.getOwnPropertyDescriptor(koa, 'body')!;
@@ -21,22 +16,22 @@ export function shortenSetters(response: Koa.BaseResponse): void {
     configurable: true,
     enumerable: true,
     get: body.get,
-    set(this: ShortResponse, value: unknown) {
+    set(this: Koa.Response, value: unknown) {
       const res = this.res as HostResponse;
       const isText = typeof value === 'string';
       if ((!isText && !isPlain(value)) || !isUntouched(this) || res.hasHeader('Content-Type') !== isText) {
         body.set!.call(this, value);
         return;
       }
-      this._body = value;
-      if (!this._explicitStatus) this.status = 200;
+      setBodyAlone(this, value);
+      if (!hasExplicitStatus(this)) this.status = 200;
       if (isText) res.addHeader('Content-Length', Buffer.byteLength(value));
       else res.addHeader('Content-Type', JSON_TYPE);
     },
   });
   Object.defineProperty(response, 'set', {
     configurable: true,
-    value(this: ShortResponse, ...args: unknown[]) {
+    value(this: Koa.Response, ...args: unknown[]) {
       const [name, value] = args;
       if (typeof name !== 'string' || name === '' || typeof value !== 'string')
         return koa.set.apply(this, args);
@@ -48,15 +43,14 @@ export function shortenSetters(response: Koa.BaseResponse): void {
 /** Whether a route was matched and its handler left the response as it was. */
 export function saidNothing(ctx: Koa.Context): boolean {
   const { routeMatched } = ctx as { routeMatched?: boolean };
-  const { _explicitStatus } = ctx.response as ShortResponse;
-  return routeMatched === true && ctx.res.statusCode === 404 && !_explicitStatus;
+  return routeMatched === true && ctx.res.statusCode === 404 && !hasExplicitStatus(ctx.response);
 }
 
 /** Answers a plain object or array as JSON, or a text as it is, in one go; false when it is Koa's turn. */
 export function answerQuickly(ctx: Koa.Context): boolean {
-  const response = ctx.response as ShortResponse;
+  const { response } = ctx;
   const res = ctx.res as HostResponse;
-  const { _body: body } = response;
+  const body = bodyOf(response);
   const isText = typeof body === 'string';
   if (
     (!isText && !isPlain(body)) ||
@@ -80,9 +74,10 @@ export function answerQuickly(ctx: Koa.Context): boolean {
   return true;
 }
 
-function isUntouched({ _body, res, ctx }: ShortResponse): boolean {
+function isUntouched(response: Koa.Response): boolean {
+  const { res, ctx } = response;
   return (
-    _body === undefined &&
+    bodyOf(response) === undefined &&
     ctx.respond !== false &&
     !res.headersSent &&
     !res.hasHeader('Content-Length') &&
