@@ -1,33 +1,33 @@
 import { timingSafeEqual } from 'node:crypto';
 
 /**
- * The store contract. A store keeps records and judges nothing: which session may be read or written, and for how
- * long, is decided in sessions.ts. test/contracts/store.ts is this contract as tests; a new store runs them all.
+ * The store contract. A store keeps records and decides nothing: sessions.ts decides which session may be read or
+ * written, and for how long. test/contracts/store.ts tests this contract; a new store runs all of it.
  *
- * - What is acknowledged is durable: a promise settles only when a crash of the process or the machine can no longer
+ * - What is acknowledged is durable: a promise resolves only when a crash of the process or the machine can no longer
  *   undo the write.
  * - A record is live at `now` while `expires > now` and `ends > now`. A dead one is never returned, matched or counted,
- *   whether or not it has been cleared away.
- * - `write` and `remove` are one atomic step each, applied only to a live record that matches: never an upsert, so
- *   that no write brings an ended session back.
+ *   whether or not it has been removed.
+ * - `write` and `remove` are one atomic step each, applied only to a live record that matches. They never upsert, so no
+ *   write brings an ended session back.
  * - A store that cannot do its work rejects (or throws) with a StoreError.
  */
 export interface Store {
-  /** Whether dead records stay until `sweep` clears them away. False where the database does that by itself. */
+  /** Whether dead records stay until `sweep` removes them. False where the database removes them by itself. */
   readonly needsSweeping: boolean;
 
-  /** Keeps a new record. False, and nothing written, when its handle is taken. */
+  /** Stores a new record. False, with nothing written, when its handle is taken. */
   insert(record: SessionRecord): Promise<boolean>;
 
-  /** The live record of that handle. Answers at once, without a promise, where no waiting is needed. */
+  /** The live record of that handle. Returns it without a promise where no waiting is needed. */
   read(handle: string, now: number): Awaitable<SessionRecord | undefined>;
 
-  /** Changes the record that matches, and gives it as it then is. */
+  /** Changes the record that matches, and returns it as changed. */
   write(match: Match, change: Change): Promise<SessionRecord | undefined>;
 
   /**
-   * Changes the record that matches as `write` does, its data to what `rewrite` makes of them: one atomic step with the
-   * reading, for which `rewrite` is called again when another writer was faster. What it throws, this rejects with.
+   * Changes the record that matches as `write` does, with the data that `rewrite` returns for the current data. Reading and
+   * writing are one atomic step: `rewrite` is called again when another writer was faster. Rejects with what it throws.
    */
   rewrite(
     match: Match,
@@ -38,34 +38,34 @@ export interface Store {
   /** Removes the record that matches; false when none does. */
   remove(match: Match): Promise<boolean>;
 
-  /** Removes each record that matches, all of them in one commit or statement. Returns how many there were. */
+  /** Removes each record that matches, all in one commit or statement. Returns how many there were. */
   removeEach(matches: readonly Match[]): Promise<number>;
 
-  /** The user's live sessions in any order; with a limit, any of them up to that many. */
+  /** The user's live sessions in any order; with a limit, at most that many of them. */
   list(userid: string, now: number, limit?: number): Promise<SessionSummary[]>;
 
-  /** Removes the user's live sessions but `except`; how many those were. */
+  /** Removes the user's live sessions except one. Returns how many there were. */
   removeOfUser(userid: string, now: number, except?: string): Promise<number>;
 
   /**
-   * Clears away dead records in one short step that looks at `limit` of them at most. Those that only their absolute
-   * end has killed may stay until their idle time is over too.
+   * Removes dead records in one short step that reads at most `limit` of them. A record that only its absolute timeout
+   * has ended may stay until its idle timeout is over, too.
    */
   sweep(now: number, limit: number): Promise<Swept>;
 
-  /** Whether there is anything to clear away: cheap, and writes nothing. */
+  /** Whether there is anything to remove. Cheap, and writes nothing. */
   isSweepDue(now: number): Awaitable<boolean>;
 
-  /** Takes or keeps the right to sweep until `until`; false while another owner holds it. */
+  /** Acquires or extends the right to sweep until `until`; false while another owner holds it. */
   leaseSweep(owner: string, now: number, until: number): Promise<boolean>;
 
-  /** Settles when the store can work, and rejects with a StoreError while it cannot. */
+  /** Resolves when the store can work, and rejects with a StoreError while it cannot. */
   check(): Promise<void>;
 
-  /** About how many records there are, dead ones not yet cleared away included. */
+  /** About how many records there are, dead ones that are not removed yet included. */
   count(): Awaitable<number>;
 
-  /** Lets work under way finish, then frees everything. May be called twice. */
+  /** Lets ongoing work finish, then frees everything. May be called twice. */
   close(): Promise<void>;
 }
 
@@ -78,9 +78,9 @@ export interface SessionSummary {
   readonly created: number;
   /** When it was last updated, patched, touched or renewed. */
   readonly touched: number;
-  /** The end of its idle time. */
+  /** When its idle timeout is over. */
   readonly expires: number;
-  /** The end of its life, however busy; `NEVER` where there is none. */
+  /** When its absolute timeout is over, however busy it is; `NEVER` where there is none. */
   readonly ends: number;
 }
 
@@ -95,7 +95,7 @@ export interface SessionRecord extends SessionSummary {
   readonly data: string;
 }
 
-/** The live record of that handle at `now`, if all that is given here equals what it holds. */
+/** The live record of that handle at `now`, if it holds every value that is given here. */
 export interface Match {
   readonly handle: string;
   readonly now: number;
@@ -115,11 +115,11 @@ export interface Change {
 
 export interface Swept {
   readonly removed: number;
-  /** Whether there may be more to clear away now. */
+  /** Whether there may be more to remove now. */
   readonly more: boolean;
 }
 
-/** The end of the year 9999: later than that, not every database can keep. */
+/** The end of the year 9999: not every database can hold a later date. */
 export const NEVER = 253_402_300_799_999;
 
 /** Whether a record is live: see the contract above. */
@@ -127,7 +127,7 @@ export function isLive(record: SessionSummary, now: number): boolean {
   return record.expires > now && record.ends > now;
 }
 
-/** Whether a record is live and all that is asked for. */
+/** Whether a record is live and has every value that is asked for. */
 export function matches(record: SessionRecord, match: Match): boolean {
   return (
     isLive(record, match.now) &&

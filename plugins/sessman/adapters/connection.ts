@@ -3,19 +3,19 @@ import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { SessionError } from '../client/client.js';
 
 export interface ConnectionOptions {
-  /** Where sessman is; `http://127.0.0.1:6123/sessman` by default. */
+  /** The URL of sessman; `http://127.0.0.1:6123/sessman` by default. */
   readonly base_url?: string;
   /** The API key, sent as a bearer token. */
   readonly auth?: string | null;
-  /** Milliseconds that a call may take; 10,000 by default. */
+  /** Milliseconds after which a call fails; 10,000 by default. */
   readonly timeout?: number;
-  /** Connections kept open; 64 by default. Calls beyond that wait for one to be free. */
+  /** Connections at most; 64 by default. Further calls wait for a free one. */
   readonly connections?: number;
-  /** In place of the store's own pool: another certificate authority, a proxy, a Unix socket. */
+  /** Replaces the store's pool: for another certificate authority, a proxy or a Unix socket. */
   readonly agent?: HttpAgent;
 }
 
-/** What sessman says of a session. */
+/** A session, as sessman responds with it. */
 export interface Answer {
   readonly session_id: string;
   readonly userid: string;
@@ -29,8 +29,8 @@ export interface Answer {
 /**
  * Calls to sessman over pooled connections.
  *
- * A call whose reused connection turns out to be closed is sent once more, although the first may have arrived: what
- * the stores send has the same effect twice as once.
+ * A call whose reused connection turns out to be closed is sent again, although it may have arrived: every call of the
+ * stores has the same effect twice as once.
  */
 export class Connection {
   readonly #base: string;
@@ -58,14 +58,14 @@ export class Connection {
     this.#compareClocks(date);
     const answer = parse(text);
     if (answer === undefined || (status !== 200 && typeof answer.code !== 'string')) {
-      const message = `${url} answered ${status}, but not as sessman does; is base_url right?`;
+      const message = `the response from ${url} (status ${status}) is not from sessman; check base_url`;
       throw new SessionError('invalid_answer', message, { status });
     }
     if (status === 200) return answer as Result;
     throw new SessionError(answer.code as string, String(answer.error), { ...answer, status });
   }
 
-  /** Milliseconds by which sessman's clock is ahead of this process's, as far as its answers show. */
+  /** Milliseconds by which sessman's clock is ahead of this process's, as far as its responses show. */
   get clockLead(): number {
     return this.#clockLead;
   }
@@ -75,7 +75,7 @@ export class Connection {
     this.#agent.destroy();
   }
 
-  /** The Date header has whole seconds, and an answer takes its time. */
+  /** The Date header has whole seconds, and a response takes time: small differences do not count. */
   #compareClocks(date: string | undefined): void {
     const lead = Date.parse(date ?? '') - Date.now();
     this.#clockLead = Math.abs(lead) > 2000 ? lead : 0;
@@ -92,7 +92,7 @@ export class Connection {
         if (error instanceof StaleConnection && attempt <= this.#agent.maxSockets) continue;
         const cause = error instanceof StaleConnection ? error.cause : error;
         const code = signal.aborted ? 'timeout' : 'network_error';
-        throw new SessionError(code, `no answer from ${url}: ${(cause as Error).message}`, { cause });
+        throw new SessionError(code, `no response from ${url}: ${(cause as Error).message}`, { cause });
       }
     }
   }

@@ -2,7 +2,7 @@ import { SessionError } from '../client/client.js';
 
 /**
  * A session's data as JSON text.
- * @throws SessionError `invalid_data` where that text would not mean the same: it names the place, and nothing is saved
+ * @throws SessionError `invalid_data` where the text would lose something; it names the place, and nothing is saved
  */
 export function encode(data: object): string {
   const refused: { holder: object; key: string; what: string }[] = [];
@@ -40,7 +40,7 @@ function unkept(key: string, value: unknown): string | undefined {
   return undefined;
 }
 
-/** Where that member is, such as `cart.items[2].price`. Only what was refused is looked for. */
+/** The place of that member, such as `cart.items[2].price`. */
 function placeOf(data: object, holder: object, key: string): string {
   const seen = new Set<object>();
   const search = (value: unknown, path: string): string | undefined => {
@@ -53,7 +53,7 @@ function placeOf(data: object, holder: object, key: string): string {
     }
     return undefined;
   };
-  // What `toJSON` made is not in the data itself.
+  // What `toJSON` returned is not in the data itself.
   return search(data, '') ?? key;
 }
 

@@ -17,7 +17,7 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * ended in the meantime is an error, and the session stays ended.
  */
 export class SessmanStore extends sessmanStore<SessionData, session.Store>(session.Store) {
-  /** What each session object, or what `get` gave for one, was when read or last saved. */
+  /** By session object, or by what `get` returned for it: the session when it was read or last saved. */
   readonly #held = new WeakMap<object, Held>();
 
   override get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): void {

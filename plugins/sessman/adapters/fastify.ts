@@ -23,7 +23,7 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
 export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
   readonly #held = new WeakMap<object, Held>();
 
-  // biome-ignore lint/suspicious/noExplicitAny: @fastify/session leaves it to applications to declare what is in there
+  // biome-ignore lint/suspicious/noExplicitAny: @fastify/session lets applications declare the members
   get(sid: string, callback: (error: unknown, session?: any) => void): void {
     settle(() => this.#read(sid), callback);
   }
@@ -53,9 +53,9 @@ export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
 }
 
 /**
- * @fastify/session copies the enumerable string keys of what `get` gave into its own object, and passes that to `set`.
- * One of those keys shows that the two belong together. Its value is a function because JSON leaves functions out, and
- * @fastify/session compares JSON to see what has changed.
+ * @fastify/session copies the enumerable string keys of what `get` returned into its own object, and passes that to `set`.
+ * This key shows that the two belong together. Its value is a function because JSON omits functions, and
+ * @fastify/session compares JSON to find changes.
  */
 const tagKey = '~sessman';
 type Tag = () => void;

@@ -6,29 +6,29 @@ import { type Answer, Connection, type ConnectionOptions } from './connection.js
 import { type Json, rebase } from './rebase.js';
 
 export interface KeeperOptions<Data> extends ConnectionOptions {
-  /** Keeps applications apart that share one sessman: a session of one is none of another with another prefix. */
+  /** Separates applications that share one sessman: none sees the sessions of another prefix. */
   readonly prefix?: string;
   /**
-   * The user whom a session's data names, so that a user's sessions can be listed and ended; none while nobody has
-   * logged in. A session keeps the user that it has at the end of the request that made it: regenerate it at login.
+   * Returns the user of a session's data, so that a user's sessions can be listed and ended; undefined while nobody has
+   * logged in. A session keeps the user that it has at the end of the request that created it: regenerate it at login.
    */
   readonly userid?: (data: Data) => Userid | null | undefined;
-  /** A session in use is touched after this many milliseconds at most; 60,000 by default. Sooner if it ends soon. */
+  /** Milliseconds between two touches of a session in use; 60,000 by default. Less if it expires soon. */
   readonly touch_after?: number;
 }
 
 /** A user, as text or as a whole number, which stands for its decimal text. */
 export type Userid = string | number | bigint;
 
-/** What the holder of a session has in hand, and what was stored then. */
+/** What the holder of a session has, and what was stored at that time. */
 export interface Held {
-  /** The data that the holder has, as JSON text, before changes of its own that are not written yet. */
+  /** The holder's data as JSON text, without its changes that are not written yet. */
   readonly data: string;
-  /** The data stored as `version`: the holder's, or that with others' changes as well. */
+  /** The data stored as `version`: the holder's, or the holder's with the changes of others. */
   readonly stored: string;
   readonly version: number;
   readonly userid: string;
-  /** Whether its holder has made it, so that nobody else holds it. */
+  /** Whether its holder created it, so that nobody else holds it. */
   readonly isOwn: boolean;
   /** By this process's clock, in milliseconds since the Unix epoch. */
   readonly touched: number;
@@ -44,12 +44,11 @@ export interface Listed {
 }
 
 /**
- * Keeps sessions that have an id of someone else's making. sessman is given the SHA-256 of that id as its own, so the
- * two name the same session and nobody can get from what is stored to a cookie.
+ * Keeps sessions whose ids a middleware creates. sessman receives the SHA-256 of such an id as its own, so both name the
+ * same session, and nobody can derive a cookie from what is stored.
  *
- * What a middleware cannot express, this adds: it remembers, for who holds a session, what it was when read. A write
- * then only carries the holder's own changes over, onto whatever is stored by now, and a session that has ended since
- * stays ended.
+ * It remembers for each holder what the session was when it was read, which a middleware cannot express. A write then
+ * applies only the holder's changes to what is stored by now, and a session that was ended in the meantime stays ended.
  */
 export class SessionKeeper<Data extends object> {
   readonly #connection: Connection;
@@ -57,7 +56,7 @@ export class SessionKeeper<Data extends object> {
   readonly #userid: ((data: Data) => Userid | null | undefined) | undefined;
   readonly #touchAfter: number;
   #warned = false;
-  /** Writes of one session keep their order. */
+  /** Keeps the writes of one session in order. */
   readonly #writing = new TaskQueues();
 
   constructor(options: KeeperOptions<Data>) {
@@ -78,8 +77,8 @@ export class SessionKeeper<Data extends object> {
   }
 
   /**
-   * Stores data for its holder: a new session where nothing is held. Data that has not changed is not written; the
-   * session is touched instead. Rejects with code `session_not_found` when the session held has ended.
+   * Stores data for its holder, in a new session where nothing is held. Unchanged data is not written; the session is
+   * touched instead. Rejects with code `session_not_found` when the session held was ended or has expired.
    *
    * @param text the data as JSON text
    * @param lifetime milliseconds after which the session expires when it is not touched, if sooner than sessman's own
@@ -94,13 +93,13 @@ export class SessionKeeper<Data extends object> {
     });
   }
 
-  /** Postpones the end of a session, if it has not ended and was not touched a moment ago. Writes no data. */
+  /** Postpones the expiry of a live session, unless it was touched a moment ago. Writes no data. */
   touch(sid: string, held?: Held, lifetime?: number): Promise<Held | undefined> {
     const id = this.#idOf(sid);
     return this.#writing.run(id, () => this.#touch(id, held, lifetime));
   }
 
-  /** Ends a session; one that has ended already is fine. */
+  /** Ends a session. Resolves even if it was ended before. */
   end(sid: string): Promise<void> {
     const id = this.#idOf(sid);
     return this.#writing.run(id, async () => {
@@ -112,7 +111,7 @@ export class SessionKeeper<Data extends object> {
     });
   }
 
-  /** The user's live sessions, the newest first. */
+  /** The user's live sessions, newest first. */
   async list(userid: Userid): Promise<Listed[]> {
     const { sessions } = await this.#connection.call<{ sessions: Listed[] }>('list', {
       userid: textOf(userid),
@@ -120,7 +119,7 @@ export class SessionKeeper<Data extends object> {
     return sessions;
   }
 
-  /** Ends the user's sessions, but for one; how many those were. */
+  /** Ends the user's sessions, except one if given. Resolves to how many it ended. */
   async endAll(userid: Userid, exceptSid?: string): Promise<number> {
     const except = exceptSid === undefined ? undefined : this.#idOf(exceptSid);
     const { ended } = await this.#connection.call<{ ended: number }>('end_all', {
@@ -135,7 +134,7 @@ export class SessionKeeper<Data extends object> {
   }
 
   async #make(id: string, text: string, user: string | undefined, lifetime?: number): Promise<Held> {
-    // A session without a user is a user of its own: no list of all of them grows, and no limit per user strikes it.
+    // Each session without a user gets a user of its own: no list of them grows, and no limit per user applies.
     const userid = user ?? `anonymous:${id.slice(0, handleLength)}`;
     const data = JSON.parse(text) as Json;
     try {
@@ -144,7 +143,7 @@ export class SessionKeeper<Data extends object> {
       return { ...held, isOwn: true };
     } catch (error) {
       if (!hasCode(error, 'session_exists')) throw error;
-      // Stored before by someone who held nothing either; as in any plain store, the last one wins.
+      // Someone else who held nothing stored it before. As in any plain store, the last writer wins.
       return this.#hold(await this.#connection.call('update', { data }, id), text);
     }
   }
@@ -156,7 +155,7 @@ export class SessionKeeper<Data extends object> {
     let current = held;
     for (let attempt = 0; ; attempt++) {
       const data = rebase(base, mine, JSON.parse(current.stored) as Json);
-      // So it is when an earlier try was carried out and its answer got lost.
+      // An earlier attempt was applied, and its response was lost.
       if (attempt > 0 && JSON.stringify(data) === current.stored)
         return { ...current, data: text, isOwn: held.isOwn };
       try {
@@ -172,14 +171,14 @@ export class SessionKeeper<Data extends object> {
   }
 
   /**
-   * Gives a session another user: since sessman's keep theirs, it ends, and another one takes its id. Requests that
-   * come in between would find nothing, so it is only for who has just made it, whose id nobody has yet.
+   * Gives a session another user. In sessman a session keeps its user, so this ends it and creates another with its id.
+   * Requests in between would find nothing, so only a holder who has just created it, whose id nobody else has, may do so.
    */
   async #move(id: string, text: string, userid: string, held: Held): Promise<Held> {
     if (!held.isOwn) {
       throw new SessionError(
         'user_changed',
-        `the session has another user than when it was made: regenerate it at login, which keeps out who may know its id`,
+        `the user of the session has changed since it was created; regenerate the session at login, so that nobody who knew its id is logged in too`,
       );
     }
     await this.#connection.call('end', {}, id);
@@ -201,7 +200,7 @@ export class SessionKeeper<Data extends object> {
       );
       return held && { ...held, touched, expires };
     } catch (error) {
-      // It has ended, and nothing that was to be kept is lost.
+      // It has ended, and no change is lost.
       if (hasEnded(error)) return held;
       throw error;
     }
@@ -218,13 +217,13 @@ export class SessionKeeper<Data extends object> {
     if (this.#warned || expires - touched + 1000 >= lifetime) return;
     this.#warned = true;
     process.emitWarning(
-      `sessman ends a session ${Math.round((expires - touched) / 1000)} s after its last use, before its cookie, which ` +
-        `asks for ${Math.round(lifetime / 1000)} s: raise session_ttl or session_max_age, or shorten the cookie's life`,
+      `sessions expire in sessman ${Math.round((expires - touched) / 1000)} s after their last use, before their cookies, ` +
+        `which last ${Math.round(lifetime / 1000)} s; raise session_ttl or session_max_age, or shorten maxAge`,
       { code: 'SESSMAN_TTL' },
     );
   }
 
-  /** The user whom these data name. They are read as they will be stored, so that every request names the same user. */
+  /** The user that this data names. It is read as it will be stored, so every request names the same user. */
   #userOf(text: string): string | undefined {
     const userid = this.#userid?.(JSON.parse(text) as Data);
     return userid === undefined || userid === null || userid === '' ? undefined : textOf(userid);
@@ -240,7 +239,7 @@ const maxAttempts = 50;
 /** Milliseconds. */
 const maxPause = 100;
 
-/** The text that a user is stored under. Any other value would have the same text as other users. */
+/** The text that stands for a user. Users of other types would share one text. */
 function textOf(userid: Userid): string {
   if (typeof userid === 'string' || typeof userid === 'bigint' || Number.isSafeInteger(userid))
     return `${userid}`;

@@ -2,12 +2,12 @@ import { encode } from './encode.js';
 import type { Held, KeeperOptions } from './keeper.js';
 import { keeper, sessmanStore } from './sessman-store.js';
 
-/** What koa-session stores: the session's own keys, and when it ends. */
+/** What koa-session stores: the session's own keys, and when it expires. */
 interface SessionData {
   [key: string]: unknown;
   /** Milliseconds since the Unix epoch. */
   _expire?: number;
-  /** Milliseconds from one save to the end. */
+  /** Milliseconds from a save until it expires. */
   _maxAge?: number;
 }
 
@@ -28,7 +28,7 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * ended in the meantime is an error, and the session stays ended.
  */
 export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
-  /** By request and session: what it was when that request read or last saved it. */
+  /** By request and session id: the session when that request read or last saved it. */
   readonly #held = new WeakMap<object, Map<string, Held>>();
 
   async get(sid: string, _maxAge?: unknown, { ctx }: Call = {}): Promise<SessionData | undefined> {
@@ -38,7 +38,7 @@ export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
     const { data } = found;
     const _expire = typeof data._maxAge === 'number' ? found.held.touched + data._maxAge : data._expire;
     if (_expire === undefined) return data;
-    // koa-session receives it all the same, so that it can tell the application.
+    // koa-session still receives it, so that it can tell the application.
     if (_expire <= Date.now()) await this[keeper].end(sid);
     return { ...data, _expire };
   }
@@ -46,7 +46,7 @@ export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
   async set(sid: string, session: SessionData, _maxAge?: unknown, { ctx }: Call = {}): Promise<void> {
     const { _expire, ...data } = session;
     const lasting = typeof data._maxAge === 'number';
-    // Where a session lasts for a time, its end follows from when it was last touched, and is not stored.
+    // Where a session has a maximum age, its expiry follows from the last touch and is not stored.
     const stored = lasting || _expire === undefined ? data : { ...data, _expire };
     const held = ctx && this.#held.get(ctx)?.get(sid);
     this.#hold(

@@ -1,22 +1,22 @@
 import { encode } from './encode.js';
 import type { Held } from './keeper.js';
 
-/** What express-session and @fastify/session keep of a session's cookie beside the session's data. */
+/** What express-session and @fastify/session store of a session's cookie beside its data. */
 export interface SessionCookie {
-  /** Milliseconds from the last use to the end; null for a cookie that ends with the browser. */
+  /** Milliseconds from the last use until it expires; null for a cookie that lasts until the browser closes. */
   readonly originalMaxAge?: number | null;
   readonly expires?: Date | string | null | undefined;
 }
 
-/** Milliseconds from the last use to the end, where the cookie sets them. */
+/** Milliseconds from the last use until it expires, where the cookie sets them. */
 export function lifetimeOf(cookie: SessionCookie | undefined): number | undefined {
   const lifetime = cookie?.originalMaxAge;
   return Number.isFinite(lifetime) ? (lifetime as number) : undefined;
 }
 
 /**
- * The session as JSON text, as it is stored. When its cookie lives for a time after each use, the end is not stored: it
- * would change with every request, and follows from when the session was last touched.
+ * The session as JSON text, as it is stored. Where its cookie has a maximum age, its expiry is not stored: it would change
+ * with every request, and follows from the last touch.
  */
 export function encodeSession(session: { cookie?: SessionCookie }): string {
   const data = JSON.parse(encode(session));
@@ -28,8 +28,8 @@ export function encodeSession(session: { cookie?: SessionCookie }): string {
 }
 
 /**
- * Whether the session's cookie is the one that is held. A middleware computes the lifetime anew with every request, which
- * can take a few milliseconds off it.
+ * Whether the session's cookie is the one that is held. A middleware computes the lifetime again for every request, which
+ * may shorten it by a few milliseconds.
  */
 export function hasHeldCookie(session: { cookie?: SessionCookie }, held: Held): boolean {
   const now = JSON.parse(encodeSession({ cookie: session.cookie })).cookie as SessionCookie | undefined;
@@ -43,7 +43,7 @@ export function hasHeldCookie(session: { cookie?: SessionCookie }, held: Held): 
 /** Milliseconds. */
 const lifetimeTolerance = 50;
 
-/** The stored session with its end in place again; undefined when that has passed. */
+/** The stored session with its expiry restored; undefined when it has expired. */
 export function withExpiry<Data extends { cookie?: SessionCookie }>(
   data: Data,
   { touched }: Held,

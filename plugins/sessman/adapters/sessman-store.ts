@@ -1,20 +1,20 @@
 import { type KeeperOptions, type Listed, SessionKeeper, type Userid } from './keeper.js';
 
-/** The keeper of a store: for the store's own methods, not for applications. */
+/** The keeper of a store: for the store's methods, not for applications. */
 export const keeper: unique symbol = Symbol('keeper');
 
-/** What the stores of all middlewares offer beyond what their middleware asks for. */
+/** What every store offers beyond what its middleware requires. */
 export interface UserCalls<Data extends object> {
   readonly [keeper]: SessionKeeper<Data>;
-  /** The live sessions of a user, as `options.userid` names users; the newest first. */
+  /** The user's live sessions, newest first. `options.userid` names users. */
   list(userid: Userid): Promise<Listed[]>;
-  /** Logs a user out everywhere, except for the session with the id `except`. Resolves to how many sessions it ended. */
+  /** Ends all sessions of a user, except the one with the id `except`. Resolves to how many it ended. */
   endAll(userid: Userid, except?: string): Promise<number>;
   /** Closes the pooled connections. */
   close(): void;
 }
 
-/** The class that a middleware's store extends: `Base`, which the middleware may demand, with the calls above. */
+/** The class that a middleware's store extends: `Base`, which the middleware may require, with the calls above. */
 export function sessmanStore<Data extends object, Base extends object>(
   base: abstract new () => Base,
 ): new (

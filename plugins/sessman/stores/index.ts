@@ -6,9 +6,9 @@ import { mongodb } from './mongodb/settings.js';
 import { type ReportSetting, type StoreKind, type StorePlace, StoreRefusal } from './store-kind.js';
 
 /**
- * The stores that sessions can be kept in, by the name that `backend` has for them. Without `backend`, the first that
- * the settings mean is used. A new store is a folder beside this file, an entry here, and a test that runs the contract
- * of test/contracts/store.ts.
+ * The stores that can keep sessions, by their names in `backend`. Without `backend`, the first one that the settings
+ * select is used. A new store is a folder beside this file, an entry here, and a test that runs the contract in
+ * test/contracts/store.ts.
  */
 const stores: Readonly<Record<string, StoreKind>> = { mongodb, embedded };
 
@@ -20,15 +20,15 @@ export const storeSettings: z.ZodRawShape = Object.assign(
   ...Object.values(stores).map(({ settings }) => settings),
 );
 
-/** What sessman.json says of stores: `backend`, and the keys of `storeSettings`. */
+/** The part of sessman.json that is about stores: `backend`, and the keys of `storeSettings`. */
 export type StoreSettings = Readonly<Record<string, unknown>> & { readonly backend?: string | undefined };
 
-/** Reports what is wrong with these settings and no schema can tell. */
+/** Reports problems of these settings that no schema can find. */
 export function checkStoreSettings(settings: StoreSettings, report: ReportSetting): void {
   for (const { check } of Object.values(stores)) check?.(settings as never, report);
 }
 
-/** Opens the store that the settings choose. The code of the others is not loaded. */
+/** Opens the store that the settings select. The code of the others is not loaded. */
 export function openStore(settings: StoreSettings, place: StorePlace): Promise<Store> {
   const isChosen = ([name, kind]: [string, StoreKind]) =>
     settings.backend === undefined ? kind.isMeant(settings) : name === settings.backend;
@@ -36,7 +36,7 @@ export function openStore(settings: StoreSettings, place: StorePlace): Promise<S
   return kind.open(settings, place);
 }
 
-/** Settles when the store can work. Rejects in words that everyone may read at /readyz. */
+/** Resolves when the store can work. Rejects with a message that everyone may read at /readyz. */
 export async function checkStore(store: Store): Promise<void> {
   try {
     await store.check();

@@ -2,7 +2,7 @@ import { HttpError, type PluginMetrics } from 'plugin-server';
 import { StoreError } from '../errors.js';
 import type { Change, Match, SessionRecord, Store } from '../store.js';
 
-/** A store that counts and times what it is asked, for /metrics. */
+/** Wraps a store to count and time its operations, for /metrics. */
 export function observeStore(store: Store, metrics: PluginMetrics): Store {
   const durations = metrics.histogram({
     name: 'sessman_store_operation_duration_seconds',
@@ -17,7 +17,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
   });
   metrics.gauge({
     name: 'sessman_sessions',
-    help: 'Sessions in the store; expired ones that are not cleared away yet count.',
+    help: 'Sessions in the store; expired ones count until they are removed.',
     // Every worker sees the same store.
     aggregator: 'max',
     async collect() {
@@ -29,11 +29,11 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     },
   });
 
-  /** Times an operation, at once where it answers at once. */
+  /** Times an operation, without a promise where it returns none. */
   function observed<Args extends unknown[], Result>(operation: string, run: (...args: Args) => Result) {
     const duration = durations.labels(operation);
     const failed = (error: unknown): never => {
-      // Other HttpErrors are for the caller, such as data_too_large: the store has done its work.
+      // Other HttpErrors, such as data_too_large, are for the caller: the store did its work.
       if (error instanceof StoreError) errors.inc({ operation, code: error.code });
       else if (!(error instanceof HttpError)) errors.inc({ operation, code: 'internal_error' });
       throw error;

@@ -5,9 +5,9 @@ import type { Store } from '../store.js';
 export interface StoreKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   /** The keys of sessman.json that belong to this store alone, with their schemas. */
   readonly settings: Shape;
-  /** Whether these settings choose this store where `backend` is not set. */
+  /** Whether these settings select this store where `backend` is not set. */
   isMeant(settings: Values<Shape>): boolean;
-  /** Reports what the schemas cannot tell. Runs whichever store is chosen. */
+  /** Reports what the schemas cannot check. Runs whichever store is selected. */
   check?(settings: Values<Shape> & { readonly backend?: string }, report: ReportSetting): void;
   /** Loads the store's code and opens it. */
   open(settings: Values<Shape>, place: StorePlace): Promise<Store>;
@@ -17,10 +17,10 @@ export interface StoreKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
 export interface StorePlace {
   /** Where the store keeps its files unless its settings say otherwise. */
   readonly folder: string;
-  /** An absolute path of one written in the configuration. */
+  /** Resolves a path as written in the configuration. */
   resolvePath(path: string): string;
   readonly log: Logger;
-  /** To be called once when the store can never work again in this process. */
+  /** Called once when the store can never work again in this process. */
   onFailed(error: Error): void;
 }
 
@@ -37,12 +37,12 @@ export class StoreRefusal extends Error {
   }
 }
 
-/** Says what is wrong with a key, and what to write instead. */
+/** Tells what is wrong with a key and what to write instead. */
 export type ReportSetting = (key: string, message: string) => void;
 
 type Values<Shape extends z.ZodRawShape> = z.output<z.ZodObject<Shape>>;
 
-/** Gives an entry of the table its types: those of its own settings inside, and of any store outside. */
+/** Types an entry of the table: inside with its own settings, outside as any store. */
 export function storeKind<Shape extends z.ZodRawShape>(kind: StoreKind<Shape>): StoreKind {
   return kind as unknown as StoreKind;
 }

@@ -13,8 +13,8 @@ export interface SweeperOptions {
 }
 
 /**
- * Clears expired sessions away for as long as the store needs that: one sweeper at a time over all processes and hosts,
- * in steps so short that no request waits for one. Settles when it has stopped.
+ * Removes expired sessions while the store needs that: one sweeper at a time over all processes and hosts, in steps too
+ * short for a request to notice. Resolves when it has stopped.
  */
 export async function runSweeper(store: Store, options: SweeperOptions): Promise<void> {
   const { signal, now = Date.now, every = 1000, onSwept, onError } = options;
@@ -32,7 +32,7 @@ export async function runSweeper(store: Store, options: SweeperOptions): Promise
     let leasedUntil = 0;
     for (let more = true; more && !signal.aborted; ) {
       const at = now();
-      // A lease outlives a step by far, and a sweeper that died by little.
+      // A lease lasts much longer than a step, and expires soon after its sweeper has died.
       if (leasedUntil - at < 5 * every) {
         leasedUntil = at + 10 * every;
         if (!(await store.leaseSweep(owner, at, leasedUntil))) return;
@@ -45,5 +45,5 @@ export async function runSweeper(store: Store, options: SweeperOptions): Promise
   }
 }
 
-/** Records looked at in one step: about a millisecond's work. */
+/** Records read in one step: about a millisecond of work. */
 const stepSize = 100;

@@ -4,12 +4,12 @@ import { join, resolve } from 'node:path';
 import { storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
 
-/** Copies an embedded store while servers work on it; the copy is compact and consistent, and is itself a store. */
+/** Copies an embedded store while servers use it. The copy is a compact, consistent, complete store. */
 async function main(given: readonly string[]): Promise<number> {
   const [from, to, ...more] = given;
   if (from === undefined || to === undefined || more.length > 0 || from.startsWith('-')) {
     process.stderr.write(
-      'usage: sessman-backup STORE COPY\n  STORE  the folder of an embedded store, say data/sessman/store\n  COPY   a folder that is not there yet\n',
+      'usage: sessman-backup STORE COPY\n  STORE  the folder of an embedded store, such as data/sessman/store\n  COPY   a folder that does not exist yet\n',
     );
     return 2;
   }

@@ -8,7 +8,7 @@ export class StoreFileError extends Error {
 /**
  * Looks for damage in an LMDB file before LMDB maps it, since a damaged one can end the process. It follows both trees
  * from the newest meta page down: every page must be in the file, say that it is the page asked for, and be of the
- * right kind. Of very many leaves only some are read, which keeps it well under a second.
+ * right kind. In a very large tree it reads only some of the leaves, which keeps it well under a second.
  *
  * Layout: the "lmdb-data" format 2 of libraries/liblmdb/mdb.c, on 64-bit little-endian machines.
  *
@@ -17,7 +17,7 @@ export class StoreFileError extends Error {
 export function checkStoreFile(file: string): void {
   const fd = openSync(file, 'r');
   try {
-    // Another process may be writing: a page that is no longer what this look's meta page said is no damage then.
+    // Another process may be writing: then a page that differs from what the meta page said is not damaged.
     for (let attempt = 1; ; attempt++) {
       const look = new Look(fd, file);
       const meta = look.newestMeta();
@@ -74,7 +74,7 @@ class Look {
   constructor(fd: number, file: string) {
     this.#fd = fd;
     this.#file = file;
-    // A crash, or a full disk, may have left part of a page behind the last that is in use.
+    // A crash or a full disk may have left part of a page after the last one in use.
     this.#size = fstatSync(fd).size;
   }
 

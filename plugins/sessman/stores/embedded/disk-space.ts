@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 
-/** Whether a write to this file failed for want of space: on its disk, in its quota, or in what the process may write. */
+/** Whether a write to this file failed for lack of space: on its disk, in its quota, or under the process's limit. */
 export function isOutOfSpace(file: string): boolean {
   return statSync(file).size + probe.length > fileSizeLimit() || isDiskFull(`${file}.probe-${process.pid}`);
 }
@@ -24,7 +24,7 @@ function isDiskFull(path: string): boolean {
   }
 }
 
-/** Bytes that a file of this process may have (`ulimit -f`), as far as the system tells. */
+/** The size that a file of this process may reach (`ulimit -f`), where the system tells. Bytes. */
 function fileSizeLimit(): number {
   try {
     const limit = /^Max file size\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];

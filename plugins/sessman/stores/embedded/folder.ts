@@ -5,13 +5,13 @@ import { checkStoreFile, StoreFileError } from './check-file.js';
 /** The name of the file in a store's folder that holds the sessions. */
 export const storeFile = 'sessions.mdb';
 
-/** The format of records and keys, which a newer one may tell from its own. */
+/** The format of records and keys. A later version of sessman can tell it from its own. */
 const format = 1;
-/** The mark of a folder in which a store has been made: JSON that names its format. */
+/** Marks a folder in which a store was created: JSON that names its format. */
 const markFile = 'store.json';
 
 /**
- * Makes a store's folder, which nobody but its owner may look into, or checks the one that is there.
+ * Creates a store's folder, which only its owner may open, or checks the existing one.
  * @returns the path of the store's file
  * @throws StoreFileError
  */
@@ -59,11 +59,11 @@ const obstacles: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full; free some space',
 };
 
-/** Notes that there is a store in the folder now. */
+/** Marks the folder as one that holds a store. */
 export function markStoreFolder(folder: string): void {
   const file = join(folder, markFile);
   if (existsSync(file)) return;
-  // Several processes may do so at once.
+  // Several processes may do this at once.
   const written = `${file}.${process.pid}`;
   writeFileSync(written, `${JSON.stringify({ store: 'sessman', format })}\n`, { mode: 0o600, flush: true });
   renameSync(written, file);
@@ -76,7 +76,7 @@ function readMark(folder: string): boolean {
   try {
     mark = JSON.parse(readFileSync(file, 'utf8'));
   } catch (cause) {
-    throw new StoreFileError(`${file} cannot be read, which says how the session store is written`, {
+    throw new StoreFileError(`${file}, which names the format of the session store, cannot be read`, {
       cause,
     });
   }

@@ -28,13 +28,13 @@ import { markStoreFolder, prepareStoreFolder, storeFile } from './folder.js';
 import { decodeRecord, decodeSummary, encodeRecord, type StoredRecord } from './record.js';
 
 /**
- * The store on local disk: LMDB, opened by any number of processes of one machine at a time. A write is answered once
- * its transaction is flushed; writes waiting meanwhile share the next transaction.
+ * The store on local disk: LMDB, which any number of processes of one machine may open at a time. A write is
+ * acknowledged once its transaction is flushed; writes that arrive meanwhile share the next transaction.
  *
- * Three databases change together in one transaction: records by handle, and two indexes, of users and of ends. A
- * record stands in the expiry index under a time that is at or before its end, so that most updates leave the index
- * alone: the sweeper moves a record that it finds alive. (A shortened timeout may end a record before that time; it
- * is then cleared away late, which costs room and nothing else.)
+ * Three databases change together in one transaction: records by handle, and two indexes, by user and by expiry. The
+ * expiry index holds a record under a time at or before its expiry, so most updates leave the index alone: the sweeper
+ * moves a record that it finds alive. (After a timeout was shortened, a record may expire before that time. It is then
+ * removed late, which only costs space.)
  */
 export class EmbeddedStore implements Store {
   readonly needsSweeping = true;
@@ -52,9 +52,9 @@ export class EmbeddedStore implements Store {
   #closed: Promise<void> | undefined;
 
   /**
-   * Opens the store in that folder, making it first where there is none.
-   * @param onFailed called once when this process can no longer write; one that opens the store again can
-   * @throws StoreFileError when the folder cannot be used, or what is in it is damaged; it is left as it is then
+   * Opens the store in that folder, and creates it first if it does not exist.
+   * @param onFailed called once when this process can no longer write; a process that opens the store again can
+   * @throws StoreFileError when the folder cannot be used or its file is damaged; the folder is then left as it is
    */
   static open(folder: string, onFailed?: (error: StoreError) => void): EmbeddedStore {
     const file = prepareStoreFolder(folder);
@@ -75,10 +75,9 @@ export class EmbeddedStore implements Store {
   ) {
     this.#file = file;
     const options: RootDatabaseOptions & { txnStartThreshold: number } = {
-      // A commit is flushed before it is visible: nobody reads what a crash could take back.
+      // A commit is flushed before it is visible: nobody reads what a crash could undo.
       overlappingSync: false,
-      // Batching by turn of the event loop is done by hand below: with lmdb's own, a failed commit rejects a promise
-      // that nobody can handle.
+      // lmdb's batching by event turn stays off: there, a failed commit rejects a promise that nobody can handle.
       eventTurnBatching: false,
       txnStartThreshold: 1000,
       encoding: 'binary',
@@ -89,7 +88,7 @@ export class EmbeddedStore implements Store {
     this.#byUser = this.#root.openDB('by-user', index);
     this.#byExpiry = this.#root.openDB('by-expiry', index);
     this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
-    // A reader that was killed, such as a backup, keeps every page that was in use at its time: the file would grow.
+    // A reader that was killed, such as a backup, would keep every page of its time in use, and the file would grow.
     this.#readerCheck = setInterval(() => this.#root.readerCheck(), readerCheckInterval).unref();
   }
 
@@ -143,7 +142,7 @@ export class EmbeddedStore implements Store {
         ends: record.ends,
         indexed: record.indexed,
       };
-      // One conditional put is enough here: a block of writes under a condition costs three times as many instructions.
+      // One conditional put is enough here; a conditional block of writes costs three times as many instructions.
       if (
         await this.#commit(() =>
           this.#records.put(key, encodeRecord(next, next.indexed), found.revision + 1, found.revision),
@@ -235,7 +234,7 @@ export class EmbeddedStore implements Store {
     return (this.#records.getStats() as { entryCount: number }).entryCount;
   }
 
-  /** Writes a compact copy into a folder that must not be there yet, beside ongoing work. */
+  /** Writes a compact copy into a folder that must not exist yet, while work goes on. */
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
     await this.#root.backup(join(folder, storeFile), true);
@@ -250,7 +249,7 @@ export class EmbeddedStore implements Store {
   async #close(): Promise<void> {
     clearInterval(this.#readerCheck);
     this.#deadline.close();
-    // A failed LMDB waits for ever for its last transaction. The end of the process frees what it holds.
+    // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
     if (!this.#failure) await this.#root.close();
   }
 
@@ -258,7 +257,7 @@ export class EmbeddedStore implements Store {
   #load(key: Buffer, handle: string): Found | undefined {
     if (this.#closed) throw new StoreError();
     return this.#reading(() => {
-      // Another process may have answered a write since this one's snapshot was taken.
+      // Another process may have acknowledged a write since this process took its snapshot.
       this.#root.resetReadTxn();
       const buffer = this.#records.getBinaryFast(key);
       return buffer && { record: decodeRecord(handle, buffer, buffer.length), revision: getLastVersion() };
@@ -270,7 +269,7 @@ export class EmbeddedStore implements Store {
     return buffer && decodeSummary(key.toString('base64url'), buffer);
   }
 
-  /** The keys of the user's records, a slice a turn, so that a user with very many holds up nobody else. */
+  /** The keys of the user's records, one slice a turn, so that a user with very many delays nobody else. */
   async *#keysOfUser(userid: string): AsyncGenerator<Buffer[]> {
     const prefix = userPrefix(userid);
     let start = prefix;
@@ -311,13 +310,13 @@ export class EmbeddedStore implements Store {
   }
 
   /**
-   * Settles once what `begin` writes is on disk; false, and nothing written, when its condition does not hold by then.
+   * Resolves once what `begin` writes is on disk; to false, with nothing written, when its condition no longer holds.
    * A condition is the revision that an entry must still have.
    */
   #commit(begin: () => Promise<boolean>): Promise<boolean> {
     if (this.#closed) throw new StoreError();
     if (this.#failure) throw this.#failure;
-    // While the disk is full one write a second tries again; the others need not wait for the same refusal.
+    // While the disk is full, one write a second tries again; the others need not wait for the same refusal.
     if (this.#fullUntil > performance.now()) throw new StoreFullError();
     return this.#deadline.within(begin(), async (error) => this.#explain(await causeOf(error)));
   }
@@ -333,8 +332,8 @@ export class EmbeddedStore implements Store {
   }
 
   /**
-   * After an error of the disk LMDB may accept writes and never finish them, and what it believes to be on disk may not
-   * be there. Nothing is certain before the file is opened again, which one process cannot do twice.
+   * After a disk error, LMDB may accept writes and never finish them, and what it believes to be on disk may be missing.
+   * Nothing is certain until the file is opened again, which one process cannot do twice.
    */
   #fail(cause: unknown): StoreFailedError {
     this.#failure = new StoreFailedError(cause);
@@ -345,8 +344,8 @@ export class EmbeddedStore implements Store {
 }
 
 /**
- * A disk that stands still, another process that does so within a transaction, or an LMDB that gave up after an error of
- * the disk: none may hold a request for ever. One timer watches over all commits.
+ * No request may wait forever: not for a disk that hangs, nor for another process that hangs within a transaction, nor
+ * for an LMDB that gave up after a disk error. One timer watches all commits.
  */
 class CommitDeadline {
   readonly #waiting = new Set<{ readonly since: number; readonly reject: (error: StoreError) => void }>();
@@ -396,14 +395,14 @@ interface Found {
 const leaseKey = 'sweeper';
 /** Bytes. */
 const userPrefixLength = 16;
-/** Keys taken in one turn of the event loop: well under a millisecond. */
+/** Keys read in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
 /** Milliseconds. */
 const commitDeadline = 5000;
 const readerCheckInterval = 1000;
-/** LMDB's own code for an environment that must be opened again. */
+/** LMDB's code for an environment that must be opened again. */
 const lmdbPanic = -30_795;
-/** The value of index entries, whose keys say it all. */
+/** The value of index entries, whose keys hold everything. */
 const present = Buffer.from([1]);
 const zero = Buffer.from([0]);
 /** Sorts after every handle. */
@@ -413,7 +412,7 @@ function handleBytes(handle: string): Buffer {
   return Buffer.from(handle, 'base64url');
 }
 
-/** Userids are of any length and may hold NUL; their hashes are not and do not. */
+/** Userids have any length and may contain NUL; their hashes do not. */
 function userPrefix(userid: string): Buffer {
   return hash('sha256', userid, 'buffer').subarray(0, userPrefixLength);
 }
@@ -437,16 +436,16 @@ function endOf(record: SessionRecord): number {
   return Math.min(record.expires, record.ends);
 }
 
-/** What made a commit fail: lmdb rejects with a general error, and with the cause by a promise of its own. */
+/** Why a commit failed: lmdb rejects with a general error, which carries the cause as a promise. */
 async function causeOf(error: unknown): Promise<unknown> {
   const { commitError } = error as { commitError?: Promise<never> };
   return commitError === undefined ? error : commitError.catch((cause: unknown) => cause);
 }
 
 /**
- * Whether a text cannot be what was stored. The store's own structure is checked elsewhere; this is for the bytes of one
- * session, which a broken disk may have turned into noise or zeros. JSON text has no NUL; what decoding puts in place of
- * broken UTF-8 it may also have by itself.
+ * Whether a text cannot be what was stored. The structure of the store is checked elsewhere; this is for the bytes of one
+ * session, which a broken disk may have turned into noise or zeros. JSON text has no NUL. U+FFFD stands for broken UTF-8,
+ * but may also have been stored.
  */
 function isDamaged(data: string): boolean {
   if (data.includes('\0')) return true;
@@ -469,7 +468,7 @@ function isFull(cause: unknown): boolean {
   return [ENOSPC, EDQUOT, EFBIG].includes(codeOf(cause));
 }
 
-/** An error of the disk, or a write that the system cut short for want of space: LMDB reports both as EIO. */
+/** A disk error, or a write that the system cut short for lack of space: LMDB reports both as EIO. */
 function isWriteError(cause: unknown): boolean {
   return codeOf(cause) === constants.errno.EIO;
 }

@@ -1,17 +1,17 @@
 import type { SessionRecord, SessionSummary } from '../../store.js';
 
 /**
- * How the embedded store lays out a record, format 1: fixed fields first, so that lists and sweeps read no data.
+ * The layout of a record, format 1. Fixed fields come first, so lists and sweeps read no data.
  *
  *      0  secretHash, 32 bytes                     72  indexed
  *     32  version                                  80  length of userid in bytes, 16 bits
  *     40  created    48  touched                   82  userid, UTF-8
  *     56  expires    64  ends                          data, UTF-8
  *
- * Numbers are little-endian; those not said to be otherwise are doubles.
+ * Numbers are little-endian, and doubles unless noted otherwise.
  */
 export interface StoredRecord extends SessionRecord {
-  /** The time under which the record stands in the expiry index. */
+  /** The time under which the expiry index holds the record. */
   readonly indexed: number;
 }
 
@@ -32,7 +32,7 @@ export function encodeRecord(record: SessionRecord, indexed: number): Buffer {
   return buffer;
 }
 
-/** Reads what `encodeRecord` wrote into the first `size` bytes of a buffer that may be used again afterwards. */
+/** Reads what `encodeRecord` wrote, from the first `size` bytes of a buffer that may be reused afterwards. */
 export function decodeRecord(handle: string, buffer: Buffer, size: number): StoredRecord {
   const view = viewOf(buffer);
   const data = at.text + view.getUint16(at.useridBytes, true);
@@ -66,7 +66,7 @@ export function decodeSummary(handle: string, buffer: Buffer): SessionSummary {
 let lastBuffer: Buffer | undefined;
 let lastView: DataView = new DataView(new ArrayBuffer(0));
 
-/** A view on the buffer; lmdb mostly gives the same one, and a view reads numbers several times as fast as a Buffer. */
+/** A view of the buffer. lmdb mostly reuses one buffer, and a view reads numbers several times as fast as a Buffer. */
 function viewOf(buffer: Buffer): DataView {
   if (buffer !== lastBuffer) {
     lastBuffer = buffer;

@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { MongoClientOptions } from 'mongodb';
 
@@ -18,11 +19,15 @@ export interface MongoConnection {
   readonly url: string;
   readonly options: MongoClientOptions;
   readonly database: string;
+  /** Whether connections use TLS. */
+  readonly tls: boolean;
+  /** The replica set that the URL names. */
+  readonly replicaSet: string | undefined;
   /** `user "app" at db1:27017,db2:27017, database "sessman"`: for messages, without the password. */
   readonly description: string;
 }
 
-/** A setting that MongoDB cannot be reached with, found without asking it. Its message holds no secret. */
+/** A setting that cannot work, found without asking MongoDB. Its message holds no secret. */
 export class ConnectionSettingError extends Error {
   override readonly name = 'ConnectionSettingError';
 
@@ -48,16 +53,11 @@ export function mongoConnection({
     );
   }
   const { scheme = 'mongodb', userinfo, hosts, path = '', query = '' } = parts;
-  const parameters = new Map(
-    Array.from(new URLSearchParams(query), ([key, value]) => [key.toLowerCase(), value]),
-  );
   checkCredentials(userinfo, username, password);
-  if (parameters.has('timeoutms')) {
-    throw new ConnectionSettingError(
-      'server_url',
-      'timeoutMS in server_url can leave connections out of step with the server; leave it out, or use socketTimeoutMS',
-    );
-  }
+  const kept = query.split('&').filter((part) => part !== '' && isKept(part));
+  const given = new URLSearchParams(kept.join('&'));
+  checkParameters(given);
+  const parameters = new Set(Array.from(given.keys(), (key) => key.toLowerCase()));
 
   const inPath = path === '' ? undefined : decode(path);
   const name = database ?? inPath ?? 'sessman';
@@ -72,7 +72,7 @@ export function mongoConnection({
     ...fixed,
   };
   if (username !== undefined) options.auth = { username, ...(password !== undefined && { password }) };
-  // A path names the authSource too, as in every MongoDB URL; an SRV record may; some mechanisms have their own.
+  // A path also names the authSource, as in every MongoDB URL; an SRV record may; some mechanisms have their own.
   const settled =
     inPath !== undefined ||
     scheme !== 'mongodb' ||
@@ -80,13 +80,15 @@ export function mongoConnection({
     parameters.has('authmechanism');
   if (!settled && (username !== undefined || userinfo !== undefined)) options.authSource = name;
 
-  const url = `${scheme}://${userinfo === undefined ? '' : `${userinfo}@`}${hosts}/${path}${query && `?${query}`}`;
-  checkUrl(url, options);
+  const url = `${scheme}://${userinfo === undefined ? '' : `${userinfo}@`}${hosts}/${path}${kept.length === 0 ? '' : `?${kept.join('&')}`}`;
+  const { tls = false, replicaSet } = checkUrl(url, options);
   const user = username ?? (userinfo === undefined ? undefined : decode(userinfo.split(':')[0]!));
   return {
     url,
     options,
     database: name,
+    tls,
+    replicaSet,
     description: `${user === undefined ? 'no user' : `user "${user}"`} at ${hosts}, database "${name}"`,
   };
 }
@@ -95,8 +97,8 @@ const urlPattern =
   /^(?:(?<scheme>mongodb(?:\+srv)?):\/\/)?(?:(?<userinfo>[^@/?]*)@)?(?<hosts>[^@/?]*)(?:\/(?<path>[^?]*))?(?:\?(?<query>.*))?$/;
 
 /**
- * Measured to answer everything within three seconds while a server is frozen. Never timeoutMS: it can give one
- * request's answer to another. A URL may say otherwise.
+ * With these, every request was measured to get its response within three seconds while a server was frozen. A URL may
+ * override them. timeoutMS is never set: it can give one request the response to another.
  */
 const tunable: MongoClientOptions = {
   appName: 'sessman',
@@ -107,21 +109,90 @@ const tunable: MongoClientOptions = {
   connectTimeoutMS: 2000,
   heartbeatFrequencyMS: 2000,
   socketTimeoutMS: 1500,
-  // Some servers refuse retryable writes, such as Amazon DocumentDB. A write that is not retried is answered 503.
+  // Some servers, such as Amazon DocumentDB, refuse retryable writes. A write that is not retried is a 503.
   retryReads: true,
   retryWrites: true,
 };
 
-/** What the promises of sessman rest on: a write that is answered is on most servers' disks, and the next read sees it. */
+/** sessman's guarantees rest on these: an acknowledged write is on most servers' disks, and the next read sees it. */
 const fixed: MongoClientOptions = {
   writeConcern: { w: 'majority', journal: true },
   readPreference: 'primary',
 };
 
-function unlessGiven(
-  options: MongoClientOptions,
-  parameters: ReadonlyMap<string, string>,
-): MongoClientOptions {
+/** URLs are copied with these in them. They are left out, and `fixed` holds. */
+const setAside = new Set([
+  'w',
+  'journal',
+  'j',
+  'fsync',
+  'readpreference',
+  'readpreferencetags',
+  'maxstalenessseconds',
+]);
+
+/** The operator's. The driver accepts more, of which some would change what it reads and writes. */
+const accepted = new Set([
+  ...Object.keys(tunable).map((key) => key.toLowerCase()),
+  ...[
+    'authmechanism',
+    'authmechanismproperties',
+    'authsource',
+    'replicaset',
+    'directconnection',
+    'loadbalanced',
+  ],
+  ...['srvmaxhosts', 'srvservicename', 'localthresholdms', 'servermonitoringmode', 'readconcernlevel'],
+  ...['maxconnecting', 'maxidletimems', 'wtimeoutms', 'wtimeout', 'compressors', 'zlibcompressionlevel'],
+  ...['proxyhost', 'proxyport', 'proxyusername', 'proxypassword', 'family', 'autoselectfamily'],
+  ...['autoselectfamilyattempttimeout', 'nodelay', 'maxadaptiveretries', 'enableoverloadretargeting'],
+  ...['tls', 'ssl', 'tlsinsecure', 'tlsallowinvalidcertificates', 'tlsallowinvalidhostnames'],
+  ...['tlscafile', 'tlscrlfile', 'tlscertificatekeyfile', 'tlscertificatekeyfilepassword'],
+]);
+
+const tlsFiles = ['tlscafile', 'tlscrlfile', 'tlscertificatekeyfile'];
+
+function isKept(parameter: string): boolean {
+  const [[key] = ['']] = new URLSearchParams(parameter);
+  return !setAside.has(key.toLowerCase());
+}
+
+function checkParameters(parameters: URLSearchParams): void {
+  for (const [written, value] of parameters) {
+    const key = written.toLowerCase();
+    if (key === 'timeoutms') {
+      throw refused(
+        'timeoutMS in server_url can leave connections out of step with the server; remove it, or use socketTimeoutMS',
+      );
+    }
+    if (!accepted.has(key)) {
+      // With an @, it may be part of a password that lacks its percent-encoding.
+      const name = `${parameters}`.includes('%40') ? 'an option' : `the option ${JSON.stringify(written)}`;
+      throw refused(`server_url has ${name} that sessman does not accept; check its spelling, or remove it`);
+    }
+    if (key === 'readconcernlevel' && !/^(?:local|majority|linearizable)$/.test(value)) {
+      throw refused('readConcernLevel in server_url is not local, majority or linearizable');
+    }
+    if (tlsFiles.includes(key)) checkReadable(written, value);
+  }
+}
+
+function checkReadable(option: string, file: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw refused(
+      `the file that ${option} in server_url names cannot be read (${code}); write its absolute path`,
+    );
+  }
+}
+
+function refused(message: string): ConnectionSettingError {
+  return new ConnectionSettingError('server_url', message);
+}
+
+function unlessGiven(options: MongoClientOptions, parameters: ReadonlySet<string>): MongoClientOptions {
   return Object.fromEntries(Object.entries(options).filter(([key]) => !parameters.has(key.toLowerCase())));
 }
 
@@ -130,7 +201,7 @@ function checkCredentials(userinfo?: string, username?: string, password?: strin
   if (userinfo !== undefined && (username !== undefined || password !== undefined)) {
     throw new ConnectionSettingError(
       'server_url',
-      'server_url holds a user and so does username; keep one of them, best username and password, which need no percent-encoding',
+      'server_url and username both name a user; keep one of them, preferably username and password, which need no percent-encoding',
     );
   }
   if (password !== undefined && username === undefined) {
@@ -141,19 +212,16 @@ function checkCredentials(userinfo?: string, username?: string, password?: strin
 }
 
 /** Lets the driver judge the URL and its parameters. */
-function checkUrl(url: string, options: MongoClientOptions): void {
-  // Only now: the driver takes longer to load, and more memory, than all else that a server without MongoDB needs.
+function checkUrl(url: string, options: MongoClientOptions): MongoClientOptions {
+  // Loaded only here: the driver takes longer to load, and more memory, than all that a server without MongoDB needs.
   const { MongoClient } = createRequire(import.meta.url)('mongodb') as typeof import('mongodb');
   try {
-    new MongoClient(url, options);
+    return new MongoClient(url, options).options;
   } catch (error) {
     const { message } = error as Error;
-    // The driver quotes parameters, which help, but nothing that holds the URL may pass.
+    // The driver quotes parameters, which helps, but nothing that contains the URL may pass.
     const detail = message.includes('@') || message.includes('://') ? '' : `: ${message}`;
-    throw new ConnectionSettingError(
-      'server_url',
-      `server_url is not one that MongoDB can be reached with${detail}`,
-    );
+    throw new ConnectionSettingError('server_url', `server_url is not a valid MongoDB URL${detail}`);
   }
 }
 
@@ -163,7 +231,7 @@ function decode(text: string): string {
   } catch {
     throw new ConnectionSettingError(
       'server_url',
-      'server_url has a % that encodes nothing; write %25 for a %',
+      'server_url contains a % that encodes nothing; write %25 for a %',
     );
   }
 }

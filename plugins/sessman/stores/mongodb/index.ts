@@ -1,10 +1,17 @@
 import { setTimeout } from 'node:timers/promises';
-import { Binary, type Collection, type Filter, MongoClient, MongoError } from 'mongodb';
+import {
+  Binary,
+  type Collection,
+  type Filter,
+  MongoClient,
+  MongoError,
+  MongoServerSelectionError,
+} from 'mongodb';
 import { DeadlineError, type Logger, withDeadline } from 'plugin-server';
 import { StoreError, StoreFullError } from '../../errors.js';
 import type { Change, Match, SessionRecord, SessionSummary, Store, Swept } from '../../store.js';
 import { type MongoConnection, type MongoSettings, mongoConnection } from './connection.js';
-import { hasCode } from './errors.js';
+import { hasCode, isOutOfSpace } from './errors.js';
 import { ensureIndexes } from './indexes.js';
 import { type MongoRefusal, refusalOf } from './refusal.js';
 import { rewriteByVersion } from './rewrite.js';
@@ -15,7 +22,7 @@ export interface MongoStoreOptions extends MongoSettings {
   readonly log: Logger;
 }
 
-/** The store on MongoDB: a document a session. Each write is one conditional operation on one document. */
+/** The store on MongoDB, one document per session. Each write is one conditional operation on one document. */
 export class MongoStore implements Store {
   readonly #connection: MongoConnection;
   readonly #name: string;
@@ -26,14 +33,16 @@ export class MongoStore implements Store {
   #leases: Collection<LeaseDocument> | undefined;
   #serverExpires = true;
   #healthy = true;
-  /** Why MongoDB refuses to work, as long as it does. */
+  /** Why MongoDB refuses to work, while it does. */
   #refusal: MongoRefusal | undefined;
+  /** The refusal that the log named last in this outage. */
+  #told: string | undefined;
   #connecting: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   /**
-   * Connects and makes the indexes. A server that cannot be reached is no reason to fail: every call rejects with a
-   * StoreError until it can be, and the store keeps trying.
+   * Connects and creates the indexes. It does not fail when the server cannot be reached: every call rejects with a
+   * StoreError until then, and the store keeps trying.
    * @throws MongoRefusal, ConnectionSettingError
    */
   static async open(options: MongoStoreOptions): Promise<MongoStore> {
@@ -41,7 +50,7 @@ export class MongoStore implements Store {
     const first = store.#connect();
     store.#connecting = first.catch((error: unknown) => store.#keepConnecting(error));
     try {
-      // An index over very many sessions takes its time: the server need not wait for it.
+      // Creating an index over very many sessions takes long, and the server need not wait for it.
       const late = setTimeout(startPatience, false, { ref: false });
       if (await Promise.race([first.then(() => true), late])) {
         store.#log.info(
@@ -99,7 +108,7 @@ export class MongoStore implements Store {
     const document = await this.#run((sessions) =>
       sessions.findOneAndUpdate(filterOf(match), update, {
         returnDocument: 'after',
-        // What was just sent need not come back.
+        // What was sent need not come back.
         ...(data !== undefined && { projection: { data: 0 } }),
       }),
     );
@@ -172,7 +181,7 @@ export class MongoStore implements Store {
       );
       return true;
     } catch (error) {
-      // Somebody else's lease does not match, and its place is taken.
+      // Another owner's lease does not match, and its id is taken.
       if (hasCode((error as Error).cause, duplicateKey)) return false;
       throw error;
     }
@@ -197,7 +206,7 @@ export class MongoStore implements Store {
     await this.#client?.close();
   }
 
-  /** One operation, its failure turned into a StoreError. */
+  /** Runs one operation, and turns its failure into a StoreError. */
   async #run<T>(operation: (sessions: Collection<SessionDocument>) => Promise<T>): Promise<T> {
     if (!this.#sessions || this.#stop.signal.aborted) throw new StoreError(this.#refusal);
     try {
@@ -209,13 +218,11 @@ export class MongoStore implements Store {
       if (!isUnreachable(error)) throw error;
       if (hasCode(error, duplicateKey)) throw new StoreError(error);
       this.#fell(error);
-      throw hasCode(error, outOfDiskSpace)
-        ? new StoreFullError(error)
-        : new StoreError(this.#refusal ?? error);
+      throw isOutOfSpace(error) ? new StoreFullError(error) : new StoreError(this.#refusal ?? error);
     }
   }
 
-  /** Connects with a new client: one whose first connect failed stays closed for good. */
+  /** Connects with a new client: a client whose first attempt failed stays closed for good. */
   async #connect(): Promise<void> {
     const { url, options, database } = this.#connection;
     await this.#ensureIndexes();
@@ -259,13 +266,15 @@ export class MongoStore implements Store {
     }
   }
 
-  /** Logged once for each outage, and again when the reason turns out to be another one. */
+  /** Logs each outage once, and again when the reason turns out to be a different one. */
   #fell(error: unknown): void {
     const refusal = refusalOf(error, this.#connection);
-    const isNews = refusal !== undefined && refusal.message !== this.#refusal?.message;
-    if (refusal !== undefined) this.#refusal = refusal;
+    // What a server refused before says nothing once none can be reached.
+    if (refusal !== undefined || error instanceof MongoServerSelectionError) this.#refusal = refusal;
+    const isNews = refusal !== undefined && refusal.message !== this.#told;
     if (!this.#healthy && !isNews) return;
     this.#healthy = false;
+    this.#told = refusal?.message ?? this.#told;
     const message = refusal?.message ?? `the session store cannot be used: ${this.#connection.description}`;
     this.#log.error({ err: error }, message);
   }
@@ -273,6 +282,7 @@ export class MongoStore implements Store {
   #recovered(): void {
     this.#healthy = true;
     this.#refusal = undefined;
+    this.#told = undefined;
     this.#log.info(`the session store works: ${this.#connection.description}`);
   }
 }
@@ -283,7 +293,7 @@ interface SessionDocument {
   /** SHA-256 of the id's secret part. */
   secret: Binary;
   userid: string;
-  /** JSON as text: BSON has its own ideas of names, depth and numbers. */
+  /** JSON text: BSON has other rules for names, depth and numbers. */
   data: string;
   version: number;
   created: Date;
@@ -301,8 +311,8 @@ interface LeaseDocument {
 /** Milliseconds. */
 const reconnectPause = 250;
 /**
- * Milliseconds. The driver's own timeouts mostly answer sooner, and say more; but on a connection that is closed one way
- * only it was seen to wait for ever.
+ * Milliseconds. The driver's own timeouts mostly come sooner and say more, but on a half-closed connection it was seen to
+ * wait forever.
  */
 const operationDeadline = 2900;
 /** Milliseconds that `open` waits for the first connection. */
@@ -311,9 +321,8 @@ const reading = { maxTimeMS: 1000 };
 
 // https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 const duplicateKey = 11000;
-const outOfDiskSpace = 14031;
 
-/** The driver passes on a socket's own error where the connection breaks just as a command is written to it. */
+/** The driver passes on the socket's error when the connection breaks while a command is being written. */
 function isUnreachable(error: unknown): boolean {
   return (
     error instanceof MongoError ||

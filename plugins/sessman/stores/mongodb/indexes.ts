@@ -2,12 +2,12 @@ import type { Collection, Document, IndexDescription } from 'mongodb';
 import { hasCode } from './errors.js';
 
 /**
- * Makes the indexes of the sessions collection, and replaces older ones of the same name or key that differ. Other
- * indexes are left alone. Several hosts may do so at once.
+ * Creates the indexes of the sessions collection, and replaces those of the same name or key that differ. Other indexes
+ * are left alone. Several hosts may do this at once.
  *
- * The TTL index stands on the date itself with expireAfterSeconds 0, so that no setting ever changes it.
+ * The TTL index covers the date itself, with expireAfterSeconds 0, so no setting ever changes it.
  *
- * @returns whether the server clears away expired documents by itself
+ * @returns whether the server removes expired documents by itself
  */
 export async function ensureIndexes(collection: Collection<Document>): Promise<{ expires: boolean }> {
   await ensureIndex(collection, byUser);
@@ -44,7 +44,7 @@ async function ensureIndex(collection: Collection<Document>, index: Index): Prom
       await collection.createIndexes([index]);
       return;
     } catch (error) {
-      // Another host was quicker, with an index of its own version: look again.
+      // Another host was faster, with an index of its version: look again.
       if (!hasCode(error, ...indexDiffers) || attempt === 5) throw error;
     }
   }

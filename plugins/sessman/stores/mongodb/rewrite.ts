@@ -6,7 +6,7 @@ const maxAttempts = 100;
 /** Milliseconds. */
 const maxPause = 32;
 
-/** `Store.rewrite` for a store that can only read and write: the version tells whether another writer was faster. */
+/** `Store.rewrite` for a store that can only read and write. The version tells whether another writer was faster. */
 export async function rewriteByVersion(
   store: Pick<Store, 'read' | 'write'>,
   match: Match,

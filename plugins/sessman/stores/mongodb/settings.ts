@@ -17,10 +17,7 @@ export const mongodb = storeKind({
       .meta({ description: 'of the MongoDB user; any characters', secret: true }),
     database: z
       .string()
-      .regex(
-        /^[^/\\. "$*<>:|?\0]+$/,
-        'a database name has none of the characters / \\ . " $ * < > : | ? or a blank',
-      )
+      .regex(/^[^/\\. "$*<>:|?\0]+$/, 'a database name contains none of / \\ . " $ * < > : | ? and no blank')
       .refine(
         (name) => Buffer.byteLength(name) <= maxDatabaseName,
         `a database name has at most ${maxDatabaseName} bytes of UTF-8; write a shorter one`,
@@ -50,7 +47,7 @@ export const mongodb = storeKind({
     } else if (username !== undefined || password !== undefined) {
       report(
         username === undefined ? 'password' : 'username',
-        'it is for MongoDB, which requires server_url; write the server as host:port',
+        'applies to MongoDB, which requires server_url; write the server as host:port',
       );
     }
   },

@@ -101,6 +101,75 @@ describe('where MongoDB is', () => {
     });
   }
 
+  for (const parameters of [
+    'w=0',
+    'w=1&wtimeoutMS=5000',
+    'W=0',
+    'journal=false',
+    'j=false',
+    'JOURNAL=false&retryWrites=true',
+    '%6aournal=false',
+    'fsync=false',
+    'w=0&w=0',
+    'readPreference=secondary',
+    'readPreference=nearest&maxStalenessSeconds=120',
+    'readPreferenceTags=dc:ny&readPreferenceTags=',
+  ]) {
+    it(`no parameter of the URL weakens durability or moves reads off the primary: ${parameters}`, () => {
+      const { url, options } = mongoConnection({ server_url: `db/app?${parameters}&appName=shop` });
+      const effective = new MongoClient(url, options).options;
+      expect(effective.writeConcern).to.include({ w: 'majority', j: true });
+      expect(effective.readPreference?.toJSON()).to.deep.equal({ mode: 'primary' });
+      expect(effective.appName).to.equal('shop');
+    });
+  }
+
+  const operators: [string, object][] = [
+    ['appName=shop', { appName: 'shop' }],
+    ['compressors=zlib&zlibCompressionLevel=9', { compressors: ['zlib'], zlibCompressionLevel: 9 }],
+    ['directConnection=true', { directConnection: true }],
+    ['maxPoolSize=7&minPoolSize=0&maxConnecting=3', { maxPoolSize: 7, minPoolSize: 0, maxConnecting: 3 }],
+    ['maxIdleTimeMS=60000', { maxIdleTimeMS: 60_000 }],
+    ['socketTimeoutMS=9000&connectTimeoutMS=8000', { socketTimeoutMS: 9000, connectTimeoutMS: 8000 }],
+    ['serverSelectionTimeoutMS=700&heartbeatFrequencyMS=900', { serverSelectionTimeoutMS: 700 }],
+    ['replicaSet=rs&localThresholdMS=30', { replicaSet: 'rs', localThresholdMS: 30 }],
+    ['tls=true&tlsAllowInvalidHostnames=true', { tls: true }],
+    ['family=6', { family: 6 }],
+    ['serverMonitoringMode=poll', { serverMonitoringMode: 'poll' }],
+  ];
+  for (const [parameters, expected] of operators) {
+    it(`parameters of the URL that weaken nothing are the operator's: ${parameters}`, () => {
+      const { url, options } = mongoConnection({ server_url: `db/?${parameters}` });
+      expect(new MongoClient(url, options).options).to.deep.include(expected);
+    });
+  }
+
+  it('reads may be made stricter', () => {
+    const { url, options } = mongoConnection({ server_url: 'db/?readConcernLevel=linearizable' });
+    expect(new MongoClient(url, options).options.readConcern?.level).to.equal('linearizable');
+  });
+
+  for (const option of [
+    'raw=true',
+    'promoteValues=false',
+    'promoteBuffers=true',
+    'useBigInt64=true',
+    'ignoreUndefined=true',
+    'forceServerObjectId=true',
+    'monitorCommands=true',
+    'dbName=other',
+    'checkServerIdentity=false',
+    'mongodbLogPath=stdout',
+    '__skipPingOnConnect=true',
+  ]) {
+    it(`refuses an option of the driver that no URL is meant to have: ${option}`, () => {
+      const [name] = option.split('=');
+      expect(() => mongoConnection({ server_url: `mongodb://db/?${option}` }))
+        .to.throw(ConnectionSettingError, `"${name}"`)
+        .with.property('key', 'server_url');
+    });
+  }
+
   const wrong: [string, MongoSettings, string, RegExp][] = [
     ['a long database name', { server_url: `db/${'d'.repeat(64)}` }, 'server_url', /63 bytes/],
     [
@@ -115,6 +184,20 @@ describe('where MongoDB is', () => {
     ['a port out of range', { server_url: 'db:99999' }, 'server_url', /./],
     ['an unknown parameter', { server_url: 'db/?replicset=rs' }, 'server_url', /replicset/],
     ['timeoutMS', { server_url: 'db/?timeoutMS=100' }, 'server_url', /timeoutMS/],
+    [
+      'reads of what may be rolled back',
+      { server_url: 'db/?readConcernLevel=available' },
+      'server_url',
+      /majority/,
+    ],
+    [
+      'a missing file',
+      { server_url: 'db/?tls=true&tlsCAFile=/none/ca.pem' },
+      'server_url',
+      /tlsCAFile.*ENOENT/,
+    ],
+    ['an unescaped question mark', { server_url: 'mongodb://u:sec?secret@db' }, 'server_url', /./],
+    ['one before an equals sign', { server_url: 'mongodb://u:sec?secret=x@db' }, 'server_url', /./],
     ['two users', { server_url: 'mongodb://u:secret@db', username: 'u' }, 'server_url', /username/],
     ['a password alone', { server_url: 'db', password: 'secret' }, 'password', /username/],
     ['an empty user', { server_url: 'db', username: '', password: 'secret' }, 'username', /empty/],
