@@ -346,12 +346,12 @@ export class Host {
       this.plugins.map(({ name, package_ }) => ({ name, folder: package_.folder })),
     );
     if (blamed === undefined) {
-      this.log.error({ err: error }, 'an error was left uncaught');
+      this.log.error({ err: error }, 'uncaught error');
       return;
     }
     const { plugin, position } = blamed;
     const at = place(this.configuration, position);
-    this.log.error({ err: error, plugin, at }, `plugin "${plugin}" left an error uncaught`);
+    this.log.error({ err: error, plugin, at }, `uncaught error in plugin "${plugin}"`);
   }
 
   /** Writes out log lines that are still in memory; close() does so too. */

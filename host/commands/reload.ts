@@ -3,7 +3,7 @@ import { formatProblems } from '../diagnostics/print-problems.js';
 import type { IniFile } from '../prepare/ini-file.js';
 import { findServer } from './find-server.js';
 
-/** Has the running server read everything anew; true once that is in force, false when it goes on as it was. */
+/** Has the running server read everything again: true once that is in force, false when the server continues unchanged. */
 export async function reload({ path }: IniFile): Promise<boolean> {
   const server = await findServer(path);
   if (server === undefined) return false;
@@ -17,6 +17,6 @@ export async function reload({ path }: IniFile): Promise<boolean> {
     process.stdout.write('reloaded\n');
     return true;
   }
-  process.stderr.write(formatProblems('not reloaded, the server goes on as it was', outcome));
+  process.stderr.write(formatProblems('not reloaded, the server continues unchanged', outcome));
   return false;
 }

@@ -2,28 +2,27 @@ import { performance } from 'node:perf_hooks';
 import type Koa from 'koa';
 import type { HostResponse } from './socket/response.js';
 
-/** Requests that are answered before the event loop looks for more. */
+/** How many requests are answered before the event loop looks for more. */
 const BATCH = 64;
-/** Milliseconds after which it looks sooner: it takes but one new connection each time. */
+/** Milliseconds after which it looks earlier, because it accepts only one connection each time. */
 const SLICE = 10;
-/** How many of them go between two looks at the clock. */
+/** How many requests are answered between two readings of the clock. */
 const CLOCK = 8;
 
 /**
- * The order in which requests are answered, and which come too late to be.
+ * Decides the order in which requests are answered, and which are too late.
  *
- * All requests of one poll of the event loop are read before the first is answered: fewer wake-ups, and a small body has
- * arrived whole by then. Under more load than the process can carry they queue here rather than in the kernel, where
- * their waiting could not be seen. One that has waited longer than `maxDelay` is late; and while the first in the queue
- * has waited half as long, those that arrive are late at once, so that they are refused quickly and the queue stays
- * short enough for the others to be in time. Those that a client pipelines come after everybody else's, so that nobody
- * gets more than a share by asking for much at once.
+ * All requests of one poll of the event loop are read before the first is answered: this saves wake-ups, and a small body
+ * has arrived completely by then. Under overload, requests queue here instead of in the kernel, so that their wait is
+ * known. A request that has waited longer than `maxDelay` is late. While the first in the queue has waited half as long,
+ * new requests are late on arrival: they are refused quickly, and the queue stays short enough for the others to be in
+ * time. Pipelined requests come last, so that no client gets more than its share.
  */
 export class Turns {
   readonly #answer: (ctx: Koa.Context) => void;
   readonly #maxDelay: number;
   #waiting: Koa.Context[] = [];
-  /** Pipelined behind an unanswered request of the same connection. */
+  /** Requests pipelined behind an unanswered request of the same connection. */
   #behind: Koa.Context[] = [];
   #late: Koa.Context[] = [];
   #scheduled = false;
@@ -34,7 +33,7 @@ export class Turns {
     this.#maxDelay = maxDelay === 0 ? Number.POSITIVE_INFINITY : maxDelay;
   }
 
-  /** `pipelined`: its client asked for it before it had the response before. */
+  /** `pipelined`: the client sent it before it had received the previous response. */
   add(ctx: Koa.Context, pipelined: boolean): void {
     const response = ctx.res as HostResponse;
     if (pipelined) {
@@ -81,7 +80,7 @@ export class Turns {
     }
   };
 
-  /** What is left waits for the next turn. */
+  /** The rest waits for the next turn. */
   #nextBatch(): Koa.Context[] {
     const waiting = this.#waiting;
     if (waiting.length <= BATCH && this.#behind.length === 0) {

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 /** Milliseconds. */
 const LOG_INTERVAL = 1000;
 
-/** Says in the log how many requests were refused, once a second while there are any. */
+/** Logs once a second how many requests were refused, while there are any. */
 export class OverloadLog {
   readonly #log: Logger;
   #refused = 0;

@@ -5,26 +5,26 @@ import { addressGroup, withoutPort } from './client-address.js';
 import { hostError } from './errors.js';
 
 export interface RateLimitOptions {
-  /** Requests of one client in a window. */
+  /** How many requests a client may send in a window. */
   readonly rate: number;
   /** Seconds. */
   readonly window: number;
   readonly by: 'address' | 'key';
 }
 
-/** Counts a request; rejects with a 429 when its client has had its share. `keys` are those that open the path. */
+/** Counts a request. Rejects with a 429 when its client has reached the limit. `keys` are the keys of the path. */
 export type RateLimit = (ctx: Koa.Context, keys: KeyRing | undefined) => Promise<void>;
 
 /**
- * Clients that are counted one by one in a window. Those beyond share one count, so that nobody who can send from very
- * many addresses can fill the memory. Exported for tests.
+ * How many clients of a window are counted separately. All others share one count, so that a client with many addresses
+ * cannot fill the memory. Exported for tests.
  */
 export const MAX_CLIENTS = 10_000;
 const ALL_OTHERS = 'others';
 
 /**
- * A limit for each client: `rate` requests in a window that begins with its first. It counts in this process alone.
- * The headers are those of draft-ietf-httpapi-ratelimit-headers-10.
+ * Limits each client to `rate` requests in a window that begins with its first request. Each process counts separately.
+ * The headers follow draft-ietf-httpapi-ratelimit-headers-10.
  */
 export function rateLimit({ rate, window, by }: RateLimitOptions): RateLimit {
   const limiter = new RateLimiterMemory({ points: rate, duration: window });
@@ -54,7 +54,7 @@ export function rateLimit({ rate, window, by }: RateLimitOptions): RateLimit {
         (by === 'key' ? rightKey(ctx, keys) : undefined) ?? addressGroup(withoutPort(ctx.ip)),
       );
     } catch (error) {
-      // The library rejects with the count when there is nothing left.
+      // The library rejects with the count when the limit is reached.
       if (error instanceof Error) throw error;
       result = error as RateLimiterRes;
       refused = true;
@@ -72,7 +72,7 @@ export function rateLimit({ rate, window, by }: RateLimitOptions): RateLimit {
   };
 }
 
-/** A wrong key counts for the address: else every guess would come with a count of its own. */
+/** A wrong key counts for the address: otherwise each guess would have a separate count. */
 function rightKey(ctx: Koa.Context, keys: KeyRing | undefined): string | undefined {
   const key = keys && headKey(ctx.req);
   return key !== undefined && keys!.accepts(key) ? `key ${key}` : undefined;

@@ -2,15 +2,15 @@ import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Milliseconds after the last collection at which V8 is ready to shrink the space for young objects, and some more. */
+/** Milliseconds after the last collection until V8 can shrink the space for young objects, with a margin. */
 const settled = 5000;
-/** The share of its time that a process at rest is at work at most. */
+/** A process that is busy for less than this share of its time is idle. */
 const restful = 0.1;
 
 /**
- * Once a process has started and is at rest, gives the memory that only its start needed back to the system: a fifth of
- * all. V8 would keep it until it next has reason to collect, which a server at rest has not for hours; one at work has,
- * and needs no pause in the middle of it.
+ * Once a process has started and is idle, returns the memory that only the start needed to the system: a fifth of the total.
+ * V8 keeps it until its next collection, which an idle server does not need for hours. A busy server collects anyway, and
+ * should not pause for this.
  */
 export function giveBackStartMemory(): void {
   let last = performance.eventLoopUtilization();

@@ -1,4 +1,4 @@
-/** What the supervisor and a worker say to each other over their IPC channel. All of it is JSON. */
+/** The messages between the supervisor and a worker, over their IPC channel. All are JSON. */
 
 import type { Problem } from '../../config/problem.js';
 import type { ReloadOutcome } from '../control.js';
@@ -8,27 +8,27 @@ import type { Snapshot } from '../prepare/snapshot.js';
 
 export type { Snapshot };
 
-/** What a worker needs to bring up its Host. */
+/** What a worker needs to start its Host. */
 export interface WorkerOptions {
   readonly iniFile: string;
-  /** Where the file is not there, every setting has its default. */
+  /** Without the file, every setting has its default. */
   readonly iniOptional: boolean;
   readonly logFile?: string;
   readonly logLevel?: string;
   readonly safe: boolean;
-  /** Given to every worker of a generation but its first, and to those that replace a crashed one. */
+  /** Given to every worker of a generation but the first, and to replacements of crashed workers. */
   readonly snapshot?: Snapshot;
 }
 
-/** The settings that the supervisor itself goes by; it never reads the configuration. Times are in milliseconds. */
+/** The settings that the supervisor uses; it never reads the configuration itself. Times are in milliseconds. */
 export interface ProcessSettings {
   readonly address: Address;
   readonly workers: number;
   readonly stopGrace: number;
   readonly stopTimeout: number;
-  /** How long a worker may answer nothing; 0 for ever. */
+  /** How long a worker may go without responding; 0 for no limit. */
   readonly workerTimeout: number;
-  /** How long a request may wait for its turn; 0 for ever. */
+  /** How long a request may wait for its turn; 0 for no limit. */
   readonly maxDelay: number;
   readonly pidFile?: string | undefined;
   readonly log: LogSettings;
@@ -44,7 +44,7 @@ export interface LogSettings {
 /** Where connections are accepted: an address and port, or the absolute path of a Unix socket. */
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** What a worker that is ready tells of itself. All paths are absolute. */
+/** What a ready worker reports of itself. All paths are absolute. */
 export interface WorkerReport {
   readonly scheme: 'http' | 'https';
   readonly plugins: readonly PluginReport[];
@@ -64,7 +64,7 @@ export interface PluginReport {
   readonly entry: string;
 }
 
-/** A metric as prom-client's `getMetricsAsJSON` gives it. */
+/** A metric as prom-client's `getMetricsAsJSON` returns it. */
 export interface MetricReport {
   readonly name: string;
   readonly help: string;
@@ -81,22 +81,22 @@ export type ToWorker =
   | { readonly type: 'start'; readonly options: WorkerOptions }
   /** The configuration is accepted: set up the plugins. */
   | { readonly type: 'proceed' }
-  /** Carries the bound socket: listen on it once and close it, so that nobody else can take the address. */
+  /** Carries the bound socket: listen on it once and close it, so that no other program can take the address. */
   | { readonly type: 'claim' }
   /** Carries the socket: accept connections from it. */
   | { readonly type: 'serve'; readonly backlog: number }
-  /** To be answered with `stopped_accepting`. Connections that are open stay. */
+  /** Answer with `stopped_accepting`. Open connections stay open. */
   | { readonly type: 'stop_accepting' }
-  /** Close so many of the kept connections, each with its next answer. */
+  /** Close this many of the open connections, each with its next response. */
   | { readonly type: 'shed'; readonly count: number }
-  /** To be answered with a `spare`. */
+  /** Answer with a `spare`. */
   | { readonly type: 'ask_spare' }
-  /** Readiness answers 503 from now on; serving goes on. */
+  /** From now on /readyz responds 503. Other requests are served. */
   | { readonly type: 'stopping' }
-  /** `idle`: how many milliseconds a connection without a request is left open. */
+  /** `idle`: how many milliseconds to keep a connection without a request open. */
   | { readonly type: 'drain'; readonly idle: number }
   | { readonly type: 'metrics' }
-  /** To be answered with `pong`. */
+  /** Answer with `pong`. */
   | { readonly type: 'ping' }
   | { readonly type: 'reloaded'; readonly id: number; readonly outcome: ReloadOutcome }
   | {
@@ -108,24 +108,24 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: 'configured'; readonly settings: ProcessSettings; readonly snapshot: Snapshot }
-  /** The code of this plugin is about to run for the first time, or to be set up. */
+  /** The code of this plugin is about to be loaded or set up. */
   | { readonly type: 'at_plugin'; readonly plugin: string }
   | { readonly type: 'ready'; readonly report: WorkerReport }
   | { readonly type: 'failed'; readonly reason: string; readonly problems: readonly Problem[] }
-  /** The system's code, such as EADDRINUSE, where the address could not be had. */
+  /** The system's error code, such as EADDRINUSE, when the address is not available. */
   | { readonly type: 'claimed'; readonly error?: string | undefined }
   | { readonly type: 'listening'; readonly error?: string | undefined }
   | { readonly type: 'stopped_accepting' }
   /** Carries a copy of the socket. */
   | { readonly type: 'spare' }
   | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }
-  /** `accepted`: connections since the worker began. `connections`: those open now. */
+  /** `accepted`: connections since the worker started. `connections`: those open now. */
   | { readonly type: 'pong'; readonly accepted: number; readonly connections: number }
-  /** No request is left; the worker is about to exit. */
+  /** All requests are finished; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
   | { readonly type: 'reload'; readonly id: number }
   | { readonly type: 'all_metrics'; readonly id: number }
   | { readonly type: 'report'; readonly report: Report }
-  /** Monitor events with this id are to be sent from now on, until it is taken back. */
+  /** Send monitor events with this id until `unwatch`. */
   | { readonly type: 'watch'; readonly id: number }
   | { readonly type: 'unwatch'; readonly id: number };

@@ -1,6 +1,6 @@
 /**
- * Counts durations in cells of at most an eighth of their own size, from a microsecond to a minute: fine enough for
- * percentiles of a server that answers in a tenth of a millisecond, where a scrape's buckets begin at five.
+ * Counts durations from a microsecond to a minute, in cells at most an eighth as wide as their value. The buckets of the
+ * metrics begin at five milliseconds, too coarse for the percentiles of a server that responds in a tenth of one.
  */
 export class Durations {
   readonly #counts = new Uint32Array(CELLS);
@@ -9,7 +9,7 @@ export class Durations {
     this.#counts[cellOf(seconds * 1e6)]! += 1;
   }
 
-  /** What was counted since the last call, as cell, count, cell, count, …. */
+  /** The counts since the last call, as cell, count, cell, count, …. */
   take(): number[] {
     const taken: number[] = [];
     for (let cell = 0; cell < CELLS; cell += 1) {
@@ -21,7 +21,7 @@ export class Durations {
   }
 }
 
-/** The percentiles (0 to 1) of everything in lists that `take` gave, in seconds; undefined when there is nothing. */
+/** The percentiles (0 to 1) over lists that `take` returned, in seconds; undefined without any durations. */
 export function percentiles(
   taken: readonly (readonly number[])[],
   ...wanted: readonly number[]
@@ -43,7 +43,7 @@ export function percentiles(
   });
 }
 
-/** Cells an octave, as a power of two. */
+/** Cells per octave, as a power of two. */
 const BITS = 3;
 const HALF = 1 << BITS;
 /** 2^26 microseconds are 67 seconds. */

@@ -1,13 +1,13 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import { Durations } from './durations.js';
 
-/** Seconds; the boundaries that OpenTelemetry's HTTP semantic conventions advise for http.server.request.duration. */
+/** Seconds. The boundaries that OpenTelemetry's HTTP semantic conventions advise for http.server.request.duration. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const OTHER_METHOD = '_OTHER';
 const DURATION = 'http_server_request_duration_seconds';
 
-/** The plugin and the route template (`/hello/:name`) of a request, and what has been counted of it. */
+/** The plugin and the route template (`/hello/:name`) of a request, and its counts. */
 export interface RouteLabels {
   readonly plugin: string;
   readonly route: string;
@@ -15,11 +15,11 @@ export interface RouteLabels {
   readonly logged: string;
   /** Histogram cells by status and method. */
   readonly cells: Map<number, Cell>;
-  /** The plugin's. */
+  /** The counts of the plugin. */
   readonly tally: Tally;
 }
 
-/** Answers of one plugin since the monitor looked last. */
+/** The responses of one plugin since the last report to the monitor. */
 export interface Tally {
   requests: number;
   /** With a status from 400 to 499. */
@@ -30,12 +30,12 @@ export interface Tally {
 
 interface Cell {
   readonly labels: Record<string, string>;
-  /** Counts by bucket, not cumulative; the last is for what is slower than them all. */
+  /** Counts by bucket, not cumulative. The last is for durations beyond all buckets. */
   readonly counts: Float64Array;
   sum: number;
 }
 
-/** One server's metrics: requests, the process, and whatever plugins add. Rendered in the Prometheus text format. */
+/** The metrics of one server: requests, the process, and those that plugins add. In the Prometheus text format. */
 export class Metrics {
   readonly registry = new Registry();
   active = 0;
@@ -69,7 +69,7 @@ export class Metrics {
 
   /** The metrics that plugins have added. */
   ofPlugins(): readonly Metric[] {
-    // The registry's type describes what a scrape gives; it holds the metrics themselves.
+    // By its type the registry returns what a scrape shows; it really returns the metrics.
     const metrics = this.registry.getMetricsAsArray() as unknown as readonly (Metric & { name: string })[];
     return metrics.filter(({ name }) => !this.#own.has(name));
   }
@@ -123,7 +123,7 @@ export class Metrics {
     return tally;
   }
 
-  /** Lets go of what the default metrics listen to. */
+  /** Stops the collection of the default metrics. */
   close(): void {
     this.registry.clear();
   }
@@ -133,7 +133,7 @@ export class Metrics {
     return this.registry.metrics();
   }
 
-  /** Counting costs an array access a request instead of prom-client's hashing of labels; the format stays its own. */
+  /** Counting costs one array access per request, where prom-client would hash the labels. prom-client formats the output. */
   #durationMetric(): Metric {
     return snapshotMetric(DURATION, 'Duration of HTTP requests, in seconds.', 'histogram', () => {
       const values: SnapshotValue[] = [];
@@ -161,7 +161,7 @@ interface SnapshotValue {
   readonly metricName?: string;
 }
 
-/** A metric whose values are read off at each scrape. prom-client's registry asks `name`, `get` and `reset` of it. */
+/** A metric whose values are read at each scrape. prom-client's registry uses its `name`, `get` and `reset`. */
 function snapshotMetric(
   name: string,
   help: string,

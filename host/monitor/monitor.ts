@@ -2,28 +2,28 @@ import type { MonitorEvent, Sample, SeenProblem, ServerProblem, Traffic } from '
 import { percentiles } from './durations.js';
 import { type Figure, mergeProblems, problemKey, type Report } from './report.js';
 
-/** Seconds of samples that are kept, and how many different problems. */
+/** How many seconds of samples are kept, and how many different problems. */
 export const HISTORY = 600;
 const MOST_PROBLEMS = 200;
 
-/** Where the reports of all processes come together. */
+/** Collects the reports of all processes. */
 export interface MonitorLink {
   report(report: Report): void;
-  /** Calls the listener with a `history` first; the function that it gives ends the watching. */
+  /** Calls the listener with a `history` first. The returned function ends the watch. */
   watch(listener: (event: MonitorEvent) => void): () => void;
 }
 
 /**
- * Adds up the reports of all processes second by second, and keeps the last minutes and the latest problems, both
- * bounded. It lives where the server's processes come and go, so that a reload does not empty it.
+ * Adds up the reports of all processes second by second. It keeps the last minutes and the latest problems, both limited
+ * in number. It runs in the supervisor, so that a reload does not empty it.
  */
 export class Monitor {
   readonly #samples: Sample[] = [];
-  /** The one seen last comes last. */
+  /** The problem seen last comes last. */
   readonly #problems = new Map<string, SeenProblem>();
   #count = 0;
   readonly #listeners = new Set<(event: MonitorEvent) => void>();
-  /** What each source has reported since the last tick, and the report it made last. */
+  /** The reports of each source since the last tick, and its latest report. */
   readonly #sources = new Map<unknown, { fresh: Report[]; latest: Report }>();
 
   report(source: unknown, report: Report): void {
@@ -36,7 +36,7 @@ export class Monitor {
     for (const problem of report.problems) this.addProblem(problem);
   }
 
-  /** The source has ended. What it reported counts. */
+  /** The source has ended. Its samples stay. */
   remove(source: unknown): void {
     this.#sources.delete(source);
   }
@@ -55,7 +55,7 @@ export class Monitor {
     this.#tell({ type: 'problem', problem: merged });
   }
 
-  /** Makes a sample of what has been reported since the last tick. `time` is now. */
+  /** Makes a sample of the reports since the last tick. `time` is now. */
   tick(time: number): void {
     const sources = [...this.#sources.values()];
     if (sources.length === 0) return;
@@ -83,7 +83,7 @@ export class Monitor {
   }
 }
 
-/** `fresh` is what to count, `latest` the processes as they stand. */
+/** `fresh` has the counts to add up, `latest` the current state of each process. */
 function combine(time: number, fresh: readonly Report[], latest: readonly Report[]) {
   const seconds = Math.max(...fresh.map((report) => report.seconds), 1);
   const traffic: Record<string, Traffic> = {};
@@ -123,7 +123,7 @@ function combine(time: number, fresh: readonly Report[], latest: readonly Report
   return { sample, traffic };
 }
 
-/** Counters of all that is fresh, gauges of the processes as they stand. */
+/** Counters from `fresh`, gauges from `latest`. */
 function combineFigures(fresh: readonly Report[], latest: readonly Report[]): Record<string, number> {
   const all = new Map<string, Figure[]>();
   const collect = (reports: readonly Report[], isCounter: boolean) => {
@@ -154,7 +154,7 @@ function sum(values: readonly number[]): number {
   return total;
 }
 
-/** For a process that is a whole server: each report is a second of it. */
+/** For a server in a single process: each report is one second of it. */
 export class LocalMonitor implements MonitorLink {
   readonly #monitor = new Monitor();
 

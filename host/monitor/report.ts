@@ -1,36 +1,36 @@
 import type { ServerProblem, Traffic } from '../kit/server-view.js';
 
-/** What one process has seen since its last report, about a second. Plain data: it crosses between processes. */
+/** What one process has counted since its last report, about a second ago. Plain data, sent between processes. */
 export interface Report {
-  /** How long that was, in seconds. */
+  /** The length of that time, in seconds. */
   readonly seconds: number;
-  /** Answers by plugin, for those that had any. */
+  /** Responses by plugin, for plugins that had any. */
   readonly traffic: Readonly<Record<string, Traffic>>;
-  /** As `Durations.take` gives them. */
+  /** As `Durations.take` returns them. */
   readonly durations: readonly number[];
   /** Requests in flight. */
   readonly active: number;
-  /** Seconds that the event loop was late, at worst. */
+  /** The longest delay of the event loop, in seconds. */
   readonly delay: number;
   /** Bytes of resident memory. */
   readonly memory: number;
   /** Seconds of CPU time used. */
   readonly cpu: number;
-  /** The plugins' own gauges, and how much their counters went up, by metric name, summed over labels. */
+  /** The plugins' gauges, and the increase of their counters, by metric name, summed over labels. */
   readonly figures: Readonly<Record<string, Figure>>;
   readonly problems: readonly ServerProblem[];
 }
 
 export interface Figure {
   readonly value: number;
-  /** How several become one. `count`: how much a counter went up, the others: how a gauge stands. */
+  /** How several values are combined. `count`: the increase of a counter. Others: the value of a gauge. */
   readonly combine: 'count' | 'sum' | 'max' | 'average';
 }
 
-/** How many request ids a problem keeps. */
+/** How many request ids are kept for a problem. */
 const MOST_IDS = 10;
 
-/** By which two problems are the same one: whatever is thrown at one place in the code is one. */
+/** Two problems with the same key are one problem: errors thrown at the same place in the code, for example. */
 export function problemKey({
   kind,
   method,
@@ -44,7 +44,7 @@ export function problemKey({
   return JSON.stringify([kind, method, plugin, route, status, code, place ?? message]);
 }
 
-/** The same problem seen twice, `later` having been seen after `earlier`. */
+/** Merges two sightings of the same problem. */
 export function mergeProblems(earlier: ServerProblem, later: ServerProblem): ServerProblem {
   const ids = [...(later.requestIds ?? []), ...(earlier.requestIds ?? [])].slice(0, MOST_IDS);
   return {

@@ -12,18 +12,18 @@ export interface ReporterOptions {
 const SECOND = 1000;
 /** Milliseconds. */
 const DELAY_RESOLUTION = 20;
-/** Different problems a second; whoever has more of them has seen enough. */
+/** How many different problems are reported per second. */
 const MOST_PROBLEMS = 20;
 
 /**
- * Reports each second what this process does. It does so at full seconds of the clock, so that the reports of several
- * processes tell of the same second.
+ * Reports each second what this process has done. It reports at full seconds of the clock, so that the reports of all
+ * processes describe the same second.
  */
 export class Reporter {
   readonly #options: ReporterOptions;
   readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION });
   readonly #problems = new Map<string, ServerProblem>();
-  /** Counters as they stood at the report before. */
+  /** The counters at the previous report. */
   readonly #counters = new Map<string, number>();
   #figures: Readonly<Record<string, Figure>> = {};
   #memory = 0;
@@ -45,7 +45,7 @@ export class Reporter {
     this.#problems.set(key, earlier === undefined ? problem : mergeProblems(earlier, problem));
   }
 
-  /** Sends what there is since the last report, and stops. */
+  /** Sends a last report, and stops. */
   close(): void {
     if (this.#timer === undefined) return;
     clearTimeout(this.#timer);
@@ -87,17 +87,17 @@ export class Reporter {
     this.#readFigures();
   }
 
-  /** The system is asked by way of a file, which cannot be opened when the process is out of descriptors. */
+  /** Node reads a file for this, which fails when the process has no file descriptor left. */
   #residentMemory(): number {
     try {
       this.#memory = process.memoryUsage.rss();
     } catch {
-      // As it was a second ago.
+      // The value of a second ago stays.
     }
     return this.#memory;
   }
 
-  /** Reads the plugins' metrics for the next report: one of them may have to ask a database, which may be slow. */
+  /** Reads the plugins' metrics for the next report, not this one: some may query a slow database. */
   async #readFigures(): Promise<void> {
     this.#figures = Object.fromEntries(
       Object.entries(this.#figures).filter(([, { combine }]) => combine !== 'count'),
@@ -115,7 +115,7 @@ export class Reporter {
           this.#counters.set(name, value);
         } else if (values.length > 0) figures[name] = { value, combine: combination(aggregator) };
       } catch {
-        // A gauge whose source cannot be reached has no value now.
+        // A gauge whose source is unreachable has no value now.
       }
     }
     this.#figures = figures;
@@ -134,7 +134,7 @@ function* takeTraffic(metrics: Metrics): Generator<[plugin: string, Traffic]> {
   }
 }
 
-/** prom-client's names for how workers' values become one. */
+/** From prom-client's name for how the values of workers are combined. */
 function combination(aggregator: string): Figure['combine'] {
   if (aggregator === 'average') return 'average';
   return aggregator === 'sum' ? 'sum' : 'max';

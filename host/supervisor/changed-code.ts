@@ -10,6 +10,6 @@ export function changedPlugins(plugins: readonly PluginReport[], since: number):
 }
 
 function changeTime(file: string): number {
-  // A file that is gone has changed too.
+  // A missing file counts as changed.
   return statSync(file, { throwIfNoEntry: false })?.ctimeMs ?? Number.POSITIVE_INFINITY;
 }

@@ -4,12 +4,12 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 import { basename, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** What a command sent over the socket does; what it resolves to is sent back as JSON. */
+/** What each command does. Its result is sent back as JSON. */
 export type Commands = Readonly<Record<string, () => Promise<unknown>>>;
 
 /**
- * The unix-domain socket over which `plugin-server reload` speaks with the running server, one command a
- * line, one JSON answer a line. Only the server's own user and root may open it.
+ * The Unix socket over which `plugin-server reload` sends commands to the running server: one command per line, one JSON
+ * response per line. Only the server's user and root may open it.
  */
 export class ControlSocket {
   private constructor(
@@ -17,7 +17,7 @@ export class ControlSocket {
     private readonly path: string,
   ) {}
 
-  /** Takes the place of a socket that a dead server left. */
+  /** Replaces a socket that a killed server left behind. */
   static async open(path: string, commands: Commands): Promise<ControlSocket> {
     const server = createServer((connection) => serve(connection, commands));
     rmSync(path, { force: true });
@@ -38,16 +38,16 @@ export class ControlSocket {
   }
 }
 
-/** One command's way to the server and back. */
+/** A connection to the running server. */
 export interface ControlConnection {
-  /** Resolves to the answer, or to undefined when the server ended without one. */
+  /** Resolves to the response, or to undefined when the server ended without one. */
   ask(command: string): Promise<unknown>;
   /** Resolves when the server has ended or closed the socket. */
   readonly closed: Promise<void>;
   close(): void;
 }
 
-/** Undefined when nobody listens there. Rejects when this user may not. */
+/** Undefined when nothing listens there. Rejects when this user may not connect. */
 export async function connectTo(path: string): Promise<ControlConnection | undefined> {
   const socket = inFolderOf(path, (name) => createConnection(name));
   if (socket === undefined) return undefined;
@@ -71,7 +71,7 @@ export async function connectTo(path: string): Promise<ControlConnection | undef
   };
 }
 
-/** Whether a server listens there, be it one that this user may not speak to. */
+/** Whether a server listens there, including one that this user may not connect to. */
 export async function isAnswered(path: string): Promise<boolean> {
   try {
     const connection = await connectTo(path);
@@ -84,7 +84,7 @@ export async function isAnswered(path: string): Promise<boolean> {
 
 async function serve(connection: Socket, commands: Commands): Promise<void> {
   connection.on('error', () => {});
-  // A command that waits for this process to end must not keep it from it.
+  // A client that waits for this process to exit must not keep it alive.
   connection.unref();
   for await (const line of createInterface({ input: connection })) {
     const command = Object.hasOwn(commands, line) ? commands[line] : undefined;
@@ -93,7 +93,7 @@ async function serve(connection: Socket, commands: Commands): Promise<void> {
   }
 }
 
-/** A unix socket's path may have about 100 bytes; from inside its folder a name is enough. */
+/** The path of a Unix socket is limited to about 100 bytes; inside its folder, the name is enough. */
 function inFolderOf<Result>(path: string, act: (name: string) => Result): Result | undefined {
   const before = process.cwd();
   try {

@@ -2,11 +2,11 @@ import { type Dirent, type FSWatcher, readdirSync, type Stats, statSync, watch }
 import { join } from 'node:path';
 
 export interface FolderWatchesOptions {
-  /** Which files and folders count. */
+  /** Whether a file or folder is watched. */
   readonly includes: (path: string) => boolean;
-  /** Something that counts is new, gone, or has other contents. */
+  /** A watched file or folder is new, gone, or has changed. */
   readonly onChange: () => void;
-  /** A folder cannot be watched: the system has no watches left, say. */
+  /** A folder cannot be watched, for example because the system has no watches left. */
   readonly onError: (folder: string, error: NodeJS.ErrnoException) => void;
 }
 
@@ -14,8 +14,8 @@ export interface FolderWatchesOptions {
 const clockTolerance = 10;
 
 /**
- * Watches folders and what is in them, with one watch a folder: a file that an editor puts in the place of another is
- * seen as one that is written to. A folder is watched before it is read, so that no change falls in between.
+ * Watches folders and their contents, with one watch per folder, which reports files that are replaced as well as files
+ * that are written. A folder is watched before it is read, so that no change is missed in between.
  */
 export class FolderWatches {
   readonly #options: FolderWatchesOptions;
@@ -25,7 +25,7 @@ export class FolderWatches {
     this.#options = options;
   }
 
-  /** Watches a folder and the folders in it. What is found changed since that time (milliseconds) is a change. */
+  /** Watches a folder and the folders in it, and reports files that have changed since that time (milliseconds). */
   open(folder: string, since: number): void {
     const inode = statOf(folder)?.ino;
     const known = this.#watches.get(folder);
@@ -65,11 +65,11 @@ export class FolderWatches {
     }
   }
 
-  /** Something has happened to an entry of the folder; which, the system may not tell. */
+  /** An entry of the folder has changed. The system may not say which. */
   #look(folder: string, name: string | undefined): void {
     const path = name === undefined ? folder : join(folder, name);
     if (!this.#options.includes(path)) return;
-    // A folder that is new, or was put in the place of another: all in it is.
+    // The folder is new or replaces another, so everything in it is new.
     if (name !== undefined && statOf(path)?.isDirectory()) this.open(path, 0);
     else this.#options.onChange();
   }
@@ -83,7 +83,7 @@ function entriesOf(folder: string): Dirent[] {
   }
 }
 
-/** Undefined where nothing is, or what was above it has become a file. */
+/** Undefined where nothing exists, or where a parent is a file. */
 function statOf(path: string): Stats | undefined {
   try {
     return statSync(path);

@@ -10,40 +10,40 @@ export interface FrontDoorPolicy {
   readonly scheme: 'http' | 'https';
 }
 
-/** How long a worker may take to begin or to stop accepting. Milliseconds. */
+/** How long a worker may take to start or stop accepting, in milliseconds. */
 const patience = 10_000;
-/** How often the kernel's queue is looked at, in milliseconds. */
+/** How often the length of the kernel's queue is read, in milliseconds. */
 const watchInterval = 100;
-/** How often connections are balanced over the workers, in milliseconds. */
+/** How often connections are balanced across the workers, in milliseconds. */
 const balanceInterval = 1000;
-/** Of the accepts that the rate is measured over, so many intervals. */
+/** The rate of accepts is measured over this many intervals. */
 const rateWindow = 5;
-/** Fewer connections than this more than its share are no burden to a worker. */
+/** A worker may exceed its share by fewer connections than this. */
 const leastSurplus = 2;
-/** How much more than its share a worker may hold before it is told to let connections go. */
+/** A worker that holds more than this multiple of its share has to close connections. */
 const tolerance = 1.1;
-/** As node:http's own. */
+/** The limit of the queue in the kernel, which the system may lower (net.core.somaxconn). */
 const backlog = 4096;
 
 /**
- * Who accepts connections. The workers that are employed accept for themselves from one socket; this watches that
- * clients do not wait too long in the kernel's queue, and that no worker keeps more connections than its share.
+ * Decides which workers accept connections from the socket, and watches that clients do not wait too long in the kernel's
+ * queue and that no worker holds more connections than its share.
  *
- * Clients that would wait longer than half of `maxDelay` to be accepted are refused at once; the other half is the
- * worker's own (http/admission.ts).
+ * Clients that would wait longer than half of `maxDelay` to be accepted are refused at once. The other half is for the
+ * wait inside the worker (http/admission.ts).
  */
 export class FrontDoor {
   readonly #employed = new Set<WorkerProcess>();
   #socket: ListeningSocket | undefined;
   #policy: FrontDoorPolicy = { maxDelay: 0, scheme: 'http' };
-  /** Copies to accept from when no worker does. */
+  /** Copies of the socket, to accept from when the workers cannot. */
   readonly #spares = new Map<ListeningSocket, SocketHandle>();
   #refuser: Server | undefined;
-  /** Connections wait too long in the queue, or no worker answers. */
+  /** `queue`: connections wait too long. `silence`: no worker responds. */
   #refusingFor: 'queue' | 'silence' | undefined;
-  /** Connections accepted in all, at each of the latest looks. */
+  /** The total of accepted connections, at each of the latest readings. */
   #looks: { readonly time: number; readonly accepted: number }[] = [];
-  /** Looks that no worker has answered. Counted rather than timed: a suspended machine is nobody's fault. */
+  /** Pings since a worker last responded. Counted, not timed: the machine may have been suspended. */
   #unanswered = 0;
   readonly #queueTimer: NodeJS.Timeout;
   readonly #balanceTimer: NodeJS.Timeout;
@@ -53,7 +53,7 @@ export class FrontDoor {
     this.#balanceTimer = setInterval(() => this.#balance(), balanceInterval).unref();
   }
 
-  /** From now on connections come from this socket. */
+  /** Watches this socket from now on. */
   use(socket: ListeningSocket, policy: FrontDoorPolicy): void {
     this.#socket = socket;
     this.#policy = policy;
@@ -96,11 +96,11 @@ export class FrontDoor {
     if (worker.ended !== undefined) return;
     const stopped = worker.until('stopped_accepting', patience);
     worker.send({ type: 'stop_accepting' });
-    // One that ended, or hangs, accepts nothing either.
+    // A worker that ended or hangs accepts nothing either.
     await stopped.catch(() => {});
   }
 
-  /** Resolves when no connection waits in the queue, or after `limit` milliseconds. */
+  /** Resolves when the queue is empty, or after `limit` milliseconds. */
   async emptied(socket: ListeningSocket, limit: number): Promise<void> {
     const end = performance.now() + limit;
     while (performance.now() < end && socket.queueLength() > 0) {
@@ -133,7 +133,7 @@ export class FrontDoor {
     else if (this.#waitFor(waiting) > maxDelay / 2) this.#refuseFor('queue');
   }
 
-  /** How long the last of so many connections waits to be accepted at the rate of the latest looks. Milliseconds. */
+  /** How long the last of `waiting` connections waits to be accepted, at the latest rate. Milliseconds. */
   #waitFor(waiting: number): number {
     const accepted = [...this.#employed].reduce((sum, { accepted: each }) => sum + each, 0);
     const time = performance.now();
@@ -146,8 +146,8 @@ export class FrontDoor {
   }
 
   /**
-   * Accepts and refuses in this process, which has time when the workers have none: until the queue is empty, or until a
-   * worker answers again.
+   * Accepts and refuses connections in this process, while the workers are busy: until the queue is empty, or until a
+   * worker responds.
    */
   #refuseFor(reason: 'queue' | 'silence'): void {
     this.#refusingFor = reason;
@@ -157,7 +157,7 @@ export class FrontDoor {
     if (handle === undefined) return;
     this.#spares.delete(socket);
     const refuser = new Server({ allowHalfOpen: true }, (client) => {
-      // To one that expects TLS there is nothing to say.
+      // This process does not speak TLS.
       if (this.#policy.scheme === 'http') refuse(client);
       else client.destroy();
     });
@@ -180,7 +180,7 @@ export class FrontDoor {
     else this.#spares.set(socket, handle);
   }
 
-  /** The kernel wakes whichever worker it likes: the one with more than its share lets the surplus go. */
+  /** The kernel may wake any worker. One that holds more than its share has to close the surplus. */
   #balance(): void {
     const workers = [...this.#employed];
     if (workers.length < 2) return;

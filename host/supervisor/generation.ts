@@ -4,36 +4,36 @@ import type { ListeningSocket } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
 import { WorkerProcess } from './worker-process.js';
 
-/** What happens to a generation that its supervisor acts on. */
+/** Events of a generation that its supervisor acts on. */
 export interface GenerationEvents {
   /** A worker is ready; the generation may not be active yet. */
   onReady(worker: WorkerProcess): void;
-  /** A worker ended that was not told to. `retryIn` is the pause before its replacement, in milliseconds. */
+  /** A worker ended unexpectedly. `retryIn` is the pause before its replacement, in milliseconds. */
   onCrash(worker: WorkerProcess, cause: string, retryIn: number): void;
-  /** A replacement did not come up. */
+  /** A replacement did not start. */
   onRetryFailed(failure: StartFailure, retryIn: number): void;
-  /** A draining worker had to be ended by force. */
+  /** A draining worker was killed at the stop timeout. */
   onOverdue(worker: WorkerProcess): void;
-  /** A worker ended, for whatever reason. */
+  /** A worker ended, for any reason. */
   onGone(worker: WorkerProcess): void;
 }
 
 /** How long a worker may take to read the configuration, and then to set up every plugin. Milliseconds. */
 const startTimeout = 120_000;
-/** Pauses before a replacement. A worker that has lived for `steady` milliseconds starts the row anew. */
+/** Pauses before a replacement, in milliseconds. A worker that ran for `steady` resets them to the first. */
 const pauses = { first: 0, second: 100, longest: 30_000, steady: 60_000 };
 
 /**
- * The workers that run one configuration. The first reads the files; the others, and the replacements of those that
- * crash, are given its snapshot, so a file edited in the meantime cannot slip in.
+ * The workers that run one configuration. The first reads the files. The others, and the replacements of crashed workers,
+ * use its snapshot, so that a later edit does not affect them.
  *
  * configuring -> preparing -> active -> ending
  */
 export class Generation {
   #state: 'configuring' | 'preparing' | 'active' | 'ending' = 'configuring';
-  /** Every process, those that are not ready included. */
+  /** Every process, including those that are not ready. */
   readonly #all = new Set<WorkerProcess>();
-  /** Those that are ready. */
+  /** The ready workers. */
   readonly #workers = new Set<WorkerProcess>();
   readonly #retries = new Set<NodeJS.Timeout>();
   #first: WorkerProcess | undefined;
@@ -41,10 +41,10 @@ export class Generation {
   #settings: ProcessSettings | undefined;
   #report: WorkerReport | undefined;
   #failures = 0;
-  /** When it began to read its files: what changed since may not be in it. Milliseconds since the Unix epoch. */
+  /** When it began to read its files, in milliseconds since the Unix epoch. Later edits may be missing. */
   readonly begun = Date.now();
   #resolveEnded = () => {};
-  /** Resolves when it has been told to end and its last process has. */
+  /** Resolves when it has been told to end and its last process has exited. */
   readonly ended = new Promise<void>((resolve) => {
     this.#resolveEnded = resolve;
   });
@@ -55,18 +55,18 @@ export class Generation {
     private readonly events: GenerationEvents,
   ) {}
 
-  /** Those that are ready and have not ended. */
+  /** The workers that are ready and have not ended. */
   get workers(): readonly WorkerProcess[] {
     return [...this.#workers];
   }
 
-  /** Known once it is configured. */
+  /** Available once the generation is configured. */
   get settings(): ProcessSettings {
     if (this.#settings === undefined) throw new Error('The generation is not configured yet.');
     return this.#settings;
   }
 
-  /** Known once it is prepared. */
+  /** Available once the generation is prepared. */
   get report(): WorkerReport {
     if (this.#report === undefined) throw new Error('The generation is not prepared yet.');
     return this.#report;
@@ -76,12 +76,12 @@ export class Generation {
     return this.#state === 'configuring' || this.#state === 'preparing';
   }
 
-  /** Whether fewer workers serve than are wanted. */
+  /** Whether fewer workers serve than the configuration asks for. */
   get degraded(): boolean {
     return this.#state === 'active' && this.#workers.size < this.settings.workers;
   }
 
-  /** Has the first worker read the configuration. Rejects with a StartFailure. */
+  /** Starts the first worker, which reads the configuration. Rejects with a StartFailure. */
   async configure(): Promise<ProcessSettings> {
     this.#first = this.#fork();
     const { settings, snapshot } = await this.#first.until('configured', startTimeout);
@@ -99,13 +99,13 @@ export class Generation {
     if (error !== undefined) throw socket.refusal(error);
   }
 
-  /** Brings up all workers; none accepts a connection yet. Rejects with a StartFailure as soon as one fails. */
+  /** Starts all workers; none accepts connections yet. Rejects with a StartFailure as soon as one fails. */
   async prepare(): Promise<void> {
     this.#state = 'preparing';
     const first = this.#first as WorkerProcess;
     const others = Array.from({ length: this.settings.workers - 1 }, () => this.#fork());
     await Promise.all([this.#proceed(first), ...others.map((worker) => this.#bringUp(worker))]);
-    // One that was ready may have ended while another was not yet.
+    // A ready worker may have ended while another was still starting.
     if (this.#workers.size < this.settings.workers) {
       throw new StartFailure('A worker process ended before all were ready.');
     }
@@ -117,13 +117,13 @@ export class Generation {
     this.#replaceMissing();
   }
 
-  /** Readiness answers 503 from now on. */
+  /** From now on /readyz responds 503. */
   announceStop(): void {
     for (const worker of this.#workers) worker.send({ type: 'stopping' });
   }
 
   /**
-   * Lets every worker finish what it has; resolves when all have ended, by force at the stop timeout.
+   * Lets every worker finish its requests. Resolves when all have ended; at the stop timeout they are killed.
    *
    * @param idle how many milliseconds a connection without a request is left open
    */
@@ -132,14 +132,14 @@ export class Generation {
     this.#end();
     const timeout = this.settings.stopTimeout;
     for (const worker of ready) {
-      worker.drain({ idle, timeout }).then((byItself) => {
-        if (!byItself) this.events.onOverdue(worker);
+      worker.drain({ idle, timeout }).then((finished) => {
+        if (!finished) this.events.onOverdue(worker);
       });
     }
     return this.ended;
   }
 
-  /** Ends every process at once. */
+  /** Kills every process. */
   kill(): Promise<void> {
     this.#end();
     for (const worker of this.#all) worker.kill();
@@ -214,7 +214,7 @@ export class Generation {
   #end(): void {
     this.#state = 'ending';
     for (const timer of this.#retries) clearTimeout(timer);
-    // One that is still coming up serves nobody.
+    // A worker that is still starting serves nobody.
     for (const worker of this.#all) if (!this.#workers.has(worker)) worker.kill();
     if (this.#all.size === 0) this.#resolveEnded();
   }

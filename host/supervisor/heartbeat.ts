@@ -1,19 +1,19 @@
 import type { WorkerProcess } from './worker-process.js';
 
-/** Between two questions, in milliseconds. */
+/** Between two pings, in milliseconds. */
 const interval = 1000;
 
 /**
- * Asks a worker every second whether its event loop turns, and kills it when it has answered nothing for `timeout`
- * milliseconds: a worker in an endless loop holds its connections and will never serve them again.
+ * Pings a worker every second and kills it when it has not responded for `timeout` milliseconds: a worker in an endless
+ * loop holds its connections and will never serve them.
  *
- * It counts questions rather than time, since after a machine was suspended much time has passed and nobody is at fault.
+ * Pings are counted, not time: after a suspended machine wakes, much time has passed although every worker is healthy.
  */
 export function watchHeartbeat(worker: WorkerProcess, timeout: number): void {
   const allowed = Math.ceil(timeout / interval);
   let unanswered = 0;
   const timer = setInterval(() => {
-    if (unanswered >= allowed) worker.kill(`it did not answer for ${timeout / 1000} s`);
+    if (unanswered >= allowed) worker.kill(`no response for ${timeout / 1000} s`);
     unanswered += 1;
     worker.send({ type: 'ping' });
   }, interval);

@@ -1,13 +1,13 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
-/** `from '../process/x.js'`, `import '../process/x.js'`, `import('../process/x.js')`, `require('./x')`: relative ones alone, as packages do not change. */
+/** `from './x.js'`, `import './x.js'`, `import('./x.js')`, `require('./x')`: relative paths only, because packages do not change. */
 const importPattern = /\b(?:from|import|require)\s*\(?\s*(['"])(\.{1,2}\/[^'"\n]+)\1/g;
 const endings = ['', '.ts', '.js', '.mts', '.mjs', '.cts', '.cjs', '.json', '.tsx', '.jsx'];
 
 /**
- * The given files, and every file that they import by a relative path, however far. Read from the text, so that it
- * works on a file that does not compile: an import that stands in a comment costs no more than a file watched in vain.
+ * The given files and every file that they import by a relative path, directly or not. Imports are found in the text, so
+ * that a file that does not compile works too. An import in a comment only adds a file to watch.
  */
 export function importsOf(entries: readonly string[]): readonly string[] {
   const found = new Set<string>();
@@ -31,7 +31,7 @@ function read(file: string): string {
   }
 }
 
-/** The file that an import means: TypeScript writes `./x.js` for `./x.ts`, and an ending may be left out. */
+/** The file that an import refers to: in TypeScript, `./x.js` means `./x.ts`, and the ending may be missing. */
 function findFile(path: string): string | undefined {
   const source = path.replace(/\.([cm]?)js(x?)$/, '.$1ts$2');
   const candidates = [

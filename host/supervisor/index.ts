@@ -16,25 +16,25 @@ import { WorkerMetrics } from './worker-metrics.js';
 import type { WorkerProcess } from './worker-process.js';
 
 interface SupervisorEvents {
-  /** A generation has begun to serve, the first included. `begun` is when it started to read its files. */
+  /** A generation serves, including the first. `begun` is when it started to read its files. */
   serving: [report: WorkerReport, url: string, begun: number];
-  /** A reload was given up; it has been logged. */
+  /** A reload failed. It has been logged. */
   reloadFailed: [Extract<ReloadOutcome, { success: false }>];
   stopped: [];
 }
 
 /**
- * How long a draining worker leaves a connection open that has no request, since one may be on its way. Milliseconds.
- * After a reload nobody waits for its end; at a stop somebody does.
+ * How long a draining worker keeps an idle connection open, because a request may be on its way. Milliseconds.
+ * Shorter at a stop, where somebody waits for the worker to end.
  */
 const idleAtReload = 10_000;
 const idleAtStop = 250;
-/** How long a socket that is given up is served until its queue is empty. Milliseconds. */
+/** How long to serve the queue of a socket that is about to be closed. Milliseconds. */
 const queueTimeout = 1000;
 
 /**
- * Owns the listening socket, the pid file and the workers: brings up one generation after another, swaps them without
- * losing a connection, and replaces the fallen. It imports no plugin and nothing heavy, and its pid never changes.
+ * Owns the listening socket, the pid file and the workers. It starts each generation, swaps it with the one before
+ * without losing a connection, and replaces workers that end. It imports no plugin and nothing heavy. Its pid never changes.
  *
  * starting -> serving -> stopping
  */
@@ -45,16 +45,16 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #frontDoor = new FrontDoor();
   readonly #metrics = new WorkerMetrics();
   readonly #monitor = new MonitorHub();
-  /** Every generation that has a process: coming up, serving, draining. */
+  /** Every generation that has a process: starting, serving or draining. */
   readonly #generations = new Set<Generation>();
   #count = 0;
   #serving: Generation | undefined;
   #socket: ListeningSocket | undefined;
   #pidFile: PidFile | undefined;
   #stopped: Promise<void> | undefined;
-  /** The start, or the reload that runs or ran last. Never rejects. */
+  /** The start, or the latest reload. Never rejects. */
   #latest: Promise<unknown> = Promise.resolve();
-  /** A reload that waits for `#latest`: it will see every change made until then. */
+  /** A reload that waits for `#latest`. It reads every change made until then. */
   #queued: Promise<ReloadOutcome> | undefined;
 
   constructor(private readonly options: WorkerOptions) {
@@ -76,7 +76,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     });
   }
 
-  /** Brings up a new generation; the old one serves on if that fails. Calls made while one runs share the next. */
+  /** Starts a new generation; the old one continues if that fails. Calls during a reload share the next one. */
   reload(): Promise<ReloadOutcome> {
     if (this.#queued === undefined) {
       const queued = this.#latest.then(() => {
@@ -89,7 +89,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return this.#queued;
   }
 
-  /** Finishes what is in flight and ends, within the stop timeout. Calling it again gives the same promise. */
+  /** Finishes the requests in flight, within the stop timeout, and ends. A second call returns the same promise. */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop().then(() => {
       this.emit('stopped');
@@ -97,7 +97,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return this.#stopped;
   }
 
-  /** Ends at once; what is in flight is lost. */
+  /** Ends at once. Requests in flight are lost. */
   async stopNow(): Promise<void> {
     this.#state = 'stopping';
     await Promise.all([...this.#generations].map((generation) => generation.kill()));
@@ -106,7 +106,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#pidFile?.remove();
   }
 
-  /** Resolves once the new generation serves; else rejects with a StartFailure and leaves everything as it was. */
+  /** Resolves once the new generation serves. Rejects with a StartFailure, and then changes nothing. */
   async #bringUp(): Promise<void> {
     const generation = this.#newGeneration();
     let socket: ListeningSocket | undefined;
@@ -115,7 +115,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       const settings = await generation.configure();
       if (this.#state === 'starting') this.#log.configure(settings.log);
       if (settings.pidFile !== undefined) await PidFile.refuseIfTaken(settings.pidFile);
-      // Before the plugins: a port that is taken should not have cost them their set-up.
+      // Before the setup of the plugins: it would be in vain if the port is taken.
       socket = await this.#claim(settings, generation);
       await generation.prepare();
       pidFile = await this.#writePidFile(settings.pidFile);
@@ -146,11 +146,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       },
       onRetryFailed: (failure, pause) => {
         const { message, problems } = failure;
-        this.#log.error({ problems }, `a lost worker is not replaced yet: ${message}; ${replacement(pause)}`);
+        this.#log.error(
+          { problems },
+          `a lost worker could not be replaced: ${message}; ${replacement(pause)}`,
+        );
         this.#tellState();
       },
       onOverdue: (worker) => {
-        this.#log.warn({ worker: worker.pid }, 'a worker had not finished at the stop timeout and was ended');
+        this.#log.warn({ worker: worker.pid }, 'a worker did not finish within stop_timeout and was killed');
       },
       onGone: (worker) => {
         this.#metrics.remove(worker);
@@ -162,7 +165,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return generation;
   }
 
-  /** The socket that there is, where it fits, else a new one that a worker of the generation has claimed. */
+  /** The current socket where the address is the same, else a new one, claimed by a worker of the generation. */
   async #claim({ address }: ProcessSettings, generation: Generation): Promise<ListeningSocket> {
     const { listenFd } = this.#systemd;
     const wanted = listenFd === undefined ? address : { fd: listenFd };
@@ -177,7 +180,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     }
   }
 
-  /** Has every worker of a generation accept connections, beside those of the one that serves. */
+  /** Has every worker of a generation accept connections, beside the workers of the current one. */
   async #serve(generation: Generation, socket: ListeningSocket): Promise<void> {
     await Promise.all(generation.workers.map((worker) => this.#employ(worker, socket)));
   }
@@ -188,7 +191,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return PidFile.write(path, { reload: () => this.reload() });
   }
 
-  /** The new generation accepts already: the old one stops before anyone is told of the new. */
+  /** The new generation accepts already. The old one stops accepting before the reload is reported as done. */
   async #swap(generation: Generation, socket: ListeningSocket, pidFile: PidFile | undefined): Promise<void> {
     const old = this.#serving;
     const oldSocket = this.#socket;
@@ -201,7 +204,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#pidFile = pidFile;
     this.#log.configure(settings.log);
     if (old !== undefined) {
-      // Nobody else will serve what waits at an address that is given up.
+      // No other process serves the connections that wait at the old address.
       if (oldSocket !== socket) await this.#frontDoor.emptied(oldSocket!, queueTimeout);
       await this.#dismiss(old);
       if (oldSocket !== socket) oldSocket?.close();
@@ -216,12 +219,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await this.#frontDoor.employ(worker, socket);
   }
 
-  /** A worker that came up in place of a lost one. */
+  /** Has the replacement of a lost worker accept connections. */
   async #replace(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
     try {
       await this.#employ(worker, socket);
     } catch (failure) {
-      // Its end is a crash, after which the next one tries.
+      // Its end counts as a crash, and the next replacement tries again.
       worker.kill((failure as Error).message);
       return;
     }
@@ -242,13 +245,13 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     if (outcome.success) this.#log.info({ ms: Date.now() - begun }, 'reloaded');
     else {
       const { problems, reason } = outcome;
-      this.#log.error({ problems }, `not reloaded, the server goes on as it was: ${reason}`);
+      this.#log.error({ problems }, `not reloaded, the server continues unchanged: ${reason}`);
       this.#monitor.addFailedReload(outcome, this.options.iniFile);
       this.emit('reloadFailed', outcome);
     }
     this.#metrics.countReload(outcome.success ? 'success' : 'failure');
     const note = outcome.success ? '' : '; the latest reload failed';
-    // Whatever came of it, the server is up: systemd waits for this.
+    // The server is ready whatever the outcome; systemd waits for this.
     this.#systemd.notify('READY=1', this.#status() + note);
     return outcome;
   }
@@ -277,12 +280,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await sleep(serving.settings.stopGrace);
     for (const generation of this.#generations) if (generation.comingUp) generation.kill();
     const socket = this.#socket as ListeningSocket;
-    // What waits in its queue is to be answered: with the last copy of the socket it would be reset.
+    // Closing the last copy of the socket would reset the connections in its queue.
     await this.#frontDoor.emptied(socket, queueTimeout);
     await this.#dismiss(serving);
     this.#frontDoor.close();
     socket.close();
-    // One that an earlier reload has begun to drain is told to hurry.
+    // Includes generations that drain since an earlier reload: they get the shorter time.
     for (const generation of this.#generations) if (!generation.comingUp) generation.drain(idleAtStop);
     await Promise.all([...this.#generations].map((generation) => generation.ended));
     this.#monitor.close();
@@ -310,12 +313,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#systemd.notify(undefined, this.#status());
   }
 
-  /** The code of plugins is all that a replacement has to take as it is by now. */
+  /** A replacement has the configuration from a snapshot, but loads the current code of the plugins. */
   async #tellChangedCode({ report, begun }: Generation): Promise<void> {
     const { changedPlugins } = await import('./changed-code.js');
     const plugins = changedPlugins(report.plugins, begun);
     if (plugins.length === 0) return;
-    const text = `the code of ${plugins.join(', ')} has changed since the last reload: a new worker runs it as it is now`;
+    const text = `the code of ${plugins.join(', ')} has changed since the last reload: the new worker runs the changed code`;
     this.#log.warn({ plugins }, text);
   }
 

@@ -9,10 +9,10 @@ import { StartFailure } from './start-failure.js';
 /** An address to listen on, or a socket that listens already, passed by systemd. */
 export type ListenTarget = Address | { readonly fd: number };
 
-/** What crosses to a worker by IPC: a TCP or Pipe handle of Node's. */
+/** What is sent to a worker over IPC: one of Node's TCP or Pipe handles. */
 export interface SocketHandle {
   close(callback?: () => void): void;
-  /** Fills in the address; 0, or a negative errno. A Pipe has none. */
+  /** Fills in the address. Returns 0 or a negative errno. A Pipe does not have this method. */
   getsockname?(address: { address?: string; port?: number }): number;
 }
 
@@ -20,7 +20,7 @@ export interface SocketHandle {
  * Node's only way to bind without listening. A listening server in the supervisor would accept connections itself, and
  * net.Server has no pause. Every supported release has it: test/host/supervisor/listening-socket.test.ts.
  *
- * Gives a handle, or a negative errno. A Pipe takes its path as the address, and -1 as port and family.
+ * Returns a handle or a negative errno. For a Pipe, pass the path as the address, and -1 as port and family.
  */
 type CreateServerHandle = (
   address: string | null,
@@ -32,29 +32,29 @@ type CreateServerHandle = (
 const createServerHandle = (net as unknown as { _createServerHandle: CreateServerHandle })
   ._createServerHandle;
 
-/** The mode of a Unix socket: its user and group, a reverse proxy's say, may connect. */
+/** The mode of a Unix socket: its user and its group, such as that of a reverse proxy, may connect. */
 const unixSocketMode = 0o660;
-/** In /proc/net/tcp the sockets that listen come first. */
+/** How much of /proc/net/tcp is read: listening sockets come first. */
 const procBytes = 16_384;
 /** The state LISTEN in /proc/net/tcp. */
 const listenState = '0A';
 
 /**
- * The socket that all workers accept from. The supervisor holds it for as long as it lives and never accepts from it, so
- * that clients that come while no worker listens wait in the kernel's queue.
+ * The socket that all workers accept from. The supervisor keeps it open and never accepts from it, so that clients wait in
+ * the kernel's queue while no worker listens.
  */
 export class ListeningSocket {
   private constructor(
     readonly handle: SocketHandle,
-    /** As configured: port 0 stays 0. */
+    /** The address as configured: port 0 stays 0. */
     readonly wanted: ListenTarget,
-    /** Where it really is bound. */
+    /** The address that is bound. */
     readonly address: Address,
   ) {}
 
   /**
-   * Binds the address. It is not claimed before a worker has listened on it: until then another program may take it.
-   * Rejects with a StartFailure that says which address and what to do.
+   * Binds the address. Until a worker has claimed it by listening, another program may take it.
+   * Rejects with a StartFailure that names the address and the remedy.
    */
   static async bind(wanted: ListenTarget): Promise<ListeningSocket> {
     try {
@@ -74,7 +74,7 @@ export class ListeningSocket {
       const { address, family } = await lookup(host);
       const handle = created(createServerHandle(address, port, family === 6 ? 6 : 4));
       const bound = boundAddress(handle);
-      // libuv keeps the refusal of a taken port for listen(): until then the handle is bound to no port, or says why.
+      // libuv reports a taken port only at listen(): until then the handle has no port, or the errno.
       if (typeof bound === 'string' || (port !== 0 && bound.port !== port)) {
         handle.close();
         throw systemError(typeof bound === 'string' ? bound : 'EADDRINUSE');
@@ -90,24 +90,24 @@ export class ListeningSocket {
     }
   }
 
-  /** Whether it is what this configuration asks for too. */
+  /** Whether this is the socket for that address. */
   serves(wanted: ListenTarget): boolean {
     return JSON.stringify(this.wanted) === JSON.stringify(wanted);
   }
 
-  /** Whether a worker has to listen on it once before anyone is told of it. systemd's listens already. */
+  /** Whether a worker has to claim it. A socket passed by systemd listens already. */
   get needsClaim(): boolean {
     return !('fd' in this.wanted);
   }
 
-  /** What the system said when a worker listened on it, as a StartFailure. */
+  /** The system's error code from a worker that listened on it, as a StartFailure. */
   refusal(code: string): StartFailure {
     return new StartFailure(explainBinding(systemError(code), this.wanted));
   }
 
   /**
-   * How many connections wait in the kernel's queue to be accepted. 0 where the system does not say: it has no
-   * /proc/net/tcp, or the socket is a Unix socket.
+   * How many connections wait in the kernel's queue. 0 where this is unknown: on a Unix socket, and on a system without
+   * /proc/net/tcp.
    */
   queueLength(): number {
     if ('path' in this.address) return 0;
@@ -126,7 +126,7 @@ function created(handle: SocketHandle | number): SocketHandle {
   return handle;
 }
 
-/** The address and port, or the system's code where there are none, as for a Pipe. */
+/** The address and port, or the system's error code without one, as for a Pipe. */
 function boundAddress(handle: SocketHandle): { host: string; port: number } | string {
   const found: { address?: string; port?: number } = {};
   const status = handle.getsockname?.(found) ?? 0;
@@ -138,7 +138,7 @@ function systemError(code: string): NodeJS.ErrnoException {
   return Object.assign(new Error(code), { code });
 }
 
-/** A socket file that nobody answers at was left by a server that was killed. */
+/** A socket file that refuses connections was left behind by a killed server. */
 async function removeIfStale(path: string): Promise<void> {
   if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return;
   const refused = await new Promise<boolean>((resolve) => {
@@ -170,7 +170,7 @@ function queueIn(file: string, port: string): number {
   try {
     const buffer = Buffer.allocUnsafe(procBytes);
     let length = 0;
-    // The system gives a page at a time.
+    // Each read returns a page at most.
     for (let read = -1; read !== 0 && length < procBytes; length += read) {
       read = readSync(descriptor, buffer, length, procBytes - length, null);
     }

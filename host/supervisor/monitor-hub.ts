@@ -6,10 +6,10 @@ import { Monitor } from '../monitor/monitor.js';
 import type { WorkerProcess } from './worker-process.js';
 
 const second = 1000;
-/** Workers report at each full second; by so many milliseconds later their reports are here. */
+/** Workers report at each full second. Their reports have arrived this many milliseconds later. */
 const reportsAreIn = 200;
 
-/** The monitor of the whole server: every worker reports to it, and any may watch it. */
+/** The monitor of the whole server: every worker reports to it, and any worker may watch it. */
 export class MonitorHub {
   readonly #monitor = new Monitor();
   readonly #watches = new Map<WorkerProcess, Map<number, () => void>>();
@@ -19,7 +19,7 @@ export class MonitorHub {
     this.#tickNext();
   }
 
-  /** Takes those messages of a worker that are about monitoring. */
+  /** Handles the messages of a worker that concern monitoring, and ignores the others. */
   receive(worker: WorkerProcess, message: FromWorker): void {
     if (message.type === 'report') this.#monitor.report(worker, message.report);
     else if (message.type === 'watch') {

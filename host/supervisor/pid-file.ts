@@ -12,8 +12,8 @@ import { StartFailure } from './start-failure.js';
 /**
  * The pid file of a running server, with a control socket beside it (`FILE.sock`).
  *
- * A pid may be another program's by now. The socket settles that: the kernel closes it with its process, so a file
- * whose socket nobody answers is stale, whatever runs under its pid.
+ * The pid may belong to another program by now. The socket settles that: the kernel closes it with its process, so a file
+ * whose socket does not respond is stale, whatever runs under its pid.
  */
 export class PidFile {
   readonly #socket: ControlSocket;
@@ -25,18 +25,18 @@ export class PidFile {
     this.#socket = socket;
   }
 
-  /** Rejects with a StartFailure when a running server has the file. */
+  /** Rejects with a StartFailure when the file belongs to a running server. */
   static async refuseIfTaken(path: string): Promise<void> {
     const pid = readPid(path);
     if (pid !== undefined && pid !== process.pid && (await isAnswered(socketOf(path))))
       throw taken(path, pid);
   }
 
-  /** Writes the file and opens the socket. Rejects with a StartFailure when it cannot. */
+  /** Writes the file and opens the socket. Rejects with a StartFailure when either fails. */
   static async write(path: string, commands: Commands): Promise<PidFile> {
     const stale = readPid(path);
     await PidFile.refuseIfTaken(path);
-    // Of two servers that start at once, the second finds a pid that it did not judge.
+    // When two servers start at once, the second finds a pid that it has not checked.
     const now = readPid(path);
     if (now !== stale) throw taken(path, now);
     try {
@@ -52,14 +52,14 @@ export class PidFile {
     }
   }
 
-  /** Removes both, unless another server has written the file since. */
+  /** Closes the socket, and removes the file unless another server has written it since. */
   remove(): void {
     this.#socket.close();
     if (readPid(this.path) === process.pid) rmSync(this.path, { force: true });
   }
 }
 
-/** The pid in the file, or undefined where there is none. */
+/** The pid in the file, or undefined without a file or a valid pid. */
 export function readPid(path: string): number | undefined {
   try {
     const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
@@ -69,7 +69,7 @@ export function readPid(path: string): number | undefined {
   }
 }
 
-/** Connects to the server that wrote the pid file; undefined when none runs. */
+/** Connects to the server that wrote the pid file. Undefined when it does not run. */
 export function connectToServer(path: string): Promise<ControlConnection | undefined> {
   return connectTo(socketOf(path));
 }
@@ -81,6 +81,6 @@ function socketOf(path: string): string {
 function taken(path: string, pid: number | undefined): StartFailure {
   const which = pid === undefined ? '' : ` (pid ${pid})`;
   return new StartFailure(
-    `A server is running with the pid file ${path} already${which}; stop it, or set another "pidfile" in [paths].`,
+    `A server with the pid file ${path} is already running${which}; stop it, or set another "pidfile" in [paths].`,
   );
 }

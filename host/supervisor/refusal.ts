@@ -2,13 +2,13 @@ import type { Socket } from 'node:net';
 import { OVERLOADED } from '../http/errors.js';
 import { rawAnswer, rawError } from '../http/socket/raw-response.js';
 
-/** Milliseconds that a connection may take to say what it wants, and again to read the answer. */
+/** Milliseconds that a client may take to send its request, and again to read the response. */
 const patience = 1000;
 
-/** Whether the process answers is answered however busy the workers are: their heartbeat is watched here. */
+/** Liveness is reported however busy the workers are: the supervisor watches their heartbeats. */
 const alive = /^(?:GET|HEAD) \/(?:livez|healthz)[ ?/]/;
 
-/** Answers a connection for which the workers have no time, and closes it. */
+/** Responds to a connection for which the workers have no time, and closes it. */
 export function refuse(socket: Socket): void {
   // A client that resets the connection meanwhile must not end the supervisor.
   socket.on('error', () => {});
@@ -18,6 +18,6 @@ export function refuse(socket: Socket): void {
     const isAlive = alive.test(chunk.toString('latin1', 0, 32));
     socket.end(isAlive ? rawAnswer(200, { status: 'ok' }) : rawError(OVERLOADED).text);
   });
-  // What else comes has to be read: the kernel answers unread bytes with a reset.
+  // Further bytes have to be read: the kernel resets a connection that is closed with unread bytes.
   socket.resume();
 }

@@ -5,14 +5,14 @@ const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 type Level = 'info' | 'warn' | 'error';
 
 /**
- * The supervisor's own few lines, in the form and the place that the workers' log gives theirs. It writes them itself,
- * since loading a logger would cost this process more memory than all else it does.
+ * The supervisor's own lines, in the format and the file of the workers' log. It formats them itself, because a logging
+ * library would take more memory than the rest of this process.
  */
 export class SupervisorLog {
   #settings: LogSettings = { level: 'info' };
   #writer = new LogWriter(undefined);
 
-  /** Opens the log file again, also when it is the same: it may have been rotated. */
+  /** Opens the log file again, even if its path is the same: it may have been rotated. */
   configure(settings: LogSettings): void {
     this.#settings = settings;
     const before = this.#writer;
@@ -45,7 +45,7 @@ export class SupervisorLog {
   }
 }
 
-/** The workers have opened it already; where this process cannot, its lines go to standard output. */
+/** The workers have opened the file already. Where this process cannot, its lines go to standard output. */
 function open(file: string | undefined): LogWriter {
   try {
     return new LogWriter(file);
@@ -56,7 +56,7 @@ function open(file: string | undefined): LogWriter {
 
 const colors = { info: 32, warn: 33, error: 31 };
 
-/** As pino-pretty prints the workers' lines. */
+/** In the format in which pino-pretty prints the workers' lines. */
 function pretty(level: Level, time: Date, message: string, color: boolean): string {
   const paint = (code: number, text: string) => (color ? `\u001B[${code}m${text}\u001B[39m` : text);
   const [clock] = time.toTimeString().split(' ');

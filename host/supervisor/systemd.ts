@@ -1,17 +1,17 @@
 import { spawn } from 'node:child_process';
 
-/** What systemd is told; see sd_notify(3). */
+/** The states that systemd is notified of; see sd_notify(3). */
 export type Notification = 'READY=1' | 'RELOADING=1' | 'STOPPING=1';
 
 /**
- * The supervisor's side of systemd: notifications, and the socket it may have been passed. Everything that meant this
- * process alone is taken out of the environment, so that no worker takes it for its own.
+ * The connection to systemd: notifications, and the socket that it may have passed. Variables meant for this process
+ * alone are removed from the environment, so that no worker uses them.
  */
 export class Systemd {
   readonly #socket: string | undefined;
-  /** The passed listening socket's descriptor, where there is one (sd_listen_fds(3)). */
+  /** The descriptor of the listening socket that systemd passed, if any (sd_listen_fds(3)). */
   readonly listenFd: number | undefined;
-  /** Notifications go out in order. */
+  /** Notifications are sent in order. */
   #sent: Promise<void> = Promise.resolve();
 
   constructor(env: NodeJS.ProcessEnv) {
@@ -21,7 +21,7 @@ export class Systemd {
     for (const name of ['NOTIFY_SOCKET', 'LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES']) delete env[name];
   }
 
-  /** Does nothing where systemd does not ask. Resolves when sent; never rejects. */
+  /** Does nothing where systemd expects no notification. Resolves when sent; never rejects. */
   notify(state: Notification | undefined, status: string): Promise<void> {
     const socket = this.#socket;
     if (socket === undefined) return this.#sent;
@@ -31,7 +31,7 @@ export class Systemd {
   }
 }
 
-/** Node has no datagram sockets in the unix domain, so systemd's own tool sends it. */
+/** Node has no Unix datagram sockets, so systemd's own tool sends the message. */
 function send(socket: string, message: readonly string[]): Promise<void> {
   return new Promise((resolve) => {
     const tool = spawn('systemd-notify', message, {

@@ -5,12 +5,12 @@ import { FolderWatches } from './folder-watches.js';
 import { importsOf } from './imports.js';
 import type { Supervisor } from './index.js';
 
-/** Editors save in several steps, and tools write many files: what changes within so many milliseconds is one change. */
+/** Editors save in several steps, and tools write many files: changes within this many milliseconds cause one reload. */
 const settleTime = 60;
 
 /**
- * Reloads when a file of the configuration or of a plugin changes: everything in the plugins' folders, and each file
- * elsewhere that a plugin imports. A reload that fails has been logged; the next change is the next try.
+ * Reloads when a file of the configuration or of a plugin changes: any file in the plugins' folders, and each file
+ * elsewhere that a plugin imports. The supervisor logs a reload that fails; the next change tries again.
  */
 export function watch(supervisor: Supervisor): void {
   let settled: NodeJS.Timeout | undefined;
@@ -35,7 +35,7 @@ export function watch(supervisor: Supervisor): void {
     since = begun;
     follow();
   });
-  // The edit that failed may have brought an import.
+  // The edit that failed may have added an import.
   supervisor.on('reloadFailed', follow);
   supervisor.once('stopped', () => {
     clearTimeout(settled);
@@ -45,22 +45,22 @@ export function watch(supervisor: Supervisor): void {
 
 function complain(folder: string, { code, message }: NodeJS.ErrnoException): void {
   const hint = code === 'ENOSPC' ? '; raise fs.inotify.max_user_watches' : '';
-  process.stderr.write(`plugin-server: ${folder} is not watched (${code ?? message})${hint}\n`);
+  process.stderr.write(`plugin-server: cannot watch ${folder} (${code ?? message})${hint}\n`);
 }
 
 /** Which paths are watched. */
 class Scope {
-  /** Everything in them, however deep. */
+  /** Watched with everything below them. */
   #folders: readonly string[] = [];
   #files = new Set<string>();
-  /** Of the files: whole folders are watched, since many editors save a file by putting another in its place. */
+  /** The folders of the files. Whole folders are watched, because many editors save by replacing the file. */
   #parents = new Set<string>();
   #dataFolder = '';
 
   /** Returns the folders to watch. */
   set(report: WorkerReport): string[] {
     this.#dataFolder = real(report.dataFolder);
-    // A plugin that is a single file has that for its folder.
+    // For a plugin that is a single file, `folder` is that file.
     const folders = report.plugins
       .filter(({ folder, entry }) => folder !== entry)
       .map(({ folder }) => folder);
@@ -74,7 +74,7 @@ class Scope {
 
   includes(path: string): boolean {
     if (this.#parents.has(path) || this.#files.has(path)) return true;
-    // A file that the configuration names may not be there yet.
+    // A file that the configuration names may not exist yet.
     if (this.#parents.has(dirname(path)) && /\.(ini|json)$/.test(path)) return true;
     if (isWithin(this.#dataFolder, path)) return false;
     return this.#folders.some((folder) => isWithin(folder, path) && !isHidden(path.slice(folder.length)));
@@ -85,7 +85,7 @@ function isWithin(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder + sep);
 }
 
-/** What tools keep for themselves: `.git`, `node_modules`, an editor's swap files. */
+/** Files that tools keep for themselves: `.git`, `node_modules`, an editor's swap files. */
 function isHidden(path: string): boolean {
   return path
     .split(sep)

@@ -1,12 +1,12 @@
 import type { MetricReport } from '../ipc/messages.js';
 import type { WorkerProcess } from './worker-process.js';
 
-/** How long a worker has to tell its metrics. Milliseconds. */
+/** How long a worker may take to send its metrics, in milliseconds. */
 const patience = 1000;
 
 /**
- * The metrics of all workers. What a worker counted stays in the sum when it is gone, so that no total ever goes
- * back over a reload or a crash. Of a crashed worker that is what it told last.
+ * The metrics of all workers. The counts of a worker stay in the sum when it is gone, so that a reload or a crash never
+ * lowers a total. For a crashed worker, the counts are those it reported last.
  */
 export class WorkerMetrics {
   readonly #live = new Set<WorkerProcess>();
@@ -30,7 +30,7 @@ export class WorkerMetrics {
     this.#reloads[outcome] += 1;
   }
 
-  /** One report a worker, one of those that are gone, and one of the supervisor's own. */
+  /** One report per worker, one for the workers that are gone, and one for the supervisor itself. */
   async collect(): Promise<readonly (readonly MetricReport[])[]> {
     const asked = await Promise.all(
       [...this.#live].map(async (worker) => {
@@ -43,7 +43,7 @@ export class WorkerMetrics {
         }
       }),
     );
-    // One that ended meanwhile has been folded in.
+    // A worker that ended meanwhile is already in #gone.
     const live = asked.filter(({ worker }) => this.#live.has(worker));
     const unanswered = live.filter(({ answered }) => !answered).length;
     return [this.#own(live.length, unanswered), ...live.map(({ metrics }) => metrics), this.#gone];
@@ -56,22 +56,22 @@ export class WorkerMetrics {
       metric(
         'gauge',
         'plugin_server_workers',
-        'Worker processes, those that finish their last requests included.',
+        'Worker processes, including those that finish their last requests.',
         count(live),
       ),
       metric(
         'gauge',
         'plugin_server_workers_unanswered',
-        'Worker processes whose latest metrics are missing from this answer.',
+        'Worker processes whose latest metrics are missing from this response.',
         count(unanswered),
       ),
       metric(
         'counter',
         'plugin_server_worker_restarts_total',
-        'Worker processes replaced after they ended unasked.',
+        'Worker processes replaced after they ended unexpectedly.',
         count(this.#restarts),
       ),
-      metric('counter', 'plugin_server_reloads_total', 'Reloads, by how they ended.', reloads),
+      metric('counter', 'plugin_server_reloads_total', 'Reloads, by outcome.', reloads),
     ];
   }
 }
@@ -80,7 +80,7 @@ function metric(type: string, name: string, help: string, values: MetricReport['
   return { name, help, type, aggregator: 'sum', values };
 }
 
-/** Gauges are of the moment: those of a process that is gone mean nothing. */
+/** A gauge describes the moment: that of a process that is gone means nothing. */
 function isTotal(report: MetricReport): boolean {
   return report.type !== 'gauge' && report.aggregator === 'sum';
 }

@@ -8,28 +8,28 @@ import { StartFailure } from './start-failure.js';
 type Answer<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>;
 
 interface WorkerEvents {
-  /** `handle`: the socket that came along, if any. */
+  /** `handle`: the socket sent with the message, if any. */
   message: [message: FromWorker, handle: unknown];
-  /** What ended it: an exit status or a signal's name, for people. */
+  /** `cause`: an exit status or a signal's name, for people. */
   exit: [cause: string];
 }
 
 /**
- * One worker process, seen from the supervisor. It ends when its channel closes, so a supervisor that dies leaves none
- * behind. Everything sent to it arrives in order.
+ * One worker process, seen from the supervisor. It exits when its channel closes, so that a supervisor that dies leaves
+ * none behind. Messages arrive in the order they are sent.
  */
 export class WorkerProcess extends EventEmitter<WorkerEvents> {
   readonly #child: ChildProcess;
-  /** The one that was last told to be at work. */
+  /** The plugin whose code ran last, as the worker reported. */
   #plugin: string | undefined;
   readonly exited: Promise<string>;
   #killedFor: string | undefined;
   /** What ended it, once it has. */
   ended: string | undefined;
-  /** Connections that it has accepted in all, and keeps open, as it said last. */
+  /** Connections accepted in total, and open now, as last reported. */
   accepted = 0;
   connections = 0;
-  /** The metrics it told last, kept for when it is gone. */
+  /** The metrics it reported last, kept for when it is gone. */
   lastMetrics: readonly MetricReport[] = [];
 
   constructor(options: WorkerOptions) {
@@ -59,12 +59,12 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     return this.#child.pid;
   }
 
-  /** A handle that goes along stays open here. */
+  /** A handle sent along stays open here. */
   send(message: ToWorker, handle?: SocketHandle): void {
     if (this.#child.connected) this.#child.send(message, handle as SendHandle, ignoreClosedChannel);
   }
 
-  /** Waits for one message; rejects with a StartFailure when the worker reports a failure, ends, or is too slow. */
+  /** Waits for a message. Rejects with a StartFailure when the worker reports a failure, ends, or is too slow. */
   until<Type extends FromWorker['type']>(type: Type, timeout: number): Promise<Answer<Type>> {
     return new Promise((resolve, reject) => {
       const settle = (finish: () => void) => {
@@ -91,21 +91,21 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     });
   }
 
-  /** Lets it finish what it has, and ends it by force after `timeout`: then it resolves to false. Milliseconds. */
+  /** Lets the worker finish its requests. Kills it after `timeout` milliseconds, and then resolves to false. */
   async drain({ idle, timeout }: { idle: number; timeout: number }): Promise<boolean> {
     if (this.ended !== undefined) return true;
     this.send({ type: 'drain', idle });
-    let byItself = true;
+    let finished = true;
     const timer = setTimeout(() => {
-      byItself = false;
+      finished = false;
       this.kill();
     }, timeout);
     await this.exited;
     clearTimeout(timer);
-    return byItself;
+    return finished;
   }
 
-  /** @param cause for people, in place of the signal's name */
+  /** @param cause for people, instead of the signal's name */
   kill(cause?: string): void {
     this.#killedFor ??= cause;
     this.#child.kill('SIGKILL');
@@ -114,7 +114,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   #receive(message: FromWorker, handle: unknown): void {
     if (message.type === 'at_plugin') this.#plugin = message.plugin;
     if (message.type === 'metrics' || message.type === 'drained') this.lastMetrics = message.metrics;
-    // It ends when its channel closes, and has nothing more to say.
+    // It has nothing more to send, and exits when its channel closes.
     if (message.type === 'drained') this.#child.disconnect();
     if (message.type === 'pong') {
       this.accepted = message.accepted;
@@ -124,5 +124,5 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   }
 }
 
-/** A worker that is gone says so by its exit; what was being sent to it then is of no use any more. */
+/** The exit of a worker is reported by its own event; messages that it no longer receives do not matter. */
 function ignoreClosedChannel(): void {}

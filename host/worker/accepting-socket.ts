@@ -1,6 +1,6 @@
 import { getSystemErrorName } from 'node:util';
 
-/** A socket that came from the supervisor: a TCP or Pipe handle of Node's. */
+/** A socket received from the supervisor: one of Node's TCP or Pipe handles. */
 export interface ReceivedSocket {
   /** 0, or a negative errno. */
   listen(backlog: number): number;
@@ -10,9 +10,9 @@ export interface ReceivedSocket {
 const backlog = 4096;
 
 /**
- * Listens on a bound socket and closes this process's copy of it in the same turn, so that nothing is accepted here. The
- * supervisor's copy stays, in the state LISTEN: no other program can take the address, and clients wait.
- * Gives the system's code, such as EADDRINUSE, when it refuses.
+ * Listens on a bound socket and closes this process's copy in the same turn, so that this process accepts nothing. The
+ * supervisor's copy stays in the state LISTEN: no other program can bind the address, and clients wait.
+ * Returns the system's error code, such as EADDRINUSE, when listening fails.
  */
 export function claim(socket: ReceivedSocket): string | undefined {
   const status = socket.listen(backlog);

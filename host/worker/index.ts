@@ -1,4 +1,4 @@
-/** What a worker process runs: one Host, brought up and drained as its supervisor says. */
+/** The program of a worker process: one Host, started and drained at the command of its supervisor. */
 
 import { ConfigError, type Problem } from '../../config/problem.js';
 import { blame, type PluginCode } from '../diagnostics/blame.js';
@@ -14,13 +14,13 @@ import { SupervisorChannel } from './supervisor-channel.js';
 import { endWithSupervisor } from './watchdog.js';
 import { processSettings, workerReport } from './worker-report.js';
 
-// A terminal and systemd send these to every process of the group; what follows from them, the supervisor tells.
+// A terminal and systemd send these to every process of the group. The supervisor decides what they mean for a worker.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
 
-// The supervisor closes the channel when this worker has drained, and the kernel when the supervisor has died.
+// The supervisor closes the channel when this worker has drained; the kernel closes it when the supervisor dies.
 process.on('disconnect', () => process.exit());
 
-// A promise that nobody waits for ends no request: the server goes on. After any other stray error nothing is certain.
+// A rejection that nobody handles affects no request: the server continues. After any other stray error its state is unknown.
 process.on('unhandledRejection', (reason) => {
   if (host === undefined) strays.push(reason);
   else host.reportStray(reason);
@@ -41,7 +41,7 @@ process.on('uncaughtException', async (error) => {
 
 const channel = new SupervisorChannel();
 let host: Host | undefined;
-/** Of the time before there is a host: rejections, for its log, and the plugins whose code has been at work. */
+/** From before the host exists: rejections, for its log, and the plugins whose code has run. */
 const strays: unknown[] = [];
 const plugins = new Map<string, PluginCode>();
 /** The one whose code was run last: an error of a listener has no place in anybody's code. */
@@ -92,7 +92,7 @@ process.on('message', (message: ToWorker, handle: unknown) => {
 
 async function bringUp(options: WorkerOptions): Promise<void> {
   try {
-    // Loaded only now, so that a signal or the end of the supervisor finds its handler from the first moment on.
+    // Imported here, so that the handlers for signals and for the end of the supervisor are installed first.
     const { Host } = await import('../host.js');
     host = await Host.start(hostOptions(options));
     for (const reason of strays.splice(0)) host.reportStray(reason);
@@ -124,7 +124,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
   };
 }
 
-/** Nothing but the configuration and the plugins' modules has been read: the supervisor judges it before any is set up. */
+/** The configuration and the plugins' modules have been read. The supervisor checks the settings before any setup runs. */
 async function onPrepared({ settings, snapshot }: Prepared, options: WorkerOptions): Promise<void> {
   const allowed = new Promise<void>((resolve) => {
     proceed = resolve;
@@ -133,13 +133,13 @@ async function onPrepared({ settings, snapshot }: Prepared, options: WorkerOptio
   await allowed;
 }
 
-/** An error that a plugin's code threw into the event loop before the server was up. */
+/** An error that a plugin's code threw into the event loop before the server was ready. */
 function strayProblem(error: Error): ConfigError | undefined {
   const blamed = blame(error, plugins.values());
   const remedy = portRemedy(error);
   if (blamed !== undefined) {
-    const message = `plugin "${blamed.plugin}" left an error uncaught: ${error.message}`;
-    const hint = remedy ?? 'catch it, or await what throws it';
+    const message = `uncaught error in plugin "${blamed.plugin}": ${error.message}`;
+    const hint = remedy ?? 'catch it, or await the promise that rejects';
     return new ConfigError([{ position: blamed.position, message, hint }]);
   }
   if (remedy === undefined || atWork === undefined) return undefined;
@@ -162,17 +162,17 @@ async function reportFailure(error: unknown): Promise<void> {
 
 function summary(problems: readonly Problem[]): string {
   const [first] = problems;
-  if (problems.length !== 1 || first === undefined) return `There are ${problems.length} problems.`;
-  const sentence = `There is a problem: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
+  if (problems.length !== 1 || first === undefined) return `${problems.length} problems were found.`;
+  const sentence = `One problem was found: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
   return /[.?!]$/.test(sentence) ? sentence : `${sentence}.`;
 }
 
-/** This process's copy of the socket, while it accepts. */
+/** This process's copy of the socket, while the process accepts connections. */
 let accepting: ReceivedSocket | undefined;
 
 async function serve(socket: ReceivedSocket, backlog: number): Promise<void> {
   try {
-    // The supervisor accepts from this copy when no worker answers.
+    // The supervisor accepts from this copy when no worker responds.
     await channel.send({ type: 'spare' }, socket);
     await host?.serve(socket, backlog);
     accepting = socket;
@@ -185,7 +185,7 @@ async function serve(socket: ReceivedSocket, backlog: number): Promise<void> {
 
 let isDraining = false;
 
-/** Told twice, after a reload and then at a stop, it hurries. */
+/** A second call, at a stop after a reload, shortens the wait for idle connections. */
 async function drain(idle: number): Promise<void> {
   const drained = host?.drain({ idle });
   if (isDraining) return;

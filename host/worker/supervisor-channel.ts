@@ -7,7 +7,7 @@ import type { MonitorLink } from '../monitor/monitor.js';
 type Asked = 'reload' | 'all_metrics';
 type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' }>;
 
-/** The worker's end of the channel, and through it what a Host can ask of its supervisor. */
+/** The worker's end of the IPC channel, over which a Host sends requests to its supervisor. */
 export class SupervisorChannel implements Control {
   readonly #asked = new Map<number, (answer: Answer) => void>();
   readonly #watchers = new Map<number, (event: MonitorEvent) => void>();
@@ -28,15 +28,15 @@ export class SupervisorChannel implements Control {
     },
   };
 
-  /** Resolves when it has been written. */
+  /** Resolves when the message has been written. */
   send(message: FromWorker, handle?: object): Promise<void> {
     return new Promise((resolve) => {
-      // A supervisor that is gone needs no answer: this process is about to end.
+      // Without a supervisor, this process is about to exit.
       if (process.connected) process.send?.(message, handle as SendHandle, undefined, () => resolve());
     });
   }
 
-  /** Takes a message that follows from one sent here. */
+  /** Handles a message that responds to one sent here. */
   receive(message: Answer | Extract<ToWorker, { type: 'monitor' }>): void {
     if (message.type === 'monitor') this.#watchers.get(message.id)?.(message.event);
     else {
@@ -47,14 +47,15 @@ export class SupervisorChannel implements Control {
 
   async reload(): Promise<ReloadOutcome> {
     const answer = await this.#ask('reload');
-    if (answer.type !== 'reloaded') throw new Error(`The supervisor answered a reload with ${answer.type}.`);
+    if (answer.type !== 'reloaded')
+      throw new Error(`Expected "reloaded" from the supervisor, received "${answer.type}".`);
     return answer.outcome;
   }
 
   async metrics(): Promise<string> {
     const answer = await this.#ask('all_metrics');
     if (answer.type !== 'all_metrics')
-      throw new Error(`The supervisor answered for metrics with ${answer.type}.`);
+      throw new Error(`Expected "all_metrics" from the supervisor, received "${answer.type}".`);
     const { AggregatorRegistry } = (await import('prom-client')).default;
     return AggregatorRegistry.aggregate(answer.reports as object[]).metrics();
   }

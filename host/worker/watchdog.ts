@@ -1,11 +1,11 @@
 import { Worker } from 'node:worker_threads';
 
-/** How often the thread looks, in milliseconds. */
+/** How often the thread checks its parent, in milliseconds. */
 const interval = 1000;
 
 /**
- * Ends this process when its supervisor has, whatever its event loop does: a worker in an endless loop does not see its
- * channel close, and would keep a core busy and the port taken. Looking at the parent needs a thread of its own.
+ * Ends this process when its supervisor is gone, from a separate thread: a worker in an endless loop does not see its
+ * channel close, and would keep a core busy and hold the port.
  */
 export function endWithSupervisor(): void {
   const script = `
@@ -17,7 +17,7 @@ export function endWithSupervisor(): void {
   const thread = new Worker(script, {
     eval: true,
     execArgv: [],
-    // It holds next to nothing.
+    // It allocates next to nothing.
     resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1, codeRangeSizeMb: 4 },
   });
   thread.on('error', () => {});

@@ -2,7 +2,7 @@ import type { Host } from '../host.js';
 import type { ProcessSettings, WorkerOptions, WorkerReport } from '../ipc/messages.js';
 import type { Settings } from '../prepare/settings.js';
 
-/** What of the settings is the supervisor's. */
+/** The settings that the supervisor uses. */
 export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
   const { address, workers, workerTimeout, stopGrace, stopTimeout, pidFile, log } = settings;
   const { level, format, file } = log;
@@ -13,7 +13,7 @@ export function processSettings(settings: Settings, { logLevel, logFile }: Worke
   };
 }
 
-/** What the supervisor is told of a Host that is ready. */
+/** What a worker reports of a Host that is ready. */
 export function workerReport(host: Host): WorkerReport {
   const { settings, configuration } = host;
   return {

@@ -317,7 +317,7 @@ describe('the command line', () => {
         const { status, stderr } = await server.command('start', '--safe');
         expect(status).to.equal(1);
         expect(stderr).to.match(
-          /A server is running with the pid file .*run\/server\.pid already \(pid \d+\)/,
+          /A server with the pid file .*run\/server\.pid is already running \(pid \d+\)/,
         );
       } finally {
         await server.close();

@@ -92,7 +92,7 @@ describe('a crash', () => {
     const code =
       "import { definePlugin } from 'plugin-server';\nexport default definePlugin({ setup() { throw new Error('no disk'); } });";
     await server.write('plugins/hello.js', code);
-    const failed = server.next('a lost worker is not replaced yet');
+    const failed = server.next('a lost worker could not be replaced');
     await crash();
     const line = await failed;
     expect(line.msg).to.contain('no disk');

@@ -33,7 +33,7 @@ describe('a worker that answers nothing', () => {
     const lost = await call(server.url, '/try/loop');
     expect(lost.status).to.equal(0);
     const line = await server.logged('a worker was lost');
-    expect(line.msg).to.equal('a worker was lost (it did not answer for 2 s); a new one starts at once');
+    expect(line.msg).to.equal('a worker was lost (no response for 2 s); a new one starts at once');
     await server.logged('a new worker serves');
     const workers = (await server.pids()).slice(1);
     expect(workers).to.have.length(2);
@@ -44,7 +44,7 @@ describe('a worker that answers nothing', () => {
   it('since it is stopped is replaced', async () => {
     const stopped = await pid();
     signal(stopped, 'SIGSTOP');
-    await server.logged('a worker was lost (it did not answer for 2 s)');
+    await server.logged('a worker was lost (no response for 2 s)');
     await server.logged('a new worker serves');
     expect(await pid()).to.not.equal(stopped);
   });

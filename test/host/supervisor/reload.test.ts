@@ -44,7 +44,7 @@ describe('a reload', () => {
       /^plugin-server\.ini:6:1: unknown key "prot" in \[network\]; did you mean "port"\?/,
     );
     expect(result.stderr).to.match(
-      /\nplugin-server: not reloaded, the server goes on as it was: 1 problem\n$/,
+      /\nplugin-server: not reloaded, the server continues unchanged: 1 problem\n$/,
     );
     expect(await server.json('/hello')).to.deep.equal(before);
     const line = await server.until(({ msg }) => msg.startsWith('not reloaded'));
@@ -56,7 +56,7 @@ describe('a reload', () => {
     const before = await server.json<Greeting>('/hello');
     await server.write(
       'plugins/hello.js',
-      hello().replace('setup({', "setup() { throw new Error('no disk'); }, old({"),
+      hello().replace('setup({ config, router, metrics }) {', "$& throw new Error('no disk');"),
     );
     const result = await server.command('reload');
     expect(result.status).to.equal(1);
@@ -69,7 +69,7 @@ describe('a reload', () => {
   it('that meets a plugin whose process ends at start leaves the old one in force', async () => {
     server = await startHello();
     const before = await server.json<Greeting>('/hello');
-    await server.write('plugins/hello.js', hello().replace('setup({', 'setup() { process.exit(7); }, old({'));
+    await server.write('plugins/hello.js', hello().replace('metrics }) {', '$& process.exit(7);'));
     const result = await server.command('reload');
     expect(result.status).to.equal(1);
     expect(result.stderr).to.contain('A worker process ended before it was ready (exit status 7)');

@@ -31,7 +31,7 @@ describe('an error that a plugin leaves to nobody', () => {
 });
 `);
     expect(await (await server.fetch('/bad')).text()).to.equal('answered');
-    const line = await server.until(({ msg }) => msg === 'plugin "bad" left an error uncaught');
+    const line = await server.until(({ msg }) => msg === 'uncaught error in plugin "bad"');
     expect(line).to.include({ level: 'error', plugin: 'bad', at: 'plugins/bad.ts:5:22' });
     expect(await (await server.fetch('/good')).text()).to.equal('fine');
     expect(await (await server.fetch('/bad')).text()).to.equal('answered');
@@ -46,7 +46,7 @@ describe('an error that a plugin leaves to nobody', () => {
   },
 });
 `);
-    const line = await server.until(({ msg }) => msg === 'plugin "bad" left an error uncaught');
+    const line = await server.until(({ msg }) => msg === 'uncaught error in plugin "bad"');
     expect(line).to.include({ plugin: 'bad', at: 'plugins/bad.ts:4:20' });
     expect(await (await server.fetch('/good')).text()).to.equal('fine');
   });
@@ -62,7 +62,7 @@ describe('an error that a plugin leaves to nobody', () => {
 });
 `);
     expect(await (await server.fetch('/bad')).text()).to.equal('answered');
-    const line = await server.until(({ msg }) => msg === 'plugin "bad" left an error uncaught');
+    const line = await server.until(({ msg }) => msg === 'uncaught error in plugin "bad"');
     expect(line).to.include({ level: 'error', plugin: 'bad', at: 'plugins/bad.ts:5:33' });
     await server.until(({ msg }) => msg.startsWith('a new worker serves'));
     expect(await (await server.fetch('/good')).text()).to.equal('fine');
@@ -78,12 +78,12 @@ describe('an error that a plugin leaves to nobody', () => {
   },
 });
 `,
-      /^plugins\/bad\.ts:4:31: plugin "bad" left an error uncaught: boom; /m,
+      /^plugins\/bad\.ts:4:31: uncaught error in plugin "bad": boom; /m,
     ],
     [
       'a throw from a timer during import, too',
       "setImmediate(() => { throw new Error('boom'); });\nawait new Promise(() => {});\n",
-      /^plugins\/bad\.ts:2:27: plugin "bad" left an error uncaught: boom; /m,
+      /^plugins\/bad\.ts:2:27: uncaught error in plugin "bad": boom; /m,
     ],
     [
       'a port that is taken, says that workers overlap and what to do',
