@@ -20,7 +20,7 @@ export function announce(log: Log, { url, plugins, open }: Announcement): void {
   if (open.length === 0 || url.includes('+unix:') || isLoopback(new URL(url).hostname)) return;
   log.warn(
     { plugins: open },
-    `anyone who reaches ${url} may use these plugins without a key: ${open.join(', ')}`,
+    `anyone who can reach ${url} can use these plugins without a key: ${open.join(', ')}`,
   );
 }
 

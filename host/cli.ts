@@ -9,7 +9,7 @@ import { type IniFile, iniFileOf } from './prepare/ini-file.js';
 const exitCodes = { done: 0, failed: 1, usage: 2 };
 
 const program = new Command('plugin-server')
-  .description('Serves the plugins of a folder over HTTP, as one INI file says.')
+  .description('Serves a folder of plugins over HTTP, configured by one INI file.')
   .usage('[command] [options]')
   .version(version, '-V, --version', 'print the version')
   .helpOption('-h, --help', 'print this help')
@@ -18,7 +18,7 @@ const program = new Command('plugin-server')
   .addHelpText('after', manual['']!)
   .exitOverride();
 
-command('start', 'serve until told to stop (the default command)')
+command('start', 'start the server (the default command)')
   .option('-l, --log <file>', 'write the log to this file')
   .addOption(
     new Option('-v, --level <level>', 'the log level').choices([
@@ -32,32 +32,32 @@ command('start', 'serve until told to stop (the default command)')
     ]),
   )
   .option('--watch', 'reload when the configuration or a plugin changes')
-  .option('--safe', 'load no plugin but those named by "safe" in [main]')
+  .option('--safe', 'load only the plugins that "safe" in [main] lists')
   .action(async (options, self) => finish((await import('./commands/start.js')).start(ini(self), options)));
 
-command('check', 'read everything, serve nothing, and report every problem').action(async (_options, self) =>
+command('check', 'report every problem of the configuration and the plugins').action(async (_options, self) =>
   finish((await import('./commands/check.js')).check(ini(self))),
 );
 
-command('routes', 'list every method, path, plugin and the key it needs').action(async (_options, self) =>
+command('routes', 'list every route, its plugin, and the key it requires').action(async (_options, self) =>
   finish((await import('./commands/routes.js')).routes(ini(self))),
 );
 
-command('new', 'write a working plugin with its test into the plugins folder')
-  .argument('<name>', 'the name of the plugin, and of its path')
+command('new', 'create a working plugin, with a test, in the plugins folder')
+  .argument('<name>', 'the name of the plugin and of its path')
   .action(async (name, _options, self) =>
     finish((await import('./commands/new.js')).scaffold(name, ini(self))),
   );
 
-command('reload', 'have the running server read everything again, and wait until it has').action(
-  async (_options, self) => finish((await import('./commands/reload.js')).reload(ini(self))),
+command('reload', 'reload the running server, and wait for the result').action(async (_options, self) =>
+  finish((await import('./commands/reload.js')).reload(ini(self))),
 );
 
-command('stop', 'stop the running server, and wait until it has').action(async (_options, self) =>
+command('stop', 'stop the running server, and wait until it has stopped').action(async (_options, self) =>
   finish((await import('./commands/stop.js')).stop(ini(self))),
 );
 
-bare('completion', 'print a script for the shell that completes commands and options')
+bare('completion', 'print a script that completes commands and options in a shell')
   .addArgument(new Argument('<shell>', 'the shell').choices(shells))
   .action(async (shell) => {
     const words = program.commands.map((each) => ({
@@ -76,7 +76,11 @@ try {
 
 /** A command that works with an INI file. */
 function command(name: string, description: string): Command {
-  return bare(name, description).option('-i, --ini-file <file>', 'the configuration', 'plugin-server.ini');
+  return bare(name, description).option(
+    '-i, --ini-file <file>',
+    'the configuration file',
+    'plugin-server.ini',
+  );
 }
 
 function bare(name: string, description: string): Command {

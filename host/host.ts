@@ -398,7 +398,7 @@ async function openLogOf({ configuration, settings }: Prepared, options: HostOpt
     configuration.report(
       childAt(section, 'file') ?? section,
       error.message,
-      'name another, or make it writable',
+      'write the path of another file, or make this one writable',
     );
     throw new ConfigError(configuration.problems);
   }

@@ -55,7 +55,7 @@ export class LogWriter {
     if (this.#failedAt !== 0 && performance.now() - this.#failedAt < RETRY) {
       this.#drop(lines, undefined);
     } else if (this.#waiting.length + lines.length > MOST_HELD) {
-      this.#drop(lines, 'it does not take lines fast enough');
+      this.#drop(lines, 'it does not accept lines fast enough');
     } else {
       this.#waiting += lines;
       if (!this.#isWriting) this.#next();
@@ -150,7 +150,7 @@ export class LogWriter {
     if (this.#droppedBefore !== undefined && this.#waiting.length < MOST_HELD / 2) {
       const lines = this.dropped - this.#droppedBefore;
       this.#droppedBefore = undefined;
-      say(`the log is written again (${this.#name}); ${lines} lines were dropped`);
+      say(`the log can be written again (${this.#name}); ${lines} lines were dropped`);
     }
     this.#next();
   }

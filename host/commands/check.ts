@@ -16,7 +16,7 @@ export async function check(ini: IniFile): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(formatProblems('the configuration is wrong', error));
+    process.stderr.write(formatProblems('the configuration is not valid', error));
     return false;
   }
 }

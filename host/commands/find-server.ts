@@ -19,12 +19,16 @@ export async function findServer(
     connection?.close();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    process.stderr.write(`plugin-server: this user may not speak to the server of ${shown} (${code})\n`);
+    process.stderr.write(
+      `plugin-server: cannot connect to the server of ${shown} (${code}); run this command as the server's user\n`,
+    );
     return undefined;
   }
   const why =
-    pid === undefined ? `there is no ${shown}` : `${shown} was left by one that has ended (pid ${pid})`;
-  process.stderr.write(`plugin-server: no server runs with ${relative('.', iniFile)}: ${why}\n`);
+    pid === undefined
+      ? `${shown} does not exist`
+      : `${shown} is left from a server that has ended (pid ${pid})`;
+  process.stderr.write(`plugin-server: no server is running with ${relative('.', iniFile)}: ${why}\n`);
   return undefined;
 }
 
@@ -35,11 +39,11 @@ function readPidFile(iniFile: string): string | undefined {
   if (paths?.pidfile !== undefined) return configuration.resolvePath(paths.pidfile);
   // The line that names it may be the one that is wrong.
   if (configuration.problems.length > 0) {
-    process.stderr.write(formatProblems('the pid file is not known', configuration));
+    process.stderr.write(formatProblems('the server cannot be found', configuration));
     return undefined;
   }
   process.stderr.write(
-    `plugin-server: ${relative('.', iniFile)} names no pid file to find the server by; write this into it and start the server anew:\n\n[paths]\npidfile=plugin-server.pid\n`,
+    `plugin-server: ${relative('.', iniFile)} does not set a pid file, which this command requires to find the server; add these lines and restart the server:\n\n[paths]\npidfile=plugin-server.pid\n`,
   );
   return undefined;
 }

@@ -2,34 +2,35 @@
 export const manual: Readonly<Record<string, string>> = {
   '': `
 Examples:
-  plugin-server                            serve what ./plugin-server.ini says
-  plugin-server new hello                  write a first plugin
-  plugin-server start --watch              serve, and put each save in force
-  plugin-server check -i /etc/ps.ini       see what is wrong before a reload
-  plugin-server reload -i /etc/ps.ini      put it in force without dropping a request
+  plugin-server                            start the server with ./plugin-server.ini
+  plugin-server new hello                  create a first plugin
+  plugin-server start --watch              start the server, and reload on each save
+  plugin-server check -i /etc/ps.ini       find problems before a reload
+  plugin-server reload -i /etc/ps.ini      apply changes without dropping a request
 
 Files:
-  plugin-server.ini   the configuration; without it every setting has its default
-  plugins/            a folder or file for each plugin
-  data/               what plugins keep, such as sessman's sessions
+  plugin-server.ini   the configuration; without it, every setting has its default
+  plugins/            one folder or file per plugin
+  data/               what plugins store, such as sessman's sessions
 
 Exit status:
-  0  done, or stopped as asked
-  1  the configuration is wrong, the port is taken, or a reload failed
-  2  called wrongly`,
+  0  success, or stopped on request
+  1  the configuration is not valid, the port is in use, or a reload failed
+  2  the command line is not valid`,
   start: `
 Signals:
-  SIGTERM, SIGINT   answer what is in flight and stop; a second one stops at once
+  SIGTERM, SIGINT   finish the requests in flight, then stop; a second signal stops at once
   SIGHUP, SIGUSR1   reload`,
   check: `
-Each problem is printed as FILE:LINE:COLUMN, with the line it stands in.`,
+Each problem is printed with FILE:LINE:COLUMN and the line itself.`,
   new: `
 Example:
   plugin-server new hello
   plugin-server start --watch`,
   reload: `
-The server is found by its pid file: pidfile in [paths]. When the new configuration or a
-plugin is wrong, the server goes on as it was, and the command says why and exits with 1.`,
+The command finds the server by its pid file: pidfile in [paths]. If the new configuration or
+a plugin has a problem, the server continues unchanged. The command then prints the problem
+and exits with 1.`,
   completion: `
 Example:
   plugin-server completion bash >> ~/.bashrc`,

@@ -32,15 +32,16 @@ export async function scaffold(name: string, ini: IniFile): Promise<boolean> {
 
 function faultOf(name: string, folder: string, { pluginsFolder }: Settings): string | undefined {
   if (!/^[a-z0-9][a-z0-9_.-]*$/.test(name)) {
-    return `"${name}" is no name for a plugin; use small letters, digits, ".", "_" and "-", a letter or digit first`;
+    return `"${name}" is not a valid plugin name; use lowercase letters, digits, ".", "_" and "-", and begin with a letter or digit`;
   }
-  if (RESERVED_PATHS.includes(name)) return `the path /${name} is the server's own; take another name`;
-  if (existsSync(folder)) return `${relative('.', folder)} is there already; take another name, or remove it`;
+  if (RESERVED_PATHS.includes(name))
+    return `the path /${name} is reserved by the server; choose another name`;
+  if (existsSync(folder)) return `${relative('.', folder)} already exists; choose another name, or remove it`;
   const same = discoverPlugins(pluginsFolder).packages.find((plugin) => plugin.name.toLowerCase() === name);
   if (same === undefined) return undefined;
   return same.bundled
-    ? `the server comes with a plugin "${name}"; take another name`
-    : `there is a plugin "${name}" already`;
+    ? `plugin-server already includes a plugin "${name}"; choose another name`
+    : `a plugin "${name}" already exists; choose another name`;
 }
 
 function filesOf(name: string, folder: string): Record<string, string> {
@@ -78,7 +79,7 @@ function indexFile(name: string): string {
   return `import { definePlugin, z } from 'plugin-server';
 
 export default definePlugin({
-  // What stands in the plugin's line of the INI file: ${name}=greeting=Good day
+  // The plugin's parameters in the INI file: ${name}=greeting=Good day
   config: z.object({ greeting: z.string().default('Hello') }),
 
   setup({ config, router, log, onClose }) {
@@ -145,7 +146,7 @@ function json(value: object): string {
 
 function nextSteps(name: string, folder: string, settings: Settings): string {
   const { port, apiKeys } = settings;
-  const free = port === 0 ? '\n                PORT is in the log: it is another one at each start' : '';
+  const free = port === 0 ? '\n                PORT is in the log; it changes with each start' : '';
   const key = apiKeys.length === 0 ? '' : " -H 'Authorization: Bearer KEY'";
   return `Wrote ${folder}:
   index.ts                the plugin

@@ -10,7 +10,7 @@ export async function reload({ path }: IniFile): Promise<boolean> {
   const outcome = (await server.connection.ask('reload')) as ReloadOutcome | undefined;
   server.connection.close();
   if (outcome === undefined) {
-    process.stderr.write('plugin-server: the server ended before the reload was done\n');
+    process.stderr.write('plugin-server: the server stopped before the reload finished\n');
     return false;
   }
   if (outcome.success) {

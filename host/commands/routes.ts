@@ -14,7 +14,7 @@ export async function routes(ini: IniFile): Promise<boolean> {
     return true;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(formatProblems('the routes are not known', error));
+    process.stderr.write(formatProblems('the routes cannot be listed', error));
     return false;
   }
 }

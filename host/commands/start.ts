@@ -77,9 +77,9 @@ function hasTerminal(): boolean {
 }
 
 const firstSteps = `
-There is no plugin-server.ini here, so that every setting has its default. In another terminal:
-  plugin-server new hello   writes a first plugin
-  plugin-server --help      lists what else there is
+plugin-server.ini does not exist, so every setting has its default. In another terminal:
+  plugin-server new hello   creates a first plugin
+  plugin-server --help      lists every command
 `;
 
 function showPlugins({ plugins }: WorkerReport, url: string): void {

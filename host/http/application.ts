@@ -88,7 +88,10 @@ export class Application extends Koa {
     // What middleware emits on the application, after the head has gone out for instance.
     this.on('error', (error: unknown, ctx?: Koa.Context) => {
       const { requestId: request_id, route } = (ctx?.res ?? {}) as Partial<HostResponse>;
-      options.log.error({ request_id, plugin: route?.plugin, err: error }, 'error event of the application');
+      options.log.error(
+        { request_id, plugin: route?.plugin, err: error },
+        'the application emitted an error',
+      );
     });
   }
 
@@ -237,7 +240,7 @@ export class Application extends Koa {
         const about = { request_id, plugin: route?.plugin, method: req.method };
         this.#options.log.info(
           { ...about, reason: messageOf(error) },
-          'request failed after its client left',
+          'request failed after the client disconnected',
         );
       }
     } else if (answer.status >= 500) {
@@ -275,7 +278,7 @@ export class Application extends Koa {
     const { requestId: request_id, route } = ctx.res as HostResponse;
     this.#options.log.warn(
       { request_id, plugin: route?.plugin, method: ctx.req.method, route: route?.route },
-      'the handler of this route set no response: set ctx.body, and await what sets it',
+      'the handler of this route set no response; set ctx.body, and await the code that sets it',
     );
   }
 

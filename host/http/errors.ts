@@ -12,7 +12,7 @@ export const hostErrors = {
         coding: 'Transfer-Encoding requires HTTP/1.1.',
       })[part],
     when: 'The request breaks the rules of HTTP, or its target is not a valid URL.',
-    remedy: 'Send the request with an HTTP library, and percent-encode what stands in its URL.',
+    remedy: 'Send the request with an HTTP library, and percent-encode the URL.',
   },
   headers_too_large: {
     status: 431,
@@ -28,9 +28,9 @@ export const hostErrors = {
   },
   unknown_method: {
     status: 501,
-    message: 'The method of the request is not one that this server knows.',
-    when: 'The method is not one of HTTP, and no plugin is at the path.',
-    remedy: 'Use one of the methods of the path: "plugin-server routes" lists them.',
+    message: 'The server does not know the method of the request.',
+    when: 'The method is not a method of HTTP, and no plugin has the path.',
+    remedy: 'Use a method of the path; "plugin-server routes" lists them.',
   },
   http_version_not_supported: {
     status: 505,
@@ -52,21 +52,21 @@ export const hostErrors = {
   },
   expectation_failed: {
     status: 417,
-    message: 'The Expect header is not supported; the only value accepted is 100-continue.',
+    message: 'The Expect header is not supported; the only supported value is 100-continue.',
     when: 'The request has an Expect header other than 100-continue.',
-    remedy: 'Leave the header out.',
+    remedy: 'Omit the header.',
   },
   too_many_connections: {
     status: 503,
-    message: 'The server has reached its limit of connections. Try again shortly.',
-    when: 'As many connections are open as connections in [limits] allows.',
-    remedy: 'Try again after the seconds in Retry-After, and reuse connections.',
+    message: 'The server has reached its connection limit. Try again shortly.',
+    when: 'The number of open connections has reached connections in [limits].',
+    remedy: 'Try again after the delay in Retry-After, and reuse connections.',
   },
   overloaded: {
     status: 503,
     message: 'The server has more requests than it can answer in time. Try again shortly.',
-    when: 'The request waited longer than max_delay in [limits], or would have to.',
-    remedy: 'Try again after the seconds in Retry-After; add workers or hosts where it happens often.',
+    when: 'The request waited, or would have to wait, longer than max_delay in [limits].',
+    remedy: 'Try again after the delay in Retry-After; if this happens often, add workers or hosts.',
   },
 
   // The request's head
@@ -94,8 +94,8 @@ export const hostErrors = {
   foreign_origin: {
     status: 403,
     message:
-      'Pages of other sites cannot use this path while the server has no API key. Set apikey in [auth], or add the origin to [cors].',
-    when: 'A page of another site calls a plugin that is open only because no global key is set.',
+      'Pages from other sites cannot use this path while the server has no API key. Set apikey in [auth], or add the origin to [cors].',
+    when: 'A page from another site calls a plugin that is open only because no global key is set.',
     remedy: 'Set apikey in [auth], or add the origin to origin_url in [cors].',
   },
   api_key_required: {
@@ -107,15 +107,15 @@ export const hostErrors = {
   wrong_api_key: {
     status: 401,
     message: 'The API key is not valid for this path.',
-    when: 'The API key is not one of the keys that open the path.',
+    when: 'The API key does not open this path.',
     remedy: 'Send the key that the operator set for this plugin, or the global key where the plugin uses it.',
   },
   rate_limited: {
     status: 429,
     message: ({ rate, window, seconds }: { rate: number; window: number; seconds: number }) =>
       `Rate limit exceeded (${rate} requests per ${window} s). Try again in ${seconds} s.`,
-    when: 'The client has sent as many requests as rate in [limits] allows.',
-    remedy: 'Try again after the seconds in Retry-After.',
+    when: 'The client has used up the requests that rate in [limits] allows.',
+    remedy: 'Try again after the delay in Retry-After.',
   },
   not_found: {
     status: 404,
@@ -132,8 +132,8 @@ export const hostErrors = {
   },
   invalid_parameter: {
     status: 400,
-    message: 'The path or the query has a percent-encoding that is not valid UTF-8.',
-    when: 'The bytes that a percent-encoding in the path or the query stands for are not UTF-8.',
+    message: 'A percent-encoding in the path or the query is not valid UTF-8.',
+    when: 'A percent-encoding in the path or the query does not decode to UTF-8.',
     remedy: 'Encode the values with encodeURIComponent.',
   },
 
@@ -147,7 +147,7 @@ export const hostErrors = {
   body_too_large: {
     status: 413,
     message: ({ limit }: { limit: number }) => `The body is larger than ${limit} bytes.`,
-    when: 'The body is larger than body in [limits], decompressed.',
+    when: 'The body, once decompressed, is larger than body in [limits].',
     remedy: 'Send a smaller body, or raise body in [limits].',
   },
   body_too_deep: {
@@ -171,15 +171,15 @@ export const hostErrors = {
   },
   duplicate_parameter: {
     status: 400,
-    message: ({ place }: { place: string }) => `The body gives ${place} twice. Send each member once.`,
+    message: ({ place }: { place: string }) => `The body contains ${place} twice. Send each member once.`,
     when: 'An object in the body has two members of the same name.',
     remedy: 'Send each member once.',
   },
   inexact_number: {
     status: 400,
     message: ({ place }: { place: string }) =>
-      `The number in the body at ${place} cannot be kept exactly. Send it as a string.`,
-    when: 'A number in the body is an integer beyond 2^53, or another that a double cannot hold.',
+      `The number in the body at ${place} cannot be represented exactly. Send it as a string.`,
+    when: 'A number in the body would change its value as a double: an integer beyond 2^53, for example.',
     remedy: 'Send the number as a string.',
   },
   forbidden_key: {
@@ -203,9 +203,9 @@ export const hostErrors = {
   },
   invalid_encoding: {
     status: 400,
-    message: 'The body cannot be decompressed as its Content-Encoding says.',
+    message: 'The body cannot be decompressed with the encoding in Content-Encoding.',
     when: 'The body is not in the format that its Content-Encoding names.',
-    remedy: 'Name the encoding that the body really has.',
+    remedy: 'Set Content-Encoding to the actual encoding of the body.',
   },
 
   // The host's own routes
@@ -238,7 +238,7 @@ export const hostErrors = {
     status: 422,
     message: ({ reason }: { reason: string }) => reason,
     when: 'The new configuration or code has problems; the old generation continues to serve.',
-    remedy: 'Correct what `problems` names, then reload again.',
+    remedy: 'Correct each problem in `problems`, then reload again.',
   },
   plugin_failed: {
     status: 503,
@@ -252,7 +252,7 @@ export const hostErrors = {
   internal_error: {
     status: 500,
     message: "The request failed. The server's log has the cause under this request id.",
-    when: 'The code of a plugin or of the server throws an unexpected error.',
+    when: 'A plugin or the server throws an unexpected error.',
     remedy: 'Give the request id to the operator, who finds the cause in the log.',
   },
   bad_request: { status: 400, message: 'Bad request.', ...byPlugin('the request is wrong') },

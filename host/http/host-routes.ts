@@ -130,31 +130,31 @@ const status = { type: 'object', required: ['status'], properties: { status: { t
 
 const operations = {
   livez: {
-    summary: 'Whether the process answers',
+    summary: 'Check that the process responds',
     tags,
-    responses: { 200: ok('It does.', status, { status: 'ok' }) },
+    responses: { 200: ok('The process responds.', status, { status: 'ok' }) },
   },
   healthz: {
-    summary: 'The same as /livez',
+    summary: 'Same as /livez',
     tags,
-    responses: { 200: ok('It does.', status, { status: 'ok' }) },
+    responses: { 200: ok('The process responds.', status, { status: 'ok' }) },
   },
   readyz: {
-    summary: 'Whether every plugin can do its work',
+    summary: 'Check that every plugin is ready',
     tags,
     parameters: [
       { name: 'verbose', in: 'query', schema: { type: 'string' }, description: 'list the checks' },
     ],
     responses: {
-      200: ok('Each can.', status, { status: 'ready' }),
+      200: ok('Every plugin is ready.', status, { status: 'ready' }),
       503: {
-        description: 'One cannot; `checks` says which.',
+        description: 'A plugin is not ready; `checks` says which.',
         content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
       },
     },
   },
   metrics: {
-    summary: 'Metrics in the Prometheus text format',
+    summary: 'Read the metrics in the Prometheus text format',
     tags,
     responses: {
       200: {
@@ -163,12 +163,12 @@ const operations = {
       },
     },
   },
-  openapi: { summary: 'This document', tags, responses: { 200: ok('An OpenAPI 3.1 document.') } },
+  openapi: { summary: 'Read this document', tags, responses: { 200: ok('An OpenAPI 3.1 document.') } },
   plugins: {
-    summary: 'The plugins and their states',
+    summary: 'List the plugins and their states',
     tags,
     responses: {
-      200: ok('Each plugin.', {
+      200: ok('The plugins.', {
         type: 'object',
         required: ['plugins'],
         properties: {
@@ -190,14 +190,15 @@ const operations = {
     },
   },
   reload: {
-    summary: 'Reads code and configuration again and answers when they are in force',
-    description: '`name` is a plugin or `all`; either way everything is read again.',
+    summary: 'Reload the configuration and every plugin',
+    description:
+      'Responds when the new generation serves. `name` is a plugin or `all`; either reloads everything.',
     tags,
     responses: {
       200: ok('The new generation serves.', { type: 'object' }, { reloaded: 'all', success: true }),
       422: {
         description:
-          'The new configuration or a plugin is wrong, as `problems` says; the old generation serves on.',
+          'The new configuration or a plugin has the `problems` listed; the old generation continues to serve.',
         content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
       },
     },

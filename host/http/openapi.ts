@@ -45,9 +45,13 @@ export function openapiDocument(mounts: Iterable<Mounted>, version: string): obj
           type: 'object',
           required: ['error', 'code', 'request_id'],
           properties: {
-            error: { type: 'string', description: 'a sentence for people' },
-            code: { type: 'string', description: 'for programs', pattern: '^[a-z][a-z0-9_]*$' },
-            request_id: { type: 'string', description: "as in the answer's X-Request-Id and in the log" },
+            error: { type: 'string', description: 'a sentence for people to read' },
+            code: {
+              type: 'string',
+              description: 'a fixed name for programs to compare',
+              pattern: '^[a-z][a-z0-9_]*$',
+            },
+            request_id: { type: 'string', description: 'the X-Request-Id of the response, also in the log' },
           },
         },
       },
@@ -75,7 +79,7 @@ function describe(operation: Operation | undefined, mount: Mounted, template: st
       operation?.operationId === undefined ? id : `${operation.operationId}_${method.toLowerCase()}`,
     ...(parameters.length > 0 && { parameters }),
     responses: {
-      ...(operation?.responses ?? { 200: { description: 'As the plugin answers.' } }),
+      ...(operation?.responses ?? { 200: { description: 'The response of the plugin.' } }),
       default: {
         description: 'An error.',
         content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },

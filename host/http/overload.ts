@@ -16,10 +16,7 @@ export class OverloadLog {
   count(): void {
     this.#refused += 1;
     this.#timer ??= setTimeout(() => {
-      this.#log.warn(
-        { refused: this.#refused },
-        'overloaded: requests that waited too long were answered 503',
-      );
+      this.#log.warn({ refused: this.#refused }, 'overloaded: requests that waited too long received 503');
       this.#refused = 0;
       this.#timer = undefined;
     }, LOG_INTERVAL).unref();

@@ -40,7 +40,7 @@ export function requestProblem(failure: Failure, { folder, codeOf }: Surrounding
 }
 
 function sentence(error: unknown, status: number): string {
-  if (error === undefined) return `It was answered with ${status}.`;
+  if (error === undefined) return `The response had status ${status}.`;
   if (!(error instanceof HttpError)) return firstLine(error);
   return error.cause === undefined ? error.message : `${error.message} (${firstLine(error.cause)})`;
 }

@@ -6,7 +6,7 @@ export type SettingPath = readonly (string | number)[];
  * plugin's setup, it stops the start, and is shown at the setting's place in the INI or JSON file.
  *
  * ```ts
- * throw new SettingError(['file_server', 'documents'], 'the folder "html" is not there', 'make it, or name another');
+ * throw new SettingError(['file_server', 'documents'], 'the folder "html" does not exist', 'create it, or write the path of another');
  * ```
  */
 export class SettingError extends Error {

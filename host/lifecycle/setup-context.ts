@@ -43,7 +43,8 @@ export function setupContext(
     histogram: (options) => new Histogram({ ...options, registers }),
   };
   const mount = (path: string, open: boolean) => {
-    if (unit.state !== 'setting_up') throw new Error(`mount("${path}") comes too late: call it in setup`);
+    if (unit.state !== 'setting_up')
+      throw new Error(`mount("${path}") was called after setup; call it in setup`);
     return around.mount(path, open);
   };
   return {
@@ -51,7 +52,7 @@ export function setupContext(
     sections: unit.sections as never,
     router,
     use: (middleware) => {
-      if (unit.state !== 'setting_up') throw new Error('use() comes too late: call it in setup');
+      if (unit.state !== 'setting_up') throw new Error('use() was called after setup; call it in setup');
       around.use(middleware);
     },
     mount: (path, setting) => {
@@ -84,12 +85,12 @@ export function setupContext(
       const after = (unit.definition.after ?? []).map(parseAfter);
       const entry = after.find((each) => each.name.toLowerCase() === name.toLowerCase());
       if (entry === undefined) {
-        throw new Error(`plugin("${name}") needs "${name}" in the "after" of definePlugin`);
+        throw new Error(`plugin("${name}") requires "${name}" in "after" of definePlugin`);
       }
       const other = units.get(name.toLowerCase());
       if (other?.state !== 'ready' && entry.optional) return undefined as never;
       if (other?.state !== 'ready')
-        throw new Error(`plugin "${name}" is not ready: ${other?.problem ?? 'it is not there'}`);
+        throw new Error(`plugin "${name}" is not ready: ${other?.problem ?? 'it does not exist'}`);
       return other.exports as never;
     },
   };

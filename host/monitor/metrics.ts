@@ -52,7 +52,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry });
     this.registry.registerMetric(this.#durationMetric());
     this.registry.registerMetric(
-      snapshotMetric('http_server_active_requests', 'Requests being answered now.', 'gauge', () => [
+      snapshotMetric('http_server_active_requests', 'Requests in progress.', 'gauge', () => [
         { value: this.active, labels: { url_scheme: this.#scheme } },
       ]),
     );

@@ -15,7 +15,7 @@ export function reportClashes(configuration: Configuration, plugins: readonly Pr
       configuration.report(
         { file: plugin.package_.entry, line: 1, column: 1 },
         `two plugins are named "${plugin.name}": ${one} and ${two}`,
-        'give one another name in definePlugin or its package.json',
+        'rename one of them in definePlugin or in its package.json',
       );
       continue;
     }
@@ -23,7 +23,7 @@ export function reportClashes(configuration: Configuration, plugins: readonly Pr
     if (isReserved(plugin.path)) {
       configuration.report(
         plugin.pathPosition ?? plugin.position,
-        `the path ${plugin.path} of plugin "${plugin.name}" is the host's own`,
+        `the path ${plugin.path} of plugin "${plugin.name}" is reserved by the server`,
         `write ${plugin.name}=route_path=PATH in [${PARAMETERS}]`,
       );
     }
@@ -32,7 +32,7 @@ export function reportClashes(configuration: Configuration, plugins: readonly Pr
       const movable = plugin.pathPosition === undefined ? samePath : plugin;
       configuration.report(
         movable.pathPosition ?? movable.position,
-        `plugins "${samePath.name}" and "${plugin.name}" both want the path ${plugin.path}`,
+        `plugins "${samePath.name}" and "${plugin.name}" both use the path ${plugin.path}`,
         `write ${movable.name}=route_path=PATH in [${PARAMETERS}]`,
       );
     }

@@ -79,7 +79,7 @@ function shown(value: unknown): string {
   if (value === null || typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (Array.isArray(value)) {
     const wrong = value.find((each) => typeof each !== 'string');
-    return wrong === undefined ? JSON.stringify(value).slice(0, 60) : 'an array that holds something else';
+    return wrong === undefined ? JSON.stringify(value).slice(0, 60) : 'an array with other values';
   }
   return typeof value === 'function' ? 'a function' : 'an object';
 }

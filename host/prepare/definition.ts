@@ -31,8 +31,8 @@ export async function loadDefinition(
   });
   if (hostRange !== undefined && !(await fitsHost(hostRange))) {
     return fault(
-      `plugin "${name}" is for plugin-server ${hostRange}, and this is ${hostVersion}`,
-      'install a version of the plugin that fits, or correct "engines" in its package.json',
+      `plugin "${name}" requires plugin-server ${hostRange}; this is ${hostVersion}`,
+      'install a version of the plugin that supports it, or correct "engines" in its package.json',
       locateText(join(folder, 'package.json'), '"plugin-server"'),
     );
   }

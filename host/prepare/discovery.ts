@@ -99,8 +99,8 @@ function readPackage(path: string, bundled: boolean, faults: DiscoveryFault[]): 
       faults.push({
         name: basename(path),
         position: positionAt(manifestPath, text, error.offset),
-        message: `the package.json of plugin "${basename(path)}" is not JSON`,
-        hint: 'mend it, or remove it',
+        message: `the package.json of plugin "${basename(path)}" is not valid JSON`,
+        hint: 'correct it, or remove it',
       });
       return undefined;
     }
@@ -114,8 +114,8 @@ function readPackage(path: string, bundled: boolean, faults: DiscoveryFault[]): 
     faults.push({
       name: basename(path),
       position: { file: folder, line: 1, column: 1 },
-      message: `no plugin in ${basename(path)}/: none of ${tried.map((file) => relative('.', file)).join(', ')} is there`,
-      hint: 'write one of them, or begin the folder\'s name with "_" if it is no plugin',
+      message: `no plugin in ${basename(path)}/: none of ${tried.map((file) => relative('.', file)).join(', ')} exists`,
+      hint: 'create one of them, or begin the name of the folder with "_" if it is not a plugin',
     });
     return undefined;
   }

@@ -77,8 +77,8 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     if (at !== undefined) {
       configuration.report(
         at,
-        'the plugins folder is not there',
-        'make it, or write the path of one that is',
+        'the plugins folder does not exist',
+        'create it, or write the path of an existing folder',
       );
     }
   }
@@ -141,7 +141,7 @@ async function preparePlugins(
     const near = nearest(name, [...known.keys()]);
     configuration.report(
       keyPlace(line),
-      `there is no plugin "${name}"`,
+      `plugin "${name}" does not exist`,
       near === undefined ? `the plugins are ${[...known.keys()].join(', ')}` : `did you mean "${near}"?`,
     );
   }
@@ -152,7 +152,7 @@ async function preparePlugins(
     const { package_, position, required } = plugins.find(({ name }) => name === plugin)!;
     const near = missing === undefined ? undefined : nearest(missing, [...known.keys()]);
     const at = package_.bundled ? position : { file: package_.entry, line: 1, column: 1 };
-    const hint = near === undefined ? 'mend "after" in definePlugin' : `did you mean "${near}"?`;
+    const hint = near === undefined ? 'correct "after" in definePlugin' : `did you mean "${near}"?`;
     if (required) configuration.report(at, message, hint);
     else misplaced.set(plugin, { position: at, message, hint });
   }

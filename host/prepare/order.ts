@@ -10,7 +10,7 @@ export function orderPlugins<Item extends { readonly name: string; readonly afte
     if (done.has(item)) return;
     if (trail.includes(item)) {
       const circle = [...trail.slice(trail.indexOf(item)), item].map(({ name }) => name).join(' -> ');
-      faults.push({ plugin: item.name, message: `plugins wait for each other in a circle: ${circle}` });
+      faults.push({ plugin: item.name, message: `plugins depend on each other in a circle: ${circle}` });
       return;
     }
     for (const { name, optional } of item.after.map(parseAfter)) {
@@ -19,7 +19,7 @@ export function orderPlugins<Item extends { readonly name: string; readonly afte
         if (optional) continue;
         faults.push({
           plugin: item.name,
-          message: `plugin "${item.name}" comes after "${name}", which is not there`,
+          message: `plugin "${item.name}" depends on "${name}", which does not exist`,
           missing: name,
         });
       } else visit(before, [...trail, item]);

@@ -18,7 +18,7 @@ export function isReserved(path: string): boolean {
 
 /** What a path of a plugin may look like, for messages. */
 export const PATH_FORM =
-  'write a path of its own, of segments of letters, digits, ".", "_", "~" and "-", such as api/hello';
+  'write letters, digits, ".", "_", "~" and "-", with "/" between segments, such as api/hello';
 
 /** Whose which path is: each plugin's own, and those that plugins take beside it in their setup. */
 export class PathClaims {
@@ -31,11 +31,11 @@ export class PathClaims {
   /** The path as it is mounted. Throws an Error that says why the plugin cannot have it. */
   claim(text: string, plugin: string): string {
     const path = routePath(text);
-    if (path === undefined) throw new Error(`"${text}" is no path for a plugin`);
-    if (isReserved(path)) throw new Error(`the path ${path} is the host's own`);
+    if (path === undefined) throw new Error(`"${text}" is not a valid path for a plugin`);
+    if (isReserved(path)) throw new Error(`the path ${path} is reserved by the server`);
     const owner = this.#owners.get(path);
     if (owner !== undefined && owner !== plugin)
-      throw new Error(`the path ${path} is that of plugin "${owner}"`);
+      throw new Error(`the path ${path} belongs to plugin "${owner}"`);
     this.#owners.set(path, plugin);
     return path;
   }

@@ -53,7 +53,7 @@ async function runCheck(
     findings.push({
       at: locateError(error, package_.folder) ?? position,
       message: `plugin "${name}" failed in its check: ${messageOf(error)}`,
-      hint: 'mend the plugin',
+      hint: 'correct the plugin',
     });
   }
   return findings;

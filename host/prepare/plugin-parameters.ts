@@ -113,8 +113,8 @@ export function readParameters(
     if (section.toLowerCase() in sections) {
       configuration.report(
         { file: package_.entry, line: 1, column: 1 },
-        `plugin "${name}" asks for the section [${section}], which is the host's`,
-        'name a section of its own',
+        `plugin "${name}" declares the section [${section}], which belongs to the server`,
+        'give the section another name',
       );
     } else {
       sectionValues[section] = configuration.read(section, sectionSchema);
@@ -126,20 +126,24 @@ export function readParameters(
     for (const key of ['auth_type', 'auth', 'apikey']) {
       const given = childAt(taken, key);
       if (given === undefined) continue;
-      configuration.report(keyPlace(given), `${name} takes no ${key}: it asks for keys itself`, 'remove it');
+      configuration.report(
+        keyPlace(given),
+        `plugin "${name}" does not accept ${key}: it checks keys itself`,
+        'remove it',
+      );
     }
   }
   if (host === undefined || parameters === undefined) return undefined;
   if (!host.enabled) return undefined;
   const keys = host.apikey === undefined ? [] : typeof host.apikey === 'string' ? [host.apikey] : host.apikey;
   if (host.auth_type === 'plugin' && keys.length === 0) {
-    configuration.report(line!, `${name} has auth_type=plugin and no apikey`, 'add &apikey=KEY');
+    configuration.report(line!, `plugin "${name}" has auth_type=plugin but no apikey`, 'add &apikey=KEY');
   }
   const path = routePath(host.route_path ?? name);
   if (path === undefined) {
     configuration.report(
       childAt(line, 'route_path') ?? positionOf(configuration, line),
-      `"${host.route_path ?? name}" is no path for a plugin`,
+      `"${host.route_path ?? name}" is not a valid path for a plugin`,
       PATH_FORM,
     );
     return undefined;

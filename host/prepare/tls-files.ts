@@ -16,9 +16,9 @@ export function readTls(
       const { code } = error as NodeJS.ErrnoException;
       const why =
         code === 'ENOENT'
-          ? 'is not there'
+          ? 'does not exist'
           : code === 'EACCES'
-            ? 'may not be read'
+            ? 'cannot be read: permission denied'
             : `cannot be read (${code})`;
       configuration.report(
         childAt(section, key) ?? section,
@@ -38,8 +38,8 @@ export function readTls(
   } catch {
     configuration.report(
       atCert,
-      'the certfile holds no PEM certificate',
-      'give one that begins with -----BEGIN CERTIFICATE-----',
+      'the certfile does not contain a PEM certificate',
+      'use a file that begins with -----BEGIN CERTIFICATE-----',
     );
     return undefined;
   }
@@ -49,16 +49,16 @@ export function readTls(
   } catch {
     configuration.report(
       atKey,
-      'the keyfile holds no PEM private key without a passphrase',
-      'give one that begins with -----BEGIN PRIVATE KEY-----',
+      'the keyfile does not contain a PEM private key without a passphrase',
+      'use a file that begins with -----BEGIN PRIVATE KEY-----',
     );
     return undefined;
   }
   if (!certificate.checkPrivateKey(privateKey)) {
     configuration.report(
       atKey,
-      'the keyfile and the certfile are not a pair',
-      'give the key that the certificate was made for',
+      'the keyfile does not belong to the certfile',
+      'use the key that the certificate was issued for',
     );
   }
   if (Date.parse(certificate.validTo) < Date.now()) {

@@ -84,7 +84,8 @@ export class FrontDoor {
     worker.send({ type: 'serve', backlog }, socket.handle);
     const { error } = await listening;
     if (error !== undefined) throw socket.refusal(error);
-    if (worker.ended !== undefined) throw new StartFailure('A worker process ended before it served.');
+    if (worker.ended !== undefined)
+      throw new StartFailure('A worker process ended before it accepted connections.');
     this.#employed.add(worker);
     this.#looks = [];
   }

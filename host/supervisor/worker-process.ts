@@ -80,7 +80,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
         }
       };
       const fail = (what: string) => {
-        const at = this.#plugin === undefined ? '' : `, at the plugin "${this.#plugin}"`;
+        const at = this.#plugin === undefined ? '' : ` at plugin "${this.#plugin}"`;
         settle(() => reject(new StartFailure(`A worker process ${what}${at}.`)));
       };
       const onExit = (cause: string) => fail(`ended before it was ready (${cause})`);

@@ -12,12 +12,12 @@ export const errors = {
     status: 400,
     message: ({ problem }: { problem: string }) => `Invalid request body: ${problem}.`,
     when: "The body of a call of the admin page's API is wrong.",
-    remedy: 'Send the body that the response asks for.',
+    remedy: 'Correct the member that the message names.',
   },
   no_session_manager: {
     status: 404,
     message: 'This server runs without sessman, the session manager.',
-    when: 'The admin page asks for sessions, and sessman is off or has failed.',
+    when: 'The admin page requests sessions while sessman is off or has failed.',
     remedy: 'Enable sessman, or see /plugins for why it failed.',
   },
 } satisfies ErrorTable;

@@ -62,7 +62,7 @@ export async function expand(
     includes += 1;
     // Counted before the file is looked for, and logged once: thousands of names cost neither look-ups nor log lines.
     if (includes > maximumIncludes) {
-      const why = `a page includes at most ${maximumIncludes} files`;
+      const why = `a page can include at most ${maximumIncludes} files`;
       return includes === maximumIncludes + 1 ? refuse(name, at, why) : note(name, why);
     }
     const target = resolveName(name, at);
@@ -74,7 +74,7 @@ export async function expand(
     try {
       if (above.includes(found.path)) return refuse(name, at, 'it includes itself');
       if (Number(found.stat.size) > left)
-        return refuse(name, at, `a page takes at most ${maximumText / 1024} KiB of Markdown`);
+        return refuse(name, at, `a page can contain at most ${maximumText / 1024} KiB of Markdown`);
       return await carryOut(await read(found), target ?? [], [...above, found.path]);
     } finally {
       await found.handle.close();

@@ -5,7 +5,7 @@ export const errors = {
   session_not_found: {
     status: 404,
     message: 'Session not found: it has expired, was ended, never existed, or belongs to another user.',
-    when: 'The id or handle is unknown, malformed or expired, its session was ended, or it belongs to another user. One response covers all cases, so that guessing teaches nothing.',
+    when: 'The id or handle is unknown, malformed or expired, its session was ended, or it belongs to another user. All cases get the same response, so that guessing reveals nothing.',
     remedy: 'Create a new session; ask the user to log in again.',
   },
   version_mismatch: {
@@ -37,26 +37,26 @@ export const errors = {
   },
   session_exists: {
     status: 409,
-    message: 'A session with this session_id exists already.',
+    message: 'A session with this session_id already exists.',
     when: '`new` received the session_id of an existing session.',
     remedy: 'Use a new id, or `update` the existing session.',
   },
   session_busy: {
     status: 503,
     message: 'Too many clients are changing this session at once. Nothing was changed; try again shortly.',
-    when: 'Other writers were faster each of the many times that `patch` was tried.',
-    remedy: 'Send the request again after the seconds in Retry-After.',
+    when: 'Other writers changed the session during every attempt of `patch`.',
+    remedy: 'Send the request again after the delay in Retry-After.',
   },
   store_unavailable: {
     status: 503,
     message: 'The session store cannot be reached. Try again shortly.',
     when: 'The store did not complete the operation in time. A write may have been applied.',
-    remedy: 'Send the request again after the seconds in Retry-After, a write with its version.',
+    remedy: 'Send the request again after the delay in Retry-After; send a write with its version.',
   },
   store_damaged: {
     status: 503,
     message: 'The stored session is damaged. End it, or restore a backup.',
-    when: 'What the store holds for this session cannot be read.',
+    when: 'The record of this session in the store cannot be read.',
     remedy: 'End or update the session, or restore a backup.',
   },
   store_full: {
@@ -69,9 +69,8 @@ export const errors = {
     status: 503,
     message:
       'The disk failed while the session store was writing. The server replaces this process; try again shortly.',
-    when: 'An error of the disk left the session store unable to write in this process. The write may have been applied.',
-    remedy:
-      'Send the request again after the seconds in Retry-After. If the error comes back, check the disk.',
+    when: 'A disk error left the session store unable to write in this process. The write may have been applied.',
+    remedy: 'Send the request again after the delay in Retry-After. If the error persists, check the disk.',
   },
   missing_parameter: {
     status: 400,
@@ -92,7 +91,7 @@ export const errors = {
   duplicate_parameter: {
     status: 400,
     message: ({ name }: { name: string }) => `The parameter "${name}" is given twice.`,
-    when: 'A parameter is given twice in one place, if under two names.',
+    when: 'A parameter is given twice in one place, under the same name or two names.',
     remedy: 'Send the parameter once.',
   },
   conflicting_parameter: {
@@ -123,8 +122,8 @@ export const errors = {
   foreign_origin: {
     status: 403,
     message:
-      'In cookie mode, pages of other origins cannot change sessions. To allow this origin, list it under cookie_origins.',
-    when: 'In cookie mode, a page of another origin sent a call that changes something.',
+      'In cookie mode, pages from other origins cannot change sessions. To allow this origin, add it to cookie_origins.',
+    when: 'In cookie mode, a page from another origin sent a request that changes a session.',
     remedy: 'Add the origin of the page to `cookie_origins`.',
   },
 } satisfies ErrorTable;

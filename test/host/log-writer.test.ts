@@ -71,7 +71,7 @@ describe('a log that cannot be written', () => {
       expect(server!.stderr.match(/are being dropped/g)).to.have.length(1);
       expect(server!.stderr).to.include('disk/server.log cannot be written (ENOSPC)');
       execFileSync('truncate', ['-s', '0', join(folder, 'disk/server.log')]);
-      while (!server!.stderr.includes('the log is written again')) {
+      while (!server!.stderr.includes('the log can be written again')) {
         await answered(1);
         await pause();
       }
@@ -99,7 +99,7 @@ describe('a log that cannot be written', () => {
       await answered(50);
       expect(await dropped()).to.be.at.least(10);
       const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
-      while (!server!.stderr.includes('the log is written again')) {
+      while (!server!.stderr.includes('the log can be written again')) {
         await answered(1);
         await pause();
       }
@@ -107,7 +107,7 @@ describe('a log that cannot be written', () => {
       // It reads no further: the pipe is soon full.
       await server!.fetch('/hello/fill?lines=2000');
       await server!.fetch('/hello/fill?lines=2000');
-      await said('it does not take lines fast enough');
+      await said('it does not accept lines fast enough');
       await answered(50);
       closeSync(reader);
       await answered(50);

@@ -116,7 +116,7 @@ watcher=user=ada&password=hush&url=mongodb://ada:hush@db/x`,
     expect(await meant).to.deep.include({ status: 503, code: 'away', message: 'The thing is away.' });
     const set = nextProblem(({ route }) => route === '/watcher/set');
     await server.fetch('/watcher/set');
-    expect(await set).to.deep.include({ status: 502, message: 'It was answered with 502.' });
+    expect(await set).to.deep.include({ status: 502, message: 'The response had status 502.' });
   });
 
   it('cannot reload a server that has no supervisor, and says so', async () => {
@@ -133,7 +133,7 @@ watcher=user=ada&password=hush&url=mongodb://ada:hush@db/x`,
     }).catch((error: Error) => error);
     expect(failure).to.be.an('error');
     expect((failure as Error).message).to.match(
-      /plugin-server\.ini:2:9: watcher takes no auth_type: it asks for keys itself; remove it/,
+      /plugin-server\.ini:2:9: plugin "watcher" does not accept auth_type: it checks keys itself; remove it/,
     );
   });
 });

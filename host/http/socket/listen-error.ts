@@ -27,11 +27,11 @@ export function explainListening(
   if (port === undefined) return explainPath(error, host);
   switch (error.code) {
     case 'EADDRINUSE':
-      return `Port ${port} on ${host} is taken by another program; end that program, or set another "port" in [network].`;
+      return `Port ${port} on ${host} is in use by another program; stop that program, or set another "port" in [network].`;
     case 'EACCES':
-      return `Port ${port} may not be used by this user; set "port" in [network] to 1024 or higher, or let systemd open the socket.`;
+      return `This user may not listen on port ${port}; set "port" in [network] to 1024 or higher, or let systemd open the socket.`;
     case 'EADDRNOTAVAIL':
-      return `${host} is not an address of this machine; set "bindto" in [network] to one that is, 127.0.0.1 or 0.0.0.0 say.`;
+      return `${host} is not an address of this machine; set "bindto" in [network] to an address of this machine, such as 127.0.0.1 or 0.0.0.0.`;
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
       return `The name ${host} cannot be resolved; set "bindto" in [network] to an address of this machine.`;
@@ -43,7 +43,7 @@ export function explainListening(
 function explainPath({ code, message }: NodeJS.ErrnoException, path: string): string {
   switch (code) {
     case 'EADDRINUSE':
-      return `Another program listens on the Unix socket ${path}, or a file is in its place; end that program, remove the file, or set another path in "bindto" in [network].`;
+      return `Another program listens on the Unix socket ${path}, or a file already exists there; stop that program, remove the file, or set another path in "bindto" in [network].`;
     case 'ENOENT':
       return `The folder of the Unix socket ${path} does not exist; create it, or set another path in "bindto" in [network].`;
     case 'EACCES':
@@ -51,6 +51,6 @@ function explainPath({ code, message }: NodeJS.ErrnoException, path: string): st
     case 'EROFS':
       return `This user may not create the Unix socket ${path} (${code}); make its folder writable, or set another path in "bindto" in [network].`;
     default:
-      return `Cannot listen on the Unix socket ${path} (${code ?? message}); a path has at most 107 bytes.`;
+      return `Cannot listen on the Unix socket ${path} (${code ?? message}); a path can have at most 107 bytes.`;
   }
 }

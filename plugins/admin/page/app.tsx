@@ -100,7 +100,7 @@ function Shell({ server, state, theme, toggleTheme, signOut }: ShellProps) {
   return (
     <div class="shell">
       <button type="button" class="skip" onClick={() => main.current?.querySelector('h1')?.focus()}>
-        Skip to the content
+        Skip to content
       </button>
       <header class="bar">
         <p class="brand">
@@ -138,7 +138,7 @@ function StatusLine({ state }: { readonly state: ServerState }) {
   return (
     <div class="status">
       <span class={`live ${connection}`} role="status">
-        {connection === 'live' ? 'Live' : 'Connection lost, trying again'}
+        {connection === 'live' ? 'Live' : 'Connection lost, reconnecting…'}
       </span>
       <span>Version {hello!.version}</span>
       <span>

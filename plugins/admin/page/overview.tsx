@@ -68,7 +68,7 @@ function plots(samples: readonly Sample[], hasSessions: boolean): Panel[] {
       format: rate,
       height: 120,
       lines: [
-        line('made', '--line-1', figure('sessman_sessions_made_total')),
+        line('created', '--line-1', figure('sessman_sessions_made_total')),
         line('ended', '--line-2', figure('sessman_sessions_ended_total')),
       ],
     } as Panel,
@@ -111,10 +111,10 @@ function plots(samples: readonly Sample[], hasSessions: boolean): Panel[] {
       title: 'Event loop',
       format: seconds,
       height: 120,
-      lines: [line('late by', '--line-3', (sample) => sample.delay)],
+      lines: [line('delay', '--line-3', (sample) => sample.delay)],
     },
     {
-      title: 'Processor',
+      title: 'CPU',
       format: percent,
       height: 120,
       lines: [line('of a core', '--line-1', (sample) => sample.cpu)],
@@ -135,10 +135,10 @@ function TrafficTable({ traffic }: { readonly traffic: ServerState['traffic'] })
   return (
     <section class="panel">
       <header>
-        <h2>Answers in the last second</h2>
+        <h2>Responses in the last second</h2>
       </header>
       {rows.length === 0 ? (
-        <p class="empty">{traffic === undefined ? 'In a moment.' : 'No requests.'}</p>
+        <p class="empty">{traffic === undefined ? 'Waiting for data…' : 'No requests.'}</p>
       ) : (
         <table class="figures">
           <thead>

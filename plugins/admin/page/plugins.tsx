@@ -46,8 +46,8 @@ export function Plugins({ server, state }: { readonly server: Server; readonly s
           ))}
       </ul>
       <p class="aside">
-        A reload reads the configuration and the code of every plugin again. Until the new ones are ready the
-        old ones serve, and they go on serving if something is wrong.
+        A reload reads the configuration and the code of every plugin again. The old ones serve until the new
+        ones are ready, and continue to serve if the reload fails.
       </p>
     </>
   );
@@ -57,7 +57,7 @@ function Outcome({ reload }: { readonly reload: Reload }) {
   if (reload.state === 'failed') {
     return (
       <section class="panel outcome bad">
-        <h2>The reload could not be asked for</h2>
+        <h2>The reload request failed</h2>
         <p>{reload.message}</p>
       </section>
     );
@@ -75,7 +75,7 @@ function Outcome({ reload }: { readonly reload: Reload }) {
   return (
     <section class="panel outcome bad">
       <h2>Not reloaded</h2>
-      <p>{answer.reason} The server goes on as it was.</p>
+      <p>{answer.reason} The server continues unchanged.</p>
       {answer.problems.map((problem) => (
         <Placed
           key={`${problem.file}:${problem.line}:${problem.column} ${problem.message}`}
@@ -122,7 +122,7 @@ function PluginItem({ plugin, requests }: { readonly plugin: Plugin; readonly re
             <dd class={auth === 'none' ? 'warn' : ''}>{KEYS[auth]}</dd>
           </div>
           <div class="rate">
-            <dt>Answers</dt>
+            <dt>Responses</dt>
             <dd>{requests.toLocaleString('en')}/s</dd>
           </div>
         </dl>
@@ -163,7 +163,7 @@ function health({ state, checks }: Plugin): { label: string; tone: string } {
   if (state !== 'ready') return { label: state.replace('_', ' '), tone: 'warn' };
   return Object.values(checks).every((result) => result === 'ok')
     ? { label: 'ready', tone: 'good' }
-    : { label: 'not able', tone: 'bad' };
+    : { label: 'not ready', tone: 'bad' };
 }
 
 /** As it is written: `user`, `hosts.0`, `[file_server] documents`. */

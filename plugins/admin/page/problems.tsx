@@ -29,8 +29,8 @@ export function Problems({ problems }: { readonly problems: readonly Problem[] }
         )}
       </section>
       <p class="aside">
-        Answers of 5xx, failed reloads and lost workers since the server was started, the latest 200 of them.
-        Each request id leads to its lines in the log.
+        The latest 200 problems since the server started: 5xx responses, failed reloads and lost workers. To
+        find the log lines of a request, search the log for its id.
       </p>
     </>
   );

@@ -35,14 +35,14 @@ export function Sessions({ server, available }: { readonly server: Server; reado
     const userid = String(new FormData(event.currentTarget as HTMLFormElement).get('userid'));
     attempt(async () => {
       const sessions = await list(userid);
-      return sessions.length === 0 ? `${userid} has no session.` : '';
+      return sessions.length === 0 ? `${userid} has no sessions.` : '';
     });
   };
   const end = (of: string, handle: string) =>
     attempt(async () => {
       await server.endSession(of, handle);
       await list(of);
-      return 'The session has ended.';
+      return 'Session ended.';
     });
   const endAll = (of: string) =>
     attempt(async () => {
@@ -88,7 +88,7 @@ export function Sessions({ server, available }: { readonly server: Server; reado
       </p>
       {found === undefined && (
         <section class="panel">
-          <p class="empty">Whose sessions? Type the user id that the application gives to sessman.</p>
+          <p class="empty">Enter the user id that the application passes to sessman.</p>
         </section>
       )}
       {found !== undefined && found.sessions.length > 0 && (
@@ -116,8 +116,8 @@ export function Sessions({ server, available }: { readonly server: Server; reado
         </section>
       )}
       <p class="aside">
-        A session is named by its handle. Its id, which opens it, is not known to the server, and its data is
-        not shown.
+        Each session is listed by its handle. The server does not know the session's id, which grants access.
+        This page does not show the session's data.
       </p>
     </>
   );

@@ -41,11 +41,11 @@ function KeyForm({ why, onKey }: { readonly why: Refusal; readonly onKey: (key: 
         role={why === 'wrong_key' ? 'alert' : undefined}
       >
         {why === 'wrong_key' ? (
-          'The server does not take this key.'
+          'The server does not accept this key.'
         ) : (
           <>
-            The <code>apikey</code> in <code>[auth]</code> of the INI file. This tab keeps it until it is
-            closed.
+            The <code>apikey</code> in <code>[auth]</code> of the INI file. This tab keeps the key until you
+            close it.
           </>
         )}
       </p>
@@ -62,13 +62,13 @@ function NoKey({ onAgain }: { readonly onAgain: () => void }) {
     <>
       <h1>No global key yet</h1>
       <p>
-        This page opens with the server's global API key, and the configuration has none. Write one into the
-        INI file, this fresh one for example:
+        This page requires the server's global API key, and none is set. Add a key to the INI file, such as
+        this new one:
       </p>
       <pre>{`[auth]\napikey=${key}`}</pre>
       <p>
-        Then run <code>plugin-server reload</code>, or start the server again. Every plugin whose{' '}
-        <code>auth_type</code> is <code>global</code> will ask for the key too.
+        Then run <code>plugin-server reload</code>, or restart the server. Every plugin whose{' '}
+        <code>auth_type</code> is <code>global</code> then requires the key, too.
       </p>
       <button type="button" class="primary" onClick={onAgain}>
         Try again

@@ -39,7 +39,7 @@ export const calls: readonly Call[] = [
     errors: ['invalid_userid', 'invalid_session_id', 'session_exists', 'data_too_large'],
     summary: 'Create a session',
     description:
-      'Creates a session for the user. sessman makes its id, unless `session_id` brings one: 32 bytes in base64url, random or a SHA-256.',
+      'Creates a session for the user. sessman generates its id, unless `session_id` provides one: 32 bytes in base64url, random or a SHA-256.',
   }),
   call({
     path: 'get',
@@ -127,7 +127,7 @@ export const calls: readonly Call[] = [
     errors: ['session_not_found'],
     summary: 'End a session',
     description:
-      'Ends a session at once: the one of `session_id`, or of `userid` and a `handle` from `list`. Ending it a second time is a 404.',
+      'Ends a session at once: the one of `session_id`, or of `userid` and a `handle` from `list`. Ending it again returns 404.',
   }),
   call({
     path: 'list',
@@ -154,7 +154,7 @@ export const calls: readonly Call[] = [
     errors: ['invalid_userid', 'session_not_found'],
     summary: "End a user's sessions",
     description:
-      'Ends all sessions of the user except the one with the id `except`, and returns how many ended. If `except` is not a session of the user, the call is a 404 and nothing ends.',
+      'Ends all sessions of the user except the one with the id `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends.',
   }),
 ];
 

@@ -30,6 +30,6 @@ function versionsOf(header: string): number[] {
     .every((element) => element.trim() === 'tag' || element.trim() === '');
   const strong = tags.filter((tag) => !tag.startsWith('W/')).map((tag) => singleTag.exec(tag)?.[1]);
   if (tags.length === 0 || !isList || strong.includes(undefined))
-    throw invalid('If-Match', 'is neither * nor ETags as responses hold them, such as "7" with its quotes');
+    throw invalid('If-Match', 'is neither * nor a list of ETags, such as "7" with its quotes');
   return strong.map(Number);
 }

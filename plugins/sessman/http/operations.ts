@@ -76,7 +76,7 @@ const sessionIdHeader = {
 const ifMatchHeader = {
   name: 'If-Match',
   in: 'header',
-  description: 'The ETag of a response in place of `version`, or a list of them; `*` is any.',
+  description: 'The ETag of a response in place of `version`, or a list of them; `*` matches any version.',
   schema: { type: 'string' },
 };
 

@@ -75,7 +75,7 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     read(raw, place) {
       const version = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
       if (Number.isSafeInteger(version) && (version as number) >= 0) return version;
-      throw invalid('version', 'is not a whole number; send it as responses hold it, such as 7');
+      throw invalid('version', 'is not a whole number; send it as in the response, such as 7');
     },
   },
   data: {

@@ -121,7 +121,7 @@ describe('the command line', () => {
       for (const place of ['plugin-server.ini:2:6: ', 'plugin-server.ini:5:1: ', 'hello.json:1:14: ']) {
         expect(stderr).to.contain(place);
       }
-      expect(stderr).to.match(/\nplugin-server: the configuration is wrong: 3 problems\n$/);
+      expect(stderr).to.match(/\nplugin-server: the configuration is not valid: 3 problems\n$/);
     });
 
     it('prints warnings, counts them, and succeeds', async () => {
@@ -158,7 +158,7 @@ describe('the command line', () => {
         await writeFiles(folder, { 'plugin-server.ini': ini });
         const { stderr } = await run('check');
         expect(stderr, lines).to.contain(`plugin-server.ini${place}`);
-        expect(stderr, lines).to.match(/\nplugin-server: the configuration is wrong: 1 problem\n$/);
+        expect(stderr, lines).to.match(/\nplugin-server: the configuration is not valid: 1 problem\n$/);
       }
     });
 
@@ -291,7 +291,7 @@ describe('the command line', () => {
       const { status, stderr } = await run('start', '--safe');
       expect(status).to.equal(1);
       expect(stderr).to.equal(
-        `plugin-server: not started: Port ${port} on 127.0.0.1 is taken by another program; end that program, or set another "port" in [network].\n`,
+        `plugin-server: not started: Port ${port} on 127.0.0.1 is in use by another program; stop that program, or set another "port" in [network].\n`,
       );
       occupant.close();
       await once(occupant, 'close');

@@ -75,13 +75,13 @@ describe('plugin-server new', () => {
   it('writes nothing over what is there, or under a name that cannot be one', async () => {
     await writeFiles(folder, { 'plugins/mine/index.js': '', 'plugins/other.js': '' });
     for (const [name, says] of [
-      ['mine', 'plugins/mine is there already'],
-      ['other', 'there is a plugin "other" already'],
-      ['sessman', 'the server comes with a plugin "sessman"'],
-      ['metrics', "the path /metrics is the server's own"],
-      ['../out', 'is no name for a plugin'],
-      ['Loud', 'is no name for a plugin'],
-      ['a b', 'is no name for a plugin'],
+      ['mine', 'plugins/mine already exists'],
+      ['other', 'a plugin "other" already exists'],
+      ['sessman', 'plugin-server already includes a plugin "sessman"'],
+      ['metrics', 'the path /metrics is reserved by the server'],
+      ['../out', 'is not a valid plugin name'],
+      ['Loud', 'is not a valid plugin name'],
+      ['a b', 'is not a valid plugin name'],
     ]) {
       const { status, stdout, stderr } = await runCommand(folder, 'new', name!);
       expect({ status, stdout }, name).to.deep.equal({ status: 1, stdout: '' });

@@ -299,7 +299,7 @@ describe('what a plugin answers', () => {
   it('reaches the log when middleware emits an error on the application', async () => {
     const response = await server.fetch('/answers/event');
     expect(response.status).to.equal(200);
-    const told = server.logs.filter(({ msg }) => msg === 'error event of the application');
+    const told = server.logs.filter(({ msg }) => msg === 'the application emitted an error');
     expect(told).to.have.length(1);
     expect(told[0]).to.include({ plugin: 'answers', request_id: response.headers.get('x-request-id') });
   });

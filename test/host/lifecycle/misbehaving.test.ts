@@ -181,7 +181,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     files: {
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ after: ['godo'], setup() {} });\n`,
     },
-    message: /plugin "bad" comes after "godo", which is not there/,
+    message: /plugin "bad" depends on "godo", which does not exist/,
     at: 'plugins/bad/index.ts:1',
   },
   {
@@ -190,13 +190,13 @@ const misbehaviours: readonly Misbehaviour[] = [
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ setup() {} });\n`,
       'plugins/bad/package.json': '{\n  "name": "bad",\n  "engines": { "plugin-server": "^99" }\n}\n',
     },
-    message: /plugin "bad" is for plugin-server \^99, and this is \d/,
+    message: /plugin "bad" requires plugin-server \^99; this is \d/,
     at: 'plugins/bad/package.json:3',
   },
   {
     title: 'has a package.json that is no JSON',
     files: { 'plugins/bad/index.ts': good, 'plugins/bad/package.json': '{\n  "name": "bad",,\n}\n' },
-    message: /the package\.json of plugin "bad" is not JSON/,
+    message: /the package\.json of plugin "bad" is not valid JSON/,
     at: 'plugins/bad/package.json:2',
     fatal: true,
   },
@@ -205,7 +205,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     files: {
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  setup({ plugin }) {\n    plugin('good' as never);\n  },\n});\n`,
     },
-    message: /plugin "bad" failed in its setup: plugin\("good"\) needs "good" in the "after" of definePlugin/,
+    message: /plugin "bad" failed in its setup: plugin\("good"\) requires "good" in "after" of definePlugin/,
     at: 'plugins/bad/index.ts:5',
   },
   {
@@ -255,7 +255,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     title: 'wants the path of another plugin',
     files: { 'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ setup() {} });\n` },
     ini: '[plugin_parms]\nbad=route_path=good\n',
-    message: /plugins "bad" and "good" both want the path \/good/,
+    message: /plugins "bad" and "good" both use the path \/good/,
     at: 'plugin-server.ini:2',
     fatal: true,
   },
@@ -263,7 +263,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     title: "wants a path of the host's",
     files: { 'plugins/bad/index.ts': `${kit}\nexport default definePlugin({ setup() {} });\n` },
     ini: '[plugin_parms]\nbad=route_path=plugins/mine\n',
-    message: /the path \/plugins\/mine of plugin "bad" is the host's own/,
+    message: /the path \/plugins\/mine of plugin "bad" is reserved by the server/,
     at: 'plugin-server.ini:2',
     fatal: true,
   },
@@ -286,7 +286,7 @@ const misbehaviours: readonly Misbehaviour[] = [
   {
     title: 'is an empty folder',
     files: { 'plugins/bad/README.md': 'nothing here' },
-    message: /no plugin in bad\/: none of index\.ts, .* is there/,
+    message: /no plugin in bad\/: none of index\.ts, .* exists/,
     at: 'plugins/bad:1',
     fatal: true,
   },
@@ -391,13 +391,13 @@ describe('plugins among each other', () => {
       },
     });
     expect(problems.map(({ message }) => message)).to.deep.equal([
-      'plugins wait for each other in a circle: a -> b -> c -> a',
+      'plugins depend on each other in a circle: a -> b -> c -> a',
     ]);
   });
 
   it('one that waits for itself is a circle too', async () => {
     const { problems } = await failedStart({ files: { 'plugins/a.ts': waitingFor(['a']) } });
-    expect(problems[0]?.message).to.equal('plugins wait for each other in a circle: a -> a');
+    expect(problems[0]?.message).to.equal('plugins depend on each other in a circle: a -> a');
   });
 
   it('one that comes after a failed one that it uses fails with it, and says why', async () => {
@@ -442,9 +442,9 @@ describe('plugins among each other', () => {
     const messages = problems.map(({ message }) => message).join('\n');
     expect(messages).to.match(/plugin "one" cannot be loaded/);
     expect(messages).to.match(/plugin "two" has no default export/);
-    expect(messages).to.match(/plugin "three" comes after "nobody"/);
+    expect(messages).to.match(/plugin "three" depends on "nobody"/);
     expect(messages).to.match(/"count" in the parameters of four/);
-    expect(messages).to.match(/there is no plugin "fvie"/);
+    expect(messages).to.match(/plugin "fvie" does not exist/);
     expect(problems).to.have.length(5);
   });
 
@@ -558,6 +558,6 @@ describe('plugins among each other', () => {
       },
     });
     expect((await server.fetch('/late')).status).to.equal(500);
-    expect(server.logText()).to.contain('comes too late: call it in setup');
+    expect(server.logText()).to.contain('was called after setup; call it in setup');
   });
 });

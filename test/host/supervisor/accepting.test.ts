@@ -116,7 +116,7 @@ describe('a connection that a worker accepts', () => {
     await writeFiles(folder, { 'plugin-server.ini': `[network]\nport=int:${port()}\n` });
     const { status, stderr } = await runCommand(folder, 'start');
     expect(status).to.equal(1);
-    expect(stderr).to.contain(`Port ${port()} on 127.0.0.1 is taken by another program`);
+    expect(stderr).to.contain(`Port ${port()} on 127.0.0.1 is in use by another program`);
     await rm(folder, { recursive: true });
   });
 

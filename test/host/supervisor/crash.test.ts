@@ -145,10 +145,10 @@ export default definePlugin({ setup({ router }) {
     await server.exited;
     const stale = await server.command('reload');
     expect(stale.status).to.equal(1);
-    expect(stale.stderr).to.contain('run/server.pid was left by one that has ended');
+    expect(stale.stderr).to.contain('run/server.pid is left from a server that has ended');
     // Its pid may be another program's by now: this one's, say.
     await server.write('run/server.pid', `${process.pid}\n`);
-    expect((await server.command('stop')).stderr).to.contain('was left by one that has ended');
+    expect((await server.command('stop')).stderr).to.contain('is left from a server that has ended');
     const next = await startHello({ folder: server.folder });
     expect((await next.json<Greeting>('/hello')).greeting).to.equal('Hello');
     await next.close();

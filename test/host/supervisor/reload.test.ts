@@ -216,7 +216,7 @@ describe('a reload', () => {
     expect(first).to.be.a('string');
     await server.write('new.pem', two.key);
     await rename(join(server.folder, 'new.pem'), join(server.folder, 'key.pem'));
-    expect((await server.command('reload')).stderr).to.contain('not a pair');
+    expect((await server.command('reload')).stderr).to.contain('the keyfile does not belong to the certfile');
     await server.write('cert.pem', two.cert);
     expect((await server.command('reload')).status).to.equal(0);
     expect(await fingerprint(server.url)).to.not.equal(first);

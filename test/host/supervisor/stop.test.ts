@@ -60,7 +60,7 @@ describe('a stop', () => {
     const again = await server.command('stop');
     expect(again.status).to.equal(1);
     expect(again.stderr).to.equal(
-      'plugin-server: no server runs with plugin-server.ini: there is no run/server.pid\n',
+      'plugin-server: no server is running with plugin-server.ini: run/server.pid does not exist\n',
     );
   });
 

@@ -93,7 +93,7 @@ describe('an error that a plugin leaves to nobody', () => {
     [
       'process.exit during setup, is no riddle either',
       'export default definePlugin({ setup() { process.exit(0); } });\n',
-      /ended before it was ready \(exit status 0\), at the plugin "bad"/,
+      /ended before it was ready \(exit status 0\) at plugin "bad"/,
     ],
   ] as const) {
     it(title, async () => {

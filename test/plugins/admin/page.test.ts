@@ -97,7 +97,7 @@ describe('the admin page in a browser', function () {
         await page.getByLabel('Global API key').fill(wrong);
         await page.getByLabel('Global API key').press('Enter');
         await page.getByRole('alert').waitFor();
-        expect(await page.getByRole('alert').innerText()).to.equal('The server does not take this key.');
+        expect(await page.getByRole('alert').innerText()).to.equal('The server does not accept this key.');
         expect(await stored(page)).to.deep.equal({ tab: [], browser: [] });
         await page.getByLabel('Global API key').waitFor();
       }
@@ -120,7 +120,7 @@ describe('the admin page in a browser', function () {
 
   it('plots what happens as it happens', async () => {
     const page = await signIn();
-    for (const title of ['Requests', 'Latency', 'Errors', 'Sessions', 'Event loop', 'Processor', 'Memory']) {
+    for (const title of ['Requests', 'Latency', 'Errors', 'Sessions', 'Event loop', 'CPU', 'Memory']) {
       await page
         .locator('.plot', { has: page.getByRole('heading', { name: title }) })
         .locator('canvas')
@@ -154,7 +154,7 @@ describe('the admin page in a browser', function () {
     await page.getByLabel('User id').fill('ada');
     await page.getByLabel('User id').press('Enter');
     await page.getByRole('button', { name: `End session ${one.slice(0, 16)}` }).click();
-    await page.getByText('The session has ended.').waitFor();
+    await page.getByText('Session ended.').waitFor();
     expect(await page.locator('.sessions tbody tr').count()).to.equal(1);
     expect([await statusOf(one, 'ada'), await statusOf(two, 'ada')]).to.deep.equal([404, 200]);
     const html = await page.content();
@@ -192,7 +192,7 @@ describe('the admin page in a browser', function () {
     await outcome.getByText('plugin-server.ini:7:10').waitFor();
     expect(await outcome.innerText())
       .to.contain('Not reloaded')
-      .and.to.contain('The server goes on as it was.');
+      .and.to.contain('The server continues unchanged.');
     expect(await outcome.locator('pre').first().innerText()).to.contain('=');
     expect(await outcome.locator('mark').allInnerTexts()).to.include('many');
     expect((await ask('/shaky')).status).to.equal(200);
@@ -243,7 +243,7 @@ describe('the admin page in a browser', function () {
     await page.keyboard.press('Enter');
     await page.getByText('Live', { exact: true }).waitFor();
     await page.keyboard.press('Tab');
-    expect(await focused(page)).to.equal('Skip to the content');
+    expect(await focused(page)).to.equal('Skip to content');
     for (const name of ['Overview', 'Plugins']) {
       await page.keyboard.press('Tab');
       expect(await focused(page)).to.equal(name);
@@ -286,7 +286,7 @@ describe('the admin page in a browser', function () {
     await page.getByText('Live', { exact: true }).waitFor();
     own.signal('SIGTERM');
     await own.exited;
-    await page.getByText('Connection lost, trying again').waitFor();
+    await page.getByText('Connection lost, reconnecting…').waitFor();
     const again = await ServerProcess.start({
       folder: own.folder,
       ini: `${ini}\n[network]\nport=int:${port}\n`,

@@ -107,7 +107,7 @@ describe('hostile Markdown documents', () => {
     expect((await server.fetch('/docs/includes.md')).status).to.equal(200);
     const lines = server.logs.filter(({ include }) => include === '../x');
     expect(lines).to.have.length(101);
-    expect(lines.at(-1)?.msg).to.equal('not included: a page includes at most 100 files');
+    expect(lines.at(-1)?.msg).to.equal('not included: a page can include at most 100 files');
   });
 
   it('leave later documents as they are', async () => {

@@ -172,7 +172,7 @@ describe('Markdown pages', () => {
     });
 
     it('that multiply are cut off', async () => {
-      expect(await main('/docs/inc/bomb.md')).to.contain('a page includes at most 100 files');
+      expect(await main('/docs/inc/bomb.md')).to.contain('a page can include at most 100 files');
     });
 
     it('are left alone in code spans, and carried out in blocks of code', async () => {

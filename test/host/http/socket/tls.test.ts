@@ -45,25 +45,27 @@ describe('TLS', () => {
   }
 
   it('is refused with the place when a file is missing', async () => {
-    expect(await problemsOf(ini, { 'key.pem': good.key })).to.deep.equal(['4:10 the certfile is not there']);
+    expect(await problemsOf(ini, { 'key.pem': good.key })).to.deep.equal([
+      '4:10 the certfile does not exist',
+    ]);
     expect(await problemsOf(ini, {})).to.deep.equal([
-      '3:9 the keyfile is not there',
-      '4:10 the certfile is not there',
+      '3:9 the keyfile does not exist',
+      '4:10 the certfile does not exist',
     ]);
   });
 
   it('is refused when a file holds something else', async () => {
     expect(await problemsOf(ini, { 'key.pem': 'nonsense', 'certs/cert.pem': good.cert })).to.deep.equal([
-      '3:9 the keyfile holds no PEM private key without a passphrase',
+      '3:9 the keyfile does not contain a PEM private key without a passphrase',
     ]);
     expect(await problemsOf(ini, { 'key.pem': good.key, 'certs/cert.pem': 'nonsense' })).to.deep.equal([
-      '4:10 the certfile holds no PEM certificate',
+      '4:10 the certfile does not contain a PEM certificate',
     ]);
   });
 
   it('is refused when the files are not a pair', async () => {
     expect(await problemsOf(ini, { 'key.pem': other.key, 'certs/cert.pem': good.cert })).to.deep.equal([
-      '3:9 the keyfile and the certfile are not a pair',
+      '3:9 the keyfile does not belong to the certfile',
     ]);
   });
 
