@@ -174,10 +174,10 @@ export class Session<Data extends object = Record<string, unknown>> {
       const { name, message } = cause as Error;
       // The message of such a mistake would quote the key or the session id.
       if (!sent) throw new SessionError('invalid_options', 'check base_url, timeout, auth, session_id');
-      log?.log(`sessman ${command}: no response`);
+      log?.log(`sessman ${command}: no reply`);
       throw new SessionError(
         name === 'TimeoutError' ? 'timeout' : 'network_error',
-        `no response from ${url}: ${message}`,
+        `no reply from ${url}: ${message}`,
         { cause },
       );
     }

@@ -59,7 +59,7 @@ describe('check', () => {
     [
       'a number in after',
       `after: [7], ${setup}`,
-      /:3:3: after of plugin "bad" is an array that holds something/,
+      /:3:3: after of plugin "bad" is an array with other values/,
     ],
     [
       'an empty name in after',

@@ -173,7 +173,7 @@ describe('a reload', () => {
     await server.write('plugin-server.ini', ini);
     const refused = await server.command('reload');
     expect(refused.status).to.equal(1);
-    expect(refused.stderr).to.contain(`ort ${port} on 127.0.0.1 is taken`);
+    expect(refused.stderr).to.contain(`ort ${port} on 127.0.0.1 is in use`);
     expect((await server.fetch('/hello')).status).to.equal(200);
     occupant.close();
     await once(occupant, 'close');
