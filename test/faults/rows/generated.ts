@@ -79,11 +79,14 @@ export const generated: Fault = {
   },
 };
 
+/** An unknown method or transfer coding, no time or store for it, and another version of HTTP (RFC 9110 section 15.6). */
+const HONEST_REFUSALS = new Set([501, 503, 505]);
+
 /** What an answer must never be or hold; undefined when it is fine. */
 function faultIn(text: string, status: number, folder: string): string | undefined {
   if (text === '') return undefined;
   if (status === 0) return 'no HTTP';
-  if (status >= 500 && status !== 503) return `status ${status}`;
+  if (status >= 500 && !HONEST_REFUSALS.has(status)) return `status ${status}`;
   if (text.includes(folder) || text.includes(process.cwd()) || text.includes('node_modules')) return 'a path';
   if (/\n? {4}at .*[:(]|node:internal/.test(text)) return 'a stack trace';
   if (text.includes(key)) return 'a secret';
