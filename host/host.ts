@@ -186,8 +186,8 @@ export class Host {
   }
 
   /** Accepts connections from a bound socket that another process has passed; `socket` is a handle of Node's. */
-  serve(socket: object, backlog: number): Promise<void> {
-    return this.#server.listen(socket, backlog);
+  serve(socket: object): Promise<void> {
+    return this.#server.listen(socket);
   }
 
   /** Accepts no further connection. Those that are open stay. */

@@ -84,7 +84,7 @@ export type ToWorker =
   /** Carries the bound socket: listen on it once and close it, so that no other program can take the address. */
   | { readonly type: 'claim' }
   /** Carries the socket: accept connections from it. */
-  | { readonly type: 'serve'; readonly backlog: number }
+  | { readonly type: 'serve' }
   /** Answer with `stopped_accepting`. Open connections stay open. */
   | { readonly type: 'stop_accepting' }
   /** Close this many of the open connections, each with its next response. */

@@ -81,7 +81,7 @@ export class FrontDoor {
       });
     }
     const listening = worker.until('listening', patience);
-    worker.send({ type: 'serve', backlog }, socket.handle);
+    worker.send({ type: 'serve' }, socket.handle);
     const { error } = await listening;
     if (error !== undefined) throw socket.refusal(error);
     if (worker.ended !== undefined)

@@ -60,7 +60,7 @@ process.on('message', (message: ToWorker, handle: unknown) => {
       channel.send({ type: 'claimed', error: claim(handle as ReceivedSocket) });
       break;
     case 'serve':
-      serve(handle as ReceivedSocket, message.backlog);
+      serve(handle as ReceivedSocket);
       break;
     case 'stop_accepting':
       accepting = undefined;
@@ -170,11 +170,11 @@ function summary(problems: readonly Problem[]): string {
 /** This process's copy of the socket, while the process accepts connections. */
 let accepting: ReceivedSocket | undefined;
 
-async function serve(socket: ReceivedSocket, backlog: number): Promise<void> {
+async function serve(socket: ReceivedSocket): Promise<void> {
   try {
     // The supervisor accepts from this copy when no worker responds.
     await channel.send({ type: 'spare' }, socket);
-    await host?.serve(socket, backlog);
+    await host?.serve(socket);
     accepting = socket;
     await channel.send({ type: 'listening' });
   } catch (error) {

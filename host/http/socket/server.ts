@@ -120,10 +120,10 @@ export class HttpServer {
    * Listens on an address, or on a bound socket (a handle of Node's). Rejects with the system's error, such as EADDRINUSE.
    * The backlog is an argument of its own since Node ignores it beside a handle.
    */
-  async listen(target: ListenOptions | object, backlog = BACKLOG): Promise<void> {
+  async listen(target: ListenOptions | object): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(target as ListenOptions, backlog as never, () => {
+      this.#server.listen(target as ListenOptions, BACKLOG as never, () => {
         this.#server.off('error', reject);
         resolve();
       });
