@@ -158,6 +158,7 @@ export class Application extends Koa {
     const url = req.url!.charCodeAt(0) === SLASH ? req.url! : pathOfAbsolute(ctx);
     const query = url.indexOf('?');
     const end = query < 0 ? url.length : query;
+    judgeTarget(url, end);
     const { mounts, judgeName, rateLimit } = this.#options;
     const mount = mounts.find(url, end);
     if (mount?.always !== true) {
@@ -318,13 +319,22 @@ function describeServer(ctx: Koa.Context): void {
   ctx.set('Allow', [...COMMON_METHODS].join(', '));
 }
 
-/** The path of a target in the absolute form (RFC 9112 section 3.2.2), which is for Koa to take apart. */
-function pathOfAbsolute(ctx: Koa.Context): string {
-  // Of one that is no URL, Node's parser below Koa throws or warns.
-  if (!URL.canParse(ctx.req.url!)) {
+/** Neither may stand there (RFC 3986 section 3.3), and what reads them takes them for the end of the path, or for a slash. */
+function judgeTarget(url: string, end: number): void {
+  const backslash = url.indexOf('\\');
+  if (url.includes('#') || (backslash >= 0 && backslash < end)) {
     throw hostError('malformed_request', { part: 'target' });
   }
-  return ctx.path;
+}
+
+/** Path and query of a target in the absolute form (RFC 9112 section 3.2.2), which is for Koa to take apart. */
+function pathOfAbsolute(ctx: Koa.Context): string {
+  const url = ctx.req.url!;
+  // Of one that is no URL, Node's parser below Koa throws or warns; it drops a fragment.
+  if (!URL.canParse(url) || url.includes('#')) {
+    throw hostError('malformed_request', { part: 'target' });
+  }
+  return ctx.path + ctx.search;
 }
 
 /** The largest body that is read for a key, in bytes. */

@@ -76,8 +76,13 @@ export class MountTable {
     }
   }
 
-  /** `end` is where the path ends in `url` and its query begins. */
+  /**
+   * `end` is where the path ends in `url` and its query begins. A path with steps (`..`) has no mount: who resolves them,
+   * a proxy in front or a service behind a plugin, would come to another path than the one whose keys were asked for.
+   * Clients resolve them before they send a request (RFC 3986 section 5.2.4).
+   */
   find(url: string, end: number): Mounted | undefined {
+    if (hasSteps(url, end)) return undefined;
     const mounts = this.#bySegment.get(firstSegment(url, end));
     if (mounts === undefined) return undefined;
     for (const mount of mounts) {
@@ -91,6 +96,16 @@ export class MountTable {
   *[Symbol.iterator](): Generator<Mounted> {
     for (const mounts of this.#bySegment.values()) yield* mounts;
   }
+}
+
+/** A segment `.` or `..`, however it is encoded, between separators of any kind. */
+const STEP = /(?:[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:[/\\]|%2f|%5c|$)/i;
+
+function hasSteps(url: string, end: number): boolean {
+  const dot = url.indexOf('.');
+  const encoded = url.indexOf('%');
+  if ((dot < 0 || dot >= end) && (encoded < 0 || encoded >= end)) return false;
+  return STEP.test(url.slice(0, end));
 }
 
 /** The rest of a request's path below its mount, `/` at least. */
