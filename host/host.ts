@@ -1,39 +1,36 @@
 import type { AddressInfo, ListenOptions } from 'node:net';
-import { Router } from '@koa/router';
 import type { DestinationStream, Logger } from 'pino';
-import { ConfigError, type Configuration, childAt, formatProblem, type Problem } from '../config/index.js';
+import { ConfigError, type Configuration, childAt, formatProblem } from '../config/index.js';
 import { announce } from './announce.js';
 import type { Control } from './control.js';
-import { blame, type PluginCode } from './diagnostics/blame.js';
+import { blame } from './diagnostics/blame.js';
 import { accessLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
 import { Application } from './http/application.js';
 import { bodyReader } from './http/body.js';
 import { corsMiddleware } from './http/cors.js';
-import { hostError } from './http/errors.js';
 import { foreignJudge } from './http/foreign-origin.js';
 import { nameJudge } from './http/host-names.js';
 import { hostRoutes } from './http/host-routes.js';
-import { type Mount, MountTable } from './http/mounts.js';
+import { MountTable } from './http/mounts.js';
 import { openapiDocument } from './http/openapi.js';
 import type { RateLimit } from './http/rate-limit.js';
 import { requestProblem } from './http/request-problem.js';
 import { serverView } from './http/server-view.js';
+import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { HttpServer } from './http/socket/server.js';
 import { trustedPeers } from './http/trusted-peers.js';
 import { DEADLINES, type Deadlines } from './kit/deadline.js';
-import { describeFailure, place } from './lifecycle/failure.js';
-import { type PluginRoute, PluginRoutes } from './lifecycle/plugin-routes.js';
+import { place } from './lifecycle/failure.js';
 import { PluginUnit } from './lifecycle/plugin-unit.js';
-import { type SharedSurroundings, setupContext } from './lifecycle/setup-context.js';
 import { type Log, LogFileError, openLog } from './log.js';
 import { Metrics } from './monitor/metrics.js';
 import { LocalMonitor, type MonitorLink } from './monitor/monitor.js';
 import { Reporter } from './monitor/reporter.js';
 import { version } from './package-layout.js';
 import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js';
-import { PathClaims, RESERVED_PATHS } from './prepare/paths.js';
+import { RESERVED_PATHS } from './prepare/paths.js';
 import type { PreparedPlugin } from './prepare/plugin-parameters.js';
 import type { Settings } from './prepare/settings.js';
 
@@ -231,37 +228,8 @@ export class Host {
 
   async #setUp(prepared: Prepared, options: HostOptions): Promise<void> {
     const { settings, configuration } = prepared;
+    const { control } = options;
     const keys = settings.apiKeys.length === 0 ? undefined : new KeyRing(settings.apiKeys, 'global');
-    this.#mountHostRoutes(keys, options);
-    const shared: SharedSurroundings = {
-      dataFolder: settings.dataFolder,
-      registry: this.metrics.registry,
-      resolvePath: (path) => configuration.resolvePath(path),
-      server: serverView({
-        version,
-        units: this.plugins,
-        prepared: prepared.plugins,
-        monitor: this.#monitor,
-        control: options.control,
-        keys,
-        folder: configuration.folder,
-      }),
-      draining: this.#server.draining,
-      units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),
-    };
-    const refuseForeign = foreignJudge(settings.corsOrigins);
-    const claims = new PathClaims(this.plugins);
-    for (const [i, unit] of this.plugins.entries()) {
-      const plugin = prepared.plugins[i]!;
-      options.onPlugin?.(this.#codeOf(unit, plugin));
-      const routes = await this.#setUpPlugin(unit, plugin, claims, shared);
-      if (routes === undefined) continue;
-      const guard = plugin.auth === 'global' && keys === undefined ? refuseForeign : undefined;
-      this.#mountPlugin(unit, routes, { keys: keysOf(plugin, keys), guard });
-    }
-  }
-
-  #mountHostRoutes(keys: KeyRing | undefined, { control }: HostOptions): void {
     for (const mount of hostRoutes({
       plugins: this.plugins,
       isStopping: () => this.#stopping,
@@ -269,74 +237,35 @@ export class Host {
       metrics: this.metrics,
       control,
       openapi: () => openapiDocument(this.mounts, version),
-      folder: this.configuration.folder,
+      folder: configuration.folder,
     })) {
       this.mounts.add(mount);
     }
-  }
-
-  /** What the plugin asked to be served; undefined when it is left out. Rejects when the server cannot do without it. */
-  async #setUpPlugin(
-    unit: PluginUnit,
-    plugin: PreparedPlugin,
-    claims: PathClaims,
-    shared: SharedSurroundings,
-  ): Promise<readonly PluginRoute[] | undefined> {
-    const stray = plugin.stray?.aborted ? plugin.stray.reason : undefined;
-    const fault = plugin.fault ?? (stray && describeFailure(this.configuration, plugin, stray));
-    if (fault !== undefined) {
-      unit.fail(fault.message);
-      this.#leaveOut(unit, fault, stray);
-      return undefined;
-    }
-    const routes = new PluginRoutes(unit.path);
-    const context = setupContext(unit, {
-      ...shared,
-      router: routes.router,
-      mount: (text, open) => routes.at(claims.claim(text, unit.name), open),
-      use: (middleware) => routes.middleware.push(middleware),
+    const server = serverView({
+      version,
+      units: this.plugins,
+      prepared: prepared.plugins,
+      monitor: this.#monitor,
+      control,
+      keys,
+      folder: configuration.folder,
     });
-    try {
-      let asked: readonly PluginRoute[] = [];
-      await unit.start(async () => {
-        const exports = await unit.definition.setup(context);
-        asked = [...routes];
-        return exports;
-      });
-      return asked;
-    } catch (error) {
-      const problem = describeFailure(this.configuration, plugin, error);
-      if (unit.required) throw new ConfigError([problem]);
-      this.#leaveOut(unit, problem, (error as Error).cause ?? error);
-      return undefined;
-    }
-  }
-
-  #mountPlugin(
-    { name }: PluginUnit,
-    routes: readonly PluginRoute[],
-    closed: Pick<Mount, 'keys' | 'guard'>,
-  ): void {
-    for (const { path, router, open, middleware } of routes) {
-      const opener = open ? { keys: undefined, open: true } : closed;
-      this.mounts.add({ name, path, router: router as never, ...opener, middleware });
-    }
-  }
-
-  /** A plugin that is not required takes an error that its code leaves uncaught while the server starts upon itself. */
-  #codeOf(unit: PluginUnit, plugin: PreparedPlugin): PluginCode {
-    const code = { name: unit.name, folder: unit.package_.folder };
-    if (unit.required) return code;
-    return {
-      ...code,
-      fail: (error) => {
-        const wasReady = unit.state === 'ready';
-        unit.break(error);
-        if (!wasReady) return;
-        this.mounts.remove(unit.name);
-        this.#leaveOut(unit, describeFailure(this.configuration, plugin, error), error);
+    await setUpPlugins(this.plugins, prepared.plugins, {
+      configuration,
+      log: this.log,
+      mounts: this.mounts,
+      keys,
+      refuseForeign: foreignJudge(settings.corsOrigins),
+      onPlugin: options.onPlugin,
+      shared: {
+        dataFolder: settings.dataFolder,
+        registry: this.metrics.registry,
+        resolvePath: (path) => configuration.resolvePath(path),
+        server,
+        draining: this.#server.draining,
+        units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),
       },
-    };
+    });
   }
 
   /** Logs an error that nobody caught, with the plugin whose code it came from and the place there. */
@@ -357,13 +286,6 @@ export class Host {
   /** Writes out log lines that are still in memory; close() does so too. */
   flushLog(): void {
     this.#log.flush();
-  }
-
-  /** The server goes on without the plugin; its path says so. */
-  #leaveOut(unit: PluginUnit, problem: Problem, error?: unknown): void {
-    unit.fault = problem;
-    this.log.error({ ...(error !== undefined && { err: error }), plugin: unit.name }, problem.message);
-    this.mounts.add({ name: unit.name, path: unit.path, router: failedRouter(unit.name), keys: undefined });
   }
 
   async #listen(options: ListenOptions): Promise<void> {
@@ -406,16 +328,4 @@ async function openLogOf({ configuration, settings }: Prepared, options: HostOpt
 
 function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {
   return new PluginUnit({ ...plugin, log: log.child({ plugin: plugin.name }), deadlines });
-}
-
-function keysOf({ auth, keys }: PreparedPlugin, globalKeys: KeyRing | undefined): KeyRing | undefined {
-  if (auth === 'global') return globalKeys;
-  return auth === 'plugin' ? new KeyRing(keys, 'plugin') : undefined;
-}
-
-/** What stands at the path of a plugin that is not required and failed. */
-function failedRouter(name: string): Router {
-  return new Router().all(/.*/, () => {
-    throw hostError('plugin_failed', { name });
-  });
 }

@@ -1,0 +1,150 @@
+import { Router } from '@koa/router';
+import type { Logger } from 'pino';
+import { ConfigError, type Configuration, type Problem } from '../../config/index.js';
+import type { PluginCode } from '../diagnostics/blame.js';
+import { describeFailure } from '../lifecycle/failure.js';
+import { type PluginRoute, PluginRoutes } from '../lifecycle/plugin-routes.js';
+import type { PluginUnit } from '../lifecycle/plugin-unit.js';
+import { type SharedSurroundings, setupContext } from '../lifecycle/setup-context.js';
+import { PathClaims } from '../prepare/paths.js';
+import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
+import { KeyRing } from './api-key.js';
+import { hostError } from './errors.js';
+import type { Mount, MountTable } from './mounts.js';
+
+export interface PluginSurroundings {
+  readonly configuration: Configuration;
+  readonly log: Logger;
+  readonly mounts: MountTable;
+  /** The global keys; undefined where none is set. */
+  readonly keys: KeyRing | undefined;
+  /** Keeps pages of other sites from plugins that are open only because no global key is set. */
+  readonly refuseForeign: Mount['guard'];
+  /** Told of each plugin before its setup runs. */
+  readonly onPlugin: ((plugin: PluginCode) => void) | undefined;
+  readonly shared: SharedSurroundings;
+}
+
+/**
+ * Sets up the plugins, one after the other, and mounts what each asks to be served. One that fails and is not required is
+ * left out: its path says so. Rejects when the server cannot do without one that fails.
+ */
+export async function setUpPlugins(
+  units: readonly PluginUnit[],
+  prepared: readonly PreparedPlugin[],
+  around: PluginSurroundings,
+): Promise<void> {
+  const claims = new PathClaims(units);
+  for (const [i, unit] of units.entries()) await new PluginSetup(unit, prepared[i]!, around).run(claims);
+}
+
+class PluginSetup {
+  readonly #unit: PluginUnit;
+  readonly #plugin: PreparedPlugin;
+  readonly #around: PluginSurroundings;
+
+  constructor(unit: PluginUnit, plugin: PreparedPlugin, around: PluginSurroundings) {
+    this.#unit = unit;
+    this.#plugin = plugin;
+    this.#around = around;
+  }
+
+  async run(claims: PathClaims): Promise<void> {
+    this.#around.onPlugin?.(this.#code());
+    const routes = await this.#setUp(claims);
+    if (routes !== undefined) this.#mount(routes);
+  }
+
+  /** What the plugin asks to be served; undefined when it is left out. */
+  async #setUp(claims: PathClaims): Promise<readonly PluginRoute[] | undefined> {
+    const unit = this.#unit;
+    const { fault: found, stray } = this.#plugin;
+    const thrown = stray?.aborted ? stray.reason : undefined;
+    const fault = found ?? (thrown && this.#describe(thrown));
+    if (fault !== undefined) {
+      unit.fail(fault.message);
+      this.#leaveOut(fault, thrown);
+      return undefined;
+    }
+    const routes = new PluginRoutes(unit.path);
+    const context = setupContext(unit, {
+      ...this.#around.shared,
+      router: routes.router,
+      mount: (text, open) => routes.at(claims.claim(text, unit.name), open),
+      use: (middleware) => routes.middleware.push(middleware),
+    });
+    try {
+      let asked: readonly PluginRoute[] = [];
+      await unit.start(async () => {
+        const exports = await unit.definition.setup(context);
+        asked = [...routes];
+        return exports;
+      });
+      return asked;
+    } catch (error) {
+      const problem = this.#describe(error);
+      if (unit.required) throw new ConfigError([problem]);
+      this.#leaveOut(problem, (error as Error).cause ?? error);
+      return undefined;
+    }
+  }
+
+  #mount(routes: readonly PluginRoute[]): void {
+    const { mounts, keys, refuseForeign } = this.#around;
+    const guard = this.#plugin.auth === 'global' && keys === undefined ? refuseForeign : undefined;
+    const closed = { keys: keysOf(this.#plugin, keys), guard };
+    for (const { path, router, open, middleware } of routes) {
+      const opener = open ? { keys: undefined, open: true } : closed;
+      mounts.add({ name: this.#unit.name, path, router: router as never, ...opener, middleware });
+    }
+  }
+
+  /** A plugin that is not required takes an error that its code leaves uncaught while the server starts upon itself. */
+  #code(): PluginCode {
+    const unit = this.#unit;
+    const code = { name: unit.name, folder: unit.package_.folder };
+    if (unit.required) return code;
+    return {
+      ...code,
+      fail: (error) => {
+        const wasReady = unit.state === 'ready';
+        unit.break(error);
+        if (!wasReady) return;
+        this.#around.mounts.remove(unit.name);
+        this.#leaveOut(this.#describe(error), error);
+      },
+    };
+  }
+
+  #describe(error: unknown): Problem {
+    return describeFailure(this.#around.configuration, this.#plugin, error);
+  }
+
+  /** The server goes on without the plugin. */
+  #leaveOut(problem: Problem, error?: unknown): void {
+    const unit = this.#unit;
+    unit.fault = problem;
+    this.#around.log.error(
+      { ...(error !== undefined && { err: error }), plugin: unit.name },
+      problem.message,
+    );
+    this.#around.mounts.add({
+      name: unit.name,
+      path: unit.path,
+      router: failedRouter(unit.name),
+      keys: undefined,
+    });
+  }
+}
+
+function keysOf({ auth, keys }: PreparedPlugin, globalKeys: KeyRing | undefined): KeyRing | undefined {
+  if (auth === 'global') return globalKeys;
+  return auth === 'plugin' ? new KeyRing(keys, 'plugin') : undefined;
+}
+
+/** What stands at the path of a plugin that is not required and failed. */
+function failedRouter(name: string): Router {
+  return new Router().all(/.*/, () => {
+    throw hostError('plugin_failed', { name });
+  });
+}
