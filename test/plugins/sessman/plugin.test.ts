@@ -1,5 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { expect } from 'chai';
+import { calls } from '../../../plugins/sessman/http/calls.js';
+import { parameters, parametersOf, type Takes } from '../../../plugins/sessman/http/parameters.js';
 import { type Api, startApi } from './support/api.js';
 
 describe('sessman as a plugin', () => {
@@ -119,14 +121,26 @@ describe('sessman as a plugin', () => {
     const document = (await api.get('/openapi.json')).body;
     const result = await new Validator().validate(structuredClone(document));
     expect(result.errors ?? []).to.deep.equal([]);
-    const paths = Object.keys(document.paths).filter((path) => path.startsWith('/sessman/'));
-    for (const call of ['new', 'get', 'update', 'patch', 'touch', 'renew', 'end', 'list', 'end_all']) {
-      expect(paths).to.include(`/sessman/${call}`);
-      const { post } = document.paths[`/sessman/${call}`];
-      expect(post.responses['200'].content['application/json'].example).to.be.an('object');
+    for (const { path, methods, takes } of calls) {
+      const described = document.paths[`/sessman/${path}`];
+      expect(Object.keys(described), path).to.have.members(methods);
+      for (const method of methods) {
+        const { responses, parameters } = described[method];
+        expect(responses['200'].content['application/json'].example).to.be.an('object');
+        const names = parameters.map(({ name }: { name: string }) => name);
+        expect(names, `${method} ${path}`).to.include.members(inQuery(takes));
+      }
+      if (!methods.includes('post')) continue;
       // Made into a call, the example is answered by the session manager, and not as bad input.
-      const reply = await api.post(`/sessman/${call}`, post.requestBody.content['application/json'].example);
-      expect(reply.status, `${call}: ${reply.text}`).to.be.oneOf([200, 404]);
+      const { example } = described.post.requestBody.content['application/json'];
+      const reply = await api.post(`/sessman/${path}`, example);
+      expect(reply.status, `${path}: ${reply.text}`).to.be.oneOf([200, 404]);
     }
   });
 });
+
+function inQuery(takes: Takes): string[] {
+  return parametersOf(takes)
+    .map(([name]) => name)
+    .filter((name) => !parameters[name].onlyInBody);
+}
