@@ -38,6 +38,7 @@ export { DeadlineError, withDeadline } from './deadline.js';
 export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
 export { etagOf } from './etag.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
+export { once } from './once.js';
 export { asksKey, type Operation, openapi } from './operation.js';
 export type {
   AuthType,

@@ -1,4 +1,5 @@
 import { Server } from 'node:net';
+import { ACCEPT_QUEUE } from '../http/socket/accept-queue.js';
 import type { ListeningSocket, SocketHandle } from './listening-socket.js';
 import { refuse } from './refusal.js';
 import { StartFailure } from './start-failure.js';
@@ -22,8 +23,6 @@ const rateWindow = 5;
 const leastSurplus = 2;
 /** A worker that holds more than this multiple of its share has to close connections. */
 const tolerance = 1.1;
-/** The limit of the queue in the kernel, which the system may lower (net.core.somaxconn). */
-const backlog = 4096;
 
 /**
  * Decides which workers accept connections from the socket, and watches that clients do not wait too long in the kernel's
@@ -163,7 +162,7 @@ export class FrontDoor {
       else client.destroy();
     });
     refuser.on('error', () => {});
-    refuser.listen(handle, backlog);
+    refuser.listen(handle, ACCEPT_QUEUE);
     this.#refuser = refuser;
   }
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { type Context, etagOf, type Router } from 'plugin-server';
+import { type Context, etagOf, once, type Router } from 'plugin-server';
 import { adminError } from './errors.js';
 
 /** Scripts, styles, images and connections from this server only, nothing inline, and no frame around the page. */
@@ -74,16 +74,4 @@ async function read(name: string, type: string): Promise<Asset> {
     throw adminError('page_not_built', { cause: error });
   }
   return { type, etag: etagOf(plain), plain, gzipped: await zip(plain, { level: 9 }) };
-}
-
-/** Runs it at the first call, and again only after it has failed. */
-function once<Result>(run: () => Promise<Result>): () => Promise<Result> {
-  let result: Promise<Result> | undefined;
-  return () => {
-    result ??= run().catch((error: unknown) => {
-      result = undefined;
-      throw error;
-    });
-    return result;
-  };
 }

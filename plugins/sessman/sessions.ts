@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
+import type { SessionEntry } from 'plugin-server';
 import { TaskQueues } from './client/task-queues.js';
 import { sessmanError } from './errors.js';
 import { applyMergePatch, type JsonObject } from './merge-patch.js';
@@ -35,14 +36,6 @@ export interface StoredSession {
   readonly created: number;
   readonly touched: number;
   /** When it expires: the earlier of its idle and its absolute end. */
-  readonly expires: number;
-}
-
-/** A session as lists show it: nothing that lets one read or change it, and no data. */
-export interface SessionEntry {
-  readonly handle: string;
-  readonly created: number;
-  readonly touched: number;
   readonly expires: number;
 }
 

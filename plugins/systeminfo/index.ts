@@ -1,5 +1,5 @@
 import { uptime } from 'node:os';
-import { definePlugin } from 'plugin-server';
+import { definePlugin, once } from 'plugin-server';
 import { describe } from './describe.js';
 import { systeminfoError } from './errors.js';
 import { Sampled } from './sampled.js';
@@ -71,13 +71,4 @@ async function inTime(first: Promise<unknown>): Promise<void> {
 function sinceBoot(): { seconds: number; booted_at: string } {
   const seconds = Math.floor(uptime());
   return { seconds, booted_at: new Date(Date.now() - seconds * 1000).toISOString() };
-}
-
-/** A function that does the work at its first call and gives the same result to every call. */
-function once<Value>(work: () => Promise<Value>): () => Promise<Value> {
-  let result: Promise<Value> | undefined;
-  return () => {
-    result ??= work();
-    return result;
-  };
 }

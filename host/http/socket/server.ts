@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { Logger } from 'pino';
+import { ACCEPT_QUEUE } from './accept-queue.js';
 import { capConnections } from './connection-cap.js';
 import { connectionsThatFit } from './descriptors.js';
 import { Refusals } from './refusals.js';
@@ -35,9 +36,6 @@ export interface DrainOptions {
    */
   readonly idle: number;
 }
-
-/** How many connections may wait to be accepted. */
-const BACKLOG = 4096;
 
 /** A Unix socket's user and group may connect: a reverse proxy's, say. */
 const UNIX_SOCKET_MODE = 0o660;
@@ -123,7 +121,7 @@ export class HttpServer {
   async listen(target: ListenOptions | object): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(target as ListenOptions, BACKLOG as never, () => {
+      this.#server.listen(target as ListenOptions, ACCEPT_QUEUE as never, () => {
         this.#server.off('error', reject);
         resolve();
       });

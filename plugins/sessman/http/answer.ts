@@ -1,5 +1,5 @@
-import type { Context } from 'plugin-server';
-import type { SessionEntry, StoredSession } from '../sessions.js';
+import type { Context, SessionEntry } from 'plugin-server';
+import type { StoredSession } from '../sessions.js';
 import { parameters } from './parameters.js';
 
 /** What a call responds with: how it is sent, and how OpenAPI describes it. */
