@@ -8,6 +8,13 @@ const RETRY = 1000;
 const RETRY_FULL = 20;
 /** Milliseconds that the end of the process waits for lines on their way. */
 const PATIENCE = 1000;
+/**
+ * Milliseconds from one write to the next. A write goes through the thread pool, which costs as much as a small request:
+ * on a busy server many lines share one. A quiet server writes each line at once.
+ */
+const PACE = 10;
+/** Characters that are written without waiting for the pace. */
+const ENOUGH = 64 * 1024;
 
 /** A named pipe without a reader is not waited for. */
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
@@ -28,7 +35,9 @@ export class LogWriter {
   #fd: number | undefined;
   #waiting = '';
   #isWriting = false;
-  #writingSince = 0;
+  #writingSince = Number.NEGATIVE_INFINITY;
+  /** Set while lines wait for their pace. */
+  #paced: NodeJS.Timeout | undefined;
   /** `performance.now()` of the latest failure; 0 while all is well. */
   #failedAt = 0;
   /** The file ends within a line. */
@@ -58,7 +67,7 @@ export class LogWriter {
       this.#drop(lines, 'it does not accept lines fast enough');
     } else {
       this.#waiting += lines;
-      if (!this.#isWriting) this.#next();
+      if (!this.#isWriting) this.#nextInPace();
     }
   }
 
@@ -77,6 +86,7 @@ export class LogWriter {
 
   /** Resolves when all lines are out, or after a second. */
   async end(): Promise<void> {
+    if (this.#paced !== undefined) this.#next();
     if (!this.#isWriting) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, PATIENCE);
@@ -96,7 +106,15 @@ export class LogWriter {
     }
   }
 
+  #nextInPace(): void {
+    const pause = this.#writingSince + PACE - performance.now();
+    if (this.#waiting === '' || this.#waiting.length >= ENOUGH || pause <= 0) this.#next();
+    else this.#paced ??= setTimeout(() => this.#next(), pause);
+  }
+
   #next(): void {
+    clearTimeout(this.#paced);
+    this.#paced = undefined;
     if (this.#waiting === '') {
       for (const resolve of this.#onIdle.splice(0)) resolve();
       return;
@@ -152,7 +170,8 @@ export class LogWriter {
       this.#droppedBefore = undefined;
       say(`the log can be written again (${this.#name}); ${lines} lines were dropped`);
     }
-    this.#next();
+    if (this.#onIdle.length > 0) this.#next();
+    else this.#nextInPace();
   }
 
   #fail(error: NodeJS.ErrnoException, lost: string): void {

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { chmodSync, closeSync, lstatSync, openSync, readSync, rmSync } from 'node:fs';
 import * as net from 'node:net';
+import { isIPv4 } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { explainListening } from '../http/socket/listen-error.js';
 import type { Address } from '../ipc/messages.js';
@@ -34,8 +35,8 @@ const createServerHandle = (net as unknown as { _createServerHandle: CreateServe
 
 /** The mode of a Unix socket: its user and its group, such as that of a reverse proxy, may connect. */
 const unixSocketMode = 0o660;
-/** How much of /proc/net/tcp is read: listening sockets come first. */
-const procBytes = 16_384;
+/** How much of /proc/net/tcp is read at a time: a row has 150 bytes. */
+const procBytes = 150;
 /** The state LISTEN in /proc/net/tcp. */
 const listenState = '0A';
 
@@ -111,8 +112,9 @@ export class ListeningSocket {
    */
   queueLength(): number {
     if ('path' in this.address) return 0;
-    const port = this.address.port.toString(16).toUpperCase().padStart(4, '0');
-    return Math.max(queueIn('/proc/net/tcp', port), queueIn('/proc/net/tcp6', port));
+    const { host, port } = this.address;
+    // An IPv6 socket serves IPv4 clients too, but has its row in the one file.
+    return queueIn(isIPv4(host) ? '/proc/net/tcp' : '/proc/net/tcp6', host, port);
   }
 
   close(): void {
@@ -159,8 +161,12 @@ function explainBinding(error: NodeJS.ErrnoException, wanted: ListenTarget): str
     : explainListening(error, wanted.host, wanted.port);
 }
 
-/** The length of the longest accept queue of a socket that listens on that port: rx_queue in proc(5). */
-function queueIn(file: string, port: string): number {
+/**
+ * The length of the accept queue of the socket that listens on that port: rx_queue in proc(5). The rows of listening sockets
+ * come first, and reading stops at the row that is wanted: to fill a larger buffer, the kernel would search a table in which
+ * a busy server has tens of thousands of connections.
+ */
+function queueIn(file: string, host: string, port: number): number {
   let descriptor: number;
   try {
     descriptor = openSync(file, 'r');
@@ -168,21 +174,31 @@ function queueIn(file: string, port: string): number {
     return 0;
   }
   try {
+    const address = `${isIPv4(host) ? hexAddress(host) : ''}:${port.toString(16).toUpperCase().padStart(4, '0')}`;
     const buffer = Buffer.allocUnsafe(procBytes);
-    let length = 0;
-    // Each read returns a page at most.
-    for (let read = -1; read !== 0 && length < procBytes; length += read) {
-      read = readSync(descriptor, buffer, length, procBytes - length, null);
+    let text = '';
+    for (;;) {
+      const read = readSync(descriptor, buffer, 0, procBytes, null);
+      if (read === 0) return 0;
+      text += buffer.toString('latin1', 0, read);
+      const [, ...rows] = text.split('\n');
+      for (const row of rows) {
+        const [, local = '', , state, queues = '', next] = row.trim().split(/\s+/);
+        if (next === undefined) break;
+        if (state !== listenState) return 0;
+        if (local.endsWith(address)) return Number.parseInt(queues.split(':')[1] ?? '0', 16);
+      }
     }
-    const text = buffer.toString('latin1', 0, length);
-    let longest = 0;
-    for (const line of text.split('\n')) {
-      const [, local = '', , state, queues = ''] = line.trim().split(/\s+/);
-      if (state !== listenState || !local.endsWith(`:${port}`)) continue;
-      longest = Math.max(longest, Number.parseInt(queues.split(':')[1] ?? '0', 16));
-    }
-    return longest;
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** An IPv4 address as /proc/net/tcp writes it on a little-endian machine: 127.0.0.1 is 0100007F. */
+function hexAddress(host: string): string {
+  return host
+    .split('.')
+    .reverse()
+    .map((part) => Number(part).toString(16).toUpperCase().padStart(2, '0'))
+    .join('');
 }
