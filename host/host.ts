@@ -8,7 +8,7 @@ import { accessLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
 import { Application } from './http/application.js';
 import { bodyReader } from './http/body.js';
-import { corsMiddleware } from './http/cors.js';
+import { corsMiddleware, credentialedCors, unlessOwn } from './http/cors.js';
 import { foreignJudge } from './http/foreign-origin.js';
 import { nameJudge } from './http/host-names.js';
 import { hostRoutes } from './http/host-routes.js';
@@ -32,7 +32,7 @@ import { version } from './package-layout.js';
 import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js';
 import { RESERVED_PATHS } from './prepare/paths.js';
 import type { PreparedPlugin } from './prepare/plugin-parameters.js';
-import type { Settings } from './prepare/settings.js';
+import { isHttps, type Settings } from './prepare/settings.js';
 
 export interface HostOptions extends PrepareOptions {
   /** What the process around it offers; a Host by itself can neither reload nor sum metrics over workers. */
@@ -140,7 +140,7 @@ export class Host {
       onUnreadBody: (request, response) => this.#server.refusals.watchBody(request, response),
     });
     if (settings.corsOrigins.length > 0)
-      application.use(corsMiddleware(settings.corsOrigins, settings.corsHeaders));
+      application.use(unlessOwn(this.mounts, corsMiddleware(settings.corsOrigins, settings.corsHeaders)));
     const processes = options.control === undefined ? 1 : settings.workers;
     this.#server = new HttpServer({
       listener: application.complete().callback(),
@@ -172,7 +172,8 @@ export class Host {
     );
     return [...this.mounts]
       .filter(
-        ({ name, path, keys, open }) => keys === undefined && !open && !own.has(name) && !hostPaths.has(path),
+        ({ name, path, keys, open, checksKeys }) =>
+          keys === undefined && !open && !checksKeys && !own.has(name) && !hostPaths.has(path),
       )
       .map(({ name }) => name);
   }
@@ -256,6 +257,7 @@ export class Host {
       mounts: this.mounts,
       keys,
       refuseForeign: foreignJudge(settings.corsOrigins),
+      corsFor: (origins) => credentialedCors(origins, settings.corsOrigins, settings.corsHeaders),
       onPlugin: options.onPlugin,
       shared: {
         dataFolder: settings.dataFolder,
@@ -263,6 +265,7 @@ export class Host {
         resolvePath: (path) => configuration.resolvePath(path),
         server,
         draining: this.#server.draining,
+        https: isHttps(settings),
         units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),
       },
     });

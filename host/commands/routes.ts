@@ -34,7 +34,7 @@ function rowsOf({ mounts }: Host): Row[] {
         named.join(', '),
         full,
         mount.name,
-        mount.keys?.kind ?? askedKey(mount.router, layer) ?? keyless(mount),
+        (mount.checksKeys ? undefined : mount.keys?.kind) ?? askedKey(mount.router, layer) ?? keyless(mount),
       ]);
     }
   }

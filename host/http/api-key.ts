@@ -1,6 +1,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type Koa from 'koa';
+import type { PluginKeys } from '../kit/plugin-keys.js';
 import { hostError } from './errors.js';
 
 /**
@@ -37,13 +38,36 @@ export class KeyRing {
  * `?apikey=KEY`. The fourth place, `apikey` in a JSON body, is `takeBodyKey`'s.
  */
 export function headKey(request: IncomingMessage): string | undefined {
-  const { authorization } = request.headers;
-  if (authorization !== undefined && /^bearer /i.test(authorization)) return authorization.slice(7).trim();
+  const bearer = bearerKey(request);
+  if (bearer !== undefined) return bearer;
   const custom = request.headers['x-custom-auth'];
   if (typeof custom === 'string') return custom;
   const query = request.url!.indexOf('?');
   if (query < 0 || !request.url!.includes('apikey=', query)) return undefined;
   return new URLSearchParams(request.url!.slice(query)).get('apikey') ?? undefined;
+}
+
+function bearerKey({ headers: { authorization } }: IncomingMessage): string | undefined {
+  return authorization !== undefined && /^bearer /i.test(authorization)
+    ? authorization.slice(7).trim()
+    : undefined;
+}
+
+/** For a plugin that checks keys itself; without a ring no key is set. */
+export function pluginKeys(ring: KeyRing | undefined): PluginKeys {
+  return {
+    areSet: ring !== undefined,
+    opens(ctx, place) {
+      const key = place === undefined ? (headKey(ctx.req) ?? takeBodyKey(ctx)) : bearerKey(ctx.req);
+      if (ring === undefined || key === undefined) return false;
+      checkKey(ring, key);
+      return true;
+    },
+    require() {
+      if (ring === undefined) throw hostError('no_global_key');
+      throw keyRequired();
+    },
+  };
 }
 
 /** Takes `apikey` out of a JSON body, so that a plugin sees its own members only. */
@@ -58,9 +82,17 @@ export function takeBodyKey(ctx: Koa.Context): string | undefined {
 /** Throws the 401 of RFC 6750 section 3 unless the key is one of the ring's. */
 export function checkKey(keys: KeyRing, key: string | undefined): void {
   if (key !== undefined && keys.accepts(key)) return;
-  const error = key === undefined ? '' : ', error="invalid_token"';
-  const headers = { 'WWW-Authenticate': `Bearer realm="plugin-server"${error}` };
-  throw hostError(key === undefined ? 'api_key_required' : 'wrong_api_key', { headers });
+  throw key === undefined
+    ? keyRequired()
+    : hostError('wrong_api_key', {
+        headers: { 'WWW-Authenticate': 'Bearer realm="plugin-server", error="invalid_token"' },
+      });
+}
+
+function keyRequired() {
+  return hostError('api_key_required', {
+    headers: { 'WWW-Authenticate': 'Bearer realm="plugin-server"' },
+  });
 }
 
 function sha256(text: string): Buffer {

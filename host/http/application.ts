@@ -159,12 +159,18 @@ export class Application extends Koa {
     const query = url.indexOf('?');
     const end = query < 0 ? url.length : query;
     judgeTarget(url, end);
-    const { mounts, judgeName, rateLimit } = this.#options;
+    const { mounts } = this.#options;
     const mount = mounts.find(url, end);
+    if (mount?.cors !== undefined) return mount.cors(ctx, async () => this.#admit(ctx, mount, url, end));
+    return this.#admit(ctx, mount, url, end);
+  }
+
+  #admit(ctx: Koa.Context, mount: Mounted | undefined, url: string, end: number): unknown {
+    const { judgeName, rateLimit } = this.#options;
     if (mount?.always !== true) {
       if (judgeName !== undefined && mount?.anyHost !== true) judgeName(ctx);
       if ((ctx.res as HostResponse).late) throw OVERLOADED;
-      if (rateLimit !== undefined) {
+      if (rateLimit !== undefined && mount?.unmetered !== true) {
         return rateLimit(ctx, mount?.keys).then(() => this.#enter(ctx, mount, url, end));
       }
     }
@@ -181,7 +187,7 @@ export class Application extends Koa {
     (ctx.res as HostResponse).route = mount.labels;
     const path = pathBelow(mount, url, end);
     const { keys } = mount;
-    if (keys === undefined) {
+    if (keys === undefined || mount.checksKeys === true) {
       mount.guard?.(ctx);
       return this.#serve(ctx, mount, path, url);
     }
@@ -215,12 +221,12 @@ export class Application extends Koa {
     return mount.uses(ctx, rest, () => this.#route(ctx, mount, path));
   }
 
-  #route(ctx: Koa.Context, { keys, routes }: Mounted, path: string): unknown {
+  #route(ctx: Koa.Context, { keys, routes, checksKeys }: Mounted, path: string): unknown {
     // The body of a request that no route takes is nobody's.
     if (isBodyless(ctx) || !routes.takes(ctx.req.method!, path)) return routes.run(ctx, path);
     const proceed = () => {
       if (!ctx.req.complete) this.#options.onUnreadBody(ctx.req, ctx.res as HostResponse);
-      if (keys !== undefined) takeBodyKey(ctx);
+      if (keys !== undefined && checksKeys !== true) takeBodyKey(ctx);
       return routes.run(ctx, path);
     };
     const reading = this.#options.readBody(ctx);

@@ -16,6 +16,8 @@ export interface Mount {
   readonly keys: KeyRing | undefined;
   /** Needs no key on purpose, whatever the operator says of the plugin. */
   readonly open?: boolean;
+  /** The plugin checks the keys itself. */
+  readonly checksKeys?: boolean;
   /** Answers to its path and to no other spelling of it. */
   readonly exact?: boolean;
   /** The plugin's middleware in front of the routes. */
@@ -24,6 +26,10 @@ export interface Mount {
   readonly always?: boolean;
   /** Answered under whatever host name: monitors ask for it by names and addresses of the network inside. */
   readonly anyHost?: boolean;
+  /** Counts for no rate limit. */
+  readonly unmetered?: boolean;
+  /** CORS in place of the server's own. */
+  readonly cors?: Koa.Middleware | undefined;
   /** Without keys: throws for a request that is refused all the same. */
   readonly guard?: ((ctx: Koa.Context) => void) | undefined;
 }

@@ -16,7 +16,8 @@ export function openapiDocument(mounts: Iterable<Mounted>, version: string): obj
       const template = (mount.path + (layer.path === '/' ? '' : layer.path))
         .replaceAll(/[{}]/g, '')
         .replaceAll(/[:*](\w+)/g, '{$1}');
-      const needsKey = mount.keys !== undefined || askedKey(mount.router, layer) !== undefined;
+      const needsKey =
+        (mount.keys !== undefined && !mount.checksKeys) || askedKey(mount.router, layer) !== undefined;
       for (const method of layer.methods) {
         if (!METHODS.has(method)) continue;
         const described = {

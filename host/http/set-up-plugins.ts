@@ -8,7 +8,7 @@ import type { PluginUnit } from '../lifecycle/plugin-unit.js';
 import { type SharedSurroundings, setupContext } from '../lifecycle/setup-context.js';
 import { PathClaims } from '../prepare/paths.js';
 import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
-import { KeyRing } from './api-key.js';
+import { KeyRing, pluginKeys } from './api-key.js';
 import { hostError } from './errors.js';
 import type { Mount, MountTable } from './mounts.js';
 
@@ -20,6 +20,8 @@ export interface PluginSurroundings {
   readonly keys: KeyRing | undefined;
   /** Keeps pages of other sites from plugins that are open only because no global key is set. */
   readonly refuseForeign: Mount['guard'];
+  /** CORS for a plugin that lets pages of these origins use the visitor's cookies. */
+  readonly corsFor: (origins: readonly string[]) => Mount['cors'];
   /** Told of each plugin before its setup runs. */
   readonly onPlugin: ((plugin: PluginCode) => void) | undefined;
   readonly shared: SharedSurroundings;
@@ -51,12 +53,13 @@ class PluginSetup {
 
   async run(claims: PathClaims): Promise<void> {
     this.#around.onPlugin?.(this.#code());
-    const routes = await this.#setUp(claims);
-    if (routes !== undefined) this.#mount(routes);
+    const routes = new PluginRoutes(this.#unit.path);
+    const asked = await this.#setUp(routes, claims);
+    if (asked !== undefined) this.#mount(routes, asked);
   }
 
   /** What the plugin asks to be served; undefined when it is left out. */
-  async #setUp(claims: PathClaims): Promise<readonly PluginRoute[] | undefined> {
+  async #setUp(routes: PluginRoutes, claims: PathClaims): Promise<readonly PluginRoute[] | undefined> {
     const unit = this.#unit;
     const { fault: found, stray } = this.#plugin;
     const thrown = stray?.aborted ? stray.reason : undefined;
@@ -66,11 +69,18 @@ class PluginSetup {
       this.#leaveOut(fault, thrown);
       return undefined;
     }
-    const routes = new PluginRoutes(unit.path);
     const context = setupContext(unit, {
       ...this.#around.shared,
       router: routes.router,
-      mount: (text, open) => routes.at(claims.claim(text, unit.name), open),
+      mount: (text, open, options) =>
+        routes.at(claims.claim(text, unit.name), open, options?.subrequests === true),
+      takeKeys: () => {
+        routes.checksKeys = true;
+        return pluginKeys(ownKeysOf(this.#plugin, this.#around.keys));
+      },
+      allowOrigins: (origins) => {
+        routes.origins = origins;
+      },
       use: (middleware) => routes.middleware.push(middleware),
     });
     try {
@@ -89,13 +99,27 @@ class PluginSetup {
     }
   }
 
-  #mount(routes: readonly PluginRoute[]): void {
-    const { mounts, keys, refuseForeign } = this.#around;
-    const guard = this.#plugin.auth === 'global' && keys === undefined ? refuseForeign : undefined;
-    const closed = { keys: keysOf(this.#plugin, keys), guard };
-    for (const { path, router, open, middleware } of routes) {
+  #mount({ checksKeys, origins }: PluginRoutes, asked: readonly PluginRoute[]): void {
+    const { mounts, keys, refuseForeign, corsFor } = this.#around;
+    const isOpen = this.#plugin.auth === 'global' && keys === undefined && !checksKeys;
+    const closed = {
+      keys: checksKeys ? ownKeysOf(this.#plugin, keys) : keysOf(this.#plugin, keys),
+      guard: isOpen ? refuseForeign : undefined,
+      checksKeys,
+    };
+    const cors = origins && corsFor(origins);
+    for (const { path, router, open, subrequests, middleware } of asked) {
       const opener = open ? { keys: undefined, open: true } : closed;
-      mounts.add({ name: this.#unit.name, path, router: router as never, ...opener, middleware });
+      const exempt = { anyHost: subrequests, unmetered: subrequests };
+      mounts.add({
+        name: this.#unit.name,
+        path,
+        router: router as never,
+        ...opener,
+        ...exempt,
+        cors,
+        middleware,
+      });
     }
   }
 
@@ -140,6 +164,11 @@ class PluginSetup {
 function keysOf({ auth, keys }: PreparedPlugin, globalKeys: KeyRing | undefined): KeyRing | undefined {
   if (auth === 'global') return globalKeys;
   return auth === 'plugin' ? new KeyRing(keys, 'plugin') : undefined;
+}
+
+/** As `keysOf`, for a plugin that checks them itself: `none` opens nothing there. */
+function ownKeysOf(plugin: PreparedPlugin, globalKeys: KeyRing | undefined): KeyRing | undefined {
+  return plugin.auth === 'plugin' ? keysOf(plugin, globalKeys) : globalKeys;
 }
 
 /** What stands at the path of a plugin that is not required and failed. */

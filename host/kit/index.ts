@@ -28,7 +28,8 @@ import type {
   HistogramConfiguration,
 } from 'prom-client';
 import { z } from 'zod';
-import type { ServerView } from './server-view.js';
+import type { PluginKeys } from './plugin-keys.js';
+import type { AuthType, ServerView } from './server-view.js';
 import type { BundledServices } from './session-service.js';
 import type { SettingPath } from './setting-error.js';
 
@@ -40,6 +41,7 @@ export { etagOf } from './etag.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
 export { once } from './once.js';
 export { asksKey, type Operation, openapi } from './operation.js';
+export type { PluginKeys } from './plugin-keys.js';
 export type {
   AuthType,
   MonitorEvent,
@@ -111,7 +113,19 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    * As `mount`, for what anyone may have whatever keys the plugin asks for: scripts and styles, say, which browsers fetch
    * without a key. The path may lie below the plugin's own, `/hello/client.js`.
    */
-  mountOpen(path: string): Router;
+  mountOpen(path: string, options?: OpenMountOptions): Router;
+  /**
+   * Takes the check of API keys over from the server: the plugin's own routes are open from then on, and ask what this
+   * returns. For a plugin that some callers use without a key, with a cookie say. In setup only.
+   */
+  takeKeys(): PluginKeys;
+  /**
+   * Lets pages of these origins call all paths of the plugin with the visitor's cookies: CORS with credentials, and
+   * preflights without a key. Origins of `[cors]` may call as well, without credentials. In setup only.
+   */
+  allowOrigins(origins: readonly string[]): void;
+  /** Whether browsers reach the server by HTTPS, as far as its settings tell: `[ssl]`, or `[network] proxy`. */
+  readonly https: boolean;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */
@@ -149,13 +163,27 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   ): PluginExports<Name> | (Name extends After ? never : undefined);
 }
 
+export interface OpenMountOptions {
+  /** For a proxy that asks on behalf of a visitor: answers under any host name, and counts for no rate limit. */
+  readonly subrequests?: boolean;
+}
+
 /** What `check` is given. */
 export interface CheckContext<Config, Sections extends Schemas> {
   readonly config: Config;
   readonly sections: Outputs<Sections>;
+  /** The plugin's name, under which its parameters are in `plugin_parms`, and the key that its routes require. */
+  readonly name: string;
+  readonly auth: AuthType;
+  /** As in setup. */
+  readonly https: boolean;
+  /** `[network] hosts`: the names that requests may be addressed to; empty where any may. */
+  readonly hosts: readonly string[];
   resolvePath(path: string): string;
   /** Says that a setting is wrong, and what to write instead. */
   report(setting: SettingPath, message: string, hint?: string): void;
+  /** Says what deserves a second look and stops nothing. */
+  warn(setting: SettingPath, message: string, hint?: string): void;
 }
 
 export interface PluginDefinition<

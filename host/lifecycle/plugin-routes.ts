@@ -9,6 +9,8 @@ export interface PluginRoute {
   readonly router: PluginRouter;
   /** Needs no key. */
   readonly open: boolean;
+  /** For the subrequests of a proxy: under any host name, and without a rate limit. */
+  readonly subrequests: boolean;
   readonly middleware: readonly Middleware[];
 }
 
@@ -16,24 +18,28 @@ export interface PluginRoute {
 export class PluginRoutes {
   readonly router: PluginRouter = newRouter();
   readonly middleware: Middleware[] = [];
-  readonly #routers: Map<string, { readonly router: PluginRouter; readonly open: boolean }>;
+  /** Whether the plugin checks the keys itself. */
+  checksKeys = false;
+  /** Whose pages may call with the visitor's cookies; undefined where `[cors]` alone decides. */
+  origins: readonly string[] | undefined;
+  readonly #routers: Map<string, Pick<PluginRoute, 'router' | 'open' | 'subrequests'>>;
 
   constructor(path: string) {
-    this.#routers = new Map([[path, { router: this.router, open: false }]]);
+    this.#routers = new Map([[path, { router: this.router, open: false, subrequests: false }]]);
   }
 
   /** The router of a path; whoever asks first decides whether it is open. */
-  at(path: string, open: boolean): PluginRouter {
-    const mounted = this.#routers.get(path) ?? { router: newRouter(), open };
+  at(path: string, open: boolean, subrequests = false): PluginRouter {
+    const mounted = this.#routers.get(path) ?? { router: newRouter(), open, subrequests };
     this.#routers.set(path, mounted);
     return mounted.router;
   }
 
   /** Throws where a route can never be reached: those of routers within routers are seen only when setup has ended. */
   *[Symbol.iterator](): Generator<PluginRoute> {
-    for (const [path, { router, open }] of this.#routers) {
+    for (const [path, { router, open, subrequests }] of this.#routers) {
       for (const layer of router.stack) requireSlash(layer.path);
-      yield { path, router, open, middleware: router === this.router ? this.middleware : [] };
+      yield { path, router, open, subrequests, middleware: router === this.router ? this.middleware : [] };
     }
   }
 }

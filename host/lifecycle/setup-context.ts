@@ -3,7 +3,8 @@ import type { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { messageOf } from '../kit/deadline.js';
-import type { Context, PluginMetrics, SetupContext } from '../kit/index.js';
+import type { Context, OpenMountOptions, PluginMetrics, SetupContext } from '../kit/index.js';
+import type { PluginKeys } from '../kit/plugin-keys.js';
 import type { ServerView } from '../kit/server-view.js';
 import { SettingError } from '../kit/setting-error.js';
 import { parseAfter } from '../prepare/order.js';
@@ -16,6 +17,8 @@ export interface SharedSurroundings {
   readonly registry: Registry;
   readonly resolvePath: (path: string) => string;
   readonly server: ServerView;
+  /** Whether browsers reach the server by HTTPS. */
+  readonly https: boolean;
   /** Aborts when the server begins to drain. */
   readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
@@ -25,7 +28,11 @@ export interface SharedSurroundings {
 export interface SetupSurroundings extends SharedSurroundings {
   readonly router: Router<DefaultState, Context>;
   /** Gives the router of one more path, which needs no key where it is open, or throws. */
-  readonly mount: (path: string, open: boolean) => Router<DefaultState, Context>;
+  readonly mount: (path: string, open: boolean, options?: OpenMountOptions) => Router<DefaultState, Context>;
+  /** Leaves the check of keys to the plugin. */
+  readonly takeKeys: () => PluginKeys;
+  /** Whose pages may call with the visitor's cookies. */
+  readonly allowOrigins: (origins: readonly string[]) => void;
   /** Adds middleware in front of the routes below the plugin's path. */
   readonly use: (middleware: Middleware) => void;
 }
@@ -42,17 +49,19 @@ export function setupContext(
     gauge: (options) => new Gauge({ ...options, registers }),
     histogram: (options) => new Histogram({ ...options, registers }),
   };
-  const mount = (path: string, open: boolean) => {
-    if (unit.state !== 'setting_up')
-      throw new Error(`mount("${path}") was called after setup; call it in setup`);
-    return around.mount(path, open);
+  const inSetup = (call: string) => {
+    if (unit.state !== 'setting_up') throw new Error(`${call} was called after setup; call it in setup`);
+  };
+  const mount = (path: string, open: boolean, options?: OpenMountOptions) => {
+    inSetup(`mount("${path}")`);
+    return around.mount(path, open, options);
   };
   return {
     config: unit.parameters as never,
     sections: unit.sections as never,
     router,
     use: (middleware) => {
-      if (unit.state !== 'setting_up') throw new Error('use() was called after setup; call it in setup');
+      inSetup('use()');
       around.use(middleware);
     },
     mount: (path, setting) => {
@@ -62,7 +71,16 @@ export function setupContext(
         throw setting === undefined ? error : new SettingError(setting, messageOf(error), PATH_FORM);
       }
     },
-    mountOpen: (path) => mount(path, true),
+    mountOpen: (path, options) => mount(path, true, options),
+    takeKeys: () => {
+      inSetup('takeKeys()');
+      return around.takeKeys();
+    },
+    allowOrigins: (origins) => {
+      inSetup('allowOrigins()');
+      around.allowOrigins(origins);
+    },
+    https: around.https,
     log: unit.log,
     signal: unit.abort.signal,
     draining: around.draining,

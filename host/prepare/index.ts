@@ -129,7 +129,7 @@ async function preparePlugins(
     )
       continue;
     if (isSwitchedOff(lines.get(package_.name.toLowerCase()), 'enabled')) continue;
-    const plugin = await preparePlugin(configuration, package_, lines, options);
+    const plugin = await preparePlugin(configuration, package_, lines, settings, options);
     if (plugin === undefined) continue;
     known.set(plugin.name.toLowerCase(), package_);
     plugins.push(plugin);
@@ -166,6 +166,7 @@ async function preparePlugin(
   configuration: Configuration,
   package_: PluginPackage,
   lines: ReadonlyMap<string, Located>,
+  settings: Settings,
   options: PrepareOptions,
 ): Promise<PreparedPlugin | undefined> {
   const ownLine = lines.get(package_.name.toLowerCase());
@@ -189,7 +190,7 @@ async function preparePlugin(
   const plugin = readParameters(configuration, { name, package_, definition, line });
   const isWhole =
     plugin !== undefined && Object.values(plugin.sections).every((section) => section !== undefined);
-  const checked = isWhole ? await checkPlugin(configuration, plugin, deadlines.check) : plugin;
+  const checked = isWhole ? await checkPlugin(configuration, plugin, settings, deadlines.check) : plugin;
   return checked && { ...checked, stray: stray.signal };
 }
 

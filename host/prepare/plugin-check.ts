@@ -2,6 +2,7 @@ import type { Configuration, Located, Position } from '../../config/index.js';
 import { locateError } from '../diagnostics/locate.js';
 import { messageOf, withDeadline } from '../kit/deadline.js';
 import type { PreparedPlugin } from './plugin-parameters.js';
+import { isHttps, type Settings } from './settings.js';
 
 interface Finding {
   readonly at: Located | Position;
@@ -16,9 +17,10 @@ interface Finding {
 export async function checkPlugin(
   configuration: Configuration,
   plugin: PreparedPlugin,
+  settings: Settings,
   deadline: number,
 ): Promise<PreparedPlugin> {
-  const findings = await runCheck(configuration, plugin, deadline);
+  const findings = await runCheck(configuration, plugin, settings, deadline);
   const [first] = findings;
   if (first === undefined) return plugin;
   if (plugin.required) {
@@ -32,7 +34,8 @@ export async function checkPlugin(
 
 async function runCheck(
   configuration: Configuration,
-  { name, definition, parameters, sections, package_, position }: PreparedPlugin,
+  { name, auth, definition, parameters, sections, package_, position }: PreparedPlugin,
+  settings: Settings,
   deadline: number,
 ): Promise<readonly Finding[]> {
   const { check } = definition;
@@ -41,9 +44,16 @@ async function runCheck(
   const context = {
     config: parameters as never,
     sections: sections as never,
+    name,
+    auth,
+    https: isHttps(settings),
+    hosts: typeof settings.hosts === 'object' ? settings.hosts : [],
     resolvePath: (path: string) => configuration.resolvePath(path),
     report: (setting: readonly (string | number)[], message: string, hint?: string) => {
       findings.push({ at: configuration.locate(setting) ?? position, message, hint });
+    },
+    warn: (setting: readonly (string | number)[], message: string, hint?: string) => {
+      configuration.warn(configuration.locate(setting) ?? { position, length: 0 }, message, hint);
     },
   };
   try {

@@ -314,6 +314,11 @@ export function warnOfShortKeys(configuration: Configuration, apikey: Located | 
   }
 }
 
+/** Whether browsers reach the server by HTTPS: with a certificate here, or with a proxy in front that has one. */
+export function isHttps({ tls, proxy }: Settings): boolean {
+  return tls !== undefined || proxy !== false;
+}
+
 function believesAll(proxy: boolean | readonly string[]): boolean {
   return typeof proxy === 'boolean' ? proxy : proxy.some((network) => network.endsWith('/0'));
 }
