@@ -213,6 +213,12 @@ export class Host {
     return this.#server.drain({ timeout: stopTimeout - Math.min(CLOSE_RESERVE, stopTimeout / 5), idle });
   }
 
+  /** Begins to drain, and resolves when the connections that ask nothing are closed. */
+  async endIdle(): Promise<void> {
+    this.drain();
+    await this.#server.idleEnded;
+  }
+
   /** Drains, then closes the plugins in reverse order. Idempotent: the first call decides. */
   close({ idle = IDLE }: { idle?: number } = {}): Promise<void> {
     this.#closed ??= this.#close(idle);
@@ -267,6 +273,7 @@ export class Host {
         draining: this.#server.draining,
         https: isHttps(settings),
         units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),
+        fakes: new Map(Object.entries(options.fakes ?? {}).map(([name, fake]) => [name.toLowerCase(), fake])),
       },
     });
   }

@@ -2,11 +2,12 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { basename, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { nearest } from '../config/index.js';
+import { ConfigError, nearest, type Problem } from '../config/index.js';
 import { Host } from './host.js';
 import { discoverPlugins } from './prepare/discovery.js';
+import { parseAfter } from './prepare/order.js';
 
-export interface PluginServerOptions {
+export interface StartPluginOptions {
   /** The plugin's parameters, as its line in `[plugin_parms]` would give them. */
   readonly parameters?: Readonly<Record<string, unknown>>;
   /**
@@ -14,20 +15,29 @@ export interface PluginServerOptions {
    * `['sessman', new URL('../plugins/clock.ts', import.meta.url)]`. They have the parameters that `ini` gives them.
    */
   readonly plugins?: readonly (string | URL)[];
+  /** What `plugin(name)` gives in place of a plugin that is not started. Only in this process, with `workers` 0. */
+  readonly fakes?: Readonly<Record<string, unknown>>;
   /** More of the INI file, whole sections: `[file_server]\ndocuments=html:/docs`. */
   readonly ini?: string;
+  /** 0, the default: the plugin runs in this process. From 1: in worker processes under a supervisor, as in production. */
+  readonly workers?: number;
 }
 
-export interface PluginServer {
-  /** `http://127.0.0.1:40123` */
+export interface StartedPlugin {
+  /** `http://127.0.0.1:40123`; a reload keeps it. */
   readonly url: string;
+  /**
+   * Replaces the workers by new ones with the current code of the plugin, and resolves when these serve. Rejects with a
+   * ConfigError when they cannot; the old ones then serve on. Needs `workers` from 1.
+   */
+  reload(): Promise<void>;
   /** Closes the plugin and the server, and removes the data that they wrote. */
   close(): Promise<void>;
 }
 
 /**
- * Serves one plugin in this process, for its tests: on a free port, with an empty data folder, no API key, and no other
- * plugin but those asked for.
+ * Serves one plugin for its tests: on a free port, with an empty data folder, no API key, and no other plugin but those
+ * asked for.
  *
  * ```js
  * const server = await startPlugin(new URL('..', import.meta.url), { parameters: { greeting: 'Hi' } });
@@ -36,30 +46,78 @@ export interface PluginServer {
  * ```
  *
  * @param plugin the plugin's folder, or its file
- * @throws ConfigError when the parameters or a plugin are wrong, TypeError when an option is unknown
+ * @throws ConfigError when the parameters or a plugin are wrong, TypeError when an option is
  */
 export async function startPlugin(
   plugin: URL | string,
-  options: PluginServerOptions = {},
-): Promise<PluginServer> {
-  refuseUnknown(options);
+  options: StartPluginOptions = {},
+): Promise<StartedPlugin> {
+  checkOptions(options);
+  const { workers = 0, fakes = {} } = options;
   const path = pathOf(plugin);
   const folder = mkdtempSync(join(tmpdir(), 'plugin-server-test-'));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   try {
     const iniFile = writeServer(folder, path, options);
-    const host = await Host.start({ iniFile, safe: true, logLevel: 'error' });
-    return { url: host.url, close: () => host.close().finally(remove) };
+    const started = await (workers === 0 ? startHere(iniFile, fakes) : startWorkers(iniFile));
+    return { ...started, close: () => started.close().finally(remove) };
   } catch (error) {
     remove();
     throw error;
   }
 }
 
+async function startHere(iniFile: string, fakes: Readonly<Record<string, unknown>>): Promise<StartedPlugin> {
+  const host = await Host.start({ iniFile, safe: true, logLevel: 'error', fakes });
+  try {
+    checkFakes(host, fakes);
+  } catch (error) {
+    await host.close();
+    throw error;
+  }
+  const reload = async () => {
+    throw new Error('startPlugin: reload() needs worker processes; pass workers: 1, or more');
+  };
+  return { url: host.url, reload, close: () => host.close() };
+}
+
+async function startWorkers(iniFile: string): Promise<StartedPlugin> {
+  const { Supervisor } = await import('./supervisor/index.js');
+  const { StartFailure } = await import('./supervisor/start-failure.js');
+  const supervisor = new Supervisor(
+    { iniFile, iniOptional: false, safe: true, logLevel: 'error' },
+    { endsIdleAtReload: true },
+  );
+  let url = '';
+  supervisor.on('serving', (_report, address) => {
+    url = address;
+  });
+  try {
+    await supervisor.start();
+  } catch (error) {
+    if (error instanceof StartFailure) throw failure(error.message, error.problems);
+    throw error;
+  }
+  return {
+    url,
+    async reload() {
+      const outcome = await supervisor.reload();
+      if (!outcome.success) throw failure(outcome.reason, outcome.problems);
+      // What this process has been told of its old connections is read before it sends its next request.
+      await new Promise(setImmediate);
+    },
+    close: () => supervisor.stop(),
+  };
+}
+
+function failure(reason: string, problems: readonly Problem[]): Error {
+  return problems.length === 0 ? new Error(reason) : new ConfigError(problems);
+}
+
 function writeServer(
   folder: string,
   plugin: string,
-  { parameters = {}, plugins = [], ini = '' }: PluginServerOptions,
+  { parameters = {}, plugins = [], ini = '', workers = 0 }: StartPluginOptions,
 ) {
   const pluginsFolder = join(folder, 'plugins');
   mkdirSync(pluginsFolder);
@@ -73,31 +131,71 @@ function writeServer(
   const safe = [name, ...others.map(nameOf), ...plugins.filter((other) => !isFile(other))];
   writeFileSync(join(folder, 'parameters.json'), JSON.stringify(parameters));
   const iniFile = join(folder, 'plugin-server.ini');
-  const lines = [
-    '[main]',
-    `safe=list:${safe.join(' ')}`,
-    '[network]',
-    'port=int:0',
-    '[plugin_parms]',
-    `${name}=auth_type=none&json=parameters.json`,
-    ini,
-  ];
-  writeFileSync(iniFile, `${lines.join('\n')}\n`);
+  const own = [
+    ['main', `safe=list:${safe.join(' ')}`],
+    ['network', 'port=int:0'],
+    ['network', `workers=int:${Math.max(workers, 1)}`],
+    ['plugin_parms', `${name}=auth_type=none&json=parameters.json`],
+  ] as const;
+  writeFileSync(
+    iniFile,
+    own.reduce((text, [section, line]) => withLine(text, section, line), ini),
+  );
   return iniFile;
+}
+
+/** Adds a line to a section of an INI file, which is made where it is not there. The lines below keep their numbers. */
+function withLine(ini: string, section: string, line: string): string {
+  const head = new RegExp(`^[ \\t]*\\[${section}\\][^\\n]*`, 'im');
+  return head.test(ini)
+    ? ini.replace(head, (found) => `${found}\n${line}`)
+    : `${ini}\n[${section}]\n${line}\n`;
 }
 
 function pathOf(plugin: URL | string): string {
   return realpathSync(String(plugin).startsWith('file:') ? fileURLToPath(plugin) : plugin);
 }
 
-const KNOWN: readonly string[] = ['parameters', 'plugins', 'ini'] satisfies (keyof PluginServerOptions)[];
+const KNOWN: readonly string[] = [
+  'parameters',
+  'plugins',
+  'fakes',
+  'ini',
+  'workers',
+] satisfies (keyof StartPluginOptions)[];
 
 /** A misspelt option would leave the test with defaults, and pass. */
-function refuseUnknown(options: PluginServerOptions): void {
+function checkOptions({ workers = 0, fakes, ...options }: StartPluginOptions): void {
   for (const key of Object.keys(options)) {
-    if (KNOWN.includes(key)) continue;
-    const near = nearest(key, KNOWN);
-    const hint = near === undefined ? `the options are ${KNOWN.join(', ')}` : `did you mean "${near}"?`;
-    throw new TypeError(`startPlugin: unknown option "${key}"; ${hint}`);
+    if (!KNOWN.includes(key))
+      throw new TypeError(`startPlugin: unknown option "${key}"; ${remedy(key, KNOWN)}`);
   }
+  if (!Number.isInteger(workers) || workers < 0)
+    throw new TypeError(`startPlugin: workers is ${workers}; write 0, or how many worker processes to start`);
+  if (workers > 0 && Object.keys(fakes ?? {}).length > 0)
+    throw new TypeError(
+      'startPlugin: fakes stay in this process; leave workers out, or start the real plugin',
+    );
+}
+
+/** A fake that nobody asks for is one whose name is misspelt. */
+function checkFakes({ plugins }: Host, fakes: Readonly<Record<string, unknown>>): void {
+  const asked = plugins.flatMap(({ definition }) =>
+    (definition.after ?? []).map((entry) => parseAfter(entry).name),
+  );
+  for (const name of Object.keys(fakes)) {
+    const is = (other: string) => other.toLowerCase() === name.toLowerCase();
+    if (plugins.some((plugin) => is(plugin.name)))
+      throw new TypeError(`startPlugin: plugin "${name}" is started and faked; leave one of them out`);
+    if (!asked.some(is))
+      throw new TypeError(
+        `startPlugin: no plugin has "${name}" of fakes in its after; ${remedy(name, asked)}`,
+      );
+  }
+}
+
+function remedy(name: string, known: readonly string[]): string {
+  const near = nearest(name, known);
+  if (near !== undefined) return `did you mean "${near}"?`;
+  return known.length === 0 ? 'leave it out' : `known: ${known.join(', ')}`;
 }

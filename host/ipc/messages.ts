@@ -93,6 +93,8 @@ export type ToWorker =
   | { readonly type: 'ask_spare' }
   /** From now on /readyz responds 503. Other requests are served. */
   | { readonly type: 'stopping' }
+  /** Begin to drain, close the connections that ask nothing, and answer with `idle_ended`. */
+  | { readonly type: 'end_idle' }
   /** `idle`: how many milliseconds to keep a connection without a request open. */
   | { readonly type: 'drain'; readonly idle: number }
   | { readonly type: 'metrics' }
@@ -116,6 +118,7 @@ export type FromWorker =
   | { readonly type: 'claimed'; readonly error?: string | undefined }
   | { readonly type: 'listening'; readonly error?: string | undefined }
   | { readonly type: 'stopped_accepting' }
+  | { readonly type: 'idle_ended' }
   /** Carries a copy of the socket. */
   | { readonly type: 'spare' }
   | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }

@@ -23,6 +23,8 @@ export interface SharedSurroundings {
   readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
   readonly units: ReadonlyMap<string, PluginUnit>;
+  /** What stands in for plugins that are not there, by lower-case name. */
+  readonly fakes: ReadonlyMap<string, unknown>;
 }
 
 export interface SetupSurroundings extends SharedSurroundings {
@@ -105,6 +107,7 @@ export function setupContext(
       if (entry === undefined) {
         throw new Error(`plugin("${name}") requires "${name}" in "after" of definePlugin`);
       }
+      if (around.fakes.has(name.toLowerCase())) return around.fakes.get(name.toLowerCase()) as never;
       const other = units.get(name.toLowerCase());
       if (other?.state !== 'ready' && entry.optional) return undefined as never;
       if (other?.state !== 'ready')

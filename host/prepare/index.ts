@@ -34,6 +34,8 @@ export interface PrepareOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Starts no plugin but those that `[main] safe` names. */
   readonly safe?: boolean;
+  /** What `plugin(name)` gives for plugins that are not there, by name: for tests. */
+  readonly fakes?: Readonly<Record<string, unknown>>;
   /** In place of the usual ones. */
   readonly deadlines?: Partial<Deadlines>;
   /** Told of each plugin before its code is loaded, and again before it is set up. */
@@ -146,7 +148,7 @@ async function preparePlugins(
     );
   }
   reportClashes(configuration, plugins);
-  const { ordered, faults: orderFaults } = orderPlugins(plugins);
+  const { ordered, faults: orderFaults } = orderPlugins(plugins, Object.keys(options.fakes ?? {}));
   const misplaced = new Map<string, Problem>();
   for (const { plugin, message, missing } of orderFaults) {
     const { package_, position, required } = plugins.find(({ name }) => name === plugin)!;

@@ -1,10 +1,15 @@
-/** Sorts so that each plugin comes behind those in its `after`; names compare without case. Otherwise the order stays. */
+/**
+ * Sorts so that each plugin comes behind those in its `after`; names compare without case. Otherwise the order stays.
+ * `absent` are names that may be missing.
+ */
 export function orderPlugins<Item extends { readonly name: string; readonly after: readonly string[] }>(
   items: readonly Item[],
+  absent: readonly string[] = [],
 ): { readonly ordered: readonly Item[]; readonly faults: readonly OrderFault[] } {
   const byName = new Map(items.map((item) => [item.name.toLowerCase(), item]));
   const ordered: Item[] = [];
   const faults: OrderFault[] = [];
+  const mayBeMissing = new Set(absent.map((name) => name.toLowerCase()));
   const done = new Set<Item>();
   const visit = (item: Item, trail: readonly Item[]): void => {
     if (done.has(item)) return;
@@ -16,7 +21,7 @@ export function orderPlugins<Item extends { readonly name: string; readonly afte
     for (const { name, optional } of item.after.map(parseAfter)) {
       const before = byName.get(name.toLowerCase());
       if (before === undefined) {
-        if (optional) continue;
+        if (optional || mayBeMissing.has(name.toLowerCase())) continue;
         faults.push({
           plugin: item.name,
           message: `plugin "${item.name}" depends on "${name}", which does not exist`,

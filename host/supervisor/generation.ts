@@ -20,6 +20,8 @@ export interface GenerationEvents {
 
 /** How long a worker may take to read the configuration, and then to set up every plugin. Milliseconds. */
 const startTimeout = 120_000;
+/** How long a worker may take to close the connections that ask nothing, in milliseconds. */
+const endIdleTimeout = 5000;
 /** Pauses before a replacement, in milliseconds. A worker that ran for `steady` resets them to the first. */
 const pauses = { first: 0, second: 100, longest: 30_000, steady: 60_000 };
 
@@ -120,6 +122,11 @@ export class Generation {
   /** From now on /readyz responds 503. */
   announceStop(): void {
     for (const worker of this.#workers) worker.send({ type: 'stopping' });
+  }
+
+  /** Has every worker close the connections that ask nothing, and resolves when these are closed. Drain it next. */
+  async endIdle(): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.endIdle(endIdleTimeout).catch(() => {})));
   }
 
   /**

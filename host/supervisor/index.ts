@@ -32,6 +32,14 @@ const idleAtStop = 250;
 /** How long to serve the queue of a socket that is about to be closed. Milliseconds. */
 const queueTimeout = 1000;
 
+export interface SupervisorOptions {
+  /**
+   * A reload closes the connections that ask nothing before it is done. For tests: their client would otherwise send its next
+   * request to the old generation.
+   */
+  readonly endsIdleAtReload?: boolean;
+}
+
 /**
  * Owns the listening socket, the pid file and the workers. It starts each generation, swaps it with the one before
  * without losing a connection, and replaces workers that end. It imports no plugin and nothing heavy. Its pid never changes.
@@ -57,7 +65,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   /** A reload that waits for `#latest`. It reads every change made until then. */
   #queued: Promise<ReloadOutcome> | undefined;
 
-  constructor(private readonly options: WorkerOptions) {
+  constructor(
+    private readonly options: WorkerOptions,
+    private readonly own: SupervisorOptions = {},
+  ) {
     super();
   }
 
@@ -208,6 +219,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       if (oldSocket !== socket) await this.#frontDoor.emptied(oldSocket!, queueTimeout);
       await this.#dismiss(old);
       if (oldSocket !== socket) oldSocket?.close();
+      if (this.own.endsIdleAtReload) await old.endIdle();
       old.drain(Math.min(idleAtReload, old.settings.stopTimeout / 2));
     }
     announce(this.#log, { url: this.#url(), ...report });

@@ -36,7 +36,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     super();
     this.setMaxListeners(0);
     this.#child = fork(workerModule, [], {
-      execArgv: [...process.execArgv, ...bundleFlags],
+      execArgv: [...inheritedFlags(process.execArgv), ...bundleFlags],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.exited = new Promise((resolve) => {
@@ -91,6 +91,14 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     });
   }
 
+  /** Has the worker close the connections that ask nothing. Rejects when it does not within `timeout` milliseconds. */
+  async endIdle(timeout: number): Promise<void> {
+    if (this.ended !== undefined) return;
+    const ended = this.until('idle_ended', timeout);
+    this.send({ type: 'end_idle' });
+    await ended;
+  }
+
   /** Lets the worker finish its requests. Kills it after `timeout` milliseconds, and then resolves to false. */
   async drain({ idle, timeout }: { idle: number; timeout: number }): Promise<boolean> {
     if (this.ended !== undefined) return true;
@@ -122,6 +130,17 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     }
     this.emit('message', message, handle);
   }
+}
+
+/** Node's flags for a worker: those of this process, but for the ones that say what to run, as in `node --test` and `node -e`. */
+function inheritedFlags(flags: readonly string[]): string[] {
+  const inherited: string[] = [];
+  for (let i = 0; i < flags.length; i += 1) {
+    const flag = flags[i]!;
+    if (/^(?:-[ep]|-pe|--eval|--print)$/.test(flag)) i += 1;
+    else if (!/^(?:-$|--(?:eval|print|input-type|test|watch|inspect)\b)/.test(flag)) inherited.push(flag);
+  }
+  return inherited;
 }
 
 /** The exit of a worker is reported by its own event; messages that it no longer receives do not matter. */

@@ -76,6 +76,9 @@ process.on('message', (message: ToWorker, handle: unknown) => {
     case 'stopping':
       host?.announceStop();
       break;
+    case 'end_idle':
+      host?.endIdle().then(() => channel.send({ type: 'idle_ended' }));
+      break;
     case 'drain':
       drain(message.idle);
       break;

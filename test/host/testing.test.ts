@@ -1,11 +1,29 @@
-import { rm } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect } from 'chai';
-import { startPlugin } from '../../host/testing.js';
+import { ConfigError } from '../../config/index.js';
+import { type StartedPlugin, startPlugin } from '../../host/testing.js';
 import { makeFolder, writeFiles } from '../support/server.js';
 
 const kit = "import { definePlugin } from 'plugin-server';\n";
+
+const greeter = `${kit}export default definePlugin({
+  after: ['clock'],
+  setup({ router, plugin }) {
+    const clock = plugin('clock');
+    router.get('/', (ctx) => { ctx.body = clock.now(); });
+  },
+});
+`;
+
+const counter = (version: number) => `${kit}export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => { ctx.body = { version: ${version}, pid: process.pid }; });
+  },
+});
+`;
 
 describe('startPlugin', () => {
   let folder: string;
@@ -13,17 +31,26 @@ describe('startPlugin', () => {
     folder = await makeFolder();
     await writeFiles(folder, {
       'clock.mjs': `${kit}export default definePlugin({ setup: () => ({ now: () => '12:00' }) });\n`,
-      'greeter.mjs': `${kit}export default definePlugin({
-  after: ['clock'],
-  setup({ router, plugin }) {
-    const clock = plugin('clock');
-    router.get('/', (ctx) => { ctx.body = clock.now(); });
-  },
-});
-`,
+      'greeter.mjs': greeter,
+      'counter.mjs': counter(1),
     });
   });
   after(() => rm(folder, { recursive: true, force: true }));
+
+  let server: StartedPlugin | undefined;
+  afterEach(async () => {
+    await server?.close();
+    server = undefined;
+  });
+
+  const refusal = (file: string, options: object): Promise<Error> =>
+    startPlugin(join(folder, file), options).then(
+      async (started) => {
+        await started.close();
+        throw new Error('it started');
+      },
+      (reason) => reason,
+    );
 
   for (const [title, form] of [
     ['a URL', (path: string) => pathToFileURL(path)],
@@ -31,26 +58,121 @@ describe('startPlugin', () => {
     ['an absolute path', (path: string) => path],
   ] as const) {
     it(`starts another plugin that is given as ${title}`, async () => {
-      const server = await startPlugin(join(folder, 'greeter.mjs'), {
+      server = await startPlugin(join(folder, 'greeter.mjs'), {
         plugins: [form(join(folder, 'clock.mjs'))],
       });
-      try {
-        expect(await (await fetch(`${server.url}/greeter`)).text()).to.equal('12:00');
-      } finally {
-        await server.close();
-      }
+      expect(await (await fetch(`${server.url}/greeter`)).text()).to.equal('12:00');
     });
   }
 
-  for (const [option, hint] of [
-    ['parameter', 'did you mean "parameters"?'],
-    ['plugin', 'did you mean "plugins"?'],
-    ['port', 'the options are parameters, plugins, ini'],
+  it('gives a fake in place of a plugin that is not started', async () => {
+    server = await startPlugin(join(folder, 'greeter.mjs'), { fakes: { Clock: { now: () => 'noon' } } });
+    expect(await (await fetch(`${server.url}/greeter`)).text()).to.equal('noon');
+  });
+
+  it('adds its lines to the sections that ini has', async () => {
+    server = await startPlugin(join(folder, 'counter.mjs'), {
+      ini: '[network]\nstop_timeout=int:2\n[plugin_parms]\n# the line of the plugin is written by startPlugin\n',
+    });
+    expect((await fetch(`${server.url}/counter`)).status).to.equal(200);
+  });
+
+  it('runs worker processes, which a reload replaces by those of the current code', async () => {
+    server = await startPlugin(join(folder, 'counter.mjs'), { workers: 2 });
+    const { url } = server;
+    const ask = async () =>
+      (await (await fetch(`${url}/counter`)).json()) as { version: number; pid: number };
+    const pids = new Set<number>();
+    while (pids.size < 2) pids.add((await ask()).pid);
+    expect(pids).to.not.include(process.pid);
+    await writeFile(join(folder, 'counter.mjs'), counter(2));
+    await server.reload();
+    const after = await ask();
+    expect(after.version).to.equal(2);
+    expect(pids).to.not.include(after.pid);
+    await writeFile(join(folder, 'counter.mjs'), 'export default 7;\n');
+    const error = await server.reload().catch((reason) => reason);
+    expect(error).to.be.instanceOf(ConfigError);
+    expect(error.message).to.match(/has no default export made by definePlugin/);
+    expect((await ask()).version).to.equal(2);
+    await writeFile(join(folder, 'counter.mjs'), counter(1));
+  });
+
+  it('runs workers out of a script on the command line, and leaves no process behind', () => {
+    const testing = pathToFileURL(fileURLToPath(new URL('../../host/testing.js', import.meta.url))).href;
+    const script = `
+      import { startPlugin } from ${JSON.stringify(testing)};
+      const server = await startPlugin(${JSON.stringify(join(folder, 'counter.mjs'))}, { workers: 1 });
+      console.log((await (await fetch(server.url + '/counter')).json()).version);
+      await server.close();`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
+    expect(stderr).to.equal('');
+    expect(stdout).to.equal('1\n');
+  });
+
+  it('says why worker processes do not start', async () => {
+    const error = await refusal('counter.mjs', { workers: 1, parameters: { speed: 1 } });
+    expect(error).to.be.instanceOf(ConfigError);
+    expect(error.message).to.include('"speed"');
+  });
+
+  it('cannot reload what runs in this process', async () => {
+    server = await startPlugin(join(folder, 'counter.mjs'));
+    const error = await server.reload().catch((reason) => reason);
+    expect(error.message).to.equal('startPlugin: reload() needs worker processes; pass workers: 1, or more');
+  });
+
+  for (const [title, file, options, message] of [
+    [
+      'a misspelt option',
+      'clock.mjs',
+      { parameter: {} },
+      'unknown option "parameter"; did you mean "parameters"?',
+    ],
+    [
+      'another misspelt option',
+      'clock.mjs',
+      { plugin: {} },
+      'unknown option "plugin"; did you mean "plugins"?',
+    ],
+    [
+      'an unknown option',
+      'clock.mjs',
+      { port: {} },
+      'unknown option "port"; known: parameters, plugins, fakes, ini, workers',
+    ],
+    [
+      'half a worker',
+      'clock.mjs',
+      { workers: 0.5 },
+      'workers is 0.5; write 0, or how many worker processes to start',
+    ],
+    [
+      'fakes in worker processes',
+      'greeter.mjs',
+      { workers: 1, fakes: { clock: {} } },
+      'fakes stay in this process; leave workers out, or start the real plugin',
+    ],
+    [
+      'a misspelt fake',
+      'greeter.mjs',
+      { fakes: { clock: {}, clok: {} } },
+      'no plugin has "clok" of fakes in its after; did you mean "clock"?',
+    ],
+    [
+      'a fake of a plugin that is started',
+      'greeter.mjs',
+      { plugins: ['CLOCK'], fakes: { clock: {} } },
+      'plugin "clock" is started and faked; leave one of them out',
+    ],
   ] as const) {
-    it(`refuses the unknown option ${option}`, async () => {
-      const error = await startPlugin(join(folder, 'clock.mjs'), { [option]: {} }).catch((reason) => reason);
+    it(`refuses ${title}`, async () => {
+      const given = 'plugins' in options ? { ...options, plugins: [join(folder, 'clock.mjs')] } : options;
+      const error = await refusal(file, given);
       expect(error).to.be.instanceOf(TypeError);
-      expect(error.message).to.equal(`startPlugin: unknown option "${option}"; ${hint}`);
+      expect(error.message).to.equal(`startPlugin: ${message}`);
     });
   }
 });

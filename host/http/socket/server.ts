@@ -54,6 +54,11 @@ export class HttpServer {
   /** Every connection, upgraded ones included, which Node's own list leaves out. */
   readonly #sockets = new Set<Socket>();
   #drained: Promise<void> | undefined;
+  #endedIdle = () => {};
+  /** Resolves when a drain has closed the connections that are idle. */
+  readonly idleEnded = new Promise<void>((resolve) => {
+    this.#endedIdle = resolve;
+  });
   /** Those that close with their next answer. */
   readonly #shed = new WeakSet<Socket>();
   #accepted = 0;
@@ -167,11 +172,15 @@ export class HttpServer {
     const closeIdleFrom = (pause: number) => {
       sweep = setTimeout(() => {
         this.#closeIdle();
+        this.#endedIdle();
         closeIdleFrom(IDLE_CHECK);
       }, pause);
     };
     closeIdleFrom(idle);
-    this.#drained.then(() => clearTimeout(sweep));
+    this.#drained.then(() => {
+      clearTimeout(sweep);
+      this.#endedIdle();
+    });
     return this.#drained;
   }
 
