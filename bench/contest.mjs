@@ -4,9 +4,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { contestants } from './contestants.mjs';
 import { startDatabase } from './database.mjs';
 import { send } from './http.mjs';
+import { idleMemory } from './idle.mjs';
 import { load } from './load.mjs';
 import { bothCores, otherCore, serverCore } from './machine.mjs';
 import { cpuSeconds, memory } from './processes.mjs';
+import { startProxy } from './proxy.mjs';
 import { makeSessions, sessionNew } from './requests.mjs';
 import { freePort, startServer } from './server.mjs';
 
@@ -26,6 +28,7 @@ export class Contest {
   #row;
   #server;
   #database;
+  #proxy;
   #folder;
   #requests;
   #keepFolder;
@@ -74,6 +77,7 @@ export class Contest {
       databaseUrl: this.#database?.url,
       env,
     });
+    if (this.#row.proxied) this.#proxy = await startProxy(this.#server.port, this.#folder, otherCore);
     if (request.needsSessions && sessions.length === 0)
       sessions = await makeSessions(this.#server.port, sessionCount);
     this.#requests = request.requests(sessions);
@@ -86,7 +90,8 @@ export class Contest {
    */
   async underLoad(seconds) {
     const { request, shared } = this.#row;
-    const { pid, port } = this.#server;
+    const { pid } = this.#server;
+    const { port } = this.#proxy ?? this.#server;
     const cores = shared ? bothCores : otherCore;
     const options = { port, requests: this.#requests, cores, folder: this.#folder };
     if (!this.#warm) await warmUp({ ...options, seconds: 1, expect: request.expect });
@@ -106,8 +111,15 @@ export class Contest {
     const { pid, startTime } = this.#server;
     await this.#verify();
     await pause(restMilliseconds);
-    const { total, anonymous } = memory(pid);
-    return { startTime, memory: total, anonymousMemory: anonymous };
+    const { total, anonymous, own } = memory(pid);
+    return { startTime, memory: total, anonymousMemory: anonymous, ownMemory: own };
+  }
+
+  /** Bytes that an idle connection costs, kept open after one request. */
+  async withIdleConnections() {
+    const { pid, port } = this.#server;
+    await this.#verify();
+    return { connectionMemory: await idleMemory(pid, port, this.#requests[0]) };
   }
 
   async #verify() {
@@ -118,6 +130,7 @@ export class Contest {
   }
 
   async close() {
+    await this.#proxy?.stop();
     await this.#server?.stop();
     await this.#database?.stop();
     if (!this.#keepFolder) rmSync(this.#folder, { recursive: true, force: true });

@@ -11,12 +11,16 @@ export const contestants = new Map(
   Object.entries({
     'node:http': peer('node-http.mjs'),
     'node:http, 2 processes': peer('node-http-cluster.mjs', { WORKERS: '2' }),
+    'node:http, 2 on one socket': peer('node-http-shared.mjs', { WORKERS: '2' }),
+    'node:http and a bare parent': peer('node-http-shared.mjs', { WORKERS: '1' }),
     fastify: peer('fastify.mjs'),
+    'fastify without log': peer('fastify.mjs', { LOG: 'off' }),
     koa: peer('koa.mjs'),
     express: peer('express.mjs'),
     'plugin-server': ours(),
     'plugin-server, 1000 plugins': ours({ echoPlugins: 1000 }),
     'plugin-server, 2 workers': ours({ workers: 2 }),
+    'plugin-server as shipped': ours({ shipped: true }),
     'fastify, 1000 plugins': peer('fastify.mjs', { ECHO_PLUGINS: '1000' }),
 
     'node:http + lmdb': peer('node-lmdb.mjs'),
@@ -48,12 +52,12 @@ function peer(file, env = {}) {
 }
 
 /** As a user starts it: the command line, an INI file and a plugins folder; supervisor, key, access log and metrics on. */
-function ours({ echoPlugins = 1, workers = 1, sessman } = {}) {
+function ours({ echoPlugins = 1, workers = 1, sessman, shipped } = {}) {
   return {
     launch: ({ port, folder, databaseUrl }) => {
       const settings =
         sessman && (databaseUrl === undefined ? sessman : { ...sessman, server_url: databaseUrl });
-      const ini = writeSite(folder, { port, workers, echoPlugins, sessman: settings });
+      const ini = writeSite(folder, { port, workers, echoPlugins, sessman: settings, shipped });
       return { args: [cli, 'start', '--ini-file', ini], env: { NODE_ENV: 'production' } };
     },
   };

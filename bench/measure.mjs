@@ -27,7 +27,7 @@ export async function measureRow(
         const contest =
           running.get(name) ?? (await Contest.open(name, row, folder, stores, environment?.(name)));
         running.set(name, contest);
-        const sample = row.measure === 'start' ? await contest.atRest() : await contest.underLoad(seconds);
+        const sample = await take(contest, row, seconds);
         samples.get(name).push(sample);
         onSample(round, name, sample);
         if (!keepServers) {
@@ -40,6 +40,11 @@ export async function measureRow(
     for (const contest of running.values()) await contest.close();
   }
   return new Map([...samples].map(([name, list]) => [name, { ...medians(list), samples: list }]));
+}
+
+function take(contest, { measure }, seconds) {
+  if (measure === 'start') return contest.atRest();
+  return measure === 'idle' ? contest.withIdleConnections() : contest.underLoad(seconds);
 }
 
 function rotated(list, by) {

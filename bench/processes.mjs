@@ -17,17 +17,19 @@ export function cpuSeconds(pid) {
 /**
  * Memory of a process and all that descend from it, in bytes. `total` is the proportional set size, so that pages
  * shared within the family count once; `anonymous` leaves out files that are mapped into memory, which the system can
- * drop at will.
+ * drop at will. `own` is what no other process shares, summed over the family (the unique set size, USS).
  */
 export function memory(pid) {
   let total = 0;
   let anonymous = 0;
+  let own = 0;
   for (const one of family(pid, processTable())) {
     const rollup = readOrNothing(`/proc/${one}/smaps_rollup`);
     total += kilobytes(rollup, 'Pss');
     anonymous += kilobytes(rollup, 'Pss_Anon');
+    own += kilobytes(rollup, 'Private_Clean') + kilobytes(rollup, 'Private_Dirty');
   }
-  return { total: total * 1024, anonymous: anonymous * 1024 };
+  return { total: total * 1024, anonymous: anonymous * 1024, own: own * 1024 };
 }
 
 /** The ids of a process and all that descend from it, parents first. */

@@ -53,9 +53,19 @@ const startColumns = [
     ratio: (one, first) => first.memory / one.memory,
   },
   { title: 'of it anonymous', text: ({ anonymousMemory }) => megabytes(anonymousMemory) },
+  { title: 'unshared', text: ({ ownMemory }) => megabytes(ownMemory) },
+];
+
+const idleColumns = [
+  {
+    title: 'KB a connection',
+    text: ({ connectionMemory }) => (connectionMemory / 1e3).toFixed(1),
+    ratio: (one, first) => first.connectionMemory / one.connectionMemory,
+  },
 ];
 
 function columnsOf(row) {
+  if (row.measure === 'idle') return idleColumns;
   return row.measure === 'start' ? startColumns : loadColumns;
 }
 

@@ -24,6 +24,13 @@ export const echo = {
   expect: '"n":42',
 };
 
+/** Each over a connection of its own, as HTTP/1.0 clients, scripts and nginx by default send them. */
+export const echoAlone = {
+  ...echo,
+  requests: () =>
+    echo.requests().map((one) => ({ ...one, headers: { ...one.headers, Connection: 'close' } })),
+};
+
 /** So many users take turns to have new sessions, that an index by user is as spread as with real ones. */
 const userCount = 10_000;
 const userids = Array.from({ length: userCount }, (_, i) => `user-${i}@example.org`);

@@ -1,5 +1,5 @@
 import { installed } from './machine.mjs';
-import { echo, sessionGet, sessionNew, sessionPatch, sessionUpdate } from './requests.mjs';
+import { echo, echoAlone, sessionGet, sessionNew, sessionPatch, sessionUpdate } from './requests.mjs';
 
 const durable = ['node:http + lmdb', 'node:http + SQLite', 'sessman'];
 const onMongo = ['node:http + mongodb', 'express-session + connect-mongo', 'sessman on MongoDB'];
@@ -8,7 +8,7 @@ const databases = ['in-memory responder', ...(installed('mongod') ? ['mongod'] :
 
 /**
  * What is measured, in order. A row is one kind of request, sent to each contestant; the table compares them with the
- * first. `measure` is `load`, the default, or `start`. A `shared` row lets server and load have both cores. `database`
+ * first. `measure` is `load`, the default, `start` or `idle`. A `proxied` row sends its requests through nginx. A `shared` row lets server and load have both cores. `database`
  * is the MongoDB that contestants are given.
  */
 export const rows = [
@@ -16,21 +16,72 @@ export const rows = [
     group: 'host',
     name: 'no-op JSON POST',
     request: echo,
-    contestants: ['node:http', 'fastify', 'koa', 'express', 'plugin-server', 'plugin-server, 1000 plugins'],
+    contestants: [
+      'node:http',
+      'fastify',
+      'fastify without log',
+      'koa',
+      'express',
+      'plugin-server',
+      'plugin-server, 1000 plugins',
+    ],
   },
   {
     group: 'workers',
     name: 'no-op JSON POST, cores shared with the load',
     request: echo,
     shared: true,
-    contestants: ['plugin-server', 'plugin-server, 2 workers', 'node:http', 'node:http, 2 processes'],
+    contestants: [
+      'plugin-server',
+      'plugin-server, 2 workers',
+      'node:http',
+      'node:http, 2 processes',
+      'node:http, 2 on one socket',
+    ],
+  },
+  {
+    group: 'connections',
+    name: 'a new connection for each request',
+    request: echoAlone,
+    contestants: ['node:http', 'fastify', 'plugin-server'],
+  },
+  {
+    group: 'connections',
+    name: 'a new connection for each request, cores shared with the load',
+    request: echoAlone,
+    shared: true,
+    contestants: [
+      'node:http, 2 processes',
+      'plugin-server, 2 workers',
+      'plugin-server',
+      'node:http, 2 on one socket',
+      'node:http',
+    ],
+  },
+  ...(installed('nginx')
+    ? [
+        {
+          group: 'connections',
+          name: 'behind nginx as it comes',
+          request: echo,
+          proxied: true,
+          contestants: ['node:http', 'fastify', 'plugin-server'],
+        },
+      ]
+    : []),
+  {
+    group: 'connections',
+    name: '10,000 idle connections',
+    request: echo,
+    measure: 'idle',
+    contestants: ['node:http', 'fastify', 'plugin-server'],
   },
   {
     group: 'start',
     name: 'start and rest, 10 routes',
     request: echo,
     measure: 'start',
-    contestants: ['fastify', 'plugin-server'],
+    contestants: ['fastify', 'plugin-server', 'plugin-server as shipped', 'node:http and a bare parent'],
   },
   {
     group: 'start',

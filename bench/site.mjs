@@ -20,9 +20,10 @@ export const routesPerPlugin = 10;
  * @param {number} options.workers
  * @param {number} options.echoPlugins how many plugins of ten routes to write
  * @param {object} [options.sessman] sessman's settings; without them sessman is not there
+ * @param {boolean} [options.shipped] whether the plugins that come with the server run, with the settings they come with
  * @returns {string} the INI file
  */
-export function writeSite(folder, { port, workers, echoPlugins, sessman }) {
+export function writeSite(folder, { port, workers, echoPlugins, sessman, shipped = false }) {
   const plugins = join(folder, 'plugins');
   mkdirSync(plugins, { recursive: true });
   install(folder);
@@ -35,7 +36,7 @@ export function writeSite(folder, { port, workers, echoPlugins, sessman }) {
     ...['[log]', 'level=info', 'file=server.log'],
   ];
   lines.push('[plugin_parms]');
-  for (const name of bundledPlugins) {
+  for (const name of shipped ? [] : bundledPlugins) {
     if (name !== 'sessman' || sessman === undefined) lines.push(`${name}=enabled=bool:false`);
   }
   if (sessman !== undefined) {

@@ -1,7 +1,7 @@
 import Fastify from 'fastify';
 import { allowed } from './key.mjs';
 
-const app = Fastify({ logger: true });
+const app = Fastify({ logger: process.env.LOG !== 'off' });
 
 app.addHook('onRequest', async (request, reply) => {
   if (!allowed(request.headers.authorization)) return reply.code(401).send({ error: 'a key is needed' });

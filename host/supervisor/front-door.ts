@@ -17,8 +17,8 @@ const patience = 10_000;
 const watchInterval = 100;
 /** How often connections are balanced across the workers, in milliseconds. */
 const balanceInterval = 1000;
-/** The rate of accepts is measured over this many intervals. */
-const rateWindow = 5;
+/** How long connections are refused once they have waited too long, in milliseconds: what Retry-After tells clients. */
+const leastRefusal = 1000;
 /** A worker may exceed its share by fewer connections than this. */
 const leastSurplus = 2;
 /** A worker that holds more than this multiple of its share has to close connections. */
@@ -40,8 +40,12 @@ export class FrontDoor {
   #refuser: Server | undefined;
   /** `queue`: connections wait too long. `silence`: no worker responds. */
   #refusingFor: 'queue' | 'silence' | undefined;
-  /** The total of accepted connections, at each of the latest readings. */
-  #looks: { readonly time: number; readonly accepted: number }[] = [];
+  /** Of each reading whose connections still wait in part: how many will have left the queue once all of them have. */
+  #looks: { readonly time: number; readonly left: number }[] = [];
+  /** Connections that this process accepted, to refuse them. */
+  #refused = 0;
+  /** `performance.now()` */
+  #refusingSince = 0;
   /** Pings since a worker last responded. Counted, not timed: the machine may have been suspended. */
   #unanswered = 0;
   readonly #queueTimer: NodeJS.Timeout;
@@ -130,19 +134,31 @@ export class FrontDoor {
     this.#unanswered += 1;
     for (const worker of this.#employed) worker.send({ type: 'ping' });
     if (silence > maxDelay) this.#refuseFor('silence');
-    else if (this.#waitFor(waiting) > maxDelay / 2) this.#refuseFor('queue');
+    else this.#judgeQueue(waiting);
   }
 
-  /** How long the last of `waiting` connections waits to be accepted, at the latest rate. Milliseconds. */
-  #waitFor(waiting: number): number {
-    const accepted = [...this.#employed].reduce((sum, { accepted: each }) => sum + each, 0);
+  #judgeQueue(waiting: number): void {
+    const wait = this.#waitOf(waiting);
+    if (wait > this.#policy.maxDelay / 2) this.#refuseFor('queue');
+    else if (
+      this.#refusingFor === 'queue' &&
+      wait < 2 * watchInterval &&
+      performance.now() - this.#refusingSince > leastRefusal
+    ) {
+      // Clients that come back at once would keep the queue from ever being empty.
+      this.#stopRefusing();
+    }
+  }
+
+  /**
+   * How long a connection has waited in the queue of `waiting`, at least. Milliseconds. Measured, not estimated from the
+   * latest rate: a worker that the system held up for a moment accepts as fast as before when it is back.
+   */
+  #waitOf(waiting: number): number {
+    const left = [...this.#employed].reduce((sum, { accepted }) => sum + accepted, this.#refused);
     const time = performance.now();
-    const [first] = this.#looks;
-    this.#looks.push({ time, accepted });
-    if (this.#looks.length > rateWindow) this.#looks.shift();
-    if (first === undefined) return 0;
-    const rate = (accepted - first.accepted) / (time - first.time);
-    return rate > 0 ? waiting / rate : 0;
+    this.#looks = [...this.#looks, { time, left: left + waiting }].filter((look) => look.left > left);
+    return this.#looks.length === 0 ? 0 : time - this.#looks[0]!.time;
   }
 
   /**
@@ -151,12 +167,14 @@ export class FrontDoor {
    */
   #refuseFor(reason: 'queue' | 'silence'): void {
     this.#refusingFor = reason;
+    this.#refusingSince = performance.now();
     if (this.#refuser !== undefined) return;
     const socket = this.#socket as ListeningSocket;
     const handle = this.#spares.get(socket);
     if (handle === undefined) return;
     this.#spares.delete(socket);
     const refuser = new Server({ allowHalfOpen: true }, (client) => {
+      this.#refused += 1;
       // This process does not speak TLS.
       if (this.#policy.scheme === 'http') refuse(client);
       else client.destroy();
