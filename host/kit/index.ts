@@ -55,7 +55,14 @@ export type {
   ServerView,
   Traffic,
 } from './server-view.js';
-export type { ExpectedSession, Session, SessionEntry, SessionService } from './session-service.js';
+export type {
+  ExpectedSession,
+  Session,
+  SessionEntry,
+  SessionRenewal,
+  SessionService,
+  SessionTraits,
+} from './session-service.js';
 export { SettingError, type SettingPath } from './setting-error.js';
 export type { Context, Logger };
 export { z };

@@ -11,11 +11,13 @@ export interface SessionService {
    * Creates a session.
    * @param data an object that JSON can hold; `{}` by default
    * @param sessionId the new session's id, for callers that make their own: 32 bytes in base64url
+   * @param traits what lists show of the session, and how long its cookie lasts
    */
   create<Data extends object = Record<string, unknown>>(
     userid: string,
     data?: Data,
     sessionId?: string,
+    traits?: SessionTraits,
   ): Promise<Session<Data>>;
   /** Reads a session and leaves its expiry as it is. */
   get<Data extends object = Record<string, unknown>>(
@@ -42,20 +44,22 @@ export interface SessionService {
   /** Gives the session a new id and invalidates the old one. Do this after each login. */
   renew<Data extends object = Record<string, unknown>>(
     sessionId: string,
-    expected?: Pick<ExpectedSession, 'userid'>,
+    renewal?: SessionRenewal,
   ): Promise<Session<Data>>;
   end(sessionId: string, expected?: Pick<ExpectedSession, 'userid'>): Promise<void>;
   /** Ends a session by the handle that `list` shows. */
   endByHandle(userid: string, handle: string): Promise<void>;
   /** The user's live sessions, newest first. */
   list(userid: string): Promise<SessionEntry[]>;
-  /** Ends the user's sessions except the one with the id `except`. Returns how many ended. */
+  /** Ends the user's sessions except the one with the id or handle `except`. Returns how many ended. */
   endAll(userid: string, except?: string): Promise<number>;
 }
 
 /** A session as its owner may see it. Times are milliseconds since the Unix epoch. */
 export interface Session<Data extends object = Record<string, unknown>> {
   readonly id: string;
+  /** Names the session without giving access to it. */
+  readonly handle: string;
   readonly userid: string;
   /** A copy: change it and give it to `update`. */
   readonly data: Data;
@@ -65,6 +69,12 @@ export interface Session<Data extends object = Record<string, unknown>> {
   /** When it was last updated, patched, touched or renewed. */
   readonly touched: number;
   readonly expires: number;
+  /** When it expires however busy it is; the end of the year 9999 for never. */
+  readonly ends: number;
+  /** When the user authenticated last. */
+  readonly authenticated: number;
+  /** Whether its cookie outlives the browser. */
+  readonly remember: boolean;
 }
 
 /** A session as lists show it: without its id and its data. */
@@ -73,6 +83,31 @@ export interface SessionEntry {
   readonly created: number;
   readonly touched: number;
   readonly expires: number;
+  /** When the user authenticated last. */
+  readonly authenticated: number;
+  /** What `create` or `renew` was told; null where it cannot be read. */
+  readonly about?: object | null;
+  readonly ip?: string | null;
+  readonly userAgent?: string | null;
+  /** On the session that asks. */
+  readonly current?: true;
+}
+
+/** What a session may be told at its start, and again when it is renewed. What is absent then stays as it is. */
+export interface SessionTraits {
+  /** Whether its cookie outlives the browser; true by default. */
+  readonly remember?: boolean | undefined;
+  /** What lists show of the device, such as its name: an object of up to 1,024 bytes of JSON. */
+  readonly about?: object | undefined;
+  /** The visitor's address and User-Agent, kept where sessman's setting `record` lists them. */
+  readonly ip?: string | undefined;
+  readonly user_agent?: string | undefined;
+}
+
+export interface SessionRenewal extends SessionTraits {
+  readonly userid?: string | undefined;
+  /** The user has just authenticated again: both timeouts begin again (NIST SP 800-63B-4, section 5.2). */
+  readonly authenticated?: boolean | undefined;
 }
 
 /** What a call requires of the session besides its id. */

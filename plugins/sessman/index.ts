@@ -48,6 +48,7 @@ export default definePlugin({
       absoluteTimeout: config.session_max_age,
       maxData: config.max_data,
       maxPerUser: config.max_sessions_per_user,
+      record: config.record,
     };
     const sessions = new Sessions(store, limits, {
       observer: {

@@ -1,19 +1,20 @@
-import type { SessionService } from 'plugin-server';
+import type { SessionService, SessionTraits } from 'plugin-server';
 import type { JsonObject } from './merge-patch.js';
 import type { Sessions, StoredSession } from './sessions.js';
 
 /** The session manager for other plugins: data are objects there, not the text that the store keeps. */
 export function sessionService(sessions: Sessions): SessionService {
   return {
-    create: async (userid, data, sessionId) =>
-      withData(await sessions.create(userid, data && checked(data), sessionId)),
+    create: async (userid, data, sessionId, traits) =>
+      withData(await sessions.create(userid, data && checked(data), sessionId, checkedTraits(traits))),
     get: async (sessionId, userid) => withData(await sessions.get(sessionId, userid)),
     update: async (sessionId, data, expected) =>
       withData(await sessions.update(sessionId, checked(data), expected)),
     patch: async (sessionId, patch, expected) =>
       withData(await sessions.patch(sessionId, checked(patch), expected)),
     touch: async (sessionId, expected) => withData(await sessions.touch(sessionId, expected)),
-    renew: async (sessionId, expected) => withData(await sessions.renew(sessionId, expected)),
+    renew: async (sessionId, renewal) =>
+      withData(await sessions.renew(sessionId, { ...renewal, ...checkedTraits(renewal) })),
     end: async (sessionId, expected) => sessions.end(sessionId, expected),
     endByHandle: async (userid, handle) => sessions.endByHandle(userid, handle),
     list: async (userid) => sessions.list(userid),
@@ -25,10 +26,14 @@ function withData<Data extends object>({ data, ...rest }: StoredSession) {
   return { ...rest, data: JSON.parse(data) as Data };
 }
 
-function checked(data: object): JsonObject {
-  if (!isPlainObject(data)) throw new TypeError('session data must be an object, such as { cart: [] }');
-  checkJson(data, 'data', 0);
+function checked(data: object, name = 'data'): JsonObject {
+  if (!isPlainObject(data)) throw new TypeError(`session ${name} must be an object, such as { cart: [] }`);
+  checkJson(data, name, 0);
   return data as JsonObject;
+}
+
+function checkedTraits({ remember, about, ip, user_agent }: SessionTraits = {}) {
+  return { remember, about: about && checked(about, 'about'), ip, user_agent };
 }
 
 /** A plugin's mistake, not its client's: a TypeError. JSON.stringify would store something else, silently. */

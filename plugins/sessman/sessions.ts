@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { SessionEntry } from 'plugin-server';
 import { TaskQueues } from './client/task-queues.js';
@@ -10,6 +11,8 @@ import {
   type Change,
   type Match,
   NEVER,
+  type SessionExtras,
+  type SessionHead,
   type SessionRecord,
   type SessionSummary,
   type Store,
@@ -24,19 +27,51 @@ export interface SessionLimits {
   readonly maxData: number;
   /** Live sessions of one user; 0 for no limit. */
   readonly maxPerUser: number;
+  /** What is kept of a visitor; nothing by default. */
+  readonly record?: readonly Recorded[];
+}
+
+export type Recorded = 'ip' | 'user_agent';
+
+/** What a session may be told at its start, and again when it is renewed. What is absent then stays as it is. */
+export interface SessionTraits {
+  /** Whether its cookie outlives the browser; true by default. */
+  readonly remember?: boolean | undefined;
+  /** What the application says of the device: an object of up to 1,024 bytes of JSON, which lists show. */
+  readonly about?: JsonObject | undefined;
+  /** The visitor's address and User-Agent, kept where `record` says so. */
+  readonly ip?: string | undefined;
+  readonly user_agent?: string | undefined;
+}
+
+/** How a session is renewed. */
+export interface Renewal extends SessionTraits {
+  readonly userid?: string | undefined;
+  /** The user has just authenticated again: both timeouts begin again (NIST SP 800-63B-4, section 5.2). */
+  readonly authenticated?: boolean | undefined;
 }
 
 /** A session as its owner may see it, its data as they are stored. Times are milliseconds since the Unix epoch. */
-export interface StoredSession {
+export interface StoredSession extends SessionState {
   readonly id: string;
-  readonly userid: string;
   /** JSON text of an object. */
   readonly data: string;
+}
+
+/** A session without its id and its data. */
+export interface SessionState {
+  readonly handle: string;
+  readonly userid: string;
   readonly version: number;
   readonly created: number;
   readonly touched: number;
   /** When it expires: the earlier of its idle and its absolute end. */
   readonly expires: number;
+  /** Its absolute end; `NEVER` of store.ts where it has none. */
+  readonly ends: number;
+  /** When the user authenticated last. */
+  readonly authenticated: number;
+  readonly remember: boolean;
 }
 
 /** What a call requires of the session besides its id. */
@@ -81,9 +116,15 @@ export class Sessions {
   }
 
   /** @param chosenId the new session's id, from a caller that makes its own ids */
-  async create(userid: string, data: JsonObject = {}, chosenId?: string): Promise<StoredSession> {
+  async create(
+    userid: string,
+    data: JsonObject = {},
+    chosenId?: string,
+    traits: SessionTraits = {},
+  ): Promise<StoredSession> {
     checkUserid(userid);
     const text = this.#encode(data);
+    const extras = this.#extras(traits);
     const chosen = chosenId === undefined ? undefined : checkChosenId(chosenId);
     for (;;) {
       const now = this.#now();
@@ -97,7 +138,8 @@ export class Sessions {
         created: now,
         touched: now,
         expires: this.#idleEnd(now),
-        ends: this.#limits.absoluteTimeout === 0 ? NEVER : now + this.#limits.absoluteTimeout * 1000,
+        ends: this.#absoluteEnd(now),
+        ...extras,
       };
       if (!(await this.#store.insert(record))) {
         if (chosen) throw sessmanError('session_exists');
@@ -119,11 +161,20 @@ export class Sessions {
     return record instanceof Promise ? record.then(judge) : judge(record);
   }
 
+  /** The session of that id, without its data, which are not read. Returns at once when the store does. */
+  peek(sessionId: string, userid?: string): Awaitable<SessionState> {
+    if (userid !== undefined) checkUserid(userid);
+    const id = parse(sessionId);
+    const head = this.#store.peek(id.handle, this.#now());
+    const judge = (found: SessionHead | undefined) => stateOf(owned(found, id, userid));
+    return head instanceof Promise ? head.then(judge) : judge(head);
+  }
+
   /** Whether the id is that of a live session of the user. */
   async has(sessionId: string, userid: string): Promise<boolean> {
     const id = parseSessionId(sessionId);
-    const record = id && (await this.#store.read(id.handle, this.#now()));
-    return record !== undefined && isOwned(record, id!, userid);
+    const head = id && (await this.#store.peek(id.handle, this.#now()));
+    return head !== undefined && isOwned(head, id!, userid);
   }
 
   /** Replaces the data. Without a version the last writer wins; with one, only that version is replaced. */
@@ -152,10 +203,16 @@ export class Sessions {
   }
 
   /** Gives the session a new id; the old one is invalid from then on. Handle, data and version stay. */
-  async renew(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<StoredSession> {
+  async renew(sessionId: string, { userid, authenticated, ...traits }: Renewal = {}): Promise<StoredSession> {
     const id = parse(sessionId);
     const next = renewSessionId(id.handle);
-    return view(next.id, (await this.#write(id, expected, { secretHash: next.secretHash })) ?? notFound());
+    const now = this.#now();
+    const change = {
+      ...this.#extras(traits),
+      secretHash: next.secretHash,
+      ...(authenticated && { authenticated: now, ends: this.#absoluteEnd(now) }),
+    };
+    return view(next.id, (await this.#write(id, { userid }, change)) ?? notFound());
   }
 
   async end(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<void> {
@@ -170,34 +227,42 @@ export class Sessions {
     await this.#end({ handle, userid });
   }
 
-  /** The user's sessions, newest first. */
-  async list(userid: string): Promise<SessionEntry[]> {
+  /**
+   * The user's sessions, newest first.
+   * @param asking the id of the session that asks, if one does
+   */
+  async list(userid: string, asking?: string): Promise<SessionEntry[]> {
     checkUserid(userid);
     const summaries = await this.#store.list(userid, this.#now());
+    const current = asking === undefined ? undefined : parseSessionId(asking)?.handle;
     return summaries
       .sort((a, b) => b.created - a.created || compare(a.handle, b.handle))
-      .map(({ handle, created, touched, expires, ends }) => ({
-        handle,
-        created,
-        touched,
-        expires: Math.min(expires, ends),
-      }));
+      .map((summary) => entryOf(summary, summary.handle === current));
   }
 
-  /** Ends the user's sessions except the one with the id `except`, which must be one of them. Returns how many ended. */
-  async endAll(userid: string, except?: string): Promise<number> {
+  /**
+   * Ends the user's sessions except one, which must be one of them. Returns how many ended.
+   * @param except its id, its handle, or `current` for the session that asks
+   * @param asking the id of the session that asks, if one does
+   */
+  async endAll(userid: string, except?: string, asking?: string): Promise<number> {
     checkUserid(userid);
-    let kept: string | undefined;
-    if (except !== undefined) {
-      const id = parse(except);
-      kept = (await this.#readOwned(id, userid)).handle;
-    }
+    const kept = except === undefined ? undefined : await this.#handleOf(userid, except, asking);
     const count = await this.#store.removeOfUser(userid, this.#now(), kept);
     if (count > 0) this.#observer?.ended('end_all', count);
     return count;
   }
 
-  #write(id: SessionId, { userid }: Pick<Expected, 'userid'>, change: { secretHash?: Buffer }) {
+  async #handleOf(userid: string, named: string, asking: string | undefined): Promise<string> {
+    if (isHandle(named)) {
+      const head = await this.#store.peek(named, this.#now());
+      return head?.userid === userid ? named : notFound();
+    }
+    const id = parse(named === 'current' ? (asking ?? notFound()) : named);
+    return owned(await this.#store.peek(id.handle, this.#now()), id, userid).handle;
+  }
+
+  #write(id: SessionId, { userid }: Pick<Expected, 'userid'>, change: Partial<Change>) {
     return this.#store.write(this.#match(id, userid), this.#used(change));
   }
 
@@ -240,9 +305,9 @@ export class Sessions {
   }
 
   /** The change that restarts the idle timeout. */
-  #used({ data, secretHash }: { data?: string; secretHash?: Buffer } = {}): Change {
+  #used(change?: Partial<Change>): Change {
     const now = this.#now();
-    return { touched: now, expires: this.#idleEnd(now), data, secretHash };
+    return { touched: now, expires: this.#idleEnd(now), ...change };
   }
 
   async #end(match: { handle: string; secretHash?: Buffer; userid?: string }): Promise<void> {
@@ -305,6 +370,24 @@ export class Sessions {
     return now + this.#limits.idleTimeout * 1000;
   }
 
+  #absoluteEnd(now: number): number {
+    const { absoluteTimeout } = this.#limits;
+    return absoluteTimeout === 0 ? NEVER : now + absoluteTimeout * 1000;
+  }
+
+  #extras({ remember, about, ip, user_agent }: SessionTraits): SessionExtras {
+    const { record = [] } = this.#limits;
+    return {
+      ...(remember !== undefined && { remember }),
+      ...(about !== undefined && { about: encodeAbout(about) }),
+      ...(ip !== undefined && record.includes('ip') && { ip: checkAddress(ip) }),
+      ...(user_agent !== undefined &&
+        record.includes('user_agent') && {
+          userAgent: user_agent.slice(0, maxUserAgent).replace(/\p{Surrogate}/gu, '\ufffd'),
+        }),
+    };
+  }
+
   #encode(data: JsonObject): string {
     const text = JSON.stringify(data);
     const size = Buffer.byteLength(text);
@@ -318,6 +401,10 @@ export class Sessions {
 
 /** Bytes of UTF-8 that a userid may have. */
 const maxUserid = 1024;
+/** Bytes of JSON. */
+const maxAbout = 1024;
+/** Characters that are kept of a User-Agent. */
+const maxUserAgent = 512;
 /** Sessions over the limit that one step of the store ends: while a login waits, and afterwards. */
 const loginBatch = 32;
 const laterBatch = 50;
@@ -349,11 +436,15 @@ function versionMismatch(version: number) {
 }
 
 /** The record, if the id and the user are its own. */
-function owned(record: SessionRecord | undefined, id: SessionId, userid: string | undefined): SessionRecord {
+function owned<Head extends SessionHead>(
+  record: Head | undefined,
+  id: SessionId,
+  userid: string | undefined,
+): Head {
   return record !== undefined && isOwned(record, id, userid) ? record : notFound();
 }
 
-function isOwned(record: SessionRecord, id: SessionId, userid: string | undefined): boolean {
+function isOwned(record: SessionHead, id: SessionId, userid: string | undefined): boolean {
   return (
     timingSafeEqual(record.secretHash, id.secretHash) && (userid === undefined || record.userid === userid)
   );
@@ -382,8 +473,66 @@ function longestUnused(live: SessionSummary[], count: number): SessionSummary[] 
 }
 
 function view(id: string, record: SessionRecord): StoredSession {
-  const { userid, data, version, created, touched, expires, ends } = record;
-  return { id, userid, data, version, created, touched, expires: Math.min(expires, ends) };
+  const { handle, userid, data, version, created, touched, expires, ends } = record;
+  return {
+    id,
+    handle,
+    userid,
+    data,
+    version,
+    created,
+    touched,
+    expires: Math.min(expires, ends),
+    ends,
+    authenticated: record.authenticated ?? created,
+    remember: record.remember ?? true,
+  };
+}
+
+function stateOf(head: SessionHead): SessionState {
+  const { handle, userid, version, created, touched, expires, ends } = head;
+  return {
+    handle,
+    userid,
+    version,
+    created,
+    touched,
+    expires: Math.min(expires, ends),
+    ends,
+    authenticated: head.authenticated ?? created,
+    remember: head.remember ?? true,
+  };
+}
+
+function entryOf(summary: SessionSummary, isCurrent = false): SessionEntry {
+  const { handle, created, touched, expires, ends, authenticated = created, about, ip, userAgent } = summary;
+  return {
+    handle,
+    created,
+    touched,
+    expires: Math.min(expires, ends),
+    authenticated,
+    ...(about !== undefined && { about: JSON.parse(about) as JsonObject | null }),
+    ...(ip !== undefined && { ip }),
+    ...(userAgent !== undefined && { userAgent }),
+    ...(isCurrent && { current: true }),
+  };
+}
+
+function encodeAbout(about: JsonObject): string {
+  const text = JSON.stringify(about);
+  if (Buffer.byteLength(text) > maxAbout) {
+    throw sessmanError('invalid_parameter', {
+      name: 'about',
+      problem: `takes more than ${maxAbout} bytes of JSON; keep a name for the device and little else`,
+    });
+  }
+  return text;
+}
+
+function checkAddress(ip: string): string {
+  if (isIP(ip) > 0) return ip;
+  throw sessmanError('invalid_parameter', { name: 'ip', problem: 'is not an IP address' });
 }
 
 function compare(a: string, b: string): number {

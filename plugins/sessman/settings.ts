@@ -24,6 +24,13 @@ const ownSettings = z.object({
   max_sessions_per_user: z.int().min(0).max(10_000).default(0).meta({
     description: 'live sessions of one user; beyond it the session used longest ago ends; 0 for no limit',
   }),
+  record: z
+    .array(z.enum(['ip', 'user_agent']))
+    .default([])
+    .meta({
+      description:
+        'what is kept of a visitor, shown by `list` and `sessions`: `ip`, `user_agent`, as `new` and `renew` were told',
+    }),
   cookie: z.boolean().default(false).meta({ description: 'also keep the session id in a cookie' }),
   cookie_origins: z
     .array(z.url({ protocol: /^https?$/, error: 'write an origin, such as https://app.example.com' }))

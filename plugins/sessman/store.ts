@@ -22,6 +22,9 @@ export interface Store {
   /** The live record of that handle. Returns it without a promise where no waiting is needed. */
   read(handle: string, now: number): Awaitable<SessionRecord | undefined>;
 
+  /** The live record of that handle without its data, which are not read. */
+  peek(handle: string, now: number): Awaitable<SessionHead | undefined>;
+
   /** Changes the record that matches, and returns it as changed. */
   write(match: Match, change: Change): Promise<SessionRecord | undefined>;
 
@@ -72,7 +75,7 @@ export interface Store {
 export type Awaitable<T> = T | Promise<T>;
 
 /** Times are whole milliseconds since the Unix epoch. */
-export interface SessionSummary {
+export interface SessionSummary extends SessionExtras {
   /** Names the record: 12 bytes as 16 characters of base64url. */
   readonly handle: string;
   readonly created: number;
@@ -84,13 +87,34 @@ export interface SessionSummary {
   readonly ends: number;
 }
 
-export interface SessionRecord extends SessionSummary {
+/**
+ * What version 0.1.0 of sessman does not know. It must be able to read and write the other fields, and leave these alone.
+ * Most records have none of them.
+ */
+export interface SessionExtras {
+  /** When the user authenticated, where that was not when the session was created. */
+  readonly authenticated?: number | undefined;
+  /** False where its cookie ends with the browser; absent and true are the same. */
+  readonly remember?: boolean | undefined;
+  /** What the application says of the device: a JSON object as text. */
+  readonly about?: string | undefined;
+  /** The visitor's address. */
+  readonly ip?: string | undefined;
+  /** The visitor's browser, by its User-Agent. */
+  readonly userAgent?: string | undefined;
+}
+
+/** A record without its data. */
+export interface SessionHead extends SessionSummary {
   /** SHA-256 of the id's secret part, 32 bytes. */
   readonly secretHash: Buffer;
   /** Any well-formed Unicode, NUL included. */
   readonly userid: string;
   /** 1, and one more with every change of `data`. */
   readonly version: number;
+}
+
+export interface SessionRecord extends SessionHead {
   /** A JSON object as text. */
   readonly data: string;
 }
@@ -105,9 +129,11 @@ export interface Match {
   readonly touched?: number | undefined;
 }
 
-export interface Change {
+/** What is absent or undefined stays as it is. */
+export interface Change extends SessionExtras {
   readonly touched: number;
   readonly expires: number;
+  readonly ends?: number | undefined;
   /** New data; adds one to the version. */
   readonly data?: string | undefined;
   readonly secretHash?: Buffer | undefined;
@@ -122,13 +148,26 @@ export interface Swept {
 /** The end of the year 9999: not every database can hold a later date. */
 export const NEVER = 253_402_300_799_999;
 
+const extraNames = ['authenticated', 'remember', 'about', 'ip', 'userAgent'] as const;
+
+/** The extras that `from` has; undefined where it has none. */
+export function extrasOf(from: SessionExtras): SessionExtras | undefined {
+  let extras: Record<string, unknown> | undefined;
+  for (const name of extraNames) {
+    if (from[name] === undefined) continue;
+    extras ??= {};
+    extras[name] = from[name];
+  }
+  return extras;
+}
+
 /** Whether a record is live: see the contract above. */
 export function isLive(record: SessionSummary, now: number): boolean {
   return record.expires > now && record.ends > now;
 }
 
 /** Whether a record is live and has every value that is asked for. */
-export function matches(record: SessionRecord, match: Match): boolean {
+export function matches(record: SessionHead, match: Match): boolean {
   return (
     isLive(record, match.now) &&
     (match.secretHash === undefined || timingSafeEqual(record.secretHash, match.secretHash)) &&

@@ -45,12 +45,16 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         expect(made.id).to.match(/^[A-Za-z0-9_-]{43}$/);
         expect(made).to.deep.equal({
           id: made.id,
+          handle: made.id.slice(0, 16),
           userid,
           data: '{"a":[1,"ü",null],"b":{}}',
           version: 1,
           created: now,
           touched: now,
           expires: now + 100_000,
+          ends: now + 1_000_000,
+          authenticated: now,
+          remember: true,
         });
         expect(await sessions.get(made.id, userid)).to.deep.equal(made);
       });
@@ -491,16 +495,67 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         await sessions.create(`${userid}x`);
         await sessions.update(made[2]!.id, {});
         const expected = made
-          .map(({ id, created, touched, expires }) => ({
-            handle: id.slice(0, 16),
+          .map(({ handle, created, touched, expires, authenticated }) => ({
+            handle,
             created,
             touched,
             expires,
+            authenticated,
           }))
           .reverse();
         expected[2] = { ...expected[2]!, touched: now, expires: now + 100_000 };
         expect(await sessions.list(userid)).to.deep.equal(expected);
         expect(await sessions.list('nobody')).to.deep.equal([]);
+      });
+
+      it('list what the application told of a session, and which one asks', async () => {
+        const told = {
+          about: { device: 'żółw' },
+          ip: '2001:db8::1',
+          user_agent: `Browser ${'x'.repeat(600)}`,
+        };
+        const one = await sessions.create(userid, {}, undefined, told);
+        now += 10;
+        const two = await sessions.create(userid);
+        const entry = ({ handle, created, touched, expires, authenticated }: Session) => ({
+          handle,
+          created,
+          touched,
+          expires,
+          authenticated,
+        });
+        expect(await sessions.list(userid, one.id)).to.deep.equal([
+          entry(two),
+          { ...entry(one), about: told.about, current: true },
+        ]);
+        sessions = sessionsWith({ record: ['ip', 'user_agent'] });
+        const renewed = await sessions.renew(one.id, { ...told, about: {} });
+        expect((await sessions.list(userid, two.id))[1]).to.deep.equal({
+          ...entry(renewed),
+          about: {},
+          ip: told.ip,
+          userAgent: told.user_agent.slice(0, 512),
+        });
+        await refused('invalid_parameter', () => sessions.renew(renewed.id, { ip: 'here' }));
+        await refused('invalid_parameter', () =>
+          sessions.create(userid, {}, undefined, { about: { a: 'ü'.repeat(509) } }),
+        );
+        expect(await sessions.create(userid, {}, undefined, { about: { a: 'ü'.repeat(508) } })).to.be.an(
+          'object',
+        );
+      });
+
+      it('end all but one, named in any way', async () => {
+        for (const name of ['id', 'handle', 'current']) {
+          const [one, two] = [await sessions.create(userid), await sessions.create(userid)];
+          const except = name === 'current' ? name : one[name as 'id'];
+          expect(await sessions.endAll(userid, except, one.id)).to.equal(1);
+          expect((await sessions.list(userid)).map(({ handle }) => handle)).to.deep.equal([one.handle]);
+          await refused('session_not_found', () => sessions.get(two.id));
+          await refused('session_not_found', () => sessions.endAll(`${userid}x`, except, one.id));
+          await sessions.endAll(userid);
+        }
+        await refused('session_not_found', () => sessions.endAll(userid, 'current'));
       });
 
       it('end all but one', async () => {
@@ -515,6 +570,60 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         expect(await sessions.endAll(userid)).to.equal(1);
         expect(await sessions.endAll(userid)).to.equal(0);
         expect((await sessions.get(stranger.id, `${userid}x`)).id).to.equal(stranger.id);
+      });
+    });
+
+    describe('authenticated and remember', () => {
+      it('a renewal after a login begins both timeouts again', async () => {
+        const made = await sessions.create(userid, { a: 1 });
+        now += 50_000;
+        const plain = await sessions.renew(made.id);
+        expect(plain).to.include({ authenticated: made.created, ends: made.ends });
+        now += 50_000;
+        const renewed = await sessions.renew(plain.id, { authenticated: true });
+        expect(renewed).to.include({
+          handle: made.handle,
+          version: 1,
+          created: made.created,
+          authenticated: now,
+          ends: now + 1_000_000,
+          expires: now + 100_000,
+        });
+        now = made.ends;
+        await refused('session_not_found', () => sessions.get(renewed.id));
+        now -= 901_000;
+        expect(await sessions.get(renewed.id, userid)).to.deep.equal(renewed);
+        for (let end = renewed.ends; now + 99_999 < end; ) {
+          now += 99_999;
+          await sessions.touch(renewed.id);
+        }
+        expect((await sessions.get(renewed.id)).expires).to.equal(renewed.ends);
+        now = renewed.ends;
+        await refused('session_not_found', () => sessions.get(renewed.id));
+      });
+
+      it('remember is true, or what the last call that named it said', async () => {
+        const made = await sessions.create(userid, {}, undefined, { remember: false });
+        expect(made.remember).to.equal(false);
+        const kept = await sessions.renew(made.id);
+        expect(kept.remember).to.equal(false);
+        await sessions.update(kept.id, { a: 1 });
+        expect((await sessions.get(kept.id)).remember).to.equal(false);
+        const { id } = await sessions.renew(kept.id, { remember: true });
+        expect((await sessions.get(id)).remember).to.equal(true);
+      });
+
+      it('peek shows a session without its data', async () => {
+        const {
+          id,
+          data: _,
+          ...state
+        } = await sessions.create(userid, { a: 1 }, undefined, { remember: false });
+        expect(await sessions.peek(id, userid)).to.deep.equal(state);
+        await refused('session_not_found', () => sessions.peek(id, `${userid}x`));
+        await refused('session_not_found', () => sessions.peek(`${id.slice(0, 16)}${'A'.repeat(27)}`));
+        now += 100_000;
+        await refused('session_not_found', () => sessions.peek(id));
       });
     });
 

@@ -35,6 +35,43 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       expect(await read(record.handle, now)).to.deep.equal(record);
     });
 
+    it('keeps what few records have, and changes it', async () => {
+      const extras = { authenticated: now - 7, remember: false, about: '{"ü":1}', ip: '::1', userAgent: 'ü' };
+      const some = aRecord(extras);
+      const none = aRecord({ userid: some.userid });
+      await store.insert(some);
+      await store.insert(none);
+      expect(await store.read(some.handle, now)).to.deep.include(extras);
+      expect(await store.peek(some.handle, now)).to.deep.include(extras);
+      expect(await store.peek(some.handle, now)).not.to.have.property('data');
+      expect(await store.list(some.userid, now)).to.deep.include({ ...summaryOf(some), ...extras });
+      expect(await store.read(none.handle, now)).not.to.have.any.keys(...Object.keys(extras));
+      const change = { touched: now, expires: now + 90_000 };
+      const changed = { about: '{}', ends: now + 700_000_000, remember: true };
+      for (const record of [some, none]) {
+        const had = record === some ? extras : {};
+        expect(await store.write(matchOf(record), { ...change, data: '{"b":1}' })).to.deep.include(had);
+        expect(await store.write(matchOf(record), { ...change, ...changed })).to.deep.include({
+          ...had,
+          ...changed,
+        });
+        expect(await store.read(record.handle, now)).to.deep.include({ ...had, ...changed, data: '{"b":1}' });
+        await store.rewrite(matchOf(record), change, () => '{}');
+        expect(await store.read(record.handle, now)).to.deep.include({ ...had, ...changed, data: '{}' });
+        expect(await store.remove(matchOf(record))).to.equal(true);
+        await store.insert({ ...none, handle: record.handle });
+        expect(await store.read(record.handle, now)).not.to.have.any.keys(...Object.keys(extras));
+      }
+    });
+
+    it('peeks at live records alone', async () => {
+      const record = aRecord({ expires: now + 10 });
+      expect(await store.peek(record.handle, now)).to.equal(undefined);
+      await store.insert(record);
+      expect(await store.peek(record.handle, now + 9)).to.deep.include({ userid: record.userid, version: 1 });
+      expect(await store.peek(record.handle, now + 10)).to.equal(undefined);
+    });
+
     it('keeps no end at all', async () => {
       const record = aRecord({ ends: NEVER });
       await store.insert(record);
@@ -399,6 +436,10 @@ function pick(record: SessionRecord | undefined): SessionRecord | undefined {
   if (!record) return undefined;
   const { handle, secretHash, userid, data, version, created, touched, expires, ends } = record;
   return { handle, secretHash, userid, data, version, created, touched, expires, ends };
+}
+
+function summaryOf({ handle, created, touched, expires, ends }: SessionRecord) {
+  return { handle, created, touched, expires, ends };
 }
 
 function byHandle(a: { handle: string }, b: { handle: string }): number {

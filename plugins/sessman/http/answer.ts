@@ -10,8 +10,8 @@ export interface Answer<Result = never> {
 
 /** A session as JSON text. The data go in as they are stored: nothing is parsed only to be written again. */
 export function sessionJson(session: StoredSession): string {
-  const { id, userid, data, version, created, touched, expires } = session;
-  return `{"session_id":"${id}","userid":${JSON.stringify(userid)},"data":${data},"version":${version},"created_at":"${timestamp(created)}","updated_at":"${timestamp(touched)}","expires_at":"${timestamp(expires)}"}`;
+  const { id, handle, userid, data, version, created, touched, expires, authenticated } = session;
+  return `{"session_id":"${id}","handle":"${handle}","userid":${JSON.stringify(userid)},"data":${data},"version":${version},"created_at":"${timestamp(created)}","updated_at":"${timestamp(touched)}","expires_at":"${timestamp(expires)}","authenticated_at":"${timestamp(authenticated)}"}`;
 }
 
 /**
@@ -47,18 +47,19 @@ function dateText(day: number): string {
 /** Example values of parameters and responses. */
 export const example = {
   session_id: 'mJ8tV5cB2nQ0xYw7Lr3dKzGfH1pS9aEuTiNbVqWoXkc',
+  handle: 'mJ8tV5cB2nQ0xYw7',
   userid: 'mary',
   data: { cart: ['apple'] },
   version: 1,
   created_at: '2030-01-31T12:00:00.000Z',
   updated_at: '2030-01-31T12:00:00.000Z',
   expires_at: '2030-02-01T12:00:00.000Z',
+  authenticated_at: '2030-01-31T12:00:00.000Z',
 };
-export const exampleHandle = example.session_id.slice(0, 16);
 
 const time = { type: 'string', format: 'date-time' };
-const times = { created_at: time, updated_at: time, expires_at: time };
-const { created_at, updated_at, expires_at } = example;
+const times = { created_at: time, updated_at: time, expires_at: time, authenticated_at: time };
+const { handle, created_at, updated_at, expires_at, authenticated_at } = example;
 
 export const sessionAnswer: Answer<StoredSession> = {
   send(ctx, session) {
@@ -72,6 +73,7 @@ export const sessionAnswer: Answer<StoredSession> = {
     content: jsonContent(
       {
         session_id: parameters.session_id.schema,
+        handle: parameters.handle.schema,
         userid: parameters.userid.schema,
         data: parameters.data.schema,
         version: { type: 'integer', minimum: 1 },
@@ -84,23 +86,43 @@ export const sessionAnswer: Answer<StoredSession> = {
 
 export const listAnswer: Answer<readonly SessionEntry[]> = {
   send(ctx, entries) {
-    ctx.body = {
-      sessions: entries.map(({ handle, created, touched, expires }) => ({
-        handle,
-        created_at: timestamp(created),
-        updated_at: timestamp(touched),
-        expires_at: timestamp(expires),
-      })),
-    };
+    ctx.body = { sessions: entries.map(entryJson) };
   },
   response: {
     description: 'The sessions.',
     content: jsonContent(
-      { sessions: { type: 'array', items: objectOf({ handle: parameters.handle.schema, ...times }) } },
-      { sessions: [{ handle: exampleHandle, created_at, updated_at, expires_at }] },
+      { sessions: { type: 'array', items: entrySchema() } },
+      { sessions: [{ handle, created_at, updated_at, expires_at, authenticated_at, current: true }] },
     ),
   },
 };
+
+/** A session as lists show it. */
+export function entryJson({ created, touched, expires, authenticated, userAgent, ...entry }: SessionEntry) {
+  const { handle, about, ip, current } = entry;
+  return {
+    handle,
+    created_at: timestamp(created),
+    updated_at: timestamp(touched),
+    expires_at: timestamp(expires),
+    authenticated_at: timestamp(authenticated),
+    ...(about !== undefined && { about }),
+    ...(ip !== undefined && { ip }),
+    ...(userAgent !== undefined && { user_agent: userAgent }),
+    ...(current && { current }),
+  };
+}
+
+export function entrySchema(more: object = {}): object {
+  const required = { handle: parameters.handle.schema, ...more, ...times };
+  const optional = {
+    about: { type: ['object', 'null'], additionalProperties: true },
+    ip: { type: ['string', 'null'] },
+    user_agent: { type: ['string', 'null'] },
+    current: { const: true, description: 'On the session whose id the request carries.' },
+  };
+  return { type: 'object', required: Object.keys(required), properties: { ...required, ...optional } };
+}
 
 export const countAnswer: Answer<number> = {
   send(ctx, ended) {

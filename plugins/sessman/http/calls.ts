@@ -25,16 +25,19 @@ export interface Call<T extends Takes = Takes, Result = unknown> {
   readonly description: string;
 }
 
+/** What `new` and `renew` may be told of the session. */
+const traits = { remember: 'optional', about: 'optional', ip: 'optional', user_agent: 'optional' } as const;
+
 /** All calls. A new call is one more entry. */
 export const calls: readonly Call[] = [
   call({
     path: 'new',
     methods: ['post'],
-    takes: { userid: 'required', data: 'optional', session_id: 'optional' },
+    takes: { userid: 'required', data: 'optional', session_id: 'optional', ...traits },
     namesSession: false,
     changes: true,
     setsCookie: true,
-    run: (sessions, { userid, data, session_id }) => sessions.create(userid, data, session_id),
+    run: (sessions, { userid, data, session_id, ...told }) => sessions.create(userid, data, session_id, told),
     answer: sessionAnswer,
     errors: ['invalid_userid', 'invalid_session_id', 'session_exists', 'data_too_large'],
     summary: 'Create a session',
@@ -95,7 +98,7 @@ export const calls: readonly Call[] = [
   call({
     path: 'renew',
     methods: ['post'],
-    takes: { session_id: 'required', userid: 'optional' },
+    takes: { session_id: 'required', userid: 'optional', authenticated: 'optional', ...traits },
     namesSession: true,
     changes: true,
     setsCookie: true,
@@ -104,7 +107,7 @@ export const calls: readonly Call[] = [
     errors: ['session_not_found'],
     summary: 'Give a session a new id',
     description:
-      'Gives the session a new id and invalidates the old one; do this after each login. Handle, data and version stay; the idle timeout restarts.',
+      'Gives the session a new id and invalidates the old one; do this after each login. Handle, data and version stay; the idle timeout restarts. With `authenticated`, the absolute timeout restarts as well.',
   }),
   call({
     path: 'end',
@@ -132,29 +135,32 @@ export const calls: readonly Call[] = [
   call({
     path: 'list',
     methods: ['get', 'post'],
-    takes: { userid: 'required' },
-    namesSession: false,
+    takes: { userid: 'required', session_id: 'optional' },
+    namesSession: true,
     changes: false,
-    run: (sessions, { userid }) => sessions.list(userid),
+    run: (sessions, { userid, session_id }) => sessions.list(userid, session_id),
     answer: listAnswer,
     errors: ['invalid_userid'],
     summary: "List a user's sessions",
-    description: "The user's live sessions, newest first: handles and times, never ids or data.",
+    description:
+      "The user's live sessions, newest first: handles, times and what `about` says, never ids or data. `current` marks the one whose id the request carries.",
   }),
   call({
     path: 'end_all',
     methods: ['post'],
-    takes: { userid: 'required', except: 'optional' },
-    namesSession: false,
+    takes: { userid: 'required', except: 'optional', session_id: 'optional' },
+    namesSession: true,
     changes: true,
-    endsSession: async (sessions, { userid, except }, id) =>
-      except?.slice(0, 16) !== id.slice(0, 16) && (await sessions.has(id, userid)),
-    run: (sessions, { userid, except }) => sessions.endAll(userid, except),
+    endsSession: async (sessions, { userid, except, session_id }, id) => {
+      const kept = except === 'current' ? session_id : except;
+      return kept?.slice(0, 16) !== id.slice(0, 16) && (await sessions.has(id, userid));
+    },
+    run: (sessions, { userid, except, session_id }) => sessions.endAll(userid, except, session_id),
     answer: countAnswer,
     errors: ['invalid_userid', 'session_not_found'],
     summary: "End a user's sessions",
     description:
-      'Ends all sessions of the user except the one with the id `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends.',
+      'Ends all sessions of the user except `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends.',
   }),
 ];
 

@@ -1,6 +1,6 @@
 import type { Operation } from 'plugin-server';
 import { errors, type SessmanErrorCode } from '../errors.js';
-import { example, exampleHandle } from './answer.js';
+import { example } from './answer.js';
 import type { Call } from './calls.js';
 import { type ParameterName, parameters, parametersOf } from './parameters.js';
 
@@ -96,8 +96,12 @@ function errorResponses(codes: readonly SessmanErrorCode[]): Record<string, obje
 function exampleBody(call: Call): object {
   const values: Record<ParameterName, unknown> = {
     ...example,
-    handle: exampleHandle,
-    except: example.session_id,
+    except: 'current',
+    authenticated: true,
+    remember: false,
+    about: { device: 'phone' },
+    ip: '203.0.113.7',
+    user_agent: 'Mozilla/5.0',
   };
   return Object.fromEntries(
     parametersOf(call.takes)

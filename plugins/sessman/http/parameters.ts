@@ -11,6 +11,11 @@ export interface Parameters {
   /** Several where If-Match lists several ETags. */
   version: number | readonly number[];
   data: JsonObject;
+  authenticated: boolean;
+  remember: boolean;
+  about: JsonObject;
+  ip: string;
+  user_agent: string;
 }
 
 export type ParameterName = keyof Parameters;
@@ -64,8 +69,9 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
   },
   except: {
     names: ['except'],
-    description: 'The id of a session to keep.',
-    schema: { type: 'string', pattern: sessionIdPattern.source },
+    description:
+      'The session to keep: its id, its handle, or `current` for the one whose id the request carries.',
+    schema: { type: 'string' },
     read: (raw) => textOf('except', raw) || undefined,
   },
   version: {
@@ -87,6 +93,40 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
       if (isJsonObject(raw)) return raw;
       throw sessmanError('invalid_data', { usage: bodyForm(takes) });
     },
+  },
+  authenticated: {
+    names: ['authenticated'],
+    description: 'Whether the user has just authenticated again: both timeouts begin again.',
+    schema: { type: 'boolean' },
+    read: (raw, place) => truthOf('authenticated', raw, place),
+  },
+  remember: {
+    names: ['remember'],
+    description: 'Whether the cookie outlives the browser.',
+    schema: { type: 'boolean', default: true },
+    read: (raw, place) => truthOf('remember', raw, place),
+  },
+  about: {
+    names: ['about'],
+    description: 'What `list` shows of the device: a JSON object of up to 1,024 bytes.',
+    schema: { type: 'object', additionalProperties: true },
+    onlyInBody: true,
+    read(raw) {
+      if (isJsonObject(raw)) return raw;
+      throw invalid('about', 'is not a JSON object; write it as {"device": "phone"}');
+    },
+  },
+  ip: {
+    names: ['ip'],
+    description: "The visitor's address, kept where `record` lists `ip`.",
+    schema: { type: 'string' },
+    read: (raw) => textOf('ip', raw) || undefined,
+  },
+  user_agent: {
+    names: ['user_agent'],
+    description: "The visitor's User-Agent, kept where `record` lists `user_agent`.",
+    schema: { type: 'string' },
+    read: (raw) => textOf('user_agent', raw) || undefined,
   },
 };
 
@@ -137,6 +177,12 @@ export function bodyForm(takes: Takes): string {
 }
 
 const wholeNumber = /^\d{1,15}$/;
+
+function truthOf(name: ParameterName, raw: unknown, place: Place): boolean {
+  if (typeof raw === 'boolean') return raw;
+  if (place === 'query' && (raw === 'true' || raw === 'false')) return raw === 'true';
+  throw invalid(name, 'is neither true nor false');
+}
 
 /** Nothing is made text of: an object may hold a toString that is not a function. */
 function textOf(name: ParameterName, raw: unknown): string {

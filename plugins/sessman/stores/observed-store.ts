@@ -67,6 +67,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     },
     insert: observed('insert', (record: SessionRecord) => store.insert(record)),
     read: observed('read', (handle: string, now: number) => store.read(handle, now)),
+    peek: observed('peek', (handle: string, now: number) => store.peek(handle, now)),
     write: observed('write', (match: Match, change: Change) => store.write(match, change)),
     rewrite: observed(
       'rewrite',

@@ -26,7 +26,8 @@ interface Known {
   readonly created: number;
   touched: number;
   expires: number;
-  readonly ends: number;
+  ends: number;
+  authenticated: number;
 }
 
 /** What the sessions of one sequence should be. */
@@ -116,8 +117,20 @@ const versionFor = (model: Model, id: string, which: string) => {
 };
 
 function view(known: Known): object {
-  const { id, userid, data, version, created, touched, expires, ends } = known;
-  return { id, userid, data: plain(data), version, created, touched, expires: Math.min(expires, ends) };
+  const { id, userid, data, version, created, touched, expires, ends, authenticated } = known;
+  return {
+    id,
+    handle: id.slice(0, 16),
+    userid,
+    data: plain(data),
+    version,
+    created,
+    touched,
+    expires: Math.min(expires, ends),
+    ends,
+    authenticated,
+    remember: true,
+  };
 }
 
 /** An answer with its data read. */
@@ -167,6 +180,7 @@ const create = fc.record({ user, data, host }).map(
             touched: now,
             expires: now + limits.idleTimeout * 1000,
             ends: now + limits.absoluteTimeout * 1000,
+            authenticated: now,
           };
           model.add(known);
           const all = model
@@ -263,7 +277,7 @@ const touch = fc.record({ id: anId, whose, host }).map(
     ),
 );
 
-const renew = fc.record({ id: anId, whose, host }).map(
+const renew = fc.record({ id: anId, whose, authenticated: fc.boolean(), host }).map(
   (given) =>
     new Step(
       'renew',
@@ -279,12 +293,17 @@ const renew = fc.record({ id: anId, whose, host }).map(
           model.live.delete(id);
           model.add(next);
           model.use(next);
+          if (given.authenticated) {
+            next.authenticated = model.clock.now;
+            next.ends = model.clock.now + limits.absoluteTimeout * 1000;
+          }
           return { answer: view(next) };
         };
       },
       async (sessions, model) => {
         const id = idOf(model, given.id);
-        return read(await sessions.renew(id, { userid: useridFor(model, id, given.whose) }));
+        const { authenticated } = given;
+        return read(await sessions.renew(id, { userid: useridFor(model, id, given.whose), authenticated }));
       },
       given.host,
     ),
@@ -330,11 +349,12 @@ const list = fc.record({ user, host }).map(
         const expected = model
           .ofUser(userOf(model, given.user))
           .sort((a, b) => b.created - a.created || (a.id < b.id ? -1 : 1))
-          .map(({ id, created, touched, expires, ends }) => ({
+          .map(({ id, created, touched, expires, ends, authenticated }) => ({
             handle: id.slice(0, 16),
             created,
             touched,
             expires: Math.min(expires, ends),
+            authenticated,
           }));
         return () => ({ answer: expected });
       },

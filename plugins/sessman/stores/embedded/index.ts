@@ -14,9 +14,12 @@ import {
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
   type Change,
+  extrasOf,
   isLive,
   type Match,
   matches,
+  type SessionExtras,
+  type SessionHead,
   type SessionRecord,
   type SessionSummary,
   type Store,
@@ -25,13 +28,25 @@ import {
 import { StoreFileError } from './check-file.js';
 import { isOutOfSpace } from './disk-space.js';
 import { markStoreFolder, prepareStoreFolder, storeFile } from './folder.js';
-import { decodeRecord, decodeSummary, encodeRecord, type StoredRecord } from './record.js';
+import {
+  decodeExtras,
+  decodeHead,
+  decodeRecord,
+  decodeSummary,
+  encodeExtras,
+  encodeRecord,
+  indexedFor,
+  mayHaveExtras,
+  type StoredHead,
+  type StoredRecord,
+} from './record.js';
 
 /**
  * The store on local disk: LMDB, which any number of processes of one machine may open at a time. A write is
  * acknowledged once its transaction is flushed; writes that arrive meanwhile share the next transaction.
  *
- * Three databases change together in one transaction: records by handle, and two indexes, by user and by expiry. The
+ * Databases that change together in one transaction: records by handle, what few of them have besides (record.ts), and
+ * two indexes, by user and by expiry. The
  * expiry index holds a record under a time at or before its expiry, so most updates leave the index alone: the sweeper
  * moves a record that it finds alive. (After a timeout was shortened, a record may expire before that time. It is then
  * removed late, which only costs space.)
@@ -42,6 +57,7 @@ export class EmbeddedStore implements Store {
   readonly #records: Database<Buffer, Buffer>;
   readonly #byUser: Database<Buffer, Buffer>;
   readonly #byExpiry: Database<Buffer, Buffer>;
+  readonly #extras: Database<Buffer, Buffer>;
   readonly #meta: Database<Buffer, string>;
   readonly #file: string;
   readonly #deadline = new CommitDeadline();
@@ -87,6 +103,7 @@ export class EmbeddedStore implements Store {
     this.#records = this.#root.openDB('records', { ...index, useVersions: true });
     this.#byUser = this.#root.openDB('by-user', index);
     this.#byExpiry = this.#root.openDB('by-expiry', index);
+    this.#extras = this.#root.openDB('extras', index);
     this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
     // A reader that was killed, such as a backup, would keep every page of its time in use, and the file would grow.
     this.#readerCheck = setInterval(() => this.#root.readerCheck(), readerCheckInterval).unref();
@@ -94,10 +111,12 @@ export class EmbeddedStore implements Store {
 
   async insert(record: SessionRecord): Promise<boolean> {
     const key = handleBytes(record.handle);
-    const indexed = endOf(record);
+    const extras = extrasOf(record);
+    const indexed = indexedFor(endOf(record), extras !== undefined);
     return this.#commit(() =>
       this.#records.ifNoExists(key, () => {
         this.#records.put(key, encodeRecord(record, indexed), 1);
+        if (extras) this.#extras.put(key, encodeExtras(extras, record.created));
         this.#byUser.put(userKey(record, key), present);
         this.#byExpiry.put(expiryKey(indexed, key), present);
       }),
@@ -109,6 +128,11 @@ export class EmbeddedStore implements Store {
     if (!record || !isLive(record, now)) return undefined;
     undamaged(record.data);
     return record;
+  }
+
+  peek(handle: string, now: number): SessionHead | undefined {
+    const head = this.#loadWith(handleBytes(handle), (buffer) => decodeHead(handle, buffer));
+    return head && isLive(head, now) ? head : undefined;
   }
 
   write(match: Match, change: Change): Promise<SessionRecord | undefined> {
@@ -130,6 +154,8 @@ export class EmbeddedStore implements Store {
       if (!found || !matches(found.record, match)) return undefined;
       const { record } = found;
       const data = newData(record.data);
+      const before = extrasOf(record);
+      const extras = extrasOf(change) ? { ...before, ...extrasOf(change) } : before;
       const next: StoredRecord = {
         handle: record.handle,
         secretHash: change.secretHash ?? record.secretHash,
@@ -139,18 +165,28 @@ export class EmbeddedStore implements Store {
         created: record.created,
         touched: change.touched,
         expires: change.expires,
-        ends: record.ends,
+        ends: change.ends ?? record.ends,
         indexed: record.indexed,
+        ...extras,
       };
-      // One conditional put is enough here; a conditional block of writes costs three times as many instructions.
-      if (
-        await this.#commit(() =>
-          this.#records.put(key, encodeRecord(next, next.indexed), found.revision + 1, found.revision),
-        )
-      ) {
-        return next;
-      }
+      if (await this.#commit(() => this.#replace(key, found, next, extras !== before))) return next;
     }
+  }
+
+  /** Puts `next` in the place of what was found, unless somebody else was faster. */
+  #replace(key: Buffer, { record, revision }: Found, next: StoredRecord, newExtras: boolean) {
+    if (!newExtras) {
+      // One conditional put is enough here; a conditional block of writes costs three times as many instructions.
+      return this.#records.put(key, encodeRecord(next, next.indexed), revision + 1, revision);
+    }
+    const indexed = indexedFor(Math.floor(record.indexed + 0.75), true);
+    return this.#records.ifVersion(key, revision, () => {
+      this.#records.put(key, encodeRecord(next, indexed), revision + 1);
+      this.#extras.put(key, encodeExtras(extrasOf(next)!, next.created));
+      if (indexed === record.indexed) return;
+      this.#byExpiry.remove(expiryKey(record.indexed, key));
+      this.#byExpiry.put(expiryKey(indexed, key), present);
+    });
   }
 
   async remove(match: Match): Promise<boolean> {
@@ -196,7 +232,8 @@ export class EmbeddedStore implements Store {
         const found = this.#load(key, key.toString('base64url'));
         if (!found) return false;
         if (!isLive(found.record, now)) return this.#drop(key, found);
-        const indexed = endOf(found.record);
+        const extras = extrasOf(found.record);
+        const indexed = indexedFor(endOf(found.record), extras !== undefined);
         await this.#commit(() =>
           this.#records.ifVersion(key, found.revision, () => {
             this.#records.put(key, encodeRecord(found.record, indexed), found.revision + 1);
@@ -255,18 +292,38 @@ export class EmbeddedStore implements Store {
 
   /** The record and its revision, which every write changes. As of now, not as of the start of this turn. */
   #load(key: Buffer, handle: string): Found | undefined {
+    let revision = 0;
+    const record = this.#loadWith(key, (buffer) => {
+      revision = getLastVersion();
+      return decodeRecord(handle, buffer, buffer.length);
+    });
+    return record && { record, revision };
+  }
+
+  #loadWith<T extends Indexed>(key: Buffer, decode: (buffer: Buffer) => T): T | undefined {
     if (this.#closed) throw new StoreError();
     return this.#reading(() => {
       // Another process may have acknowledged a write since this process took its snapshot.
       this.#root.resetReadTxn();
-      const buffer = this.#records.getBinaryFast(key);
-      return buffer && { record: decodeRecord(handle, buffer, buffer.length), revision: getLastVersion() };
+      return this.#decoded(key, decode);
     });
   }
 
-  #loadSummary(key: Buffer): SessionSummary | undefined {
+  #decoded<T extends Indexed>(key: Buffer, decode: (buffer: Buffer) => T): T | undefined {
     const buffer = this.#records.getBinaryFast(key);
-    return buffer && decodeSummary(key.toString('base64url'), buffer);
+    const record = buffer && decode(buffer);
+    if (record && mayHaveExtras(record.indexed)) {
+      const extras = this.#extras.getBinaryFast(key);
+      if (extras) Object.assign(record, decodeExtras(extras, record.created));
+    }
+    return record;
+  }
+
+  #loadSummary(key: Buffer): SessionSummary | undefined {
+    const summary = this.#decoded(key, (buffer) => decodeSummary(key.toString('base64url'), buffer));
+    if (!summary) return undefined;
+    const { indexed: _, ...rest } = summary;
+    return rest;
   }
 
   /** The keys of the user's records, one slice a turn, so that a user with very many delays nobody else. */
@@ -305,6 +362,7 @@ export class EmbeddedStore implements Store {
         this.#records.remove(key);
         this.#byUser.remove(userKey(record, key));
         this.#byExpiry.remove(expiryKey(record.indexed, key));
+        if (mayHaveExtras(record.indexed)) this.#extras.remove(key);
       }),
     );
   }
@@ -386,6 +444,8 @@ class CommitDeadline {
     }
   }
 }
+
+type Indexed = Pick<StoredHead, 'indexed' | 'created'> & SessionExtras;
 
 interface Found {
   readonly record: StoredRecord;

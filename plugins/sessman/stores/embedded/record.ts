@@ -1,4 +1,4 @@
-import type { SessionRecord, SessionSummary } from '../../store.js';
+import type { SessionExtras, SessionHead, SessionRecord, SessionSummary } from '../../store.js';
 
 /**
  * The layout of a record, format 1. Fixed fields come first, so lists and sweeps read no data.
@@ -9,13 +9,38 @@ import type { SessionRecord, SessionSummary } from '../../store.js';
  *     56  expires    64  ends                          data, UTF-8
  *
  * Numbers are little-endian, and doubles unless noted otherwise.
+ *
+ * Extras stand in a database of their own, because version 0.1.0 replaces the whole of a record that it changes. It
+ * keeps `indexed` as it is, so the fraction of that says where extras are worth a look.
  */
-export interface StoredRecord extends SessionRecord {
+export interface StoredHead extends SessionHead {
   /** The time under which the expiry index holds the record. */
   readonly indexed: number;
 }
 
-/** @param indexed see StoredRecord */
+export interface StoredRecord extends StoredHead, SessionRecord {}
+
+/** `indexed` for a record that ends at that time: before it, but in the same millisecond. */
+export function indexedFor(ends: number, hasExtras: boolean): number {
+  return ends - (hasExtras ? 0.5 : 0.75);
+}
+
+/** Of a record that 0.1.0 made, or moved in the index, nothing is known; it has a whole number. */
+export function mayHaveExtras(indexed: number): boolean {
+  return indexed % 1 !== 0.25;
+}
+
+/** @param created of the record, by which extras are told from those of an earlier record with the same handle */
+export function encodeExtras(extras: SessionExtras, created: number): Buffer {
+  return Buffer.from(JSON.stringify({ ...extras, created }));
+}
+
+export function decodeExtras(buffer: Buffer, created: number): SessionExtras | undefined {
+  const { created: of, ...extras } = JSON.parse(buffer.toString()) as SessionExtras & { created: number };
+  return of === created ? extras : undefined;
+}
+
+/** @param indexed see StoredHead */
 export function encodeRecord(record: SessionRecord, indexed: number): Buffer {
   const useridBytes = Buffer.byteLength(record.userid);
   const buffer = Buffer.allocUnsafe(at.text + useridBytes + Buffer.byteLength(record.data));
@@ -34,6 +59,13 @@ export function encodeRecord(record: SessionRecord, indexed: number): Buffer {
 
 /** Reads what `encodeRecord` wrote, from the first `size` bytes of a buffer that may be reused afterwards. */
 export function decodeRecord(handle: string, buffer: Buffer, size: number): StoredRecord {
+  const head = decodeHead(handle, buffer) as StoredHead & { data: string };
+  head.data = buffer.toString('utf8', at.text + viewOf(buffer).getUint16(at.useridBytes, true), size);
+  return head;
+}
+
+/** Reads all but the data. */
+export function decodeHead(handle: string, buffer: Buffer): StoredHead {
   const view = viewOf(buffer);
   const data = at.text + view.getUint16(at.useridBytes, true);
   const secretHash = Buffer.allocUnsafe(at.version);
@@ -42,7 +74,6 @@ export function decodeRecord(handle: string, buffer: Buffer, size: number): Stor
     handle,
     secretHash,
     userid: buffer.toString('utf8', at.text, data),
-    data: buffer.toString('utf8', data, size),
     version: view.getFloat64(at.version, true),
     created: view.getFloat64(at.created, true),
     touched: view.getFloat64(at.touched, true),
@@ -52,7 +83,7 @@ export function decodeRecord(handle: string, buffer: Buffer, size: number): Stor
   };
 }
 
-export function decodeSummary(handle: string, buffer: Buffer): SessionSummary {
+export function decodeSummary(handle: string, buffer: Buffer): SessionSummary & Pick<StoredHead, 'indexed'> {
   const view = viewOf(buffer);
   return {
     handle,
@@ -60,6 +91,7 @@ export function decodeSummary(handle: string, buffer: Buffer): SessionSummary {
     touched: view.getFloat64(at.touched, true),
     expires: view.getFloat64(at.expires, true),
     ends: view.getFloat64(at.ends, true),
+    indexed: view.getFloat64(at.indexed, true),
   };
 }
 

@@ -9,7 +9,16 @@ import {
 } from 'mongodb';
 import { DeadlineError, type Logger, withDeadline } from 'plugin-server';
 import { StoreError, StoreFullError } from '../../errors.js';
-import type { Change, Match, SessionRecord, SessionSummary, Store, Swept } from '../../store.js';
+import type {
+  Change,
+  Match,
+  SessionExtras,
+  SessionHead,
+  SessionRecord,
+  SessionSummary,
+  Store,
+  Swept,
+} from '../../store.js';
 import { type MongoConnection, type MongoSettings, mongoConnection } from './connection.js';
 import { hasCode, isOutOfSpace } from './errors.js';
 import { ensureIndexes } from './indexes.js';
@@ -92,14 +101,23 @@ export class MongoStore implements Store {
     return document ? toRecord(document) : undefined;
   }
 
+  async peek(handle: string, now: number): Promise<SessionHead | undefined> {
+    const document = await this.#run((sessions) =>
+      sessions.findOne(filterOf({ handle, now }), { ...reading, projection: { data: 0 } }),
+    );
+    return document ? toHead(document) : undefined;
+  }
+
   async write(
     match: Match,
-    { data, secretHash, touched, expires }: Change,
+    { data, secretHash, touched, expires, ends, ...extras }: Change,
   ): Promise<SessionRecord | undefined> {
     const update = {
       $set: {
         touched: new Date(touched),
         expires: new Date(expires),
+        ...(ends !== undefined && { ends: new Date(ends) }),
+        ...extraFields(extras),
         ...(data !== undefined && { data }),
         ...(secretHash && { secret: new Binary(secretHash) }),
       },
@@ -135,12 +153,7 @@ export class MongoStore implements Store {
 
   async list(userid: string, now: number, limit = 0): Promise<SessionSummary[]> {
     const documents = await this.#run((sessions) =>
-      sessions
-        .find(
-          { userid, ...liveAt(now) },
-          { ...reading, limit, projection: { created: 1, touched: 1, expires: 1, ends: 1 } },
-        )
-        .toArray(),
+      sessions.find({ userid, ...liveAt(now) }, { ...reading, limit, projection: summaryFields }).toArray(),
     );
     return documents.map(toSummary);
   }
@@ -300,6 +313,12 @@ interface SessionDocument {
   touched: Date;
   expires: Date;
   ends: Date;
+  authenticated?: Date;
+  remember?: boolean;
+  /** JSON text. */
+  about?: string;
+  ip?: string;
+  user_agent?: string;
 }
 
 interface LeaseDocument {
@@ -318,6 +337,17 @@ const operationDeadline = 2900;
 /** Milliseconds that `open` waits for the first connection. */
 const startPatience = 5000;
 const reading = { maxTimeMS: 1000 };
+const summaryFields = {
+  created: 1,
+  touched: 1,
+  expires: 1,
+  ends: 1,
+  authenticated: 1,
+  remember: 1,
+  about: 1,
+  ip: 1,
+  user_agent: 1,
+} as const;
 
 // https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 const duplicateKey = 11000;
@@ -347,38 +377,54 @@ function filterOf({ handle, now, secretHash, userid, version, touched }: Match):
   };
 }
 
-function toDocument({ handle, secretHash, userid, data, version, ...times }: SessionRecord): SessionDocument {
+function toDocument(record: SessionRecord): SessionDocument {
+  const { handle, secretHash, userid, data, version, created, touched, expires, ends, ...extras } = record;
   return {
     _id: handleBinary(handle),
     secret: new Binary(secretHash),
     userid,
     data,
     version,
-    created: new Date(times.created),
-    touched: new Date(times.touched),
-    expires: new Date(times.expires),
-    ends: new Date(times.ends),
+    created: new Date(created),
+    touched: new Date(touched),
+    expires: new Date(expires),
+    ends: new Date(ends),
+    ...extraFields(extras),
+  };
+}
+
+function extraFields({ authenticated, remember, about, ip, userAgent }: SessionExtras) {
+  return {
+    ...(authenticated !== undefined && { authenticated: new Date(authenticated) }),
+    ...(remember !== undefined && { remember }),
+    ...(about !== undefined && { about }),
+    ...(ip !== undefined && { ip }),
+    ...(userAgent !== undefined && { user_agent: userAgent }),
   };
 }
 
 function toRecord(document: SessionDocument): SessionRecord {
-  const { secret, userid, data, version } = document;
-  return { ...toSummary(document), secretHash: Buffer.from(secret.buffer), userid, data, version };
+  return Object.assign(toHead(document), { data: document.data });
 }
 
-function toSummary({
-  _id,
-  created,
-  touched,
-  expires,
-  ends,
-}: Omit<SessionDocument, 'secret'>): SessionSummary {
+function toHead(document: Omit<SessionDocument, 'data'>): SessionHead {
+  const { secret, userid, version } = document;
+  return { ...toSummary(document), secretHash: Buffer.from(secret.buffer), userid, version };
+}
+
+function toSummary(document: Omit<SessionDocument, 'secret' | 'data'>): SessionSummary {
+  const { _id, created, touched, expires, ends, authenticated, remember, about, ip, user_agent } = document;
   return {
     handle: Buffer.from(_id.buffer).toString('base64url'),
     created: created.getTime(),
     touched: touched.getTime(),
     expires: expires.getTime(),
     ends: ends.getTime(),
+    ...(authenticated && { authenticated: authenticated.getTime() }),
+    ...(remember !== undefined && { remember }),
+    ...(about !== undefined && { about }),
+    ...(ip !== undefined && { ip }),
+    ...(user_agent !== undefined && { userAgent: user_agent }),
   };
 }
 

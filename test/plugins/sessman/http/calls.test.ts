@@ -6,7 +6,7 @@ for (const { name, settings } of backends) {
     let api: Api;
     let userid: string;
     before(async () => {
-      api = await startApi(await settings());
+      api = await startApi({ ...(await settings()), record: ['ip', 'user_agent'] });
     });
     after(() => api?.close());
     beforeEach(() => {
@@ -27,13 +27,17 @@ for (const { name, settings } of backends) {
       expect(made.status).to.equal(200);
       expect(Object.keys(made.body)).to.deep.equal([
         'session_id',
+        'handle',
         'userid',
         'data',
         'version',
         'created_at',
         'updated_at',
         'expires_at',
+        'authenticated_at',
       ]);
+      expect(made.body.handle).to.equal(made.body.session_id.slice(0, 16));
+      expect(made.body.authenticated_at).to.equal(made.body.created_at);
       expect(made.body).to.include({ userid, version: 1 });
       expect(made.body.data).to.deep.equal({ a: 1 });
       expect(made.body.session_id).to.match(/^[\w-]{43}$/);
@@ -250,7 +254,13 @@ for (const { name, settings } of backends) {
       const { sessions } = listed.body;
       expect(sessions).to.have.length(2);
       for (const entry of sessions) {
-        expect(Object.keys(entry)).to.deep.equal(['handle', 'created_at', 'updated_at', 'expires_at']);
+        expect(Object.keys(entry)).to.deep.equal([
+          'handle',
+          'created_at',
+          'updated_at',
+          'expires_at',
+          'authenticated_at',
+        ]);
       }
       expect(sessions.map(({ handle }: { handle: string }) => handle)).to.have.members(
         [one, two].map((id) => id.slice(0, 16)),
@@ -262,6 +272,46 @@ for (const { name, settings } of backends) {
       });
       expect((await read(one)).status).to.equal(404);
       expect((await read(two)).status).to.equal(200);
+    });
+
+    it('list shows what new and renew were told, and which session asks', async () => {
+      const about = { device: 'phone' };
+      const told = { about, ip: '203.0.113.7', user_agent: 'Browser/1' };
+      const made = await api.post('/sessman/new', { userid, remember: false, ...told });
+      expect(made.status).to.equal(200);
+      const headers = { 'X-Session-Id': made.body.session_id };
+      const { sessions } = (await api.get(`/sessman/list?user=${encodeURIComponent(userid)}`, { headers }))
+        .body;
+      expect(sessions).to.have.length(1);
+      expect(sessions[0]).to.deep.include({ about, ip: told.ip, user_agent: 'Browser/1', current: true });
+      const renewed = await api.post('/sessman/renew?authenticated=true', { about: {} }, { headers });
+      expect(renewed.status).to.equal(200);
+      expect(renewed.body.authenticated_at).to.equal(renewed.body.updated_at);
+      const again = (await api.post('/sessman/list', { userid })).body.sessions[0];
+      expect(again).to.deep.include({ about: {}, ip: told.ip, authenticated_at: renewed.body.updated_at });
+      expect(again).not.to.have.property('current');
+      for (const [name, value] of Object.entries({
+        remember: 'yes',
+        about: 'phone',
+        ip: 'here',
+        user_agent: 1,
+      })) {
+        const refused = await api.post('/sessman/new', { userid, [name]: value });
+        expect([refused.status, refused.body.code], name).to.deep.equal([400, 'invalid_parameter']);
+      }
+    });
+
+    it('end_all keeps the session that asks, or the one of a handle', async () => {
+      const kept = await make();
+      for (const except of ['current', kept.slice(0, 16)]) {
+        await make();
+        const headers = { 'X-Session-Id': kept };
+        const ended = await api.post('/sessman/end_all', { userid, except }, { headers });
+        expect(ended.body).to.deep.equal({ ended: 1 });
+        expect((await read(kept)).status).to.equal(200);
+      }
+      const nobody = await api.post('/sessman/end_all', { userid, except: 'current' });
+      expect(nobody.body.code).to.equal('session_not_found');
     });
 
     it('end_all ends all but one', async () => {
