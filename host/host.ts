@@ -1,4 +1,5 @@
 import type { AddressInfo, ListenOptions } from 'node:net';
+import { join } from 'node:path';
 import type { DestinationStream, Logger } from 'pino';
 import { ConfigError, type Configuration, childAt, formatProblem } from '../config/index.js';
 import { announce } from './announce.js';
@@ -33,6 +34,7 @@ import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js'
 import { RESERVED_PATHS } from './prepare/paths.js';
 import type { PreparedPlugin } from './prepare/plugin-parameters.js';
 import { isHttps, type Settings } from './prepare/settings.js';
+import { StorageHub } from './storage/hub.js';
 
 export interface HostOptions extends PrepareOptions {
   /** What the process around it offers; a Host by itself can neither reload nor sum metrics over workers. */
@@ -75,6 +77,7 @@ export class Host {
   readonly #tls: boolean;
   readonly #monitor: MonitorLink;
   readonly #reporter: Reporter;
+  readonly #storage: StorageHub;
   #stopping = false;
   #closed: Promise<void> | undefined;
 
@@ -112,6 +115,11 @@ export class Host {
     this.#tls = tls !== undefined;
     this.metrics = new Metrics(this.#tls ? 'https' : 'http', () => log.dropped);
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
+    this.#storage = new StorageHub({
+      folder: join(settings.dataFolder, 'storage'),
+      log: this.log,
+      registry: this.metrics.registry,
+    });
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => newUnit(plugin, this.log, deadlines));
     this.#monitor = options.control?.monitor ?? new LocalMonitor();
@@ -228,6 +236,7 @@ export class Host {
   async #close(idle: number): Promise<void> {
     await this.drain({ idle });
     for (const plugin of this.plugins.toReversed()) await plugin.close();
+    await this.#storage.close();
     this.#reporter.close();
     this.metrics.close();
     await this.#log.end();
@@ -270,6 +279,7 @@ export class Host {
         registry: this.metrics.registry,
         resolvePath: (path) => configuration.resolvePath(path),
         server,
+        storage: this.#storage,
         draining: this.#server.draining,
         https: isHttps(settings),
         units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),

@@ -1,4 +1,5 @@
 import { defineErrors, type ErrorTable } from '../kit/error-table.js';
+import { storageErrors } from '../storage/errors.js';
 
 /** Every error that the host itself answers. */
 export const hostErrors = {
@@ -247,6 +248,9 @@ export const hostErrors = {
     when: 'The plugin at this path failed to start, and required=off lets the server run without it.',
     remedy: "Read the cause in the server's log, correct it, then reload.",
   },
+
+  // What plugins keep
+  ...storageErrors,
 
   // Statuses that a plugin sets without a code of its own
   internal_error: {

@@ -88,6 +88,7 @@ class PluginSetup {
       await unit.start(async () => {
         const exports = await unit.definition.setup(context);
         asked = [...routes];
+        await this.#around.shared.storage.ready();
         return exports;
       });
       return asked;

@@ -32,6 +32,7 @@ import type { PluginKeys } from './plugin-keys.js';
 import type { AuthType, ServerView } from './server-view.js';
 import type { BundledServices } from './session-service.js';
 import type { SettingPath } from './setting-error.js';
+import type { Storage } from './storage.js';
 
 // Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
@@ -64,6 +65,7 @@ export type {
   SessionTraits,
 } from './session-service.js';
 export { SettingError, type SettingPath } from './setting-error.js';
+export type { Storage } from './storage.js';
 export type { Context, Logger };
 export { z };
 
@@ -133,6 +135,13 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   allowOrigins(origins: readonly string[]): void;
   /** Whether browsers reach the server by HTTPS, as far as its settings tell: `[ssl]`, or `[network] proxy`. */
   readonly https: boolean;
+  /**
+   * JSON values that are the same for every worker and generation, and on MongoDB for every host. The same name is the same
+   * storage; it has 1 to 64 of a-z, 0-9, _ and -. In setup only.
+   */
+  storage<T>(name: string): Storage<T>;
+  /** The time that ttl goes by; a test may move it. */
+  now(): Date;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */

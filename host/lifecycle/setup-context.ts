@@ -9,6 +9,7 @@ import type { ServerView } from '../kit/server-view.js';
 import { SettingError } from '../kit/setting-error.js';
 import { parseAfter } from '../prepare/order.js';
 import { PATH_FORM } from '../prepare/paths.js';
+import type { StorageHub } from '../storage/hub.js';
 import type { PluginUnit } from './plugin-unit.js';
 
 /** What every plugin of a server is given alike. */
@@ -19,6 +20,7 @@ export interface SharedSurroundings {
   readonly server: ServerView;
   /** Whether browsers reach the server by HTTPS. */
   readonly https: boolean;
+  readonly storage: StorageHub;
   /** Aborts when the server begins to drain. */
   readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
@@ -83,6 +85,11 @@ export function setupContext(
       around.allowOrigins(origins);
     },
     https: around.https,
+    storage: (name) => {
+      inSetup(`storage("${name}")`);
+      return around.storage.storage(unit.name, name);
+    },
+    now: () => new Date(around.storage.clock.now()),
     log: unit.log,
     signal: unit.abort.signal,
     draining: around.draining,

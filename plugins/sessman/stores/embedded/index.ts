@@ -1,16 +1,10 @@
 import { hash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  type Database,
-  getLastVersion,
-  open,
-  type RangeOptions,
-  type RootDatabase,
-  type RootDatabaseOptions,
-} from 'lmdb';
+import { type Database, getLastVersion, type RangeOptions, type RootDatabase } from 'lmdb';
+import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
+import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
   type Change,
@@ -25,8 +19,6 @@ import {
   type Store,
   type Swept,
 } from '../../store.js';
-import { StoreFileError } from './check-file.js';
-import { isOutOfSpace } from './disk-space.js';
 import { markStoreFolder, prepareStoreFolder, storeFile } from './folder.js';
 import {
   decodeExtras,
@@ -59,12 +51,8 @@ export class EmbeddedStore implements Store {
   readonly #byExpiry: Database<Buffer, Buffer>;
   readonly #extras: Database<Buffer, Buffer>;
   readonly #meta: Database<Buffer, string>;
-  readonly #file: string;
-  readonly #deadline = new CommitDeadline();
+  readonly #commits: Commits<StoreError>;
   readonly #readerCheck: NodeJS.Timeout;
-  #fullUntil = 0;
-  /** Set once, when LMDB can no longer write in this process. */
-  #failure: StoreFailedError | undefined;
   #closed: Promise<void> | undefined;
 
   /**
@@ -85,20 +73,9 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  private constructor(
-    file: string,
-    private readonly onFailed?: (error: StoreError) => void,
-  ) {
-    this.#file = file;
-    const options: RootDatabaseOptions & { txnStartThreshold: number } = {
-      // A commit is flushed before it is visible: nobody reads what a crash could undo.
-      overlappingSync: false,
-      // lmdb's batching by event turn stays off: there, a failed commit rejects a promise that nobody can handle.
-      eventTurnBatching: false,
-      txnStartThreshold: 1000,
-      encoding: 'binary',
-    };
-    this.#root = open(file, options);
+  private constructor(file: string, onFailed?: (error: StoreError) => void) {
+    this.#commits = new Commits(file, refusals, onFailed);
+    this.#root = openDurable(file);
     const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
     this.#records = this.#root.openDB('records', { ...index, useVersions: true });
     this.#byUser = this.#root.openDB('by-user', index);
@@ -263,8 +240,7 @@ export class EmbeddedStore implements Store {
 
   async check(): Promise<void> {
     if (this.#closed) throw new StoreError();
-    if (this.#failure) throw this.#failure;
-    if (this.#fullUntil > performance.now()) throw new StoreFullError();
+    this.#commits.check();
   }
 
   count(): number {
@@ -285,9 +261,9 @@ export class EmbeddedStore implements Store {
 
   async #close(): Promise<void> {
     clearInterval(this.#readerCheck);
-    this.#deadline.close();
+    this.#commits.close();
     // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
-    if (!this.#failure) await this.#root.close();
+    if (!this.#commits.hasFailed) await this.#root.close();
   }
 
   /** The record and its revision, which every write changes. As of now, not as of the start of this turn. */
@@ -302,7 +278,7 @@ export class EmbeddedStore implements Store {
 
   #loadWith<T extends Indexed>(key: Buffer, decode: (buffer: Buffer) => T): T | undefined {
     if (this.#closed) throw new StoreError();
-    return this.#reading(() => {
+    return this.#commits.reading(() => {
       // Another process may have acknowledged a write since this process took its snapshot.
       this.#root.resetReadTxn();
       return this.#decoded(key, decode);
@@ -342,18 +318,10 @@ export class EmbeddedStore implements Store {
 
   #keys(index: Database<Buffer, Buffer>, range: RangeOptions): Buffer[] {
     if (this.#closed) throw new StoreError();
-    return this.#reading(() => {
+    return this.#commits.reading(() => {
       this.#root.resetReadTxn();
       return [...index.getKeys(range)];
     });
-  }
-
-  #reading<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (cause) {
-      throw this.#explain(cause);
-    }
   }
 
   #drop(key: Buffer, { record, revision }: Found): Promise<boolean> {
@@ -373,77 +341,16 @@ export class EmbeddedStore implements Store {
    */
   #commit(begin: () => Promise<boolean>): Promise<boolean> {
     if (this.#closed) throw new StoreError();
-    if (this.#failure) throw this.#failure;
-    // While the disk is full, one write a second tries again; the others need not wait for the same refusal.
-    if (this.#fullUntil > performance.now()) throw new StoreFullError();
-    return this.#deadline.within(begin(), async (error) => this.#explain(await causeOf(error)));
-  }
-
-  #explain(cause: unknown): StoreError {
-    if (this.#failure) return this.#failure;
-    if (cause instanceof StoreError) return cause;
-    if (isFull(cause) || (isWriteError(cause) && isOutOfSpace(this.#file))) {
-      this.#fullUntil = performance.now() + 1000;
-      return new StoreFullError(cause);
-    }
-    return hasFailed(cause) ? this.#fail(cause) : new StoreError(cause);
-  }
-
-  /**
-   * After a disk error, LMDB may accept writes and never finish them, and what it believes to be on disk may be missing.
-   * Nothing is certain until the file is opened again, which one process cannot do twice.
-   */
-  #fail(cause: unknown): StoreFailedError {
-    this.#failure = new StoreFailedError(cause);
-    this.#deadline.rejectAll(this.#failure);
-    this.onFailed?.(this.#failure);
-    return this.#failure;
+    return this.#commits.run(begin);
   }
 }
 
-/**
- * No request may wait forever: not for a disk that hangs, nor for another process that hangs within a transaction, nor
- * for an LMDB that gave up after a disk error. One timer watches all commits.
- */
-class CommitDeadline {
-  readonly #waiting = new Set<{ readonly since: number; readonly reject: (error: StoreError) => void }>();
-  readonly #timer = setInterval(() => this.#look(), 1000).unref();
-
-  within<T>(committed: Promise<T>, explain: (error: unknown) => Promise<StoreError>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const commit = { since: performance.now(), reject };
-      this.#waiting.add(commit);
-      committed.then(
-        (result) => {
-          this.#waiting.delete(commit);
-          resolve(result);
-        },
-        (error: unknown) => {
-          this.#waiting.delete(commit);
-          explain(error).then(reject);
-        },
-      );
-    });
-  }
-
-  rejectAll(error: StoreError): void {
-    for (const { reject } of this.#waiting) reject(error);
-    this.#waiting.clear();
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
-  }
-
-  #look(): void {
-    const oldest = performance.now() - commitDeadline;
-    for (const commit of this.#waiting) {
-      if (commit.since > oldest) return;
-      this.#waiting.delete(commit);
-      commit.reject(new StoreError(new Error(`no commit within ${commitDeadline} ms`)));
-    }
-  }
-}
+const refusals = {
+  isRefusal: (error: unknown): error is StoreError => error instanceof StoreError,
+  unavailable: (cause?: unknown) => new StoreError(cause),
+  full: (cause?: unknown) => new StoreFullError(cause),
+  failed: (cause: unknown) => new StoreFailedError(cause),
+};
 
 type Indexed = Pick<StoredHead, 'indexed' | 'created'> & SessionExtras;
 
@@ -458,10 +365,7 @@ const userPrefixLength = 16;
 /** Keys read in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
 /** Milliseconds. */
-const commitDeadline = 5000;
 const readerCheckInterval = 1000;
-/** LMDB's code for an environment that must be opened again. */
-const lmdbPanic = -30_795;
 /** The value of index entries, whose keys hold everything. */
 const present = Buffer.from([1]);
 const zero = Buffer.from([0]);
@@ -496,12 +400,6 @@ function endOf(record: SessionRecord): number {
   return Math.min(record.expires, record.ends);
 }
 
-/** Why a commit failed: lmdb rejects with a general error, which carries the cause as a promise. */
-async function causeOf(error: unknown): Promise<unknown> {
-  const { commitError } = error as { commitError?: Promise<never> };
-  return commitError === undefined ? error : commitError.catch((cause: unknown) => cause);
-}
-
 /**
  * Whether a text cannot be what was stored. The structure of the store is checked elsewhere; this is for the bytes of one
  * session, which a broken disk may have turned into noise or zeros. JSON text has no NUL. U+FFFD stands for broken UTF-8,
@@ -521,22 +419,4 @@ function isDamaged(data: string): boolean {
 function undamaged(data: string): string {
   if (isDamaged(data)) throw new StoreDamagedError();
   return data;
-}
-
-function isFull(cause: unknown): boolean {
-  const { ENOSPC, EDQUOT, EFBIG } = constants.errno;
-  return [ENOSPC, EDQUOT, EFBIG].includes(codeOf(cause));
-}
-
-/** A disk error, or a write that the system cut short for lack of space: LMDB reports both as EIO. */
-function isWriteError(cause: unknown): boolean {
-  return codeOf(cause) === constants.errno.EIO;
-}
-
-function hasFailed(cause: unknown): boolean {
-  return isWriteError(cause) || codeOf(cause) === lmdbPanic;
-}
-
-function codeOf(cause: unknown): number {
-  return Number((cause as { code?: unknown } | undefined)?.code);
 }

@@ -1,8 +1,16 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
-/** The embedded store's folder or file cannot be used. Nothing in it was changed. */
+/** A folder or file of LMDB cannot be used. Nothing in it was changed. */
 export class StoreFileError extends Error {
   override readonly name = 'StoreFileError';
+}
+
+/** What a file holds, for messages. */
+export interface Held {
+  /** `the session store` */
+  readonly store: string;
+  /** `sessions` */
+  readonly content: string;
 }
 
 /**
@@ -14,12 +22,12 @@ export class StoreFileError extends Error {
  *
  * @throws StoreFileError
  */
-export function checkStoreFile(file: string): void {
+export function checkLmdbFile(file: string, held: Held): void {
   const fd = openSync(file, 'r');
   try {
     // Another process may be writing: then a page that differs from what the meta page said is not damaged.
     for (let attempt = 1; ; attempt++) {
-      const look = new Look(fd, file);
+      const look = new Look(fd, file, held);
       const meta = look.newestMeta();
       try {
         look.checkTree(meta.free);
@@ -71,7 +79,11 @@ class Look {
   #pageSize = 0;
   #transaction = 0n;
 
-  constructor(fd: number, file: string) {
+  constructor(
+    fd: number,
+    file: string,
+    private readonly held: Held,
+  ) {
     this.#fd = fd;
     this.#file = file;
     // A crash or a full disk may have left part of a page after the last one in use.
@@ -164,7 +176,7 @@ class Look {
 
   #damaged(what: string): never {
     throw new StoreFileError(
-      `the session store ${this.#file} is damaged (${what}) and was left as it is. Put a backup in its place, or move it away to start without sessions.`,
+      `${this.held.store} ${this.#file} is damaged (${what}) and was left as it is. Put a backup in its place, or move it away to start without ${this.held.content}.`,
     );
   }
 }

@@ -1,0 +1,167 @@
+import { constants } from 'node:os';
+import { open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
+import { isOutOfSpace } from './disk-space.js';
+
+/** How the owner of a file words that it cannot be used. */
+export interface Refusals<Refusal extends Error> {
+  isRefusal(error: unknown): error is Refusal;
+  unavailable(cause?: unknown): Refusal;
+  full(cause?: unknown): Refusal;
+  /** This process cannot write any more; one that opens the file again can. */
+  failed(cause: unknown): Refusal;
+}
+
+/** Opens a file so that what is acknowledged, and what anybody reads, is on disk. */
+export function openDurable(file: string): RootDatabase {
+  const options: RootDatabaseOptions & { txnStartThreshold: number } = {
+    // A commit is flushed before it is visible: nobody reads what a crash could undo.
+    overlappingSync: false,
+    // lmdb's batching by event turn stays off: there, a failed commit rejects a promise that nobody can handle.
+    eventTurnBatching: false,
+    txnStartThreshold: 1000,
+    encoding: 'binary',
+  };
+  return open(file, options);
+}
+
+/** The commits to one LMDB file, each of which ends in time, one way or the other. */
+export class Commits<Refusal extends Error> {
+  readonly #deadline: CommitDeadline;
+  #fullUntil = 0;
+  /** Set once, when LMDB can no longer write in this process. */
+  #failure: Refusal | undefined;
+
+  constructor(
+    private readonly file: string,
+    private readonly refusals: Refusals<Refusal>,
+    private readonly onFailed?: (error: Refusal) => void,
+  ) {
+    this.#deadline = new CommitDeadline((cause) => refusals.unavailable(cause));
+  }
+
+  get hasFailed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** @throws Refusal while a write would be refused */
+  check(): void {
+    if (this.#failure) throw this.#failure;
+    // While the disk is full, one write a second tries again; the others need not wait for the same refusal.
+    if (this.#fullUntil > performance.now()) throw this.refusals.full();
+  }
+
+  /** Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal. */
+  run<T>(begin: () => Promise<T>): Promise<T> {
+    this.check();
+    return this.#deadline.within(begin(), async (error) => this.#explain(await causeOf(error)));
+  }
+
+  /** @throws Refusal */
+  reading<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (cause) {
+      throw this.#explain(cause);
+    }
+  }
+
+  close(): void {
+    this.#deadline.close();
+  }
+
+  #explain(cause: unknown): Refusal {
+    if (this.#failure) return this.#failure;
+    if (this.refusals.isRefusal(cause)) return cause;
+    if (isFull(cause) || (isWriteError(cause) && isOutOfSpace(this.file))) {
+      this.#fullUntil = performance.now() + 1000;
+      return this.refusals.full(cause);
+    }
+    return hasFailed(cause) ? this.#fail(cause) : this.refusals.unavailable(cause);
+  }
+
+  /**
+   * After a disk error, LMDB may accept writes and never finish them, and what it believes to be on disk may be missing.
+   * Nothing is certain until the file is opened again, which one process cannot do twice.
+   */
+  #fail(cause: unknown): Refusal {
+    this.#failure = this.refusals.failed(cause);
+    this.#deadline.rejectAll(this.#failure);
+    this.onFailed?.(this.#failure);
+    return this.#failure;
+  }
+}
+
+/**
+ * No request may wait forever: not for a disk that hangs, nor for another process that hangs within a transaction, nor
+ * for an LMDB that gave up after a disk error. One timer watches all commits.
+ */
+class CommitDeadline {
+  readonly #waiting = new Set<{ readonly since: number; readonly reject: (error: Error) => void }>();
+  readonly #timer = setInterval(() => this.#look(), 1000).unref();
+
+  constructor(private readonly late: (cause: Error) => Error) {}
+
+  within<T>(committed: Promise<T>, explain: (error: unknown) => Promise<Error>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const commit = { since: performance.now(), reject };
+      this.#waiting.add(commit);
+      committed.then(
+        (result) => {
+          this.#waiting.delete(commit);
+          resolve(result);
+        },
+        (error: unknown) => {
+          this.#waiting.delete(commit);
+          explain(error).then(reject);
+        },
+      );
+    });
+  }
+
+  rejectAll(error: Error): void {
+    for (const { reject } of this.#waiting) reject(error);
+    this.#waiting.clear();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #look(): void {
+    const oldest = performance.now() - commitDeadline;
+    for (const commit of this.#waiting) {
+      if (commit.since > oldest) return;
+      this.#waiting.delete(commit);
+      commit.reject(this.late(new Error(`no commit within ${commitDeadline} ms`)));
+    }
+  }
+}
+
+/** Milliseconds. */
+const commitDeadline = 5000;
+/** LMDB's code for an environment that must be opened again. */
+const lmdbPanic = -30_795;
+
+/** Why a commit failed: lmdb rejects with a general error, which carries the cause as a promise. */
+async function causeOf(error: unknown): Promise<unknown> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  return commitError === undefined ? error : commitError.catch((cause: unknown) => cause);
+}
+
+function isFull(cause: unknown): boolean {
+  const { ENOSPC, EDQUOT, EFBIG } = constants.errno;
+  return [ENOSPC, EDQUOT, EFBIG].includes(codeOf(cause));
+}
+
+/** A disk error, or a write that the system cut short for lack of space: LMDB reports both as EIO. */
+function isWriteError(cause: unknown): boolean {
+  return codeOf(cause) === constants.errno.EIO;
+}
+
+function hasFailed(cause: unknown): boolean {
+  return isWriteError(cause) || codeOf(cause) === lmdbPanic;
+}
+
+function codeOf(cause: unknown): number {
+  return Number((cause as { code?: unknown } | undefined)?.code);
+}

@@ -1,0 +1,212 @@
+import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
+import { StoreFileError } from '../../databases/lmdb/check-file.js';
+import { Commits, openDurable } from '../../databases/lmdb/commits.js';
+import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
+import { HttpError } from '../kit/http-error.js';
+import { storageError, unavailable } from './errors.js';
+import { type Condition, type Content, type Entry, newRevision, type Range, type Store } from './store.js';
+
+/**
+ * The storage of one host: an LMDB file for all plugins, which each of its processes opens. The entries are in one database,
+ * since LMDB has to know beforehand how many there will be.
+ *
+ * An entry is its expiry, a little-endian double, and its text. LMDB keeps the revision with it. The second database has a key
+ * for each expiry that was written, of the time and the place, so that expired entries are found; one that is out of date is
+ * dropped when its time comes.
+ */
+export class EmbeddedStore implements Store {
+  readonly #root: RootDatabase;
+  readonly #entries: Database<Buffer, Buffer>;
+  readonly #expiries: Database<Buffer, Buffer>;
+  readonly #commits: Commits<HttpError>;
+  readonly #readerCheck: NodeJS.Timeout;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * Opens the file in that folder, and creates both first where they do not exist.
+   * @param onFailed called once when this process can no longer write; a process that opens the file again can
+   * @throws StoreFileError when the folder cannot be used or the file is damaged, which is then left as it is
+   */
+  static open(folder: string, onFailed?: (error: Error) => void): EmbeddedStore {
+    const file = prepareStoreFolder(folder, layout);
+    try {
+      const store = new EmbeddedStore(file, onFailed);
+      markStoreFolder(folder, layout);
+      return store;
+    } catch (cause) {
+      throw new StoreFileError(`the storage ${file} cannot be opened: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
+  }
+
+  private constructor(file: string, onFailed?: (error: Error) => void) {
+    this.#commits = new Commits(file, refusals, onFailed);
+    this.#root = openDurable(file);
+    const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+    this.#entries = this.#root.openDB('entries', { ...binary, useVersions: true });
+    this.#expiries = this.#root.openDB('expiries', binary);
+    // A reader that was killed would keep every page of its time in use, and the file would grow.
+    this.#readerCheck = setInterval(() => this.#root.readerCheck(), readerCheckInterval).unref();
+  }
+
+  now(): number {
+    return Date.now();
+  }
+
+  read(place: string): Entry | undefined {
+    return this.#reading(() => {
+      const buffer = this.#entries.getBinaryFast(Buffer.from(place));
+      return buffer && entryOf(buffer, getLastVersion());
+    });
+  }
+
+  async write(place: string, content: Content | undefined, condition: Condition = {}): Promise<boolean> {
+    if (this.#closed) throw unavailable();
+    const { fence } = condition;
+    if (fence === undefined) return this.#commits.run(() => this.#put(place, content, condition));
+    let put: Promise<boolean> | undefined;
+    const isHeld = await this.#commits.run(() =>
+      this.#entries.ifVersion(Buffer.from(fence.place), fence.revision, () => {
+        // Within a condition, lmdb puts a new entry whether or not the condition holds, unless it is in one of its own.
+        put =
+          condition.revision === null
+            ? this.#entries.ifNoExists(Buffer.from(place), () => {
+                this.#put(place, content, { ...condition, revision: undefined });
+              })
+            : this.#put(place, content, condition);
+      }),
+    );
+    if (!isHeld) throw storageError('lease_lost');
+    return put as Promise<boolean>;
+  }
+
+  page({ from, to, limit, reverse }: Range): readonly (readonly [string, Entry])[] {
+    const [first, last] = [Buffer.from(from), Buffer.from(to)];
+    const bounds = reverse
+      ? { start: last, end: first, exclusiveStart: true, inclusiveEnd: true, reverse }
+      : { start: first, end: last };
+    return this.#reading(() =>
+      Array.from(
+        this.#entries.getRange({ ...bounds, limit, versions: true }),
+        ({ key, value, version }) => [key.toString(), entryOf(value, version!)] as const,
+      ),
+    );
+  }
+
+  async removeExpired(time: number, limit: number): Promise<boolean> {
+    const due = this.#reading(() => [...this.#expiries.getKeys({ end: expiryKey(time, ''), limit })]);
+    await Promise.all(due.map((key) => this.#removeDue(Buffer.from(key), time)));
+    return due.length === limit;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#readerCheck);
+    this.#commits.close();
+    // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
+    if (!this.#commits.hasFailed) await this.#root.close();
+  }
+
+  #put(
+    place: string,
+    content: Content | undefined,
+    { revision, becomes = newRevision() }: Condition,
+  ): Promise<boolean> {
+    const key = Buffer.from(place);
+    if (content === undefined) {
+      return revision === undefined
+        ? this.#entries.remove(key)
+        : this.#entries.remove(key, revision as number);
+    }
+    const { expires } = content;
+    const put = (condition?: number | null) =>
+      this.#entries.put(key, encode(content), becomes, condition as number);
+    if (expires === Number.POSITIVE_INFINITY) return put(revision);
+    const putBoth = () => {
+      put();
+      this.#expiries.put(expiryKey(expires, place), present);
+    };
+    return revision === undefined
+      ? this.#entries.batch(putBoth)
+      : this.#entries.ifVersion(key, revision as number, putBoth);
+  }
+
+  /** What is kept longer by now, or is gone, leaves a key to drop. */
+  async #removeDue(key: Buffer, time: number): Promise<void> {
+    const place = key.subarray(8);
+    const found = this.#reading(() => {
+      const buffer = this.#entries.getBinaryFast(place);
+      return buffer && { expires: expiryOf(buffer), revision: getLastVersion() };
+    });
+    if (found === undefined || found.expires > time) {
+      await this.#commits.run(() => this.#expiries.remove(key));
+      return;
+    }
+    await this.#commits.run(() =>
+      this.#entries.ifVersion(place, found.revision, () => {
+        this.#entries.remove(place);
+        this.#expiries.remove(key);
+      }),
+    );
+  }
+
+  #reading<T>(work: () => T): T {
+    if (this.#closed) throw unavailable();
+    return this.#commits.reading(() => {
+      // Another process may have acknowledged a write since this process took its snapshot.
+      this.#root.resetReadTxn();
+      return work();
+    });
+  }
+}
+
+const layout = {
+  file: 'storage.mdb',
+  owner: 'plugin-server',
+  format: 1,
+  store: "the plugins' storage",
+  content: 'values',
+  setting: '[paths] data',
+  ownSetting: '[paths] data',
+};
+
+/** Milliseconds. */
+const readerCheckInterval = 1000;
+/** The value of keys that hold everything. */
+const present = Buffer.from([1]);
+
+const refusals = {
+  isRefusal: (error: unknown): error is HttpError => error instanceof HttpError,
+  unavailable,
+  full: unavailable,
+  failed: unavailable,
+};
+
+function encode({ text, expires }: Content): Buffer {
+  const buffer = Buffer.allocUnsafe(8 + Buffer.byteLength(text));
+  buffer.writeDoubleLE(expires);
+  buffer.write(text, 8);
+  return buffer;
+}
+
+function expiryOf(buffer: Buffer): number {
+  return buffer.readDoubleLE();
+}
+
+/** Of a buffer that may be reused afterwards. */
+function entryOf(buffer: Buffer, revision: number): Entry {
+  return { text: buffer.toString('utf8', 8, buffer.length), expires: expiryOf(buffer), revision };
+}
+
+/** Big-endian, so that keys sort by time. */
+function expiryKey(time: number, place: string): Buffer {
+  const key = Buffer.allocUnsafe(8 + Buffer.byteLength(place));
+  key.writeDoubleBE(time);
+  key.write(place, 8);
+  return key;
+}

@@ -1,0 +1,33 @@
+import { defineErrors, type ErrorTable } from '../kit/error-table.js';
+
+/** The errors of `storage` and `every`. They are part of the host's table. */
+export const storageErrors = {
+  storage_unavailable: {
+    status: 503,
+    message: "The plugins' storage cannot be used. Try again shortly.",
+    when: 'The storage of plugins cannot be reached, has no space, or did not finish in time. A refused write may have been applied.',
+    remedy: "Try again after the delay in Retry-After; the operator finds the cause in the server's log.",
+  },
+  value_too_large: {
+    status: 413,
+    message: ({ bytes }: { bytes: number }) =>
+      `The value has ${bytes} bytes as JSON; a storage holds up to ${MAX_VALUE}.`,
+    when: 'A plugin stores a value of more than 1 MiB.',
+    remedy: 'Send less data, or see the documentation of the plugin.',
+  },
+  lease_lost: {
+    status: 500,
+    message: 'Another worker has taken up this run of the job.',
+    when: 'A job goes on after its lease was lost and uses its storage; clients receive it only where a request waits for the job.',
+    remedy: 'Try again: another worker runs the job.',
+  },
+} satisfies ErrorTable;
+
+export const storageError = defineErrors(storageErrors);
+
+/** Bytes of one value as JSON. */
+export const MAX_VALUE = 1_048_576;
+
+export function unavailable(cause?: unknown) {
+  return storageError('storage_unavailable', { headers: { 'Retry-After': '1' }, cause });
+}

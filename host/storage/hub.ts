@@ -1,0 +1,132 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { Counter, type Registry } from 'prom-client';
+import type { Storage } from '../kit/storage.js';
+import { Clock } from './clock.js';
+import { PluginStorage, type StorageBase } from './plugin-storage.js';
+import type { Store } from './store.js';
+import { Updates } from './updates.js';
+
+export interface HubOptions {
+  /** Where the storage of this host is, unless it is on MongoDB. */
+  readonly folder: string;
+  readonly log: Logger;
+  readonly registry: Registry;
+}
+
+/** The storage of all plugins of a server. It is opened when the first plugin asks for one. */
+export class StorageHub {
+  readonly clock = new Clock();
+  readonly #options: HubOptions;
+  readonly #operations: Counter<'plugin' | 'storage' | 'operation' | 'outcome'>;
+  #opening: Promise<StorageBase> | undefined;
+  #base: StorageBase | undefined;
+  #sweep: NodeJS.Timeout | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#operations = new Counter({
+      name: 'plugin_server_storage_operations_total',
+      help: "Operations on plugins' storages, by outcome: ok, or the code of the error.",
+      labelNames: ['plugin', 'storage', 'operation', 'outcome'],
+      registers: [options.registry],
+    });
+  }
+
+  /** The storage that a plugin has under this name. */
+  storage<T>(plugin: string, name: string): Storage<T> {
+    if (!/^[a-z0-9_-]{1,64}$/.test(name)) {
+      throw new TypeError(`storage(${JSON.stringify(name)}): a name has 1 to 64 of a-z, 0-9, _ and -`);
+    }
+    this.base();
+    const counts = new Map<string, { inc(): void }>();
+    return new PluginStorage<T>({
+      name,
+      space: `${plugin.toLowerCase()}/${name}/`,
+      base: () => this.#base ?? this.base(),
+      now: () => this.clock.now(),
+      count: (operation, outcome) => {
+        const key = `${operation} ${outcome}`;
+        let count = counts.get(key);
+        if (count === undefined) {
+          count = this.#operations.labels({ plugin, storage: name, operation, outcome });
+          counts.set(key, count);
+        }
+        count.inc();
+      },
+    });
+  }
+
+  /** Resolves when the storage is open. Opens it at the first call. */
+  base(): Promise<StorageBase> {
+    if (this.#opening === undefined) {
+      this.#opening = this.#open();
+      // Whoever uses the storage hears of it.
+      this.#opening.catch(() => {});
+    }
+    return this.#opening;
+  }
+
+  /** Resolves when the storage is open, if any plugin has asked for it. Rejects when it cannot be opened. */
+  async ready(): Promise<void> {
+    await this.#opening;
+  }
+
+  /** Lets ongoing work finish. May be called twice. */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#sweep);
+    const base = await this.#opening?.catch(() => undefined);
+    await base?.store.close();
+  }
+
+  async #open(): Promise<StorageBase> {
+    const store = await this.#openStore();
+    this.clock.base = () => store.now();
+    this.#base = { store, updates: new Updates(store, () => this.clock.now()) };
+    this.#sweepLater(store);
+    return this.#base;
+  }
+
+  async #openStore(): Promise<Store> {
+    const { folder, log } = this.#options;
+    const { EmbeddedStore } = await import('./embedded.js');
+    return EmbeddedStore.open(folder, (error) => endWorker(error, log));
+  }
+
+  /** Removes what has expired. Each process does, at times of its own; what one has removed the others do not find. */
+  #sweepLater(store: Store): void {
+    this.#sweep = setTimeout(
+      async () => {
+        try {
+          while (!this.#closed && (await store.removeExpired(this.clock.now(), sweepStep))) await nextTurn();
+        } catch (error) {
+          this.#options.log.debug({ err: error }, 'expired values could not be removed');
+        }
+        if (!this.#closed) this.#sweepLater(store);
+      },
+      sweepPause * (0.5 + Math.random()),
+    ).unref();
+  }
+}
+
+/** Milliseconds between two looks for expired entries, on average. */
+const sweepPause = 10_000;
+/** Entries removed in one step: a few milliseconds. */
+const sweepStep = 200;
+/** Milliseconds in which the responses to ongoing requests can be sent. */
+const lastWords = 1000;
+
+/** A process whose file has failed cannot open it again: another takes its place. */
+function endWorker(error: Error, log: Logger): void {
+  log.error({ err: error.cause ?? error }, "the plugins' storage cannot be written any more in this process");
+  if (process.send === undefined) return;
+  setTimeout(() => {
+    throw error;
+  }, lastWords).unref();
+}

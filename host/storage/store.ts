@@ -1,0 +1,72 @@
+/**
+ * The contract between the storage of plugins and a database. A store keeps texts under places and judges nothing but the
+ * conditions of a write. test/contracts/storage.ts tests it through what is built on it; each store runs all of it.
+ *
+ * - A write resolves when a crash of the process or the machine can no longer undo it.
+ * - A write is one atomic step with its conditions.
+ * - Reads see each write that was acknowledged before, by whichever process.
+ * - A store that cannot do its work rejects with `storage_unavailable`; the write may then have been applied, or still be.
+ */
+export interface Store {
+  /** The store's clock, in milliseconds since the Unix epoch: the same for each process that shares the store. */
+  now(): number;
+
+  /** Gives the entry without a promise where no waiting is needed. An expired one too. */
+  read(place: string): Awaitable<Entry | undefined>;
+
+  /**
+   * Puts an entry at a place, or removes what is there. False, with nothing written, when `condition.revision` does not hold.
+   * Rejects with `lease_lost`, with nothing written, when `condition.fence` does not hold.
+   */
+  write(place: string, content: Content | undefined, condition?: Condition): Promise<boolean>;
+
+  /** The first entries of a range, all of one moment. Expired ones too. */
+  page(range: Range): Awaitable<readonly (readonly [place: string, entry: Entry])[]>;
+
+  /** Removes up to `limit` of the entries that expired before `time`. Resolves to whether there may be more. */
+  removeExpired(time: number, limit: number): Promise<boolean>;
+
+  /** Lets ongoing work finish, then frees everything. May be called twice. */
+  close(): Promise<void>;
+}
+
+export type Awaitable<T> = T | Promise<T>;
+
+export interface Content {
+  /** JSON. */
+  readonly text: string;
+  /** Milliseconds since the Unix epoch; Infinity for never. */
+  readonly expires: number;
+}
+
+export interface Entry extends Content {
+  /** Another one after each write. */
+  readonly revision: number;
+}
+
+export interface Condition {
+  /** What the entry must still have; null: there must be none. Without it, whatever is there is replaced. */
+  readonly revision?: number | null | undefined;
+  /** The revision that the new entry gets; a new one without it. */
+  readonly becomes?: number | undefined;
+  readonly fence?: Fence | undefined;
+}
+
+/** Another entry, which must still have this revision. */
+export interface Fence {
+  readonly place: string;
+  readonly revision: number;
+}
+
+/** Places from `from` on and before `to`, in the order of their UTF-8 bytes, or from the other end. */
+export interface Range {
+  readonly from: string;
+  readonly to: string;
+  readonly limit: number;
+  readonly reverse: boolean;
+}
+
+/** Revisions do not repeat, so that an entry that was removed and made again is another one. */
+export function newRevision(): number {
+  return Math.floor(Math.random() * Number.MAX_SAFE_INTEGER);
+}

@@ -1,0 +1,185 @@
+import { request } from 'node:http';
+import { expect } from 'chai';
+import { ConfigError } from '../../../config/index.js';
+import { ServerProcess } from '../../support/process.js';
+import { startServer } from '../../support/server.js';
+
+/** Counts, and keeps what it is told, by the storage. */
+const shop = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router, storage, now }) {
+    const counts = storage('counts');
+    const orders = storage('orders');
+    let later;
+    router.get('/', async (ctx) => {
+      ctx.body = { count: await counts.get('n'), pid: process.pid, now: now().getTime() };
+    });
+    router.post('/count', async (ctx) => {
+      ctx.body = { count: await counts.update('n', (n = 0) => n + 1), pid: process.pid };
+    });
+    router.put('/orders/:id', async (ctx) => {
+      await orders.set(ctx.params.id, ctx.request.body);
+      ctx.status = 204;
+    });
+    router.get('/orders', async (ctx) => {
+      const keys = [];
+      for await (const [key] of orders.entries()) keys.push(key);
+      ctx.body = keys;
+    });
+    router.post('/big', async (ctx) => {
+      await orders.set('big', 'x'.repeat(2 ** 20));
+      ctx.status = 204;
+    });
+    router.post('/late', () => storage('late'));
+  },
+});
+`;
+
+/** A request over a connection of its own, so that any worker may get it; undefined when it got no response. */
+function send(url: string, method: string, path: string, body?: object): Promise<Answer | undefined> {
+  return new Promise((resolve) => {
+    const headers = body && { 'Content-Type': 'application/json' };
+    const call = request(url + path, { method, agent: false, ...(headers && { headers }) }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk) => {
+        text += chunk;
+      });
+      response.on('end', () =>
+        resolve({ status: response.statusCode!, body: text === '' ? undefined : JSON.parse(text) }),
+      );
+      response.on('error', () => resolve(undefined));
+    });
+    call.on('error', () => resolve(undefined));
+    call.end(body && JSON.stringify(body));
+  });
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: { readonly count: number; readonly pid: number } & readonly string[];
+}
+
+describe('storage() of the plugin kit', () => {
+  it('is for setup only, has names of one form, and is counted by plugin, storage, operation and outcome', async () => {
+    const server = await startServer({ files: { 'plugins/shop.js': shop } });
+    try {
+      await send(server.url, 'POST', '/shop/count');
+      await send(server.url, 'POST', '/shop/count');
+      const { status, body } = (await send(server.url, 'POST', '/shop/big'))!;
+      expect([status, (body as unknown as { code: string }).code]).to.deep.equal([413, 'value_too_large']);
+      expect((await send(server.url, 'POST', '/shop/late'))!.status).to.equal(500);
+      expect(server.logText()).to.include('storage(\\"late\\") was called after setup');
+      const metrics = await (await server.fetch('/metrics')).text();
+      const counted = metrics.split('\n').filter((line) => line.startsWith('plugin_server_storage'));
+      expect(counted).to.include(
+        'plugin_server_storage_operations_total{plugin="shop",storage="counts",operation="update",outcome="ok"} 2',
+      );
+      expect(counted).to.include(
+        'plugin_server_storage_operations_total{plugin="shop",storage="orders",operation="set",outcome="value_too_large"} 1',
+      );
+    } finally {
+      await server.close();
+    }
+    const misnamed = shop.replace("storage('counts')", "storage('Counts')");
+    const error = await startServer({ files: { 'plugins/shop.js': misnamed } }).then(
+      () => expect.fail('it started'),
+      (failure: unknown) => failure,
+    );
+    expect(error).to.be.instanceOf(ConfigError);
+    expect((error as ConfigError).problems[0]!.message).to.match(
+      /plugin "shop" failed in its setup: storage\("Counts"\): a name has 1 to 64 of a-z, 0-9, _ and -/,
+    );
+  });
+
+  it('fails the start where its folder cannot be made, and names the setting', async () => {
+    const error = await startServer({
+      safe: true,
+      ini: '[main]\nsafe=list:shop\n[paths]\ndata=taken\n',
+      files: { 'plugins/shop.js': shop, taken: 'a file' },
+    }).then(
+      () => expect.fail('it started'),
+      (failure: unknown) => failure as ConfigError,
+    );
+    expect(error.problems[0]!.message).to.match(
+      /the plugins' storage's folder .*taken.* cannot be created: .*\[paths\] data/,
+    );
+  });
+
+  describe('over two workers', () => {
+    const ini = '[network]\nworkers=2\n[paths]\npidfile=server.pid\n[main]\nsafe=list:shop\n';
+    let server: ServerProcess;
+    before(async () => {
+      server = await ServerProcess.start({
+        ini,
+        files: { 'plugins/shop.js': shop },
+        args: ['--safe'],
+      });
+    });
+    after(() => server.close());
+
+    it('counts each request once, through a reload', async () => {
+      const pids = new Set<number>();
+      const count = async () => {
+        const answer = await send(server.url, 'POST', '/shop/count');
+        expect(answer?.status).to.equal(200);
+        pids.add(answer!.body.pid);
+      };
+      let done = false;
+      let sent = 0;
+      const clients = Array.from({ length: 8 }, async () => {
+        while (!done) {
+          sent += 1;
+          await count();
+        }
+      });
+      const reloaded = await server.command('reload');
+      expect(reloaded.status).to.equal(0);
+      while (pids.size < 4) await count().then(() => (sent += 1));
+      done = true;
+      await Promise.all(clients);
+      expect((await send(server.url, 'GET', '/shop'))!.body.count).to.equal(sent);
+    });
+
+    it('loses nothing that was acknowledged when workers and the server are killed', async () => {
+      const acknowledged: string[] = [];
+      let asked = 0;
+      let done = false;
+      const clients = Array.from({ length: 8 }, async () => {
+        while (!done) {
+          asked += 1;
+          const id = `order-${asked}`;
+          const answer = await send(server.url, 'PUT', `/shop/orders/${id}`, {
+            id,
+            filling: 'x'.repeat(2000),
+          });
+          if (answer?.status === 204) acknowledged.push(id);
+        }
+      });
+      const enough = async (count: number) => {
+        while (acknowledged.length < count) await send(server.url, 'GET', '/shop');
+      };
+      for (let round = 1; round <= 3; round += 1) {
+        await enough(round * 60);
+        const { pid } = (await send(server.url, 'GET', '/shop'))!.body;
+        const replaced = server.next('a new worker serves in place of the lost one');
+        process.kill(pid, 'SIGKILL');
+        await replaced;
+      }
+      await enough(240);
+      done = true;
+      await Promise.all(clients);
+      const { folder } = server;
+      server.child.kill('SIGKILL');
+      await server.exited;
+      server = await ServerProcess.start({
+        folder,
+        ini,
+        args: ['--safe'],
+      });
+      const kept = new Set((await send(server.url, 'GET', '/shop/orders'))!.body);
+      expect(acknowledged.filter((id) => !kept.has(id))).to.deep.equal([]);
+    });
+  });
+});
