@@ -3,9 +3,10 @@ import * as nodeModule from 'node:module';
 import { createRequire } from 'node:module';
 import { dirname, extname, join, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { Jiti } from 'jiti';
+import type { Jiti, JitiOptions } from 'jiti';
 import type { Position } from '../../config/index.js';
 import { bundleFlags, kitModules, loaderHooksModule, packageFolder } from '../package-layout.js';
+import { liveExports } from './live-exports.js';
 
 /**
  * Imports plugin code. JavaScript is Node's own to import; TypeScript goes through jiti, which behaves the same on each
@@ -59,12 +60,18 @@ let jiti: Jiti | undefined;
 
 async function typescript(): Promise<Jiti> {
   const { createJiti } = await import('jiti');
-  jiti ??= createJiti(import.meta.url, {
-    alias: Object.fromEntries(provided()),
+  if (jiti !== undefined) return jiti;
+  const options: JitiOptions = {
     // Its default folder for a cache is a shared one, which another user could write to.
     fsCache: false,
     interopDefault: true,
     sourceMaps: true,
+  };
+  const compiler = createJiti(import.meta.url, options);
+  jiti = createJiti(import.meta.url, {
+    ...options,
+    alias: Object.fromEntries(provided()),
+    transform: (source) => ({ code: liveExports(compiler.transform(source)) }),
   });
   return jiti;
 }

@@ -164,6 +164,50 @@ const misbehaviours: readonly Misbehaviour[] = [
     message: /plugin "bad" cannot be loaded: .*no-such-package/,
     at: 'plugins/bad/index.js:2',
   },
+  ...(
+    [
+      ['a constant', 'export const a = b + 1;', "import { a } from './a.js';", '"a"'],
+      ['an exported list', 'const a = [b];\nexport { a };', "import { a } from './a.js';", '"a"'],
+      ['an enum', 'export enum a { B = b }', "import { a } from './a.js';", '"a"'],
+      ['a class', 'export class a { c = b; }', "import { a } from './a.js';", '"a"'],
+      ['a re-export', 'export const c = b;', "import { c as a } from './a.js';", '"c"'],
+      [
+        'a member of a namespace',
+        'export const a = b;',
+        "import * as all from './a.js';\nconst { a } = all;",
+        '"a"',
+      ],
+      ['a default export', 'export default { a: b };', "import a from './a.js';", 'the default export'],
+      [
+        'an odd name',
+        'const x = b;\nexport { x as "odd name" };',
+        'import { "odd name" as a } from \'./a.js\';',
+        '"odd name"',
+      ],
+    ] as const
+  ).map(([what, exporting, importing, name]) => ({
+    title: `uses ${what} of a file before it has a value, in a circle of imports`,
+    files: {
+      'plugins/bad/index.ts': `${kit}import './a.js';\nexport default definePlugin({ setup() {} });\n`,
+      'plugins/bad/a.ts': `import { b } from './b.js';\n${exporting}\n`,
+      'plugins/bad/b.ts': `${importing}\n\nexport const b: number = 1 +\n  Number(a);\n`,
+    },
+    message: new RegExp(
+      `plugin "bad" cannot be loaded: bad/b\\.ts uses ${name} of bad/a\\.ts before it has a value; the two files import`,
+    ),
+    at: `plugins/bad/b.ts:${importing.includes('\n') ? 2 : 4}`,
+  })),
+  {
+    title: 'uses a constant of a file before it has a value, in a circle of imports, being JavaScript',
+    files: {
+      'plugins/bad/index.js': `${kit}import './a.js';\nexport default definePlugin({ setup() {} });\n`,
+      'plugins/bad/a.js': "import { b } from './b.js';\nexport const a = b + 1;\n",
+      'plugins/bad/b.js': "import { a } from './a.js';\nexport const b = 1 +\n  a;\n",
+      'plugins/bad/package.json': '{"type":"module"}',
+    },
+    message: /plugin "bad" cannot be loaded: Cannot access 'a' before initialization/,
+    at: 'plugins/bad/b.js:3',
+  },
   {
     title: 'has no default export',
     files: { 'plugins/bad/index.ts': `${kit}\nexport const plugin = definePlugin({ setup() {} });\n` },

@@ -85,6 +85,65 @@ export default definePlugin({ setup({ router }) { router.get('/', () => { throw 
     }
   }
 
+  it('gives TypeScript files imports that are live, also where they import each other and use that later', async () => {
+    const server = await startServer({
+      ini: '[main]\nsafe=list:inner\n',
+      safe: true,
+      files: {
+        'plugins/inner/index.ts': `import { definePlugin } from 'plugin-server';
+import { one, All, early } from './a.ts';
+import ten, { add, count } from './state.ts';
+import seven, * as b from './b.ts';
+export default definePlugin({
+  setup({ router }) {
+    router.get('/', (ctx) => { ctx.body = [one(), new All().two(), b.three, Object.keys(b).sort(), seven.eight(), early, ten, count, add(), count]; });
+  },
+});`,
+        'plugins/inner/state.ts': `export let count = 0;
+export function add() { count += 1; return 'added'; }
+let ten = 9;
+export { ten as default };
+ten = 10;
+`,
+        'plugins/inner/a.ts': `import { two, three } from './b.ts';
+import fallback from './b.ts';
+export function one() { return three + fallback.eight() + Object.keys(fallback).length; }
+export class All { two() { return two(); } }
+export var early = 1;
+export const nine = 9;
+export enum Size { Small = 's' }
+export default class Ten { ten = 10; }
+`,
+        'plugins/inner/b.ts': `import Ten, { All, one, nine, Size, early as tooEarly } from './a.ts';
+export { nine as again } from './a.ts';
+export * from './a.ts';
+export const hoisted = typeof one;
+export const variable = String(tooEarly);
+export const two = () => [typeof All, nine, Size.Small, new Ten().ten, Ten.name];
+export const three = 3;
+export default { eight: () => 8 };
+`,
+      },
+    });
+    try {
+      const answer = (await (await server.fetch('/inner')).json()) as unknown[];
+      expect(answer).to.deep.equal([
+        12,
+        ['function', 9, 's', 10, 'Ten'],
+        3,
+        ['All', 'Size', 'again', 'default', 'early', 'hoisted', 'nine', 'one', 'three', 'two', 'variable'],
+        8,
+        1,
+        10,
+        0,
+        'added',
+        1,
+      ]);
+    } finally {
+      await server.close();
+    }
+  });
+
   it('gives a plugin the kit of the server that runs it, where that is installed beside it', async () => {
     const answer = await answerBeside(async (modules) => {
       await symlink(packageFolder, join(modules, 'plugin-server'));
