@@ -23,6 +23,7 @@ import { ListenError } from './http/socket/listen-error.js';
 import { HttpServer } from './http/socket/server.js';
 import { trustedPeers } from './http/trusted-peers.js';
 import { DEADLINES, type Deadlines } from './kit/deadline.js';
+import { Drain } from './lifecycle/drain.js';
 import { place } from './lifecycle/failure.js';
 import { PluginUnit } from './lifecycle/plugin-unit.js';
 import { type Log, LogFileError, openLog } from './log.js';
@@ -50,6 +51,16 @@ export interface HostOptions extends PrepareOptions {
   readonly onPrepared?: (prepared: Prepared) => void | Promise<void>;
 }
 
+export interface HostDrainOptions {
+  /** How many milliseconds a connection without a request is left open. */
+  readonly idle?: number;
+  /**
+   * At a reload, where another server serves already: how many milliseconds WebSockets and event streams may stay. Absent at
+   * a stop, where they have the stop timeout.
+   */
+  readonly grace?: number;
+}
+
 /** Of the stop timeout, at most so many milliseconds are kept for the plugins to close. */
 const CLOSE_RESERVE = 2000;
 
@@ -75,6 +86,7 @@ export class Host {
   readonly #log: Log;
   readonly #server: HttpServer;
   readonly #tls: boolean;
+  readonly #drain = new Drain();
   readonly #monitor: MonitorLink;
   readonly #reporter: Reporter;
   readonly #storage: StorageHub;
@@ -153,6 +165,7 @@ export class Host {
     this.#server = new HttpServer({
       listener: application.complete().callback(),
       log: this.log,
+      drain: this.#drain,
       tls,
       // The workers of one server share its connections.
       limits: { ...settings.limits, connections: Math.ceil(settings.limits.connections / processes) },
@@ -211,20 +224,19 @@ export class Host {
     return this.#server.counts;
   }
 
-  /**
-   * Stops accepting and answers what is in flight. `idle` is how many milliseconds a connection without a request is
-   * left open; a later call can only shorten that.
-   */
-  drain({ idle = IDLE }: { idle?: number } = {}): Promise<void> {
+  /** Stops accepting and answers what is in flight. A later call can only shorten the times of the first. */
+  async drain({ idle = IDLE, grace }: HostDrainOptions = {}): Promise<void> {
     this.announceStop();
     const { stopTimeout } = this.settings;
-    return this.#server.drain({ timeout: stopTimeout - Math.min(CLOSE_RESERVE, stopTimeout / 5), idle });
+    const timeout = stopTimeout - Math.min(CLOSE_RESERVE, stopTimeout / 5);
+    if (grace === undefined) this.#drain.begin('stop', timeout);
+    else this.#drain.begin('reload', grace);
+    await Promise.all([this.#server.drain({ timeout, idle }), this.#drain.finished()]);
   }
 
-  /** Begins to drain, and resolves when the connections that ask nothing are closed. */
-  async endIdle(): Promise<void> {
-    this.drain();
-    await this.#server.idleEnded;
+  /** Resolves when a drain has closed the connections that ask nothing. */
+  get idleEnded(): Promise<void> {
+    return this.#server.idleEnded;
   }
 
   /** Drains, then closes the plugins in reverse order. Idempotent: the first call decides. */
@@ -280,7 +292,7 @@ export class Host {
         resolvePath: (path) => configuration.resolvePath(path),
         server,
         storage: this.#storage,
-        draining: this.#server.draining,
+        draining: this.#drain.begun,
         https: isHttps(settings),
         units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),
         fakes: new Map(Object.entries(options.fakes ?? {}).map(([name, fake]) => [name.toLowerCase(), fake])),

@@ -140,7 +140,7 @@ export class Application extends Koa {
       this.#fail(ctx, error);
     }
     // How long somebody watches says nothing about how fast the server answers.
-    if (isEventStream(ctx) || res.takenOver) this.#record(ctx);
+    if (res.isEventStream || res.takenOver) this.#record(ctx);
     else this.#recordAtEnd(ctx);
     const { statusCode } = res;
     const koa = Koa.prototype as unknown as { handleRequest(ctx: Koa.Context, run: Chain): Promise<void> };
@@ -365,11 +365,6 @@ function lacksBody(ctx: Koa.Context): boolean {
     ctx.writable &&
     !ctx.res.headersSent
   );
-}
-
-function isEventStream(ctx: Koa.Context): boolean {
-  const type = ctx.res.getHeader('Content-Type');
-  return typeof type === 'string' && type.startsWith('text/event-stream');
 }
 
 const BROKEN_CONNECTION =

@@ -26,6 +26,7 @@ export interface ProcessSettings {
   readonly workers: number;
   readonly stopGrace: number;
   readonly stopTimeout: number;
+  readonly streamGrace: number;
   /** How long a worker may go without responding; 0 for no limit. */
   readonly workerTimeout: number;
   /** How long a request may wait for its turn; 0 for no limit. */
@@ -93,10 +94,11 @@ export type ToWorker =
   | { readonly type: 'ask_spare' }
   /** From now on /readyz responds 503. Other requests are served. */
   | { readonly type: 'stopping' }
-  /** Begin to drain, close the connections that ask nothing, and answer with `idle_ended`. */
-  | { readonly type: 'end_idle' }
-  /** `idle`: how many milliseconds to keep a connection without a request open. */
-  | { readonly type: 'drain'; readonly idle: number }
+  /**
+   * `idle`: how many milliseconds to keep a connection without a request open. `grace`: at a reload, how many milliseconds
+   * WebSockets and event streams may stay. Answer with `idle_ended` after the first, and with `drained` in the end.
+   */
+  | { readonly type: 'drain'; readonly idle: number; readonly grace?: number }
   | { readonly type: 'metrics' }
   /** Answer with `pong`. */
   | { readonly type: 'ping' }
@@ -118,6 +120,7 @@ export type FromWorker =
   | { readonly type: 'claimed'; readonly error?: string | undefined }
   | { readonly type: 'listening'; readonly error?: string | undefined }
   | { readonly type: 'stopped_accepting' }
+  /** A draining worker has closed the connections that ask nothing. */
   | { readonly type: 'idle_ended' }
   /** Carries a copy of the socket. */
   | { readonly type: 'spare' }

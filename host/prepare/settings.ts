@@ -56,6 +56,10 @@ export const sections = {
       stop_timeout: integer({ min: 1 })
         .default(25)
         .meta({ description: 'seconds that requests in flight get at a stop or reload' }),
+      stream_grace: integer({ min: 0 }).default(60).meta({
+        description:
+          'seconds that WebSockets and event streams may stay on the old generation after a reload',
+      }),
       proxy: z.union([boolean(), networks()]).default(false).meta({
         description:
           'believe X-Forwarded-For, -Host and -Proto: of every client, or of the addresses and networks in this `list:`, where the reverse proxies in front are',
@@ -165,6 +169,7 @@ export interface Settings {
   /** Milliseconds. */
   readonly stopGrace: number;
   readonly stopTimeout: number;
+  readonly streamGrace: number;
   /** Whose X-Forwarded- headers are believed: everybody's, nobody's, or those from these addresses and networks. */
   readonly proxy: boolean | readonly string[];
   readonly pluginsFolder: string;
@@ -265,6 +270,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
     workerTimeout: network.worker_timeout * 1000,
     stopGrace: network.stop_grace * 1000,
     stopTimeout: network.stop_timeout * 1000,
+    streamGrace: network.stream_grace * 1000,
     proxy: network.proxy,
     pluginsFolder: path(paths.plugins),
     dataFolder: path(paths.data),

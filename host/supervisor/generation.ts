@@ -2,7 +2,7 @@ import type { ProcessSettings, Snapshot, WorkerOptions, WorkerReport } from '../
 import { watchHeartbeat } from './heartbeat.js';
 import type { ListeningSocket } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
-import { WorkerProcess } from './worker-process.js';
+import { type DrainTimes, WorkerProcess } from './worker-process.js';
 
 /** Events of a generation that its supervisor acts on. */
 export interface GenerationEvents {
@@ -20,8 +20,8 @@ export interface GenerationEvents {
 
 /** How long a worker may take to read the configuration, and then to set up every plugin. Milliseconds. */
 const startTimeout = 120_000;
-/** How long a worker may take to close the connections that ask nothing, in milliseconds. */
-const endIdleTimeout = 5000;
+/** How long a worker may take to end once its streams had to, in milliseconds: jobs and plugins close meanwhile. */
+const endTimeout = 15_000;
 /** Pauses before a replacement, in milliseconds. A worker that ran for `steady` resets them to the first. */
 const pauses = { first: 0, second: 100, longest: 30_000, steady: 60_000 };
 
@@ -124,26 +124,27 @@ export class Generation {
     for (const worker of this.#workers) worker.send({ type: 'stopping' });
   }
 
-  /** Has every worker close the connections that ask nothing, and resolves when these are closed. Drain it next. */
-  async endIdle(): Promise<void> {
-    await Promise.all(this.workers.map((worker) => worker.endIdle(endIdleTimeout).catch(() => {})));
-  }
-
   /**
-   * Lets every worker finish its requests. Resolves when all have ended; at the stop timeout they are killed.
-   *
-   * @param idle how many milliseconds a connection without a request is left open
+   * Lets every worker finish its requests. Resolves when all have ended. They are killed at the stop timeout, or some time
+   * after the grace where that is later.
    */
-  drain(idle: number): Promise<void> {
+  drain(times: DrainTimes): Promise<void> {
     const ready = this.workers;
     this.#end();
-    const timeout = this.settings.stopTimeout;
+    const { stopTimeout } = this.settings;
+    const timeout = times.grace === undefined ? stopTimeout : Math.max(stopTimeout, times.grace + endTimeout);
     for (const worker of ready) {
-      worker.drain({ idle, timeout }).then((finished) => {
+      worker.drain({ ...times, timeout }).then((finished) => {
         if (!finished) this.events.onOverdue(worker);
       });
     }
     return this.ended;
+  }
+
+  /** Resolves when its workers, which drain, have closed the connections that ask nothing. */
+  async idleEnded(): Promise<void> {
+    const ended = (worker: WorkerProcess) => worker.until('idle_ended', endTimeout).catch(() => {});
+    await Promise.all(this.workers.map(ended));
   }
 
   /** Kills every process. */

@@ -29,6 +29,9 @@ interface SupervisorEvents {
  */
 const idleAtReload = 10_000;
 const idleAtStop = 250;
+const idleOfTests = 100;
+/** How many old generations may keep their streams after a reload. */
+const mostOld = 2;
 /** How long to serve the queue of a socket that is about to be closed. Milliseconds. */
 const queueTimeout = 1000;
 
@@ -55,6 +58,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #monitor = new MonitorHub();
   /** Every generation that has a process: starting, serving or draining. */
   readonly #generations = new Set<Generation>();
+  /** Those that drain since a reload and may keep their streams, the oldest first. */
+  #old: Generation[] = [];
   #count = 0;
   #serving: Generation | undefined;
   #socket: ListeningSocket | undefined;
@@ -219,11 +224,26 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       if (oldSocket !== socket) await this.#frontDoor.emptied(oldSocket!, queueTimeout);
       await this.#dismiss(old);
       if (oldSocket !== socket) oldSocket?.close();
-      if (this.own.endsIdleAtReload) await old.endIdle();
-      old.drain(Math.min(idleAtReload, old.settings.stopTimeout / 2));
+      await this.#retire(old);
     }
     announce(this.#log, { url: this.#url(), ...report });
     this.emit('serving', report, this.#url(), generation.begun);
+  }
+
+  /** At most two old generations keep WebSockets and event streams. One that had to leave them finishes its requests. */
+  async #retire(old: Generation): Promise<void> {
+    this.#old.push(old);
+    old.ended.then(() => {
+      this.#old = this.#old.filter((each) => each !== old);
+    });
+    const { stopTimeout, streamGrace: grace } = old.settings;
+    if (this.own.endsIdleAtReload) {
+      const ended = old.idleEnded();
+      old.drain({ idle: idleOfTests, grace });
+      await ended;
+    } else old.drain({ idle: Math.min(idleAtReload, stopTimeout / 2), grace });
+    for (const each of this.#old.splice(0, this.#old.length - mostOld))
+      each.drain({ idle: idleAtStop, grace: 0 });
   }
 
   async #employ(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
@@ -298,7 +318,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#frontDoor.close();
     socket.close();
     // Includes generations that drain since an earlier reload: they get the shorter time.
-    for (const generation of this.#generations) if (!generation.comingUp) generation.drain(idleAtStop);
+    for (const generation of this.#generations)
+      if (!generation.comingUp) generation.drain({ idle: idleAtStop });
     await Promise.all([...this.#generations].map((generation) => generation.ended));
     this.#monitor.close();
     this.#pidFile?.remove();

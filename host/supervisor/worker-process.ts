@@ -7,6 +7,14 @@ import { StartFailure } from './start-failure.js';
 
 type Answer<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>;
 
+/** Milliseconds. */
+export interface DrainTimes {
+  /** How long a connection without a request is left open. */
+  readonly idle: number;
+  /** At a reload, how long WebSockets and event streams may stay. Absent at a stop. */
+  readonly grace?: number;
+}
+
 interface WorkerEvents {
   /** `handle`: the socket sent with the message, if any. */
   message: [message: FromWorker, handle: unknown];
@@ -91,18 +99,10 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     });
   }
 
-  /** Has the worker close the connections that ask nothing. Rejects when it does not within `timeout` milliseconds. */
-  async endIdle(timeout: number): Promise<void> {
-    if (this.ended !== undefined) return;
-    const ended = this.until('idle_ended', timeout);
-    this.send({ type: 'end_idle' });
-    await ended;
-  }
-
   /** Lets the worker finish its requests. Kills it after `timeout` milliseconds, and then resolves to false. */
-  async drain({ idle, timeout }: { idle: number; timeout: number }): Promise<boolean> {
+  async drain({ timeout, ...times }: DrainTimes & { timeout: number }): Promise<boolean> {
     if (this.ended !== undefined) return true;
-    this.send({ type: 'drain', idle });
+    this.send({ type: 'drain', ...times });
     let finished = true;
     const timer = setTimeout(() => {
       finished = false;

@@ -3,7 +3,7 @@
 import { ConfigError, type Problem } from '../../config/problem.js';
 import { blame, type PluginCode } from '../diagnostics/blame.js';
 import { portRemedy } from '../diagnostics/port-taken.js';
-import type { Host, HostOptions } from '../host.js';
+import type { Host, HostDrainOptions, HostOptions } from '../host.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { LogFileError } from '../log.js';
@@ -76,11 +76,8 @@ process.on('message', (message: ToWorker, handle: unknown) => {
     case 'stopping':
       host?.announceStop();
       break;
-    case 'end_idle':
-      host?.endIdle().then(() => channel.send({ type: 'idle_ended' }));
-      break;
     case 'drain':
-      drain(message.idle);
+      drain(message);
       break;
     case 'ping':
       channel.send({ type: 'pong', ...(host?.connections ?? { accepted: 0, connections: 0 }) });
@@ -188,11 +185,12 @@ async function serve(socket: ReceivedSocket): Promise<void> {
 
 let isDraining = false;
 
-/** A second call, at a stop after a reload, shortens the wait for idle connections. */
-async function drain(idle: number): Promise<void> {
-  const drained = host?.drain({ idle });
+/** A second call, at a stop after a reload, shortens what the first allowed. */
+async function drain({ idle, grace }: HostDrainOptions): Promise<void> {
+  const drained = host?.drain({ ...(idle !== undefined && { idle }), ...(grace !== undefined && { grace }) });
   if (isDraining) return;
   isDraining = true;
+  host?.idleEnded.then(() => channel.send({ type: 'idle_ended' }));
   await drained;
   const metrics = await readMetrics();
   await host?.close();

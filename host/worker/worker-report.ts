@@ -4,10 +4,10 @@ import type { Settings } from '../prepare/settings.js';
 
 /** The settings that the supervisor uses. */
 export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
-  const { address, workers, workerTimeout, stopGrace, stopTimeout, pidFile, log } = settings;
+  const { address, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile, log } = settings;
   const { level, format, file } = log;
   return {
-    ...{ address, workers, workerTimeout, stopGrace, stopTimeout, pidFile },
+    ...{ address, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile },
     maxDelay: settings.limits.maxDelay,
     log: { level: logLevel ?? level, format, file: logFile ?? file },
   };

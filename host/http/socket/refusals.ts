@@ -41,6 +41,16 @@ export class Refusals {
     if (request.headers.upgrade !== undefined) response.noteTakeover();
   }
 
+  /** Its answer is an event stream, or it speaks another protocol: neither ends by itself. */
+  isStreaming(socket: Socket): boolean {
+    const latest = (socket as Tracked)[LATEST];
+    return latest !== undefined && !latest.complete && (latest.takenOver || latest.isEventStream);
+  }
+
+  isTakenOver(socket: Socket): boolean {
+    return (socket as Tracked)[LATEST]?.takenOver === true;
+  }
+
   /** Answers what Node's parser or its timer refused. */
   onClientError(error: NodeJS.ErrnoException, duplex: Duplex): void {
     const socket = duplex as Tracked;

@@ -54,6 +54,12 @@ export abstract class HostResponse extends BufferedHeaders {
     return this.socket !== null && this.socket.bytesWritten > this.#sentBefore;
   }
 
+  /** As it says of itself, whether its head is out or not. */
+  get isEventStream(): boolean {
+    const type = this.getHeader('Content-Type');
+    return typeof type === 'string' && type.startsWith('text/event-stream');
+  }
+
   /** All of it is out. Node takes the socket away from a response at its end, and only then. */
   get complete(): boolean {
     return this.writableEnded && this.socket === null;

@@ -1,10 +1,10 @@
-import { setMaxListeners } from 'node:events';
 import { chmodSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { Server as NetServer } from 'node:net';
 import type { Logger } from 'pino';
+import type { Drain } from '../../lifecycle/drain.js';
 import { ACCEPT_QUEUE } from './accept-queue.js';
 import { capConnections } from './connection-cap.js';
 import { connectionsThatFit } from './descriptors.js';
@@ -17,6 +17,7 @@ export interface ServerOptions {
   readonly log: Logger;
   /** PEM texts; undefined for plain HTTP. */
   readonly tls: { readonly key: string; readonly cert: string } | undefined;
+  readonly drain: Drain;
   /** Seconds, but for `connections`: how many at once, 0 for as many as there are file descriptors for. */
   readonly limits: {
     readonly headerTimeout: number;
@@ -28,7 +29,7 @@ export interface ServerOptions {
 
 /** Milliseconds. */
 export interface DrainOptions {
-  /** Whatever is left after this is closed. */
+  /** Requests that are left after this are cut. Event streams and upgraded connections have the deadline of `Drain`. */
   readonly timeout: number;
   /**
    * How long a connection without a request is left open, so that a request that is on its way in still gets its answer
@@ -40,6 +41,9 @@ export interface DrainOptions {
 /** A Unix socket's user and group may connect: a reverse proxy's, say. */
 const UNIX_SOCKET_MODE = 0o660;
 
+/** How long an upgraded connection may take to say goodbye once the deadline is over, in milliseconds. */
+const FAREWELL = 2000;
+
 /** How often Node looks for requests that are late, in milliseconds: how exact the timeouts are. */
 const TIMEOUT_CHECK = 1000;
 
@@ -50,7 +54,7 @@ const IDLE_CHECK = 50;
 export class HttpServer {
   readonly refusals: Refusals;
   readonly #server: Server;
-  readonly #draining = new AbortController();
+  readonly #drain: Drain;
   /** Every connection, upgraded ones included, which Node's own list leaves out. */
   readonly #sockets = new Set<Socket>();
   #drained: Promise<void> | undefined;
@@ -64,7 +68,8 @@ export class HttpServer {
   #accepted = 0;
 
   constructor(options: ServerOptions) {
-    const { limits, log, tls } = options;
+    const { limits, log, tls, drain } = options;
+    this.#drain = drain;
     this.refusals = new Refusals({
       log,
       tls: tls !== undefined,
@@ -74,12 +79,10 @@ export class HttpServer {
       this.refusals.track(request, response as HostResponse);
       options.listener(request, response);
     };
-    // Each long answer may listen to it.
-    setMaxListeners(0, this.draining);
     const serverOptions = {
       ServerResponse: responseClass({
         headers: securityHeaders(tls !== undefined),
-        closes: (socket) => this.draining.aborted || (socket !== null && this.#shed.has(socket)),
+        closes: (socket) => drain.begun.aborted || (socket !== null && this.#shed.has(socket)),
       }),
       headersTimeout: limits.headerTimeout * 1000,
       requestTimeout: limits.requestTimeout * 1000,
@@ -112,11 +115,6 @@ export class HttpServer {
     this.#server.on('checkExpectation', listener);
     // A body is asked for when it is wanted.
     this.#server.on('checkContinue', listener);
-  }
-
-  /** Aborts when the drain begins. */
-  get draining(): AbortSignal {
-    return this.#draining.signal;
   }
 
   /**
@@ -161,13 +159,14 @@ export class HttpServer {
 
   /**
    * Stops accepting, lets each connection end with the answer that it is waiting for, closes the others after `idle`
-   * and whatever is left after `timeout`. A later call can only make `idle` end sooner.
+   * and whatever is left after `timeout`, or after the deadline of the drain, which has begun. A later call can only make
+   * `idle` and the deadline end sooner.
    *
    * server.close() would not do: since Node 19 it destroys connections that are idle at that moment, and with them
    * requests that are on their way in (nodejs/node#60617).
    */
   drain({ timeout, idle }: DrainOptions): Promise<void> {
-    this.#drained ??= this.#drain(timeout);
+    this.#drained ??= this.#close(timeout);
     let sweep: NodeJS.Timeout;
     const closeIdleFrom = (pause: number) => {
       sweep = setTimeout(() => {
@@ -184,17 +183,27 @@ export class HttpServer {
     return this.#drained;
   }
 
-  async #drain(timeout: number): Promise<void> {
-    this.#draining.abort();
+  async #close(timeout: number): Promise<void> {
     this.stopAccepting();
-    const atDeadline = setTimeout(() => {
-      for (const socket of this.#sockets) socket.destroy();
-    }, timeout);
+    const { deadline } = this.#drain;
+    const isOver = (socket: Socket) => deadline.aborted || !this.refusals.isStreaming(socket);
+    const timers = [setTimeout(() => this.#destroy(isOver), timeout)];
+    const onDeadline = () => {
+      this.#destroy((socket) => this.refusals.isStreaming(socket) && !this.refusals.isTakenOver(socket));
+      timers.push(setTimeout(() => this.#destroy((socket) => this.refusals.isStreaming(socket)), FAREWELL));
+    };
+    if (deadline.aborted) onDeadline();
+    else deadline.addEventListener('abort', onDeadline, { once: true });
     for (const socket of this.#sockets)
       await new Promise<void>((resolve) => socket.once('close', () => resolve()));
-    clearTimeout(atDeadline);
+    deadline.removeEventListener('abort', onDeadline);
+    for (const timer of timers) clearTimeout(timer);
     // What watches over slow clients.
     this.#server.close(() => {});
+  }
+
+  #destroy(fits: (socket: Socket) => boolean): void {
+    for (const socket of this.#sockets) if (fits(socket)) socket.destroy();
   }
 
   #closeIdle(): void {
