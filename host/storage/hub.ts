@@ -1,8 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { Counter, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { Storage } from '../kit/storage.js';
 import { Clock } from './clock.js';
+import { OperationCounts } from './operation-counts.js';
 import { PluginStorage, type StorageBase } from './plugin-storage.js';
 import type { Store } from './store.js';
 import { Updates } from './updates.js';
@@ -18,7 +19,7 @@ export interface HubOptions {
 export class StorageHub {
   readonly clock = new Clock();
   readonly #options: HubOptions;
-  readonly #operations: Counter<'plugin' | 'storage' | 'operation' | 'outcome'>;
+  readonly #operations: OperationCounts;
   #opening: Promise<StorageBase> | undefined;
   #base: StorageBase | undefined;
   #sweep: NodeJS.Timeout | undefined;
@@ -26,12 +27,7 @@ export class StorageHub {
 
   constructor(options: HubOptions) {
     this.#options = options;
-    this.#operations = new Counter({
-      name: 'plugin_server_storage_operations_total',
-      help: "Operations on plugins' storages, by outcome: ok, or the code of the error.",
-      labelNames: ['plugin', 'storage', 'operation', 'outcome'],
-      registers: [options.registry],
-    });
+    this.#operations = new OperationCounts(options.registry);
   }
 
   /** The storage that a plugin has under this name. */
@@ -40,21 +36,12 @@ export class StorageHub {
       throw new TypeError(`storage(${JSON.stringify(name)}): a name has 1 to 64 of a-z, 0-9, _ and -`);
     }
     this.base();
-    const counts = new Map<string, { inc(): void }>();
     return new PluginStorage<T>({
       name,
       space: `${plugin.toLowerCase()}/${name}/`,
       base: () => this.#base ?? this.base(),
       now: () => this.clock.now(),
-      count: (operation, outcome) => {
-        const key = `${operation} ${outcome}`;
-        let count = counts.get(key);
-        if (count === undefined) {
-          count = this.#operations.labels({ plugin, storage: name, operation, outcome });
-          counts.set(key, count);
-        }
-        count.inc();
-      },
+      counts: this.#operations.of(plugin, name),
     });
   }
 

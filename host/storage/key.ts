@@ -1,31 +1,23 @@
 const MAX_KEY = 512;
 
-/**
- * Refuses what cannot be a key.
- * @throws TypeError
- */
-export function checkKey(key: unknown, where: string): asserts key is string {
-  if (typeof key !== 'string') throw new TypeError(`${where}: the key is not a text but ${kindOf(key)}`);
-  if (key === '') throw new TypeError(`${where}: the key is empty; keys have 1 to ${MAX_KEY} bytes`);
-  checkText(key, where, 'the key');
+/** Why this cannot be a key; undefined when it can. */
+export function keyFault(key: unknown): string | undefined {
+  if (key === '') return `the key is empty; keys have 1 to ${MAX_KEY} bytes`;
+  const fault = textFault(key);
+  if (fault !== undefined) return `the key ${fault}`;
+  const text = key as string;
   // Most keys are short, and no character has more than three bytes for each unit.
-  if (key.length * 3 > MAX_KEY && Buffer.byteLength(key) > MAX_KEY) {
-    throw new TypeError(
-      `${where}: the key has ${Buffer.byteLength(key)} bytes of UTF-8; keys have 1 to ${MAX_KEY}`,
-    );
-  }
+  if (text.length * 3 <= MAX_KEY || Buffer.byteLength(text) <= MAX_KEY) return undefined;
+  return `the key has ${Buffer.byteLength(text)} bytes of UTF-8; keys have 1 to ${MAX_KEY}`;
 }
 
-/**
- * Refuses a text that no key can begin with.
- * @throws TypeError
- */
-export function checkText(text: unknown, where: string, what: string): asserts text is string {
-  if (typeof text !== 'string') throw new TypeError(`${where}: ${what} is not a text but ${kindOf(text)}`);
-  if (text.includes('\0')) throw new TypeError(`${where}: ${what} contains NUL`);
-  if (LONE_SURROGATE.test(text)) {
-    throw new TypeError(`${where}: ${what} contains half a surrogate pair, which UTF-8 cannot hold`);
-  }
+/** Why no key can begin with this, to follow its name; undefined when one can. */
+export function textFault(text: unknown): string | undefined {
+  if (typeof text !== 'string') return `is not a text but ${kindOf(text)}`;
+  if (text.includes('\0')) return 'contains NUL';
+  return (text as WellFormed).isWellFormed()
+    ? undefined
+    : 'contains half a surrogate pair, which UTF-8 cannot hold';
 }
 
 /** The first text, in the order of UTF-8 bytes, after all that begin with `text`. One of its characters is below U+10FFFF. */
@@ -38,7 +30,8 @@ export function afterAll(text: string): string {
   return String.fromCodePoint(...points);
 }
 
-const LONE_SURROGATE = /\p{Surrogate}/u;
+/** ECMAScript 2024, which Node has had since 20. */
+type WellFormed = string & { isWellFormed(): boolean };
 
 function kindOf(value: unknown): string {
   return value === null ? 'null' : typeof value === 'object' ? 'an object' : typeof value;

@@ -1,12 +1,11 @@
 import { HttpError } from '../kit/http-error.js';
 import type { Storage } from '../kit/storage.js';
-import { afterAll, checkKey, checkText } from './key.js';
+import { afterAll, keyFault, textFault } from './key.js';
+import type { Operation, StorageCounts } from './operation-counts.js';
 import { currentFence } from './run-context.js';
 import type { Content, Store } from './store.js';
 import type { Updates } from './updates.js';
 import { encodeValue } from './value.js';
-
-export type Operation = 'get' | 'set' | 'delete' | 'update' | 'entries';
 
 /** What a storage is built on. */
 export interface StorageBase {
@@ -23,8 +22,7 @@ export interface PluginStorageOptions {
   readonly base: () => StorageBase | Promise<StorageBase>;
   /** The time that ttl goes by, in milliseconds since the Unix epoch. */
   readonly now: () => number;
-  /** `ok`, or a code. */
-  readonly count: (operation: Operation, outcome: string) => void;
+  readonly counts: StorageCounts;
 }
 
 /** One storage of a plugin: checks what it is given, and turns values into texts and back. */
@@ -37,7 +35,7 @@ export class PluginStorage<T> implements Storage<T> {
 
   async get(key: string): Promise<T | undefined> {
     try {
-      checkKey(key, this.#where('get'));
+      this.#checkKey('get', key);
       currentFence();
       let base = this.#options.base();
       if (base instanceof Promise) base = await base;
@@ -48,7 +46,7 @@ export class PluginStorage<T> implements Storage<T> {
       }
       const isLive = entry !== undefined && entry.expires > this.#options.now();
       const value = isLive ? (JSON.parse(entry!.text) as T) : undefined;
-      this.#options.count('get', 'ok');
+      this.#options.counts.ok.get += 1;
       return value;
     } catch (error) {
       throw this.#failed('get', error);
@@ -57,15 +55,15 @@ export class PluginStorage<T> implements Storage<T> {
 
   async set(key: string, value: T, options: { ttl?: number } = {}): Promise<void> {
     try {
-      const where = this.#where('set', key);
-      checkKey(key, this.#where('set'));
+      this.#checkKey('set', key);
+      const where = () => this.#where('set', key);
       const text = encodeValue(value, where);
       const expires = this.#expiry(options.ttl, where) ?? Number.POSITIVE_INFINITY;
       const fence = currentFence();
       const { store } = await this.#options.base();
       await store.write(this.#options.space + key, { text, expires }, { fence });
       currentFence();
-      this.#options.count('set', 'ok');
+      this.#options.counts.ok.set += 1;
     } catch (error) {
       throw this.#failed('set', error);
     }
@@ -73,13 +71,13 @@ export class PluginStorage<T> implements Storage<T> {
 
   async delete(key: string): Promise<boolean> {
     try {
-      checkKey(key, this.#where('delete'));
+      this.#checkKey('delete', key);
       let wasThere = false;
       await this.#change(key, (content) => {
         wasThere = content !== undefined;
         return undefined;
       });
-      this.#options.count('delete', 'ok');
+      this.#options.counts.ok.delete += 1;
       return wasThere;
     } catch (error) {
       throw this.#failed('delete', error);
@@ -92,22 +90,22 @@ export class PluginStorage<T> implements Storage<T> {
     options: { ttl?: number } = {},
   ): Promise<T | undefined> {
     try {
-      const where = this.#where('update', key);
-      checkKey(key, this.#where('update'));
-      if (typeof change !== 'function') throw new TypeError(`${where}: change is not a function`);
+      this.#checkKey('update', key);
+      const where = () => this.#where('update', key);
+      if (typeof change !== 'function') throw new TypeError(`${where()}: change is not a function`);
       let text: string | undefined;
       await this.#change(key, (content) => {
         const next = change(content && (JSON.parse(content.text) as T));
         text = undefined;
         if (isThenable(next)) {
-          throw new TypeError(`${where}: change returned a promise; it must be synchronous`);
+          throw new TypeError(`${where()}: change returned a promise; it must be synchronous`);
         }
         if (next === undefined) return undefined;
         text = encodeValue(next, where);
         const expires = this.#expiry(options.ttl, where) ?? content?.expires ?? Number.POSITIVE_INFINITY;
         return { text, expires };
       });
-      this.#options.count('update', 'ok');
+      this.#options.counts.ok.update += 1;
       return text === undefined ? undefined : (JSON.parse(text) as T);
     } catch (error) {
       throw this.#failed('update', error);
@@ -127,8 +125,13 @@ export class PluginStorage<T> implements Storage<T> {
   } = {}): AsyncGenerator<readonly [key: string, value: T]> {
     const { space } = this.#options;
     const where = this.#where('entries');
-    checkText(prefix, where, 'the prefix');
-    if (after !== undefined) checkText(after, where, '"after"');
+    for (const [name, text] of [
+      ['prefix', prefix],
+      ['after', after ?? ''],
+    ]) {
+      const fault = textFault(text);
+      if (fault !== undefined) throw new TypeError(`${where}: ${name} ${fault}`);
+    }
     if (!(limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= 0))) {
       throw new TypeError(`${where}: the limit is not a whole number from 0 on`);
     }
@@ -159,7 +162,7 @@ export class PluginStorage<T> implements Storage<T> {
       const { store } = await this.#options.base();
       const page = isBefore(from, to) ? await store.page({ from, to, reverse, limit: pageSize }) : [];
       currentFence();
-      this.#options.count('entries', 'ok');
+      this.#options.counts.ok.entries += 1;
       return page;
     } catch (error) {
       throw this.#failed('entries', error);
@@ -173,16 +176,21 @@ export class PluginStorage<T> implements Storage<T> {
     currentFence();
   }
 
-  #expiry(ttl: number | undefined, where: string): number | undefined {
+  #expiry(ttl: number | undefined, where: () => string): number | undefined {
     if (ttl === undefined) return undefined;
     if (typeof ttl !== 'number' || !(ttl > 0 && ttl < Number.POSITIVE_INFINITY)) {
-      throw new TypeError(`${where}: ttl is not a number of seconds above 0`);
+      throw new TypeError(`${where()}: ttl is not a number of seconds above 0`);
     }
     return this.#options.now() + ttl * 1000;
   }
 
+  #checkKey(operation: Operation, key: unknown): void {
+    const fault = keyFault(key);
+    if (fault !== undefined) throw new TypeError(`${this.#where(operation)}: ${fault}`);
+  }
+
   #failed(operation: Operation, error: unknown): unknown {
-    this.#options.count(operation, error instanceof HttpError ? error.code : 'error');
+    this.#options.counts.fail(operation, error instanceof HttpError ? error.code : 'error');
     return error;
   }
 

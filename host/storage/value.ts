@@ -4,10 +4,10 @@ import { MAX_VALUE, storageError } from './errors.js';
  * The JSON text of a value that reads back as the same value.
  * @throws TypeError that names the place of what JSON cannot hold; HttpError `value_too_large`
  */
-export function encodeValue(value: unknown, where: string): string {
+export function encodeValue(value: unknown, where: () => string): string {
   const fault = findFault(value, [], []);
   if (fault !== undefined) {
-    throw new TypeError(`${where}: ${placeOf(fault.path)} is ${fault.is}; ${fault.remedy}`);
+    throw new TypeError(`${where()}: ${placeOf(fault.path)} is ${fault.is}; ${fault.remedy}`);
   }
   const text = JSON.stringify(value);
   // Most texts are short, and no character has more than three bytes for each unit.

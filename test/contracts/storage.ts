@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import type { Storage } from '../../host/kit/storage.js';
+import { StorageCounts } from '../../host/storage/operation-counts.js';
 import { PluginStorage } from '../../host/storage/plugin-storage.js';
 import { withinRun } from '../../host/storage/run-context.js';
 import type { Store } from '../../host/storage/store.js';
@@ -31,7 +32,7 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
       shift = 0;
     });
 
-    const outcomes: string[] = [];
+    const counts = new StorageCounts();
     function storageOn<T>(store: Store, name: string): Storage<T> {
       const now = () => store.now() + shift;
       const base = { store, updates: new Updates(store, now) };
@@ -40,7 +41,7 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
         space: `shop/${name}/`,
         base: () => base,
         now,
-        count: (operation, outcome) => outcomes.push(`${operation} ${outcome}`),
+        counts,
       });
     }
     /** One fresh storage, as two processes have it. */
@@ -403,12 +404,14 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
       await closed.set('key', 1);
       await store.close();
       await store.close();
-      outcomes.length = 0;
+      counts.failed.clear();
       for (const call of [() => closed.get('key'), () => closed.set('key', 2), () => closed.delete('key')]) {
         const error = await errorOf(call());
         expect([error.code, error.status]).to.deep.equal(['storage_unavailable', 503]);
       }
-      expect(outcomes).to.deep.equal(['get', 'set', 'delete'].map((each) => `${each} storage_unavailable`));
+      expect([...counts.failed]).to.deep.equal(
+        ['get', 'set', 'delete'].map((each) => [`${each} storage_unavailable`, 1]),
+      );
     });
   });
 }
