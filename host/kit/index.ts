@@ -60,9 +60,11 @@ export type {
   ExpectedSession,
   Session,
   SessionEntry,
+  SessionPage,
   SessionRenewal,
   SessionService,
   SessionTraits,
+  SessionWalk,
 } from './session-service.js';
 export { SettingError, type SettingPath } from './setting-error.js';
 export type { Storage } from './storage.js';

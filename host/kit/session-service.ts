@@ -51,6 +51,8 @@ export interface SessionService {
   endByHandle(userid: string, handle: string): Promise<void>;
   /** The user's live sessions, newest first. */
   list(userid: string): Promise<SessionEntry[]>;
+  /** One page of everybody's live sessions: by handle, or with a prefix by userid and handle. */
+  all(walk?: SessionWalk): Promise<SessionPage>;
   /** Ends the user's sessions except the one with the id or handle `except`. Returns how many ended. */
   endAll(userid: string, except?: string): Promise<number>;
 }
@@ -91,6 +93,22 @@ export interface SessionEntry {
   readonly userAgent?: string | null;
   /** On the session that asks. */
   readonly current?: true;
+}
+
+/** A walk over all sessions, a page at a time. */
+export interface SessionWalk {
+  /** Sessions on the page: 1 to 1,000; 100 by default. */
+  readonly limit?: number | undefined;
+  /** `next` of the page before, with the same prefix. */
+  readonly after?: string | undefined;
+  /** Only users whose userid begins so. */
+  readonly userid_prefix?: string | undefined;
+}
+
+export interface SessionPage {
+  readonly sessions: readonly (SessionEntry & { readonly userid: string })[];
+  /** Null on the last page. Stays valid when the session ends. */
+  readonly next: string | null;
 }
 
 /** What a session may be told at its start, and again when it is renewed. What is absent then stays as it is. */

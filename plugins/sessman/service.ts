@@ -18,6 +18,7 @@ export function sessionService(sessions: Sessions): SessionService {
     end: async (sessionId, expected) => sessions.end(sessionId, expected),
     endByHandle: async (userid, handle) => sessions.endByHandle(userid, handle),
     list: async (userid) => sessions.list(userid),
+    all: async (walk) => sessions.all(walk),
     endAll: async (userid, except) => sessions.endAll(userid, except),
   };
 }

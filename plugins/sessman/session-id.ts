@@ -31,12 +31,15 @@ export function isHandle(text: string): boolean {
   return typeof text === 'string' && handlePattern.test(text);
 }
 
+/** Characters. */
+export const handleLength = 16;
+
 /** The form of an id; its last character carries only four bits. */
 export const sessionIdPattern = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 export const handlePattern = /^[A-Za-z0-9_-]{16}$/;
 
 function split(id: string): SessionId {
-  return { id, handle: id.slice(0, 16), secretHash: sha256(id.slice(16)) };
+  return { id, handle: id.slice(0, handleLength), secretHash: sha256(id.slice(handleLength)) };
 }
 
 function sha256(text: string): Buffer {

@@ -1,16 +1,24 @@
 import { timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
-import type { SessionEntry } from 'plugin-server';
+import type { SessionEntry, SessionPage, SessionWalk } from 'plugin-server';
 import { TaskQueues } from './client/task-queues.js';
 import { sessmanError } from './errors.js';
 import { applyMergePatch, type JsonObject } from './merge-patch.js';
-import { isHandle, makeSessionId, parseSessionId, renewSessionId, type SessionId } from './session-id.js';
+import {
+  handleLength,
+  isHandle,
+  makeSessionId,
+  parseSessionId,
+  renewSessionId,
+  type SessionId,
+} from './session-id.js';
 import {
   type Awaitable,
   type Change,
   type Match,
   NEVER,
+  type Position,
   type SessionExtras,
   type SessionHead,
   type SessionRecord,
@@ -240,6 +248,21 @@ export class Sessions {
       .map((summary) => entryOf(summary, summary.handle === current));
   }
 
+  /** One page of all live sessions: by handle, or of users whose userid begins with a prefix, by userid and handle. */
+  async all({ limit = 100, after, userid_prefix }: SessionWalk = {}): Promise<SessionPage> {
+    if (userid_prefix !== undefined) checkUserid(userid_prefix);
+    const place = after === undefined ? undefined : readPlace(after, userid_prefix !== undefined);
+    // One more shows whether there is another page.
+    const page = { limit: limit + 1, after: place, useridPrefix: userid_prefix };
+    const found = await this.#store.walk(this.#now(), page);
+    const shown = found.slice(0, limit);
+    const last = shown.at(-1);
+    return {
+      sessions: shown.map((session) => ({ userid: session.userid, ...entryOf(session) })),
+      next: found.length > limit ? placeText(last!, userid_prefix !== undefined) : null,
+    };
+  }
+
   /**
    * Ends the user's sessions except one, which must be one of them. Returns how many ended.
    * @param except its id, its handle, or `current` for the session that asks
@@ -448,6 +471,23 @@ function isOwned(record: SessionHead, id: SessionId, userid: string | undefined)
   return (
     timingSafeEqual(record.secretHash, id.secretHash) && (userid === undefined || record.userid === userid)
   );
+}
+
+/** A place in a walk, as callers hand it back. */
+function placeText({ handle, userid }: Required<Position>, withUser: boolean): string {
+  return withUser ? handle + Buffer.from(userid).toString('base64url') : handle;
+}
+
+function readPlace(text: string, withUser: boolean): Position {
+  const handle = text.slice(0, handleLength);
+  const rest = text.slice(handleLength);
+  const userid = Buffer.from(rest, 'base64url').toString();
+  const isWhole = isHandle(handle) && Buffer.from(userid).toString('base64url') === rest;
+  if (isWhole && (rest !== '') === withUser) return withUser ? { handle, userid } : { handle };
+  throw sessmanError('invalid_parameter', {
+    name: 'after',
+    problem: 'is not the "next" of a page with the same userid_prefix',
+  });
 }
 
 function checkUserid(userid: string): void {

@@ -47,6 +47,9 @@ export interface Store {
   /** The user's live sessions in any order; with a limit, at most that many of them. */
   list(userid: string, now: number, limit?: number): Promise<SessionSummary[]>;
 
+  /** One page of all live sessions, in the order of `Position`; each is on one page only, however many begin and end. */
+  walk(now: number, page: Page): Promise<readonly WalkedSession[]>;
+
   /** Removes the user's live sessions except one. Returns how many there were. */
   removeOfUser(userid: string, now: number, except?: string): Promise<number>;
 
@@ -137,6 +140,24 @@ export interface Change extends SessionExtras {
   /** New data; adds one to the version. */
   readonly data?: string | undefined;
   readonly secretHash?: Buffer | undefined;
+}
+
+/** A place in the walk over all sessions: by the handle's bytes, or of users with a prefix by those of (userid, handle). */
+export interface Position {
+  readonly handle: string;
+  readonly userid?: string | undefined;
+}
+
+export interface Page {
+  readonly limit: number;
+  /** Only sessions behind this place. */
+  readonly after?: Position | undefined;
+  /** Only users whose userid begins so. */
+  readonly useridPrefix?: string | undefined;
+}
+
+export interface WalkedSession extends SessionSummary {
+  readonly userid: string;
 }
 
 export interface Swept {

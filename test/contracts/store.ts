@@ -259,6 +259,80 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       );
     });
 
+    it('walks over all live sessions by handle, each once, while others begin and end', async () => {
+      const mine = Array.from({ length: 25 }, () => aRecord());
+      const dead = aRecord({ expires: now });
+      for (const record of [...mine, dead]) await store.insert(record);
+      const seen: string[] = [];
+      for (let handle: string | undefined; ; ) {
+        const page = await store.walk(now, {
+          limit: 7,
+          after: handle === undefined ? undefined : { handle },
+        });
+        seen.push(...page.map((session) => session.handle));
+        if (page.length < 7) break;
+        // The place stays one, though its session ends.
+        handle = seen.at(-1)!;
+        if (!mine.some((record) => record.handle === handle)) await store.remove({ handle, now });
+        await store.insert(aRecord());
+      }
+      expect(new Set(seen).size).to.equal(seen.length);
+      const bytes = seen.map((each) => Buffer.from(each, 'base64url').toString('hex'));
+      expect(bytes).to.deep.equal([...bytes].sort());
+      expect(seen).to.include.members(mine.map(({ handle }) => handle));
+      expect(seen).not.to.include(dead.handle);
+      const one = mine[3]!;
+      const before = Buffer.from(one.handle, 'base64url');
+      before[11]! -= before[11]! > 0 ? 1 : 0;
+      const page = await store.walk(now, { limit: 1, after: { handle: before.toString('base64url') } });
+      if (before.toString('base64url') !== one.handle)
+        expect(page).to.deep.equal([{ ...summaryOf(one), userid: one.userid }]);
+    });
+
+    it('walks over users with a prefix, by the bytes of userid and handle', async () => {
+      const prefix = randomBytes(6).toString('hex');
+      const names = [
+        '',
+        'a',
+        'a',
+        'a',
+        'a\u0000',
+        'a\u0000b',
+        'aa',
+        'ab',
+        'b',
+        'z',
+        'ü',
+        '\ud7ff',
+        '\ue000',
+        '🐢',
+      ];
+      for (const name of [...names].reverse()) await store.insert(aRecord({ userid: `${prefix}${name}` }));
+      await store.insert(aRecord({ userid: `${prefix}a`, expires: now }));
+      await store.insert(aRecord({ userid: prefix.slice(0, -1) }));
+      const walked = async (useridPrefix: string, limit: number) => {
+        const seen: { userid: string; handle: string }[] = [];
+        for (;;) {
+          const page = await store.walk(now, { limit, after: seen.at(-1), useridPrefix });
+          seen.push(...page.map(({ userid, handle }) => ({ userid, handle })));
+          if (page.length < limit) return seen;
+        }
+      };
+      for (const limit of [1, 2, 100]) {
+        const seen = await walked(prefix, limit);
+        expect(seen.map(({ userid }) => userid.slice(prefix.length))).to.deep.equal(names);
+        const handles = seen
+          .slice(1, 4)
+          .map(({ handle }) => Buffer.from(handle, 'base64url').toString('hex'));
+        expect(handles).to.deep.equal([...handles].sort());
+      }
+      expect((await walked(`${prefix}a`, 3)).map(({ userid }) => userid.slice(prefix.length))).to.deep.equal(
+        names.slice(1, 8),
+      );
+      expect(await walked(`${prefix}\ud7ff`, 5)).to.have.length(1);
+      expect(await walked(`${prefix}c`, 5)).to.deep.equal([]);
+    });
+
     it("removes a user's sessions but one, and counts them", async () => {
       const userid = `user ${randomBytes(6).toString('hex')}`;
       const records = Array.from({ length: 250 }, () => aRecord({ userid }));

@@ -1,4 +1,4 @@
-import type { Context, SessionEntry } from 'plugin-server';
+import type { Context, SessionEntry, SessionPage } from 'plugin-server';
 import type { StoredSession } from '../sessions.js';
 import { parameters } from './parameters.js';
 
@@ -93,6 +93,25 @@ export const listAnswer: Answer<readonly SessionEntry[]> = {
     content: jsonContent(
       { sessions: { type: 'array', items: entrySchema() } },
       { sessions: [{ handle, created_at, updated_at, expires_at, authenticated_at, current: true }] },
+    ),
+  },
+};
+
+export const walkAnswer: Answer<SessionPage> = {
+  send(ctx, { sessions, next }) {
+    ctx.body = { sessions: sessions.map(({ userid, ...entry }) => ({ userid, ...entryJson(entry) })), next };
+  },
+  response: {
+    description: 'A page of sessions. `next` is null on the last one.',
+    content: jsonContent(
+      {
+        sessions: { type: 'array', items: entrySchema({ userid: parameters.userid.schema }) },
+        next: { type: ['string', 'null'] },
+      },
+      {
+        sessions: [{ userid: example.userid, handle, created_at, updated_at, expires_at, authenticated_at }],
+        next: handle,
+      },
     ),
   },
 };

@@ -1,7 +1,7 @@
 import type { SessmanErrorCode } from '../errors.js';
 import type { Sessions } from '../sessions.js';
 import type { Awaitable } from '../store.js';
-import { type Answer, countAnswer, listAnswer, sessionAnswer } from './answer.js';
+import { type Answer, countAnswer, listAnswer, sessionAnswer, walkAnswer } from './answer.js';
 import { conflicting, type Given, missing, type Takes } from './parameters.js';
 
 /** One call of the session manager: its route, what it accepts, what it does and how OpenAPI describes it. */
@@ -144,6 +144,19 @@ export const calls: readonly Call[] = [
     summary: "List a user's sessions",
     description:
       "The user's live sessions, newest first: handles, times and what `about` says, never ids or data. `current` marks the one whose id the request carries.",
+  }),
+  call({
+    path: 'sessions',
+    methods: ['get'],
+    takes: { limit: 'optional', after: 'optional', userid_prefix: 'optional' },
+    namesSession: false,
+    changes: false,
+    run: (sessions, walk) => sessions.all(walk),
+    answer: walkAnswer,
+    errors: ['invalid_userid'],
+    summary: "List everybody's sessions",
+    description:
+      'One page of all live sessions, without ids and data: by the bytes of the handle, or with `userid_prefix` by those of (userid, handle). `next` of a page is `after` of the next one, and stays valid when its session ends. A session that is live during the whole walk is on one page, any other on at most one.',
   }),
   call({
     path: 'end_all',

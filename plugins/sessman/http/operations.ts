@@ -102,6 +102,9 @@ function exampleBody(call: Call): object {
     about: { device: 'phone' },
     ip: '203.0.113.7',
     user_agent: 'Mozilla/5.0',
+    limit: 100,
+    after: example.handle,
+    userid_prefix: 'ma',
   };
   return Object.fromEntries(
     parametersOf(call.takes)

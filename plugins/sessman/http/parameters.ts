@@ -16,6 +16,9 @@ export interface Parameters {
   about: JsonObject;
   ip: string;
   user_agent: string;
+  limit: number;
+  after: string;
+  userid_prefix: string;
 }
 
 export type ParameterName = keyof Parameters;
@@ -45,6 +48,8 @@ interface Parameter {
   /** The value in its type; undefined for empty text, which counts as missing. Throws a 400. */
   read(raw: unknown, place: Place, takes: Takes): unknown;
 }
+
+const maxPage = 1000;
 
 /** All parameters. A new one is an entry here, and its type above. */
 export const parameters: Readonly<Record<ParameterName, Parameter>> = {
@@ -127,6 +132,28 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     description: "The visitor's User-Agent, kept where `record` lists `user_agent`.",
     schema: { type: 'string' },
     read: (raw) => textOf('user_agent', raw) || undefined,
+  },
+  limit: {
+    names: ['limit'],
+    description: 'Sessions on the page.',
+    schema: { type: 'integer', minimum: 1, maximum: maxPage, default: 100 },
+    read(raw, place) {
+      const limit = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
+      if (Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= maxPage) return limit;
+      throw invalid('limit', `is not a whole number from 1 to ${maxPage}`);
+    },
+  },
+  after: {
+    names: ['after'],
+    description: '`next` of the page before; no `after` for the first page.',
+    schema: { type: 'string' },
+    read: (raw) => textOf('after', raw) || undefined,
+  },
+  userid_prefix: {
+    names: ['userid_prefix'],
+    description: 'Only users whose userid begins so; the page is in the order of userid then.',
+    schema: { type: 'string', maxLength: 1024 },
+    read: (raw) => textOf('userid_prefix', raw) || undefined,
   },
 };
 

@@ -1,6 +1,6 @@
 import { HttpError, type PluginMetrics } from 'plugin-server';
 import { StoreError } from '../errors.js';
-import type { Change, Match, SessionRecord, Store } from '../store.js';
+import type { Change, Match, Page, SessionRecord, Store } from '../store.js';
 
 /** Wraps a store to count and time its operations, for /metrics. */
 export function observeStore(store: Store, metrics: PluginMetrics): Store {
@@ -77,6 +77,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     remove: observed('remove', (match: Match) => store.remove(match)),
     removeEach: observed('remove_each', (matches: readonly Match[]) => store.removeEach(matches)),
     list: observed('list', (userid: string, now: number, limit?: number) => store.list(userid, now, limit)),
+    walk: observed('walk', (now: number, page: Page) => store.walk(now, page)),
     removeOfUser: observed('remove_of_user', (userid: string, now: number, except?: string) =>
       store.removeOfUser(userid, now, except),
     ),

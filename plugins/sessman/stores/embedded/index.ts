@@ -12,12 +12,14 @@ import {
   isLive,
   type Match,
   matches,
+  type Page,
   type SessionExtras,
   type SessionHead,
   type SessionRecord,
   type SessionSummary,
   type Store,
   type Swept,
+  type WalkedSession,
 } from '../../store.js';
 import { markStoreFolder, prepareStoreFolder, storeFile } from './folder.js';
 import {
@@ -27,11 +29,13 @@ import {
   decodeSummary,
   encodeExtras,
   encodeRecord,
+  hasUseridPrefix,
   indexedFor,
   mayHaveExtras,
   type StoredHead,
   type StoredRecord,
 } from './record.js';
+import { pageByHandle, pageByUser, type Walked } from './walk.js';
 
 /**
  * The store on local disk: LMDB, which any number of processes of one machine may open at a time. A write is
@@ -190,6 +194,23 @@ export class EmbeddedStore implements Store {
       }
     }
     return live;
+  }
+
+  walk(now: number, page: Page): Promise<WalkedSession[]> {
+    const walked: Walked = {
+      keys: (start, limit) => this.#keys(this.#records, { start, limit }).map((key) => Buffer.from(key)),
+      load: (key, prefix) => this.#loadWalked(key, prefix, now),
+    };
+    return page.useridPrefix === undefined ? pageByHandle(walked, page) : pageByUser(walked, page);
+  }
+
+  #loadWalked(key: Buffer, prefix: Buffer | undefined, now: number): WalkedSession | undefined {
+    const buffer = prefix && this.#records.getBinaryFast(key);
+    if (prefix && !(buffer && hasUseridPrefix(buffer, prefix))) return undefined;
+    const head = this.#decoded(key, (found) => decodeHead(key.toString('base64url'), found));
+    if (!head || !isLive(head, now)) return undefined;
+    const { indexed: _, secretHash: _secret, version: _version, ...session } = head;
+    return session;
   }
 
   async removeOfUser(userid: string, now: number, except?: string): Promise<number> {

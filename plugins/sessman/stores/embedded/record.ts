@@ -83,6 +83,15 @@ export function decodeHead(handle: string, buffer: Buffer): StoredHead {
   };
 }
 
+/** Whether the userid begins with these bytes. */
+export function hasUseridPrefix(buffer: Buffer, prefix: Buffer): boolean {
+  const length = viewOf(buffer).getUint16(at.useridBytes, true);
+  return (
+    length >= prefix.length &&
+    buffer.compare(prefix, 0, prefix.length, at.text, at.text + prefix.length) === 0
+  );
+}
+
 export function decodeSummary(handle: string, buffer: Buffer): SessionSummary & Pick<StoredHead, 'indexed'> {
   const view = viewOf(buffer);
   return {

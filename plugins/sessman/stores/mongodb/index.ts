@@ -12,12 +12,15 @@ import { StoreError, StoreFullError } from '../../errors.js';
 import type {
   Change,
   Match,
+  Page,
+  Position,
   SessionExtras,
   SessionHead,
   SessionRecord,
   SessionSummary,
   Store,
   Swept,
+  WalkedSession,
 } from '../../store.js';
 import { type MongoConnection, type MongoSettings, mongoConnection } from './connection.js';
 import { hasCode, isOutOfSpace } from './errors.js';
@@ -156,6 +159,20 @@ export class MongoStore implements Store {
       sessions.find({ userid, ...liveAt(now) }, { ...reading, limit, projection: summaryFields }).toArray(),
     );
     return documents.map(toSummary);
+  }
+
+  async walk(now: number, { limit, after, useridPrefix }: Page): Promise<WalkedSession[]> {
+    const filter = useridPrefix === undefined ? byHandle(after) : byUser(useridPrefix, after);
+    const sort: Record<string, 1> = useridPrefix === undefined ? { _id: 1 } : { userid: 1, _id: 1 };
+    const documents = await this.#run((sessions) =>
+      sessions
+        .find(
+          { ...filter, ...liveAt(now) },
+          { ...reading, sort, limit, projection: { ...summaryFields, userid: 1 } },
+        )
+        .toArray(),
+    );
+    return documents.map((document) => ({ ...toSummary(document), userid: document.userid }));
   }
 
   async removeOfUser(userid: string, now: number, except?: string): Promise<number> {
@@ -364,6 +381,34 @@ function isUnreachable(error: unknown): boolean {
 function liveAt(now: number) {
   const at = new Date(now);
   return { expires: { $gt: at }, ends: { $gt: at } };
+}
+
+/** The part of a walk by handle that lies behind that place. */
+function byHandle(after: Position | undefined): Filter<SessionDocument> {
+  return after ? { _id: { $gt: handleBinary(after.handle) } } : {};
+}
+
+/** The same of a walk by userid and handle. */
+function byUser(prefix: string, after: Position | undefined): Filter<SessionDocument> {
+  const end = endOfPrefix(prefix);
+  const isIn = { $gte: after?.userid ?? prefix, ...(end !== undefined && { $lt: end }) };
+  if (!after) return { userid: isIn };
+  const { userid = '', handle } = after;
+  return {
+    userid: isIn,
+    $or: [{ userid: { $gt: userid } }, { userid, _id: { $gt: handleBinary(handle) } }],
+  };
+}
+
+/** The first text after all that begin with the prefix, in the order of UTF-8, which is that of code points. */
+function endOfPrefix(prefix: string): string | undefined {
+  const points = Array.from(prefix, (character) => character.codePointAt(0)!);
+  while (points.at(-1) === 0x10ffff) points.pop();
+  const last = points.pop();
+  // No text has a code point of 0xd800 to 0xdfff.
+  return last === undefined
+    ? undefined
+    : String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
 }
 
 function filterOf({ handle, now, secretHash, userid, version, touched }: Match): Filter<SessionDocument> {

@@ -301,6 +301,61 @@ for (const { name, settings } of backends) {
       }
     });
 
+    it("sessions lists everybody's, a page at a time", async () => {
+      const users = [`${userid} a`, `${userid} b`, `${userid} b`];
+      for (const each of users)
+        await api.post('/sessman/new', { userid: each, about: { n: 1 }, data: { a: 1 } });
+      const query = (more: Record<string, string>) =>
+        api.get(`/sessman/sessions?${new URLSearchParams(more)}`);
+      const first = await query({ userid_prefix: userid, limit: '2' });
+      expect(first.status).to.equal(200);
+      expect(first.body.sessions.map((entry: { userid: string }) => entry.userid)).to.deep.equal(
+        users.slice(0, 2),
+      );
+      expect(Object.keys(first.body.sessions[0])).to.deep.equal([
+        'userid',
+        'handle',
+        'created_at',
+        'updated_at',
+        'expires_at',
+        'authenticated_at',
+        'about',
+      ]);
+      await api.post('/sessman/end_all', { userid: users[1] });
+      await api.post('/sessman/new', { userid: `${userid} c` });
+      const last = await query({ userid_prefix: userid, limit: '2', after: first.body.next });
+      expect(last.body.sessions.map((entry: { userid: string }) => entry.userid)).to.deep.equal([
+        `${userid} c`,
+      ]);
+      expect(last.body.next).to.equal(null);
+
+      const handles: string[] = [];
+      for (let after = ''; ; ) {
+        const { body } = await query({ limit: '1', ...(after && { after }) });
+        handles.push(...body.sessions.map(({ handle }: { handle: string }) => handle));
+        if (body.next === null) break;
+        after = body.next;
+      }
+      const all = (await query({ limit: '1000' })).body;
+      expect(handles).to.deep.equal(all.sessions.map(({ handle }: { handle: string }) => handle));
+      expect(all.next).to.equal(null);
+      const wrongs: Record<string, string>[] = [
+        { limit: '0' },
+        { limit: '1001' },
+        { limit: 'x' },
+        { after: 'x' },
+        { after: first.body.next },
+        { after: handles[0]!, userid_prefix: userid },
+      ];
+      for (const wrong of wrongs) {
+        const refused = await query(wrong);
+        expect([refused.status, refused.body.code], JSON.stringify(wrong)).to.deep.equal([
+          400,
+          'invalid_parameter',
+        ]);
+      }
+    });
+
     it('end_all keeps the session that asks, or the one of a handle', async () => {
       const kept = await make();
       for (const except of ['current', kept.slice(0, 16)]) {
