@@ -49,6 +49,8 @@ export interface HostOptions extends PrepareOptions {
   readonly listen?: ListenOptions | false;
   /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
   readonly onPrepared?: (prepared: Prepared) => void | Promise<void>;
+  /** For the author of a plugin: responses of `route()` are checked, and a route that says nothing tells so. */
+  readonly development?: boolean;
 }
 
 export interface HostDrainOptions {
@@ -148,6 +150,7 @@ export class Host {
     const application = new Application({
       mounts: this.mounts,
       readBody: bodyReader(settings.limits),
+      bodyLimit: settings.limits.body,
       metrics: this.metrics,
       accessLog: accessLog(log),
       log: this.log,
@@ -157,7 +160,12 @@ export class Host {
       sendTimeout: settings.limits.sendTimeout * 1000,
       judgeName: settings.hosts && nameJudge(settings.hosts),
       rateLimit,
-      onUnreadBody: (request, response) => this.#server.refusals.watchBody(request, response),
+      watchBodies: {
+        watchUnread: (...given) => this.#server.refusals.watchUnread(...given),
+        limitArrival: (...given) => this.#server.refusals.limitArrival(...given),
+        limitBytes: (...given) => this.#server.refusals.limitBytes(...given),
+      },
+      development: options.development === true,
     });
     if (settings.corsOrigins.length > 0)
       application.use(unlessOwn(this.mounts, corsMiddleware(settings.corsOrigins, settings.corsHeaders)));

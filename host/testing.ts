@@ -68,7 +68,7 @@ export async function startPlugin(
 }
 
 async function startHere(iniFile: string, fakes: Readonly<Record<string, unknown>>): Promise<StartedPlugin> {
-  const host = await Host.start({ iniFile, safe: true, logLevel: 'error', fakes });
+  const host = await Host.start({ iniFile, safe: true, logLevel: 'error', development: true, fakes });
   try {
     checkFakes(host, fakes);
   } catch (error) {
@@ -85,7 +85,7 @@ async function startWorkers(iniFile: string): Promise<StartedPlugin> {
   const { Supervisor } = await import('./supervisor/index.js');
   const { StartFailure } = await import('./supervisor/start-failure.js');
   const supervisor = new Supervisor(
-    { iniFile, iniOptional: false, safe: true, logLevel: 'error' },
+    { iniFile, iniOptional: false, safe: true, development: true, logLevel: 'error' },
     { endsIdleAtReload: true },
   );
   let url = '';

@@ -23,6 +23,7 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
     iniFile: ini.path,
     iniOptional: ini.optional,
     safe: options.safe === true,
+    development: options.watch === true,
     ...(options.log && { logFile: resolve(options.log) }),
     ...(options.level && { logLevel: options.level }),
   });

@@ -4,11 +4,13 @@ import Koa from 'koa';
 import type { Logger } from 'pino';
 import { messageOf } from '../kit/deadline.js';
 import { HttpError } from '../kit/http-error.js';
+import { makeRunner, type RouteSpec } from '../kit/route.js';
 import type { Metrics, RouteLabels } from '../monitor/metrics.js';
 import type { AccessLog } from './access-log.js';
 import { Turns } from './admission.js';
 import { checkKey, headKey, type KeyRing, takeBodyKey } from './api-key.js';
-import { askForBody, mayHoldKey, type ReadBody } from './body.js';
+import { askForBody, hasBody, mayHoldKey, type ReadBody, readRaw } from './body.js';
+import { type BodyBounds, type BodyWish, UNBOUND } from './body-wish.js';
 import { type ErrorAnswer, errorAnswer, statusAnswer } from './error-answer.js';
 import { hostError, OVERLOADED } from './errors.js';
 import { type Chain, compose } from './fast/compose.js';
@@ -17,9 +19,11 @@ import type { JudgeName } from './host-names.js';
 import { endUnread } from './lingering-close.js';
 import { type Mounted, type MountTable, pathBelow } from './mounts.js';
 import { OverloadLog } from './overload.js';
+import { isUtf8Encoded, requireUtf8Queries } from './percent-encoding.js';
 import { awaitTurn } from './pipelining.js';
 import type { RateLimit } from './rate-limit.js';
 import { judgeHead } from './request-head.js';
+import { routeRunner } from './route/runner.js';
 import { requestId } from './socket/request-id.js';
 import { type HostResponse, JSON_TYPE } from './socket/response.js';
 import { limitSending } from './socket/send-timeout.js';
@@ -28,6 +32,8 @@ import { believeOnly, type TrustedPeers } from './trusted-peers.js';
 export interface ApplicationOptions {
   readonly mounts: MountTable;
   readonly readBody: ReadBody;
+  /** Bytes that a body may have where its route says nothing. */
+  readonly bodyLimit: number;
   readonly metrics: Metrics;
   readonly accessLog: AccessLog;
   readonly log: Logger;
@@ -42,8 +48,19 @@ export interface ApplicationOptions {
   /** Undefined where any host name will do. */
   readonly judgeName: JudgeName | undefined;
   readonly rateLimit: RateLimit | undefined;
-  /** Told of a request whose handler gets the body while it comes in. */
-  readonly onUnreadBody: (request: IncomingMessage, response: HostResponse) => void;
+  readonly watchBodies: BodyWatch;
+  /** The server runs for the author of a plugin: responses are checked, and say what is for the author alone. */
+  readonly development: boolean;
+}
+
+/** Watches over the bodies that Node's own timer does not watch over. Times are in milliseconds. */
+export interface BodyWatch {
+  /** A handler reads the body while it comes in: nothing of it may fail to come for that long. */
+  watchUnread(request: IncomingMessage, response: HostResponse, timeout?: number): void;
+  /** The whole request has to arrive in that time. */
+  limitArrival(request: IncomingMessage, response: HostResponse, timeout: number): void;
+  /** A body that is read while it comes in may have so many bytes. */
+  limitBytes(request: IncomingMessage, response: HostResponse, limit: number): void;
 }
 
 /** A request that was answered with 5xx. */
@@ -76,10 +93,14 @@ export class Application extends Koa {
     this.#overloadLog = new OverloadLog(options.log);
     this.#turns = new Turns((ctx) => void this.#answer(ctx), options.maxDelay);
     shortenSetters(this.response);
+    requireUtf8Queries(this.request);
     const application = this;
     this.context.onerror = function (this: Koa.Context, error: Error | null) {
       if (error != null) application.#fail(this, error);
     };
+    Object.defineProperty(this.context, makeRunner, {
+      value: (spec: RouteSpec) => routeRunner(spec, options.development),
+    });
     Object.defineProperty(this.context, 'requestId', {
       get(this: Koa.Context) {
         return (this.res as HostResponse).requestId;
@@ -133,8 +154,11 @@ export class Application extends Koa {
         return;
       }
       if (lacksBody(ctx)) {
-        if (saidNothing(ctx)) this.#tellSilence(ctx);
-        this.#send(ctx, statusAnswer(res.statusCode), OF_BODY);
+        const silent = saidNothing(ctx);
+        if (silent) this.#tellSilence(ctx);
+        const answer =
+          silent && this.#options.development ? errorAnswer(SILENCE) : statusAnswer(res.statusCode);
+        this.#send(ctx, answer, OF_BODY);
       }
     } catch (error) {
       this.#fail(ctx, error);
@@ -196,16 +220,21 @@ export class Application extends Koa {
       checkKey(keys, key);
       return this.#serve(ctx, mount, path, url);
     }
-    if (isBodyless(ctx) || !mayHoldKey(ctx, KEY_BODY) || !mount.routes.takes(ctx.req.method!, path)) {
+    const wish =
+      isBodyless(ctx) || !mayHoldKey(ctx, KEY_BODY) ? undefined : mount.routes.wish(ctx.req.method!, path);
+    if (wish?.kind !== 'parsed') {
       checkKey(keys, undefined);
+      return;
     }
-    return this.#keyFromBody(ctx, keys).then(() => this.#serve(ctx, mount, path, url));
+    return this.#keyFromBody(ctx, keys, wish).then(() => this.#serve(ctx, mount, path, url));
   }
 
   /** What cannot be read has no key in it. */
-  async #keyFromBody(ctx: Koa.Context, keys: KeyRing): Promise<void> {
+  async #keyFromBody(ctx: Koa.Context, keys: KeyRing, { limit, timeout }: BodyWish): Promise<void> {
+    const { readBody, bodyLimit, watchBodies } = this.#options;
+    if (timeout !== undefined) watchBodies.limitArrival(ctx.req, ctx.res as HostResponse, timeout);
     try {
-      await this.#options.readBody(ctx, KEY_BODY);
+      await readBody(ctx, Math.min(KEY_BODY, limit ?? bodyLimit));
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
     }
@@ -213,24 +242,54 @@ export class Application extends Koa {
   }
 
   #serve(ctx: Koa.Context, mount: Mounted, path: string, url: string): unknown {
-    if (mount.uses === undefined) return this.#route(ctx, mount, path);
-    if (!ctx.req.complete) this.#options.onUnreadBody(ctx.req, ctx.res as HostResponse);
-    if (ctx.request.body === undefined) askForBody(ctx);
+    if (mount.uses === undefined) return this.#pass(ctx, mount, path);
+    this.#leaveUnread(ctx, mount.bounds);
     const below = url.slice(mount.path.length);
     const rest = below.startsWith('/') ? below : `/${below}`;
-    return mount.uses(ctx, rest, () => this.#route(ctx, mount, path));
+    return mount.uses(ctx, rest, () => this.#pass(ctx, mount, path));
+  }
+
+  #pass(ctx: Koa.Context, mount: Mounted, path: string): unknown {
+    if (mount.gates === undefined) return this.#route(ctx, mount, path);
+    return mount.gates(ctx, path, () => this.#route(ctx, mount, path));
   }
 
   #route(ctx: Koa.Context, { keys, routes, checksKeys }: Mounted, path: string): unknown {
+    const { req } = ctx;
+    const isUtf8 = isUtf8Encoded(path);
+    if (isUtf8 && isBodyless(ctx) && !hasBody(ctx)) return routes.run(ctx, path);
+    const wish = routes.wish(req.method!, path);
     // The body of a request that no route takes is nobody's.
-    if (isBodyless(ctx) || !routes.takes(ctx.req.method!, path)) return routes.run(ctx, path);
+    if (wish === undefined) return routes.run(ctx, path);
+    if (wish.kind === 'stream') {
+      this.#leaveUnread(ctx, wish);
+      return routes.run(ctx, path);
+    }
+    if (!isUtf8) throw hostError('invalid_parameter');
+    if (wish.kind === 'parsed' && isBodyless(ctx)) return routes.run(ctx, path);
+    const { readBody, watchBodies } = this.#options;
     const proceed = () => {
-      if (!ctx.req.complete) this.#options.onUnreadBody(ctx.req, ctx.res as HostResponse);
+      if (!req.complete) watchBodies.watchUnread(req, ctx.res as HostResponse, wish.timeout);
       if (keys !== undefined && checksKeys !== true) takeBodyKey(ctx);
       return routes.run(ctx, path);
     };
-    const reading = this.#options.readBody(ctx);
+    if (wish.timeout !== undefined) watchBodies.limitArrival(req, ctx.res as HostResponse, wish.timeout);
+    const reading =
+      wish.kind === 'raw' ? readRaw(ctx, wish.limit ?? this.#options.bodyLimit) : readBody(ctx, wish.limit);
     return reading === undefined ? proceed() : reading.then(proceed);
+  }
+
+  /** The body is for a handler to read, if one does. */
+  #leaveUnread(ctx: Koa.Context, { limit, timeout }: BodyBounds = UNBOUND): void {
+    const { req, request } = ctx;
+    const res = ctx.res as HostResponse;
+    if (limit !== undefined && Number(req.headers['content-length']) > limit)
+      throw hostError('body_too_large', { limit });
+    if (!req.complete) {
+      this.#options.watchBodies.watchUnread(req, res, timeout);
+      if (limit !== undefined) this.#options.watchBodies.limitBytes(req, res, limit);
+    }
+    if (request.body === undefined) askForBody(ctx);
   }
 
   /** Answers an error, whatever it is; what the client is not told goes to the log. */
@@ -312,6 +371,9 @@ export class Application extends Koa {
 }
 
 const SLASH = 47;
+
+/** Shown to the author of a plugin, in place of the 404. */
+const SILENCE = hostError('no_response');
 
 /** Those that some path here may have. Any other is unknown where no plugin is there to know it. */
 const COMMON_METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);

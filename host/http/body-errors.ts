@@ -9,25 +9,8 @@ export interface BodyLimits {
   readonly depth: number;
 }
 
-/** Of an error of co-body or raw-body, the one that the client is told. */
-export function explain(error: unknown, limits: BodyLimits): unknown {
-  const { status, body, type } = error as { status?: number; body?: unknown; type?: unknown };
-  const cause = { cause: error };
-  if (type === 'stream.not.readable' || type === 'request.aborted')
-    return hostError('body_incomplete', cause);
-  if (status === 413) return hostError('body_too_large', { limit: limits.body }, cause);
-  if (status === 415) return hostError('unsupported_encoding', cause);
-  if (typeof body === 'string') return explainJson(withoutBom(body), limits, error);
-  if (status !== undefined) return error;
-  // zlib says so of a body that is not what its Content-Encoding claims.
-  const { code } = error as { code?: unknown };
-  if (typeof code === 'string' && /^(?:Z_|ERR_|__ERROR)/.test(code)) {
-    return hostError('invalid_encoding', cause);
-  }
-  return error;
-}
-
-function explainJson(text: string, limits: BodyLimits, cause: unknown): HttpError {
+/** What the client is told of a text that is not JSON. */
+export function explainJson(text: string, limits: BodyLimits, cause: unknown): HttpError {
   const first = firstError(text, limits.depth);
   if (first === 'too deep') return tooDeep(limits);
   if (first !== undefined) {

@@ -2,14 +2,18 @@ import { isUtf8 } from 'node:buffer';
 import bourne from '@hapi/bourne';
 import type Koa from 'koa';
 import { findInexact } from '../../config/exact-json.js';
-import { type BodyLimits, explain, withoutBom } from './body-errors.js';
-import { collectBody } from './collect-body.js';
+import { type BodyLimits, explainJson, withoutBom } from './body-errors.js';
+import { collectBody, collectBytes } from './collect-body.js';
 import { hostError } from './errors.js';
-import { takeQuickBody } from './fast/quick-body.js';
+import { readArrived, takeQuickBody } from './fast/quick-body.js';
+import { parseForm } from './form-body.js';
 import { checkDepth } from './json-depth.js';
 
-/** Reads a request's body into `ctx.request.body`, once; throws or rejects with a 400, 413 or 415. */
-export type ReadBody = (ctx: Koa.Context, atMost?: number) => Promise<void> | void;
+/**
+ * Reads a request's body into `ctx.request.body`, once, up to `limit` bytes or those of the settings; throws or rejects with
+ * a 400, 413 or 415.
+ */
+export type ReadBody = (ctx: Koa.Context, limit?: number) => Promise<void> | void;
 
 const JSON_TYPE = /^(?:application|text)\/(?:[\w.!#$&^-]+\+)?(?:json|javascript|x-javascript|plain)\b/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]+)"?/i;
@@ -17,13 +21,11 @@ const UTF8 = /^(?:utf-?8|us-ascii)$/i;
 
 /**
  * JSON is read whatever member of its family the Content-Type names, text/javascript and text/plain included, and where
- * there is no Content-Type. Forms go through koa-bodyparser.
+ * there is no Content-Type; so are forms. A body of any other type stays unread.
  */
 export function bodyReader(limits: BodyLimits): ReadBody {
-  let forms: Promise<Koa.Middleware> | undefined;
-
   async function readGenerally(ctx: Koa.Context, limit: number): Promise<void> {
-    const { req } = ctx;
+    const { req, request } = ctx;
     const type = req.headers['content-type'];
     const charset = type === undefined ? null : CHARSET.exec(type);
     if (charset !== null && !UTF8.test(charset[1]!)) {
@@ -34,31 +36,42 @@ export function bodyReader(limits: BodyLimits): ReadBody {
     askForBody(ctx);
     if (isJson(type)) {
       acceptJson(ctx, await collectBody(req, limit), limits);
-      return;
-    }
-    forms ??= loadFormParser(limits);
-    const parse = await forms;
-    // What has been cut off meanwhile emits nothing more that koa-bodyparser could wait for.
-    if (req.destroyed && !req.complete) throw hostError('body_incomplete');
-    try {
-      await parse(ctx, async () => {});
-    } catch (error) {
-      throw explain(error, limits);
+    } else if (ctx.is('urlencoded')) {
+      const text = utf8TextOf(await collectBody(req, limit));
+      request.rawBody = text;
+      request.body = await parseForm(text);
+    } else {
+      request.body = {};
     }
   }
 
-  return (ctx, atMost = limits.body) => {
+  return (ctx, limit = limits.body) => {
     const { req, request } = ctx;
     if (request.body !== undefined) return;
     if (!hasBody(ctx)) {
       request.body = {};
       return;
     }
-    const limit = Math.min(atMost, limits.body);
     const bytes = takeQuickBody(req, limit);
     if (bytes === undefined) return readGenerally(ctx, limit);
     acceptJson(ctx, bytes, limits);
   };
+}
+
+/** Reads the bytes of a body as they come, into `ctx.request.body`. */
+export function readRaw(ctx: Koa.Context, limit: number): Promise<void> | void {
+  const { req, request } = ctx;
+  if (request.body !== undefined || !hasBody(ctx)) return;
+  const { 'content-length': length } = req.headers;
+  if (Number(length) > limit) throw hostError('body_too_large', { limit });
+  if (req.complete && length !== undefined && req.readableFlowing === null) {
+    request.body = readArrived(req, Number(length));
+    return;
+  }
+  askForBody(ctx);
+  return collectBytes(req, limit).then((bytes) => {
+    request.body = bytes;
+  });
 }
 
 /** Tells a client that waits to be asked to send its body (RFC 9110 section 10.1.1). */
@@ -72,14 +85,13 @@ export function mayHoldKey(ctx: Koa.Context, atMost: number): boolean {
   return hasBody(ctx) && isJson(type) && !(Number(length) > atMost);
 }
 
-function hasBody({ req }: Koa.Context): boolean {
+export function hasBody({ req }: Koa.Context): boolean {
   return req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined;
 }
 
 /** An object or an array, of which JSON.parse loses nothing, without `__proto__` in it. */
 function acceptJson({ request }: Koa.Context, bytes: Buffer, limits: BodyLimits): void {
-  if (!isUtf8(bytes)) throw hostError('invalid_utf8', { offset: firstInvalid(bytes) });
-  const text = withoutBom(bytes.toString());
+  const text = withoutBom(utf8TextOf(bytes));
   request.rawBody = text;
   const body = text === '' ? {} : parse(text, limits);
   checkDepth(text, body, limits);
@@ -90,6 +102,11 @@ function acceptJson({ request }: Koa.Context, bytes: Buffer, limits: BodyLimits)
     throw hostError(kind === 'number' ? 'inexact_number' : 'duplicate_parameter', { place });
   }
   request.body = body;
+}
+
+function utf8TextOf(bytes: Buffer): string {
+  if (!isUtf8(bytes)) throw hostError('invalid_utf8', { offset: firstInvalid(bytes) });
+  return bytes.toString();
 }
 
 /** The offset of the first byte that is not UTF-8. */
@@ -106,12 +123,6 @@ function firstInvalid(bytes: Buffer): number {
   }
 }
 
-/** Loaded when a form first needs it: with all that it brings it takes 4 MB, and many servers never do. */
-async function loadFormParser(limits: BodyLimits): Promise<Koa.Middleware> {
-  const { default: bodyParser } = await import('koa-bodyparser');
-  return bodyParser({ enableTypes: ['form'], formLimit: `${limits.body}b` });
-}
-
 function isJson(type: string | undefined): boolean {
   return type === undefined || JSON_TYPE.test(type);
 }
@@ -121,6 +132,6 @@ function parse(text: string, limits: BodyLimits): unknown {
     if (!/^[ \t\n\r]*[[{]/.test(text)) throw new SyntaxError('neither an object nor an array');
     return bourne.parse(text);
   } catch (error) {
-    throw explain(Object.assign(error as Error, { status: 400, body: text }), limits);
+    throw explainJson(text, limits, error);
   }
 }

@@ -8,10 +8,21 @@ export async function collectBody(req: IncomingMessage, limit: number): Promise<
   const encoding = (req.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
   const decompress = DECOMPRESSORS.get(encoding);
   if (decompress === undefined) throw hostError('unsupported_encoding');
-  if (req.destroyed && !req.complete) throw hostError('body_incomplete');
-  const source = decompress();
+  return collectBytes(req, limit, decompress());
+}
+
+/** All bytes of a body as they come, or as `source` decompresses them. */
+export function collectBytes(
+  req: IncomingMessage,
+  limit: number,
+  source?: ReturnType<typeof createUnzip>,
+): Promise<Buffer> {
   const bytes: Readable = source === undefined ? req : req.pipe(source);
   return new Promise((resolve, reject) => {
+    if (req.destroyed && !req.complete) {
+      reject(hostError('body_incomplete'));
+      return;
+    }
     const chunks: Buffer[] = [];
     let size = 0;
     const onData = (chunk: Buffer) => {

@@ -124,6 +124,13 @@ export const hostErrors = {
     when: 'No plugin and no route has this path.',
     remedy: 'Compare the path with "plugin-server routes".',
   },
+  no_response: {
+    status: 404,
+    message:
+      'The handler of this route set no response. Set ctx.body, and await the code that sets it; a handler of route() may return it.',
+    when: "A route's handler sets no response. Shown under start --watch and by startPlugin; elsewhere the code is not_found, and the log names the route.",
+    remedy: 'Set ctx.body in the handler, and await the code that sets it.',
+  },
   method_not_allowed: {
     status: 405,
     message: ({ method, allow }: { method: string; allow: string }) =>
@@ -133,9 +140,19 @@ export const hostErrors = {
   },
   invalid_parameter: {
     status: 400,
-    message: 'A percent-encoding in the path or the query is not valid UTF-8.',
-    when: 'A percent-encoding in the path or the query does not decode to UTF-8.',
+    message: 'A percent-encoding in the path, the query or the form is not valid UTF-8.',
+    when: 'A percent-encoding in the path, the query or a form does not decode to UTF-8.',
     remedy: 'Encode the values with encodeURIComponent.',
+  },
+
+  invalid_request: {
+    status: 400,
+    message: ({ problems }: { problems: readonly RequestFault[] }) =>
+      `The request is not valid: ${problems.slice(0, SHOWN).map(describeFault).join('; ')}${
+        problems.length > SHOWN ? `; and ${problems.length - SHOWN} more` : ''
+      }.`,
+    when: 'The parameters, the query or the body do not match the schemas of the route.',
+    remedy: 'Correct each of the `problems` in the response; /openapi.json describes the route.',
   },
 
   // The body
@@ -148,8 +165,8 @@ export const hostErrors = {
   body_too_large: {
     status: 413,
     message: ({ limit }: { limit: number }) => `The body is larger than ${limit} bytes.`,
-    when: 'The body, once decompressed, is larger than body in [limits].',
-    remedy: 'Send a smaller body, or raise body in [limits].',
+    when: "The body, once decompressed, is larger than body in [limits], body_limit in the plugin's line or the route allows.",
+    remedy: "Send a smaller body, or raise body in [limits], or body_limit in the plugin's line.",
   },
   body_too_deep: {
     status: 400,
@@ -313,6 +330,19 @@ export const hostError = defineErrors(hostErrors);
 
 /** One object for all refusals: making an Error, with its stack, would cost more than the rest of the refusal. */
 export const OVERLOADED = hostError('overloaded', { headers: { 'Retry-After': '1' } });
+
+interface RequestFault {
+  readonly in: string;
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+/** How many faults of a request its sentence names. */
+const SHOWN = 3;
+
+function describeFault({ in: part, path, message }: RequestFault): string {
+  return `${[part, ...path].join('.')}: ${message}`;
+}
 
 function byPlugin(meaning: string) {
   return {

@@ -2,7 +2,9 @@ import type { Router } from '@koa/router';
 import type Koa from 'koa';
 import type { RouteLabels } from '../monitor/metrics.js';
 import type { KeyRing } from './api-key.js';
+import { type BodyBounds, bodyWishes, UNBOUND } from './body-wish.js';
 import { type CompiledRoutes, compileRoutes } from './fast/compiled-routes.js';
+import { type KeyGates, keyGates } from './key-gates.js';
 import { composeUses } from './uses.js';
 
 /** A router under its path, with the keys that open it. */
@@ -30,6 +32,10 @@ export interface Mount {
   readonly unmetered?: boolean;
   /** CORS in place of the server's own. */
   readonly cors?: Koa.Middleware | undefined;
+  /** What the operator allows the bodies of its requests. */
+  readonly bounds?: BodyBounds;
+  /** Its routes check keys themselves. */
+  readonly ownKeys?: boolean;
   /** Without keys: throws for a request that is refused all the same. */
   readonly guard?: ((ctx: Koa.Context) => void) | undefined;
 }
@@ -37,6 +43,7 @@ export interface Mount {
 export interface Mounted extends Mount {
   readonly routes: CompiledRoutes;
   readonly uses: ReturnType<typeof composeUses> | undefined;
+  readonly gates: KeyGates | undefined;
   /** Of a request that none of the routes took. */
   readonly labels: RouteLabels;
 }
@@ -62,12 +69,15 @@ export class MountTable {
       throw new Error(`"${mount.name}" and "${taken.name}" both claim the path ${mount.path}`);
     }
     const { name, path, router } = mount;
-    const routes = compileRoutes(router, (template) =>
-      this.#labels(name, template === '/' ? path : path + template),
+    const { middleware = [], bounds = UNBOUND, ownKeys = false } = mount;
+    const routes = compileRoutes(
+      router,
+      (template) => this.#labels(name, template === '/' ? path : path + template),
+      bodyWishes(bounds),
     );
-    const { middleware = [] } = mount;
     const uses = middleware.length === 0 ? undefined : composeUses(middleware, path);
-    mounts.push({ ...mount, routes, uses, labels: this.#labels(name, '') });
+    const gates = ownKeys ? keyGates(router) : undefined;
+    mounts.push({ ...mount, routes, uses, gates, labels: this.#labels(name, '') });
     mounts.sort((a, b) => b.path.length - a.path.length);
     this.#bySegment.set(segment, mounts);
   }

@@ -1,18 +1,26 @@
 import { type Operation, operationOf } from '../kit/operation.js';
+import { routeOf } from '../kit/route.js';
 import type { Mounted } from './mounts.js';
+import { type Components, describeRoute } from './route/describe.js';
 import { askedKey } from './route-key.js';
 
 /** The methods that a Path Item Object of OpenAPI 3.1 has. HEAD is what every GET answers too. */
 const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']);
 
-/** An OpenAPI 3.1 document of all routes; those described by `openapi()` in full, others by their path. */
+/** An OpenAPI 3.1 document of all routes; those described by `openapi()` or `route()` in full, others by their path. */
 export function openapiDocument(mounts: Iterable<Mounted>, version: string): object {
   const paths: Record<string, Record<string, object>> = {};
   const tags = new Set<string>();
+  const schemas: Components = new Map();
   for (const mount of mounts) {
     for (const layer of mount.router.stack) {
       if (typeof layer.path !== 'string') continue;
-      const operation = layer.stack.map(operationOf).find((found) => found !== undefined);
+      const spec = layer.stack.map(routeOf).find((found) => found !== undefined);
+      const named = [mount.name, ...layer.path.split(/\W+/)].filter(Boolean).join('_');
+      const operation = {
+        ...(spec && describeRoute(spec, `${layer.methods.at(-1)!.toLowerCase()}_${named}`, schemas)),
+        ...layer.stack.map(operationOf).find((found) => found !== undefined),
+      };
       const template = (mount.path + (layer.path === '/' ? '' : layer.path))
         .replaceAll(/[{}]/g, '')
         .replaceAll(/[:*](\w+)/g, '{$1}');
@@ -55,6 +63,7 @@ export function openapiDocument(mounts: Iterable<Mounted>, version: string): obj
             request_id: { type: 'string', description: 'the X-Request-Id of the response, also in the log' },
           },
         },
+        ...Object.fromEntries(schemas),
       },
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer', description: 'the API key' },
@@ -64,8 +73,8 @@ export function openapiDocument(mounts: Iterable<Mounted>, version: string): obj
   };
 }
 
-function describe(operation: Operation | undefined, mount: Mounted, template: string, method: string) {
-  const written = operation?.parameters ?? [];
+function describe(operation: Operation, mount: Mounted, template: string, method: string) {
+  const written = operation.parameters ?? [];
   const named = new Set(written.map((parameter) => (parameter as { name?: string }).name));
   const inPath = [...template.matchAll(/\{(\w+)\}/g)]
     .filter(([, name]) => !named.has(name))
@@ -77,10 +86,10 @@ function describe(operation: Operation | undefined, mount: Mounted, template: st
     tags: [mount.name],
     ...operation,
     operationId:
-      operation?.operationId === undefined ? id : `${operation.operationId}_${method.toLowerCase()}`,
+      operation.operationId === undefined ? id : `${operation.operationId}_${method.toLowerCase()}`,
     ...(parameters.length > 0 && { parameters }),
     responses: {
-      ...(operation?.responses ?? { 200: { description: 'The response of the plugin.' } }),
+      ...(operation.responses ?? { 200: { description: 'The response of the plugin.' } }),
       default: {
         description: 'An error.',
         content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },

@@ -107,6 +107,7 @@ class PluginSetup {
       keys: checksKeys ? ownKeysOf(this.#plugin, keys) : keysOf(this.#plugin, keys),
       guard: isOpen ? refuseForeign : undefined,
       checksKeys,
+      ownKeys: checksKeys || this.#plugin.auth === 'own',
     };
     const cors = origins && corsFor(origins);
     for (const { path, router, open, subrequests, middleware } of asked) {
@@ -120,6 +121,7 @@ class PluginSetup {
         ...exempt,
         cors,
         middleware,
+        bounds: this.#plugin.bounds,
       });
     }
   }

@@ -16,6 +16,8 @@ export interface WorkerOptions {
   readonly logFile?: string;
   readonly logLevel?: string;
   readonly safe: boolean;
+  /** It is watched by the author of a plugin (`--watch`). */
+  readonly development: boolean;
   /** Given to every worker of a generation but the first, and to replacements of crashed workers. */
   readonly snapshot?: Snapshot;
 }

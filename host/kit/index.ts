@@ -43,6 +43,16 @@ export { HttpError, type HttpErrorOptions } from './http-error.js';
 export { once } from './once.js';
 export { asksKey, type Operation, openapi } from './operation.js';
 export type { PluginKeys } from './plugin-keys.js';
+export {
+  type RawBody,
+  type RouteInput,
+  type RouteOptions,
+  type RouteProblem,
+  raw,
+  route,
+  type StreamBody,
+  stream,
+} from './route.js';
 export type {
   AuthType,
   MonitorEvent,

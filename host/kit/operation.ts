@@ -33,10 +33,18 @@ const keyMark = Symbol.for('plugin-server.key');
 /**
  * Says which key a middleware asks for, so that `plugin-server routes` and /openapi.json show it for every route behind the
  * middleware. For plugins that check keys themselves (`auth: 'own'`): `router.use('/api', asksKey('session', checkSession))`.
- * `server.requireGlobalKey` says so already.
+ * Such a middleware runs before the body is read and before a 404 or 405, unless other middleware of the router stands in
+ * front of it. `server.requireGlobalKey` says so already.
  */
 export function asksKey(key: string, middleware: Middleware): Middleware {
-  return Object.assign(middleware, { [keyMark]: key });
+  // It runs once a request: before the body is read, where it stands in front of everything else.
+  const passed = new WeakSet<object>();
+  const once: Middleware = (ctx, next) => {
+    if (passed.has(ctx)) return next();
+    passed.add(ctx);
+    return middleware(ctx, next);
+  };
+  return Object.assign(once, { [keyMark]: key });
 }
 
 /** The key that a middleware says it asks for. */

@@ -1,6 +1,9 @@
 import { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
+import { nearest } from '../../config/index.js';
 import type { Context } from '../kit/index.js';
+import { routeOf } from '../kit/route.js';
+import { membersOf } from '../kit/route-faults.js';
 
 type PluginRouter = Router<DefaultState, Context>;
 
@@ -38,7 +41,10 @@ export class PluginRoutes {
   /** Throws where a route can never be reached: those of routers within routers are seen only when setup has ended. */
   *[Symbol.iterator](): Generator<PluginRoute> {
     for (const [path, { router, open, subrequests }] of this.#routers) {
-      for (const layer of router.stack) requireSlash(layer.path);
+      for (const layer of router.stack) {
+        requireSlash(layer.path);
+        requireParameters(layer);
+      }
       yield { path, router, open, subrequests, middleware: router === this.router ? this.middleware : [] };
     }
   }
@@ -55,6 +61,25 @@ function newRouter(): PluginRouter {
     },
   });
   return router;
+}
+
+/** A schema of a parameter that the path lacks would refuse each request. */
+function requireParameters({ path, paramNames, stack }: PluginRouter['stack'][number]): void {
+  if (typeof path !== 'string') return;
+  const names = new Set(paramNames.map(({ name }) => name));
+  for (const { params, origin } of stack.map(routeOf).filter((spec) => spec !== undefined)) {
+    const missing = Object.keys(params === undefined ? {} : membersOf(params)).find(
+      (name) => !names.has(name),
+    );
+    if (missing === undefined) continue;
+    const near = nearest(missing, names);
+    const hint =
+      near === undefined ? `add /:${missing} to the path, or remove it` : `did you mean "${near}"?`;
+    // It has the place of the route.
+    throw Object.assign(origin, {
+      message: `"${missing}" in params of route() is not in the path "${path}"; ${hint}`,
+    });
+  }
 }
 
 /** A path may begin with an optional part, as in `{/:name}`. */

@@ -4,6 +4,7 @@ import {
   type Configuration,
   childAt,
   choice,
+  integer,
   keyPlace,
   keys,
   type Located,
@@ -34,6 +35,8 @@ export interface PreparedPlugin {
   readonly auth: AuthType;
   /** The plugin's own keys, where `auth` is `plugin`. */
   readonly keys: readonly string[];
+  /** What the operator allows the bodies of its requests: bytes and milliseconds. */
+  readonly bounds: { readonly limit: number | undefined; readonly timeout: number | undefined };
   /** Its line in `[plugin_parms]`, if there is one. */
   readonly line: Located | undefined;
   /** Where its parameters are, or where they would be. */
@@ -63,6 +66,12 @@ export const hostParameters = z.object({
   required: boolean()
     .default(true)
     .meta({ description: '`false` lets the server start when the plugin fails' }),
+  body_limit: integer({ min: 1 })
+    .optional()
+    .meta({ description: 'bytes of a request body, in place of `[limits] body`' }),
+  request_timeout: integer({ min: 1, max: 86_400 })
+    .optional()
+    .meta({ description: 'seconds, in place of `[limits] request_timeout`' }),
 });
 
 /** Those, and their other names. */
@@ -88,6 +97,7 @@ export function unusable(
     required: false,
     auth: 'none',
     keys: [],
+    bounds: { limit: undefined, timeout: undefined },
     line,
     position: positionOf(configuration, line),
     shown: { parameters: line === undefined ? {} : maskedValue(line), sections: {} },
@@ -160,6 +170,10 @@ export function readParameters(
     required: host.required,
     auth: definition.auth ?? host.auth_type,
     keys,
+    bounds: {
+      limit: host.body_limit,
+      timeout: host.request_timeout === undefined ? undefined : host.request_timeout * 1000,
+    },
     line,
     position: positionOf(configuration, line),
     pathPosition: childAt(line, 'route_path')?.position,

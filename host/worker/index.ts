@@ -106,10 +106,11 @@ async function bringUp(options: WorkerOptions): Promise<void> {
 }
 
 function hostOptions(options: WorkerOptions): HostOptions {
-  const { iniFile, iniOptional, logFile, logLevel, safe, snapshot } = options;
+  const { iniFile, iniOptional, logFile, logLevel, safe, development, snapshot } = options;
   return {
     iniFile,
     safe,
+    development,
     ...(logFile && { logFile }),
     ...(logLevel && { logLevel }),
     ...(snapshot ? { snapshot } : readerOf({ path: iniFile, optional: iniOptional })),

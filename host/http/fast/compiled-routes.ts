@@ -1,6 +1,7 @@
 import type { Router } from '@koa/router';
 import type Koa from 'koa';
 import type { RouteLabels } from '../../monitor/metrics.js';
+import type { BodyWish } from '../body-wish.js';
 import { hostError } from '../errors.js';
 import type { HostResponse } from '../socket/response.js';
 import { type Chain, compose } from './compose.js';
@@ -9,8 +10,8 @@ import { enterLayer, matchedRoute, type RoutedContext, setMatchedRoute } from '.
 /** Runs the route of a router that a method and a path below its mount lead to, and notes its labels on the response. */
 export interface CompiledRoutes {
   run(ctx: Koa.Context, path: string): unknown;
-  /** Whether a route has this method and path. */
-  takes(method: string, path: string): boolean;
+  /** How the route with this method and path takes its body; undefined where there is none. */
+  wish(method: string, path: string): BodyWish | undefined;
 }
 
 const STATIC_PATH = /^[\w\-./~]*$/;
@@ -18,15 +19,19 @@ const STATIC_PATH = /^[\w\-./~]*$/;
 /**
  * Composes each route without parameters once, from the layers that the router itself matches for it, into a Map entry.
  * Every other path goes through `router.routes()`; so a route added later works too, only not the short way.
- * `labels` gives those of a route template such as `/:name`.
+ * `labels` gives those of a route template such as `/:name`, `wishOf` how the layers that a path leads to take a body.
  */
-export function compileRoutes(router: Router, labels: (template: string) => RouteLabels): CompiledRoutes {
-  const table = new Map<string, Chain>();
+export function compileRoutes(
+  router: Router,
+  labels: (template: string) => RouteLabels,
+  wishOf: (layers: Router['stack']) => BodyWish,
+): CompiledRoutes {
+  const table = new Map<string, Compiled>();
   for (const layer of router.exclusive || router.host !== undefined ? [] : router.stack) {
     if (typeof layer.path !== 'string' || layer.opts.pathAsRegExp || !STATIC_PATH.test(layer.path)) continue;
     for (const method of layer.methods) {
       const key = method + layer.path;
-      const compiled = table.has(key) ? undefined : compileRoute(router, layer.path, method, labels);
+      const compiled = table.has(key) ? undefined : compileRoute(router, layer.path, method, labels, wishOf);
       if (compiled !== undefined) table.set(key, compiled);
     }
   }
@@ -41,12 +46,22 @@ export function compileRoutes(router: Router, labels: (template: string) => Rout
     }
   };
   return {
-    takes: (method, path) => table.has(method + path) || router.match(path, method).route,
+    wish(method, path) {
+      const compiled = table.get(method + path);
+      if (compiled !== undefined) return compiled.wish;
+      const { route, pathAndMethod } = router.match(path, method);
+      return route ? wishOf(pathAndMethod) : undefined;
+    },
     run(ctx, path) {
       const compiled = table.get(ctx.req.method + path);
-      return compiled === undefined ? runAny(ctx as RoutedContext, path) : compiled(ctx);
+      return compiled === undefined ? runAny(ctx as RoutedContext, path) : compiled.chain(ctx);
     },
   };
+}
+
+interface Compiled {
+  readonly chain: Chain;
+  readonly wish: BodyWish;
 }
 
 function compileRoute(
@@ -54,7 +69,8 @@ function compileRoute(
   path: string,
   method: string,
   labels: (template: string) => RouteLabels,
-): Chain | undefined {
+  wishOf: (layers: Router['stack']) => BodyWish,
+): Compiled | undefined {
   const { path: matched, pathAndMethod: layers } = router.match(path, method);
   const [first, ...rest] = layers;
   if (first === undefined || layers.some((layer) => layer.paramNames.length > 0)) return undefined;
@@ -71,7 +87,7 @@ function compileRoute(
   const chain = compose(steps);
   const route = layers.findLast((layer) => layer.methods.length > 0)!.path;
   const routeLabels = labels(String(route));
-  return (given) => {
+  const run: Chain = (given) => {
     const ctx = given as RoutedContext;
     (ctx.res as HostResponse).route = routeLabels;
     ctx.matched = matched.slice();
@@ -81,6 +97,7 @@ function compileRoute(
     setMatchedRoute(ctx, route);
     return chain(ctx);
   };
+  return { chain: run, wish: wishOf(layers) };
 }
 
 /** No route took the request: 404, or 405 with Allow, or the answer to OPTIONS (RFC 9110 sections 9.3.7 and 15.5.6). */

@@ -21,7 +21,7 @@ export function takeQuickBody(req: IncomingMessage, limit: number): Buffer | und
 }
 
 /** Node 26 gives a body that has arrived whole in the pieces it came in, Node before that in one. */
-function readArrived(req: IncomingMessage, length: number): Buffer {
+export function readArrived(req: IncomingMessage, length: number): Buffer {
   const first = req.read() as Buffer | null;
   if (first === null) return EMPTY;
   if (first.length === length) return first;

@@ -43,7 +43,13 @@ export function shortenSetters(response: Koa.BaseResponse): void {
 /** Whether a route was matched and its handler left the response as it was. */
 export function saidNothing(ctx: Koa.Context): boolean {
   const { routeMatched } = ctx as { routeMatched?: boolean };
-  return routeMatched === true && ctx.res.statusCode === 404 && !hasExplicitStatus(ctx.response);
+  return (
+    routeMatched === true &&
+    ctx.respond !== false &&
+    ctx.res.statusCode === 404 &&
+    !ctx.res.headersSent &&
+    !hasExplicitStatus(ctx.response)
+  );
 }
 
 /** Answers a plain object or array as JSON, or a text as it is, in one go; false when it is Koa's turn. */
@@ -85,7 +91,8 @@ function isUntouched(response: Koa.Response): boolean {
   );
 }
 
-function isPlain(value: unknown): value is object {
+/** Whether JSON.stringify writes the members of a value as they are. */
+export function isPlain(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === Array.prototype || prototype === null;

@@ -6,7 +6,7 @@ import type { HttpError } from '../../kit/http-error.js';
 import { hostError } from '../errors.js';
 import { malformed } from './malformed.js';
 import { rawError, sayGoodbye } from './raw-response.js';
-import { limitReceiving } from './receive-timeout.js';
+import { limitLength, limitReceiving } from './receive-limits.js';
 import type { HostResponse } from './response.js';
 
 const LATEST = Symbol('the response to the latest request of a connection');
@@ -63,7 +63,7 @@ export class Refusals {
     // The bytes are those of another protocol, and no timer of a request holds for them.
     if (latest?.takenOver) return;
     const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
-    if (late && latest?.readByHandler && !latest.req.complete) return;
+    if (late && latest?.ownTimer && !latest.req.complete) return;
     socket[REFUSED] = true;
     const refusal = malformed(error);
     const refuse = () => this.#refuse(socket, refusal, error.code);
@@ -73,14 +73,42 @@ export class Refusals {
     else this.#refuseBody(socket, latest, refusal);
   }
 
-  /** Watches over a body that its handler reads, in place of Node's timer, which counts from the request's beginning. */
-  watchBody(request: IncomingMessage, response: HostResponse): void {
-    response.readByHandler = true;
-    limitReceiving(request, this.#options.requestTimeout, () => {
-      const socket = request.socket as Tracked;
-      socket[REFUSED] = true;
-      this.#refuseBody(socket, response, malformed({ code: 'ERR_HTTP_REQUEST_TIMEOUT' }));
-    });
+  /**
+   * Watches over a body that its handler reads, in place of Node's timer, which counts from the request's beginning: it may
+   * take any time while bytes come in. `timeout` is in milliseconds.
+   */
+  watchUnread(
+    request: IncomingMessage,
+    response: HostResponse,
+    timeout: number = this.#options.requestTimeout,
+  ): void {
+    response.stopTimer();
+    response.stopTimer = limitReceiving(request, timeout, () => this.#cutBody(request, response, LATE));
+  }
+
+  /** Gives the whole request so many milliseconds from its head on, in place of Node's timer. */
+  limitArrival(request: IncomingMessage, response: HostResponse, timeout: number): void {
+    if (request.complete) return;
+    response.stopTimer();
+    const late = () => {
+      if (!request.complete && !request.destroyed) this.#cutBody(request, response, LATE);
+    };
+    const timer = setTimeout(late, response.startedAt + timeout - performance.now()).unref();
+    response.stopTimer = () => clearTimeout(timer);
+    response.once('close', response.stopTimer);
+  }
+
+  /** Refuses a body that has more than `limit` bytes while its handler reads it, which gets none of those beyond. */
+  limitBytes(request: IncomingMessage, response: HostResponse, limit: number): void {
+    limitLength(request, limit, () =>
+      this.#cutBody(request, response, hostError('body_too_large', { limit })),
+    );
+  }
+
+  #cutBody(request: IncomingMessage, response: HostResponse, refusal: HttpError): void {
+    const socket = request.socket as Tracked;
+    socket[REFUSED] = true;
+    this.#refuseBody(socket, response, refusal);
   }
 
   onConnect(_request: IncomingMessage, duplex: Duplex): void {
@@ -115,4 +143,5 @@ export class Refusals {
   }
 }
 
+const LATE = malformed({ code: 'ERR_HTTP_REQUEST_TIMEOUT' });
 const NO_TUNNEL = hostError('not_implemented', { method: 'CONNECT' });

@@ -9,6 +9,8 @@ export const JSON_TYPE = 'application/json; charset=utf-8';
 const CLIENT_LEFT = 499;
 const SWITCHING_PROTOCOLS = 101;
 
+const noTimer = () => {};
+
 /** What every response of one server carries. */
 export interface ResponseDefaults {
   /** Header names and values, flat: `['X-Content-Type-Options', 'nosniff', …]`. A header that is already set stays. */
@@ -34,11 +36,16 @@ export abstract class HostResponse extends BufferedHeaders {
   failure: unknown = undefined;
   /** The status of a response that was written past this object; 0 while there is none. */
   rawStatus = 0;
-  /** The handler reads the body by itself, as it comes in. */
-  readByHandler = false;
+  /** Ends the timer that watches over the body in place of Node's. */
+  stopTimer: () => void = noTimer;
   #cut = false;
   /** Of a request with Upgrade: what its connection had been sent when its turn came. */
   #sentBefore: number | undefined = undefined;
+
+  /** Whether another timer than Node's watches over the body. */
+  get ownTimer(): boolean {
+    return this.stopTimer !== noTimer;
+  }
 
   protected abstract readonly defaults: ResponseDefaults;
 

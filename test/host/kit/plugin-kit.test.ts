@@ -1,13 +1,11 @@
-import { execFile } from 'node:child_process';
-import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { makeFolder, startServer, writeFiles } from '../../support/server.js';
+import { installPackage, typeCheck } from '../../support/package.js';
+import { makeFolder, startServer } from '../../support/server.js';
 import { readSteps } from '../../support/walkthrough.js';
 
-const run = promisify(execFile);
 const project = fileURLToPath(new URL('../../../../', import.meta.url));
 
 /** The plugin that the project shows first. */
@@ -59,35 +57,12 @@ describe('the plugin of ten lines', () => {
     before(async function () {
       this.timeout(60_000);
       folder = await makeFolder();
-      await installTypes(folder);
+      await installPackage(folder);
     });
 
     after(() => rm(folder, { recursive: true }));
 
-    const check = async (files: Readonly<Record<string, string>>) => {
-      await writeFiles(folder, {
-        ...files,
-        'package.json': '{ "type": "module" }',
-        'tsconfig.json': JSON.stringify({
-          compilerOptions: {
-            strict: true,
-            noEmit: true,
-            module: 'nodenext',
-            target: 'es2023',
-            types: ['node'],
-            skipLibCheck: true,
-            preserveSymlinks: true,
-          },
-          files: Object.keys(files),
-        }),
-      });
-      const { stdout } = await run(process.execPath, [
-        join(project, 'node_modules/typescript/bin/tsc'),
-        '-p',
-        folder,
-      ]).catch((failed: { stdout: string }) => failed);
-      return stdout.trim();
-    };
+    const check = (files: Readonly<Record<string, string>>) => typeCheck(folder, files);
 
     it('is right under --strict with the types that are published', async () => {
       const withId = plugin.replace('ctx.params.name', 'ctx.requestId.length');
@@ -123,25 +98,3 @@ describe('the plugin of ten lines', () => {
     }).timeout(120_000);
   });
 });
-
-/**
- * Lays node_modules out as an installation of the package would: its published files and its dependencies, none of those
- * that only its development needs.
- */
-async function installTypes(folder: string): Promise<void> {
-  const modules = join(folder, 'node_modules');
-  await mkdir(join(modules, 'plugin-server'), { recursive: true });
-  for (const published of ['package.json', 'dist']) {
-    await symlink(join(project, published), join(modules, 'plugin-server', published));
-  }
-  const { stdout } = await run('npm', ['ls', '--omit=dev', '--all', '--parseable'], { cwd: project }).catch(
-    (failed: { stdout: string }) => failed,
-  );
-  for (const path of stdout.trim().split('\n').slice(1)) {
-    const target = join(modules, relative(join(project, 'node_modules'), path));
-    // What lies inside another package comes with it.
-    if (target.slice(modules.length + 1).includes('node_modules')) continue;
-    await mkdir(dirname(target), { recursive: true });
-    await symlink(path, target);
-  }
-}

@@ -412,6 +412,7 @@ describe('the short cuts of the request path', () => {
     const application = new Application({
       mounts,
       readBody: bodyReader({ body: 1_048_576, depth: 64 }),
+      bodyLimit: 1_048_576,
       metrics,
       accessLog: () => {},
       onFailure: () => {},
@@ -421,7 +422,8 @@ describe('the short cuts of the request path', () => {
       sendTimeout: 30_000,
       judgeName: undefined,
       rateLimit: undefined,
-      onUnreadBody: () => {},
+      watchBodies: { watchUnread: () => {}, limitArrival: () => {}, limitBytes: () => {} },
+      development: false,
     });
     const ServerResponse = responseClass({ headers: [], closes: () => false });
     host = createServer({ ServerResponse }, application.complete().callback());

@@ -1,0 +1,40 @@
+import type Koa from 'koa';
+import type { RouteSpec } from '../../kit/route.js';
+import { isPlain, saidNothing } from '../fast/respond.js';
+import { JSON_TYPE } from '../socket/response.js';
+import { responseCheck } from './response-check.js';
+
+/** Sets what a handler has returned as the response. */
+export function responder(
+  { response }: RouteSpec,
+  checksResponses: boolean,
+): (ctx: Koa.Context, value: unknown) => void {
+  const check = checksResponses && response !== undefined ? responseCheck(response) : undefined;
+  const set = response === undefined ? setValue : setJson;
+  return (ctx, value) => {
+    if (value !== undefined) {
+      check?.(ctx, value);
+      set(ctx, value);
+    } else if (saidNothing(ctx)) {
+      ctx.status = 204;
+    }
+  };
+}
+
+function setValue(ctx: Koa.Context, value: unknown): void {
+  // Koa would take a text that begins with < for HTML.
+  if (typeof value === 'string' && !ctx.res.hasHeader('Content-Type')) ctx.type = 'text/plain';
+  ctx.body = value;
+}
+
+function setJson(ctx: Koa.Context, value: unknown): void {
+  if (isPlain(value)) {
+    ctx.body = value;
+    return;
+  }
+  const text = JSON.stringify(value);
+  if (text === undefined)
+    throw new TypeError(`the handler returned a ${typeof value}, which JSON cannot hold`);
+  if (!/\bjson\b/i.test(ctx.type)) ctx.type = JSON_TYPE;
+  ctx.body = text;
+}
