@@ -56,6 +56,7 @@ function bearerKey({ headers: { authorization } }: IncomingMessage): string | un
 /** For a plugin that checks keys itself; without a ring no key is set. */
 export function pluginKeys(ring: KeyRing | undefined): PluginKeys {
   return {
+    kind: ring?.kind ?? 'global',
     areSet: ring !== undefined,
     opens(ctx, place) {
       const key = place === undefined ? (headKey(ctx.req) ?? takeBodyKey(ctx)) : bearerKey(ctx.req);

@@ -2,6 +2,8 @@ import type { Context } from 'koa';
 
 /** The API keys that open a plugin which checks them itself: the plugin's own with `auth_type=plugin`, else the global ones. */
 export interface PluginKeys {
+  /** Whose they are: every plugin's, or this plugin's own. */
+  readonly kind: 'global' | 'plugin';
   /** Whether one is set. Without, no request can bring the right one. */
   readonly areSet: boolean;
   /**

@@ -119,11 +119,32 @@ export const errors = {
     when: 'The body is not a JSON object, or its Content-Type says that it is not JSON.',
     remedy: 'Send a JSON object with the header Content-Type: application/json.',
   },
+  session_required: {
+    status: 401,
+    message: 'This call requires a session: its cookie, or an API key.',
+    when: 'In cookie mode, the request has neither the cookie of a session nor an API key, or it has the cookies of two live sessions.',
+    remedy: 'Let the user log in. With two cookies, delete both: they differ in their domain or path.',
+  },
+  reauthentication_required: {
+    status: 401,
+    message: ({ max_auth_age }: { max_auth_age: number }) =>
+      `The user authenticated more than ${max_auth_age} s ago, and must do so again.`,
+    when: '`/sessman/check` was asked with a `max_auth_age` that the session exceeds.',
+    remedy: 'Ask the user for the password again, then call `renew` with `authenticated=true`.',
+  },
+  key_required: {
+    status: 403,
+    message: ({ what }: { what: string }) =>
+      `${what} requires an API key; the session cookie is not enough. Send the key as Authorization: Bearer KEY.`,
+    when: 'In cookie mode, a request with the cookie alone wants to write data that `cookie_data` keeps from it, or sends what only a server may say.',
+    remedy:
+      'Let a server with the API key or a plugin do it. For data, `cookie_data` set to `write` allows it.',
+  },
   foreign_origin: {
     status: 403,
     message:
-      'In cookie mode, pages from other origins cannot change sessions. To allow this origin, add it to cookie_origins.',
-    when: 'In cookie mode, a page from another origin sent a request that changes a session.',
+      'In cookie mode, pages from other origins cannot use this. To allow this origin, add it to cookie_origins.',
+    when: 'In cookie mode, a page from another origin sent a request by POST, or to `watch`, or one that logs a visitor in or out.',
     remedy: 'Add the origin of the page to `cookie_origins`.',
   },
 } satisfies ErrorTable;

@@ -1,11 +1,15 @@
 import { join } from 'node:path';
-import { definePlugin, type Logger } from 'plugin-server';
+import { definePlugin, type Logger, type PluginKeys } from 'plugin-server';
 import { serveClient } from './client/serve.js';
+import { Access } from './http/access.js';
+import { addCheck } from './http/check.js';
 import { SessionCookie } from './http/cookie.js';
-import { addRoutes } from './http/routes.js';
+import { checkCookie } from './http/cookie-check.js';
+import { originRule } from './http/origin.js';
+import { addRoutes, type CookieMode } from './http/routes.js';
 import { sessionService } from './service.js';
 import { Sessions } from './sessions.js';
-import { settingsSchema } from './settings.js';
+import { type Settings, settingsSchema } from './settings.js';
 import { checkStore, openStore } from './stores/index.js';
 import { observeStore } from './stores/observed-store.js';
 import { runSweeper } from './stores/sweeper.js';
@@ -14,6 +18,7 @@ import { runSweeper } from './stores/sweeper.js';
 export default definePlugin({
   name: 'sessman',
   config: settingsSchema,
+  check: checkCookie,
   async setup(context) {
     const { config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose } = context;
     const opened = await openStore(config, {
@@ -58,14 +63,33 @@ export default definePlugin({
           log.warn({ err: error }, 'sessions over max_sessions_per_user could not be ended'),
       },
     });
-    const cookie = config.cookie
-      ? new SessionCookie({ maxAge: config.session_max_age, origins: config.cookie_origins })
-      : undefined;
-    addRoutes(router, sessions, cookie);
+    const mode = config.cookie ? cookieMode(context, sessions) : undefined;
+    addRoutes(router, sessions, mode);
+    addCheck(context, sessions, mode?.cookie);
     serveClient(context);
     return sessionService(sessions);
   },
 });
+
+/** Sessions for browsers: the cookie is a credential, and sessman checks keys itself. */
+function cookieMode(
+  { config, https, takeKeys, allowOrigins }: CookieContext,
+  sessions: Sessions,
+): CookieMode {
+  const cookie = new SessionCookie(config, https);
+  const keys = takeKeys();
+  const origins = originRule(config.cookie_origins);
+  allowOrigins(config.cookie_origins);
+  const access = new Access({ sessions, cookie, keys, origins, data: config.cookie_data });
+  return { cookie, access, key: keys.areSet ? keys.kind : `${keys.kind} (none is set)` };
+}
+
+interface CookieContext {
+  readonly config: Settings;
+  readonly https: boolean;
+  takeKeys(): PluginKeys;
+  allowOrigins(origins: readonly string[]): void;
+}
 
 /**
  * Ends a worker whose store can never work again in its process, so that the supervisor starts another one. Readiness says

@@ -31,12 +31,57 @@ const ownSettings = z.object({
       description:
         'what is kept of a visitor, shown by `list` and `sessions`: `ip`, `user_agent`, as `new` and `renew` were told',
     }),
-  cookie: z.boolean().default(false).meta({ description: 'also keep the session id in a cookie' }),
+  cookie: z.boolean().default(false).meta({ description: 'cookie mode: sessions for browsers' }),
+  cookie_data: z.enum(['none', 'read', 'write']).default('none').meta({
+    description: 'what a caller with the cookie alone may do with `data`: `none`, `read` or `write`',
+  }),
+  cookie_name: z
+    .string()
+    .regex(/^[\w!#$%&'*+.^`|~-]{1,100}$/, "write letters, digits and !#$%&'*+-.^_`|~, such as PS_SESSID")
+    .regex(/^(?!__(?:host|secure)-)/i, 'leave the prefix out: the server adds __Host- or __Secure- to it')
+    .default('PS_SESSID')
+    .meta({ description: 'its name, without the prefix that a Secure cookie has' }),
+  cookie_secure: z.boolean().optional().meta({
+    description:
+      'whether browsers send it by HTTPS only, and the name gets the prefix `__Host-`, or `__Secure-` with a domain or another path; by default with `[ssl]` or `[network] proxy`',
+  }),
+  cookie_domain: z
+    .string()
+    .regex(
+      /^(?=.{1,253}$)(?!.*\.\d+$)(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)+[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?$/i,
+      'write a domain name, such as example.com',
+    )
+    .optional()
+    .meta({ description: 'the domain whose hosts all receive it; by default the host that sets it' }),
+  cookie_path: z
+    .string()
+    .regex(/^\/[\x21-\x3a\x3c-\x7e]*$/, 'write a path, such as /app')
+    .default('/')
+    .meta({ description: 'the path below which browsers send it' }),
+  cookie_same_site: z
+    .enum(['lax', 'strict', 'none'])
+    .default('lax')
+    .meta({ description: '`lax`, `strict` or `none`; none requires a Secure cookie' }),
+  cookie_partitioned: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'a cookie for each site that embeds the page (CHIPS); requires a Secure cookie' }),
   cookie_origins: z
-    .array(z.url({ protocol: /^https?$/, error: 'write an origin, such as https://app.example.com' }))
+    .array(
+      z
+        .url({ protocol: /^https?$/, error: 'write an origin, such as https://app.example.com' })
+        .refine(isOrigin, 'write an origin without a path, such as https://app.example.com'),
+    )
     .default([])
     .meta({ description: "origins, besides the server's own, whose pages may use the cookie" }),
 });
+
+/** Whether a URL is one of a scheme, a host and a port alone. */
+function isOrigin(url: string): boolean {
+  if (!URL.canParse(url)) return true;
+  const { pathname, search, hash, username, password } = new URL(url);
+  return pathname === '/' && search + hash + username + password === '' && !url.includes('?');
+}
 
 export type Settings = z.output<typeof ownSettings> & StoreSettings;
 

@@ -4,15 +4,25 @@ import { parameters } from './parameters.js';
 
 /** What a call responds with: how it is sent, and how OpenAPI describes it. */
 export interface Answer<Result = never> {
-  send(ctx: Context, result: Result): void;
+  send(ctx: Context, result: Result, hidden?: Hidden): void;
   readonly response: object;
 }
 
-/** A session as JSON text. The data go in as they are stored: nothing is parsed only to be written again. */
-export function sessionJson(session: StoredSession): string {
-  const { id, handle, userid, data, version, created, touched, expires, authenticated } = session;
-  return `{"session_id":"${id}","handle":"${handle}","userid":${JSON.stringify(userid)},"data":${data},"version":${version},"created_at":"${timestamp(created)}","updated_at":"${timestamp(touched)}","expires_at":"${timestamp(expires)}","authenticated_at":"${timestamp(authenticated)}"}`;
+/** What of a session its caller does not see. */
+export interface Hidden {
+  readonly id: boolean;
+  readonly data: boolean;
 }
+
+/** A session as JSON text. The data go in as they are stored: nothing is parsed only to be written again. */
+export function sessionJson(session: StoredSession, hidden: Hidden = nothingHidden): string {
+  const { id, handle, userid, data, version, created, touched, expires, authenticated } = session;
+  const idMember = hidden.id ? '' : `"session_id":"${id}",`;
+  const dataMember = hidden.data ? '' : `"data":${data},`;
+  return `{${idMember}"handle":"${handle}","userid":${JSON.stringify(userid)},${dataMember}"version":${version},"created_at":"${timestamp(created)}","updated_at":"${timestamp(touched)}","expires_at":"${timestamp(expires)}","authenticated_at":"${timestamp(authenticated)}"}`;
+}
+
+const nothingHidden: Hidden = { id: false, data: false };
 
 /**
  * RFC 3339, in UTC, with milliseconds: the text of toISOString in a third of its time, which would be a tenth of a read.
@@ -62,10 +72,10 @@ const times = { created_at: time, updated_at: time, expires_at: time, authentica
 const { handle, created_at, updated_at, expires_at, authenticated_at } = example;
 
 export const sessionAnswer: Answer<StoredSession> = {
-  send(ctx, session) {
+  send(ctx, session, hidden) {
     ctx.set('ETag', `"${session.version}"`);
     ctx.set('Content-Type', 'application/json; charset=utf-8');
-    ctx.body = sessionJson(session);
+    ctx.body = sessionJson(session, hidden);
   },
   response: {
     description: 'The session.',

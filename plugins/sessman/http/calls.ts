@@ -11,8 +11,10 @@ export interface Call<T extends Takes = Takes, Result = unknown> {
   readonly takes: T;
   /** Whether `session_id` says which session is meant, so that it may come in a header or cookie as well. */
   readonly namesSession: boolean;
-  /** Changes something: in cookie mode the origin of the page that sends it is checked. */
-  readonly changes: boolean;
+  /** In cookie mode, what a caller with the cookie alone may use the call for: its session, its user's sessions, or nothing. */
+  readonly byCookie: 'session' | 'user' | 'nothing';
+  /** Whether it changes data, which a caller with the cookie alone may do only where `cookie_data` says so. */
+  readonly writesData?: true;
   /** In cookie mode, the response sets the cookie to the session of the result. */
   readonly setsCookie?: boolean;
   /** In cookie mode, whether the call ends the session of the cookie, which the response then clears. */
@@ -35,7 +37,7 @@ export const calls: readonly Call[] = [
     methods: ['post'],
     takes: { userid: 'required', data: 'optional', session_id: 'optional', ...traits },
     namesSession: false,
-    changes: true,
+    byCookie: 'nothing',
     setsCookie: true,
     run: (sessions, { userid, data, session_id, ...told }) => sessions.create(userid, data, session_id, told),
     answer: sessionAnswer,
@@ -49,7 +51,7 @@ export const calls: readonly Call[] = [
     methods: ['get', 'post'],
     takes: { session_id: 'required', userid: 'with_visible_id' },
     namesSession: true,
-    changes: false,
+    byCookie: 'session',
     run: (sessions, { session_id, userid }) => sessions.get(session_id, userid),
     answer: sessionAnswer,
     errors: ['session_not_found'],
@@ -62,7 +64,8 @@ export const calls: readonly Call[] = [
     methods: ['post'],
     takes: { session_id: 'required', data: 'required', userid: 'optional', version: 'optional' },
     namesSession: true,
-    changes: true,
+    byCookie: 'session',
+    writesData: true,
     run: (sessions, given) => sessions.update(given.session_id, given.data, given),
     answer: sessionAnswer,
     errors: ['session_not_found', 'version_mismatch', 'data_too_large'],
@@ -75,7 +78,8 @@ export const calls: readonly Call[] = [
     methods: ['post'],
     takes: { session_id: 'required', data: 'required', userid: 'optional', version: 'optional' },
     namesSession: true,
-    changes: true,
+    byCookie: 'session',
+    writesData: true,
     run: (sessions, given) => sessions.patch(given.session_id, given.data, given),
     answer: sessionAnswer,
     errors: ['session_not_found', 'version_mismatch', 'data_too_large', 'session_busy'],
@@ -88,7 +92,7 @@ export const calls: readonly Call[] = [
     methods: ['post'],
     takes: { session_id: 'required', userid: 'optional' },
     namesSession: true,
-    changes: true,
+    byCookie: 'session',
     run: (sessions, given) => sessions.touch(given.session_id, given),
     answer: sessionAnswer,
     errors: ['session_not_found'],
@@ -100,7 +104,7 @@ export const calls: readonly Call[] = [
     methods: ['post'],
     takes: { session_id: 'required', userid: 'optional', authenticated: 'optional', ...traits },
     namesSession: true,
-    changes: true,
+    byCookie: 'session',
     setsCookie: true,
     run: (sessions, given) => sessions.renew(given.session_id, given),
     answer: sessionAnswer,
@@ -114,7 +118,7 @@ export const calls: readonly Call[] = [
     methods: ['post'],
     takes: { session_id: 'optional', userid: 'optional', handle: 'optional' },
     namesSession: true,
-    changes: true,
+    byCookie: 'session',
     endsSession: (_sessions, { session_id, handle }, id) => id.startsWith(handle ?? session_id!.slice(0, 16)),
     run: async (sessions, { session_id, userid, handle }) => {
       if (session_id !== undefined && handle !== undefined && !session_id.startsWith(handle))
@@ -137,7 +141,7 @@ export const calls: readonly Call[] = [
     methods: ['get', 'post'],
     takes: { userid: 'required', session_id: 'optional' },
     namesSession: true,
-    changes: false,
+    byCookie: 'user',
     run: (sessions, { userid, session_id }) => sessions.list(userid, session_id),
     answer: listAnswer,
     errors: ['invalid_userid'],
@@ -150,7 +154,7 @@ export const calls: readonly Call[] = [
     methods: ['get'],
     takes: { limit: 'optional', after: 'optional', userid_prefix: 'optional' },
     namesSession: false,
-    changes: false,
+    byCookie: 'nothing',
     run: (sessions, walk) => sessions.all(walk),
     answer: walkAnswer,
     errors: ['invalid_userid'],
@@ -163,7 +167,7 @@ export const calls: readonly Call[] = [
     methods: ['post'],
     takes: { userid: 'required', except: 'optional', session_id: 'optional' },
     namesSession: true,
-    changes: true,
+    byCookie: 'user',
     endsSession: async (sessions, { userid, except, session_id }, id) => {
       const kept = except === 'current' ? session_id : except;
       return kept?.slice(0, 16) !== id.slice(0, 16) && (await sessions.has(id, userid));

@@ -1,68 +1,95 @@
 import type { Context } from 'plugin-server';
-import { sessmanError } from '../errors.js';
+import { parseSessionId } from '../session-id.js';
 
-export interface SessionCookieOptions {
-  /** Seconds after which the browser forgets it; 0 for when it closes. */
-  readonly maxAge: number;
-  /** Origins besides the server's own whose pages may use it. */
-  readonly origins: readonly string[];
+/** The settings that decide what the cookie is: decided once, at the start, never by a request. */
+export interface CookieSettings {
+  readonly cookie_name: string;
+  readonly cookie_secure?: boolean | undefined;
+  readonly cookie_domain?: string | undefined;
+  readonly cookie_path: string;
+  readonly cookie_same_site: 'lax' | 'strict' | 'none';
+  readonly cookie_partitioned: boolean;
+}
+
+/** Whether browsers send the cookie by HTTPS alone. `https`: whether they reach the server so, as its settings tell. */
+export function isSecure({ cookie_secure }: Pick<CookieSettings, 'cookie_secure'>, https: boolean): boolean {
+  return cookie_secure ?? https;
 }
 
 /**
- * The session id in a cookie: HttpOnly, SameSite=Lax, and over TLS also Secure and with the `__Host-` prefix (RFC 6265bis,
- * section 4.1.3.2), which keeps other hosts of the site from setting it.
+ * The name with the prefix that keeps other hosts of the site, and pages without TLS, from setting the cookie (RFC 6265bis,
+ * section 4.1.3). `__Host-` allows neither a domain nor another path.
  */
+export function cookieName(settings: CookieSettings, secure: boolean): string {
+  const isForHost = settings.cookie_domain === undefined && settings.cookie_path === '/';
+  return `${secure ? (isForHost ? '__Host-' : '__Secure-') : ''}${settings.cookie_name}`;
+}
+
+/** What of a session its cookie says. */
+interface Remembered {
+  readonly id: string;
+  /** When it expires however busy it is. */
+  readonly ends: number;
+  /** Whether the cookie outlives the browser. */
+  readonly remember: boolean;
+}
+
+/** The session id in a cookie. */
 export class SessionCookie {
-  readonly #maxAge: number;
-  readonly #origins: ReadonlySet<string>;
+  readonly name: string;
+  readonly #attributes: string;
 
-  constructor({ maxAge, origins }: SessionCookieOptions) {
-    this.#maxAge = maxAge;
-    this.#origins = new Set(origins.map((origin) => new URL(origin).origin));
-  }
-
-  read(ctx: Context): string | undefined {
-    return ctx.cookies.get(nameFor(ctx));
-  }
-
-  write(ctx: Context, sessionId: string): void {
-    ctx.cookies.set(nameFor(ctx), sessionId, {
-      ...attributes(ctx),
-      ...(this.#maxAge > 0 && { maxAge: this.#maxAge * 1000 }),
-    });
-  }
-
-  clear(ctx: Context): void {
-    ctx.cookies.set(nameFor(ctx), null, attributes(ctx));
+  constructor(settings: CookieSettings, https: boolean) {
+    const secure = isSecure(settings, https);
+    const { cookie_domain, cookie_path, cookie_same_site, cookie_partitioned } = settings;
+    this.name = cookieName(settings, secure);
+    this.#attributes = [
+      `Path=${cookie_path}`,
+      ...(cookie_domain === undefined ? [] : [`Domain=${cookie_domain}`]),
+      ...(secure ? ['Secure'] : []),
+      'HttpOnly',
+      `SameSite=${sameSite[cookie_same_site]}`,
+      ...(cookie_partitioned ? ['Partitioned'] : []),
+    ].join('; ');
   }
 
   /**
-   * Refuses a call that a page of another origin makes a browser send. A browser says in Sec-Fetch-Site how the page and
-   * the URL are related that it asked for, which a proxy between it and this server does not change; an older one, or one
-   * without TLS, says where the page is from in Origin. What sends neither is not a browser, and holds nobody's cookie.
+   * The ids that the request brings: several where the browser holds cookies of this name for several paths or domains.
+   * Without those that have not the form of an id, unless there is no other.
    */
-  checkOrigin(ctx: Context): void {
-    const origin = originOf(ctx.get('Origin'));
-    if (origin !== undefined && this.#origins.has(origin)) return;
-    const site = ctx.get('Sec-Fetch-Site');
-    if (site === 'same-origin' || site === 'none') return;
-    if (site === '') {
-      if (ctx.get('Origin') === '') return;
-      if (origin !== undefined && origin === originOf(`${ctx.protocol}://${ctx.host}`)) return;
+  read(ctx: Context): readonly string[] {
+    const { cookie = '' } = ctx.req.headers;
+    if (!cookie.includes(this.name)) return [];
+    const values = new Set<string>();
+    for (const pair of cookie.split(';')) {
+      const equals = pair.indexOf('=');
+      if (equals > 0 && pair.slice(0, equals).trim() === this.name) values.add(pair.slice(equals + 1).trim());
     }
-    throw sessmanError('foreign_origin');
+    const ids = [...values].filter((value) => parseSessionId(value) !== undefined);
+    return (ids.length > 0 ? ids : [...values]).slice(0, mostCookies);
+  }
+
+  write(ctx: Context, { id, ends, remember }: Remembered): void {
+    const seconds = Math.min(Math.floor((ends - Date.now()) / 1000), longestAge);
+    this.#set(ctx, id, remember ? `Max-Age=${Math.max(seconds, 0)}` : undefined);
+  }
+
+  clear(ctx: Context): void {
+    this.#set(ctx, '', 'Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT');
+  }
+
+  /** The last call of a response counts. */
+  #set(ctx: Context, value: string, age: string | undefined): void {
+    const others = [ctx.response.get('Set-Cookie') ?? []]
+      .flat()
+      .filter((other) => other !== '' && !other.startsWith(`${this.name}=`));
+    const own = `${this.name}=${value}; ${this.#attributes}${age === undefined ? '' : `; ${age}`}`;
+    ctx.set('Set-Cookie', [...others, own]);
   }
 }
 
-/** In the one form that each origin has: a lower-case host, no default port. */
-function originOf(text: string): string | undefined {
-  return /^https?:\/\/[^/?#@\\]+$/i.test(text) && URL.canParse(text) ? new URL(text).origin : undefined;
-}
-
-function nameFor(ctx: Context): string {
-  return ctx.secure ? '__Host-PS_SESSID' : 'PS_SESSID';
-}
-
-function attributes(ctx: Context) {
-  return { path: '/', httpOnly: true, sameSite: 'lax', secure: ctx.secure, overwrite: true } as const;
-}
+const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' } as const;
+/** Seconds: browsers keep no cookie longer (RFC 6265bis, section 5.5). */
+const longestAge = 400 * 86_400;
+/** Cookies of the name that are looked up, each with a read of the store. */
+const mostCookies = 8;

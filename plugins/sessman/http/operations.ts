@@ -5,7 +5,7 @@ import type { Call } from './calls.js';
 import { type ParameterName, parameters, parametersOf } from './parameters.js';
 
 /** The OpenAPI operation of a call, made from its entry in the table, those of its parameters and those of its errors. */
-export function operationOf(call: Call, method: 'get' | 'post'): Operation {
+export function operationOf(call: Call, method: 'get' | 'post', cookieMode = false): Operation {
   const { takes } = call;
   const named = parametersOf(takes);
   const needsBody = method === 'post' && takes.data === 'required';
@@ -29,6 +29,7 @@ export function operationOf(call: Call, method: 'get' | 'post'): Operation {
         })),
       ...(call.namesSession ? [sessionIdHeader] : []),
       ...(takes.version ? [ifMatchHeader] : []),
+      ...(cookieMode && call.byCookie !== 'nothing' ? [sessionHandleHeader] : []),
     ],
     ...(method === 'post' && {
       requestBody: {
@@ -51,7 +52,10 @@ export function operationOf(call: Call, method: 'get' | 'post'): Operation {
         },
       },
     }),
-    responses: { 200: call.answer.response, ...errorResponses([...call.errors, ...commonErrors]) },
+    responses: {
+      200: call.answer.response,
+      ...errorResponses([...call.errors, ...commonErrors, ...(cookieMode ? cookieErrors : [])]),
+    },
   };
 }
 
@@ -66,11 +70,22 @@ const commonErrors: readonly SessmanErrorCode[] = [
   'store_full',
 ];
 
+/** What any call may be answered in cookie mode. */
+const cookieErrors: readonly SessmanErrorCode[] = ['session_required', 'key_required', 'foreign_origin'];
+
 const sessionIdHeader = {
   name: 'X-Session-Id',
   in: 'header',
   description: 'The session id in place of `session_id`, which keeps it out of URLs.',
   schema: parameters.session_id.schema,
+};
+
+const sessionHandleHeader = {
+  name: 'X-Session-Handle',
+  in: 'header',
+  description:
+    'The handle of the session that the cookie must be for: with the cookie of another one, the call is a 404.',
+  schema: parameters.handle.schema,
 };
 
 const ifMatchHeader = {
@@ -105,6 +120,8 @@ function exampleBody(call: Call): object {
     limit: 100,
     after: example.handle,
     userid_prefix: 'ma',
+    touch: true,
+    max_auth_age: 300,
   };
   return Object.fromEntries(
     parametersOf(call.takes)

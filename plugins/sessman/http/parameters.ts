@@ -19,6 +19,8 @@ export interface Parameters {
   limit: number;
   after: string;
   userid_prefix: string;
+  touch: boolean;
+  max_auth_age: number;
 }
 
 export type ParameterName = keyof Parameters;
@@ -154,6 +156,22 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     description: 'Only users whose userid begins so; the page is in the order of userid then.',
     schema: { type: 'string', maxLength: 1024 },
     read: (raw) => textOf('userid_prefix', raw) || undefined,
+  },
+  touch: {
+    names: ['touch'],
+    description: 'Whether the idle timeout restarts; about once a minute at most.',
+    schema: { type: 'boolean' },
+    read: (raw, place) => truthOf('touch', raw, place),
+  },
+  max_auth_age: {
+    names: ['max_auth_age'],
+    description: 'Seconds since the user authenticated, at most.',
+    schema: { type: 'integer', minimum: 0 },
+    read(raw, place) {
+      const seconds = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
+      if (Number.isSafeInteger(seconds) && (seconds as number) >= 0) return seconds;
+      throw invalid('max_auth_age', 'is not a whole number of seconds, such as 300');
+    },
   },
 };
 

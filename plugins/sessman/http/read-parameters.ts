@@ -50,7 +50,7 @@ export function completeParameters<T extends Takes>(
   ctx: Context,
   takes: T,
   values: Partial<Parameters>,
-  readCookie: (() => string | undefined) | undefined,
+  readCookie?: () => string | undefined,
 ): Given<T> {
   const isVisible = values.session_id !== undefined;
   const inHeader = ctx.req.headers['x-session-id'] as string | undefined;

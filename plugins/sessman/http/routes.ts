@@ -1,18 +1,31 @@
-import { type Context, openapi, type Router } from 'plugin-server';
+import { asksKey, type Context, openapi, type Router } from 'plugin-server';
 import type { Sessions, StoredSession } from '../sessions.js';
 import type { Awaitable } from '../store.js';
+import type { Access, Admitted } from './access.js';
 import { type Call, calls } from './calls.js';
 import type { SessionCookie } from './cookie.js';
 import { operationOf } from './operations.js';
 import type { Given, Takes } from './parameters.js';
 import { completeParameters, readParameters, requireParameters } from './read-parameters.js';
 
+/** What cookie mode adds to the calls. */
+export interface CookieMode {
+  readonly cookie: SessionCookie;
+  readonly access: Access;
+  /** The key that calls require: `global`. */
+  readonly key: string;
+}
+
 /** Adds a route for each method of each call. */
-export function addRoutes(router: Router, sessions: Sessions, cookie?: SessionCookie): void {
+export function addRoutes(router: Router, sessions: Sessions, mode?: CookieMode): void {
   for (const call of calls) {
-    const handler = cookie ? withCookie(call, sessions, cookie) : withoutCookie(call, sessions);
-    for (const method of call.methods)
-      router[method](`/${call.path}`, openapi(operationOf(call, method)), handler);
+    const handler = mode === undefined ? withoutCookie(call, sessions) : withCookie(call, sessions, mode);
+    const key = call.byCookie === 'nothing' ? mode?.key : `${mode?.key} or cookie`;
+    for (const method of call.methods) {
+      const description = openapi(operationOf(call, method, mode !== undefined));
+      const steps = mode === undefined ? [description] : [description, asksKey(key!, (_ctx, next) => next())];
+      router[method](`/${call.path}`, ...steps, handler);
+    }
   }
 }
 
@@ -24,28 +37,28 @@ function withoutCookie(call: Call, sessions: Sessions) {
   };
 }
 
-function withCookie(call: Call, sessions: Sessions, cookie: SessionCookie) {
+function withCookie(call: Call, sessions: Sessions, { cookie, access }: CookieMode) {
   return async (ctx: Context): Promise<void> => {
-    if (call.changes) cookie.checkOrigin(ctx);
-    const given = parametersFor(ctx, call, cookie);
-    const inCookie = call.endsSession && cookie.read(ctx);
-    const clears = inCookie !== undefined && (await endsCookie(call, sessions, given, inCookie));
-    const result = await call.run(sessions, given);
+    const admitted = await access.admit(ctx, call);
+    const clears = call.endsSession !== undefined && (await endsCookie(call, sessions, admitted));
+    const result = await call.run(sessions, admitted.given);
     if (clears) cookie.clear(ctx);
-    if (call.setsCookie) cookie.write(ctx, (result as StoredSession).id);
-    call.answer.send(ctx, result as never);
+    if (call.setsCookie) cookie.write(ctx, result as StoredSession);
+    call.answer.send(ctx, result as never, admitted.hidden);
   };
 }
 
-async function endsCookie(call: Call, sessions: Sessions, given: Given<Takes>, id: string): Promise<boolean> {
-  const named = (given.session_id ?? given.handle ?? given.userid) !== undefined;
-  return named && (await call.endsSession!(sessions, given, id));
+/** Whether the call ends a session that a cookie of the request names. */
+async function endsCookie(call: Call, sessions: Sessions, { given, held }: Admitted): Promise<boolean> {
+  if ((given.session_id ?? given.handle ?? given.userid) === undefined) return false;
+  for (const id of held) if (await call.endsSession!(sessions, given, id)) return true;
+  return false;
 }
 
-function parametersFor(ctx: Context, call: Call, cookie?: SessionCookie): Given<Takes> {
+function parametersFor(ctx: Context, call: Call): Given<Takes> {
   const values = readParameters(ctx, call.takes);
   return call.namesSession
-    ? completeParameters(ctx, call.takes, values, cookie && (() => cookie.read(ctx)))
+    ? completeParameters(ctx, call.takes, values)
     : requireParameters(call.takes, values);
 }
 

@@ -1,213 +1,189 @@
 import { expect } from 'chai';
-import { type Api, aUser, startApi } from '../support/api.js';
+import { type Api, aUser, type CookieApi, startApi, startCookieApi } from '../support/api.js';
 
-describe('cookie mode', () => {
-  let api: Api;
+/** Attributes of a Set-Cookie by lower-case name. */
+function attributesOf(set: string): { pair: string; attributes: Record<string, string> } {
+  const [pair = '', ...rest] = set.split('; ');
+  const attributes = Object.fromEntries(
+    rest.map((each) => {
+      const [name = '', value = ''] = each.split('=');
+      return [name.toLowerCase(), value];
+    }),
+  );
+  return { pair, attributes };
+}
+
+describe('the cookie', () => {
+  const made = async (settings: object, ini = '', body: object = {}) => {
+    const at = await startCookieApi(settings, { ini });
+    try {
+      const { id, set } = await at.login(aUser(), body);
+      const { pair, attributes } = attributesOf(set);
+      return { pair: pair.replace(id, 'ID'), attributes };
+    } finally {
+      await at.api.close();
+    }
+  };
+  const proxy = '[network]\nproxy=bool:on\n';
+
+  it('is HttpOnly, SameSite=Lax, and lives until the absolute end', async () => {
+    const { pair, attributes } = await made({});
+    expect(pair).to.equal('PS_SESSID=ID');
+    expect(Number(attributes['max-age'])).to.be.within(2_591_990, 2_592_000);
+    delete attributes['max-age'];
+    expect(attributes).to.deep.equal({ path: '/', httponly: '', samesite: 'Lax' });
+  });
+
+  it('lives 400 days at most, and ends with the browser where it is not to be remembered', async () => {
+    for (const session_max_age of [0, 86_400 * 1000]) {
+      expect((await made({ session_max_age })).attributes['max-age']).to.equal(String(400 * 86_400));
+    }
+    const { attributes } = await made({}, '', { remember: false });
+    expect(attributes).not.to.have.any.keys('max-age', 'expires');
+  });
+
+  it('is Secure by the settings of the start, and its name says so', async () => {
+    for (const [settings, ini, name, secure] of <[object, string, string, boolean][]>[
+      [{}, '', 'PS_SESSID', false],
+      [{}, proxy, '__Host-PS_SESSID', true],
+      [{}, '[network]\nproxy=list:10.0.0.7\n', '__Host-PS_SESSID', true],
+      [{ cookie_secure: true }, '', '__Host-PS_SESSID', true],
+      [{ cookie_secure: false }, proxy, 'PS_SESSID', false],
+      [{ cookie_path: '/app' }, proxy, '__Secure-PS_SESSID', true],
+      [{ cookie_domain: 'example.com' }, proxy, '__Secure-PS_SESSID', true],
+      [{ cookie_domain: 'example.com', cookie_path: '/app' }, '', 'PS_SESSID', false],
+      [{ cookie_name: 'shop.id' }, proxy, '__Host-shop.id', true],
+    ]) {
+      const { pair, attributes } = await made(settings, ini);
+      const about = JSON.stringify(settings) + ini;
+      expect(pair, about).to.equal(`${name}=ID`);
+      expect('secure' in attributes, about).to.equal(secure);
+      expect([attributes.path, attributes.domain], about).to.deep.equal([
+        (settings as { cookie_path?: string }).cookie_path ?? '/',
+        (settings as { cookie_domain?: string }).cookie_domain,
+      ]);
+    }
+  });
+
+  it('has the SameSite and the partition of its settings', async () => {
+    const { attributes } = await made({ cookie_same_site: 'none', cookie_partitioned: true }, proxy);
+    expect(attributes).to.include({ samesite: 'None', partitioned: '', secure: '' });
+    expect((await made({ cookie_same_site: 'strict' })).attributes.samesite).to.equal('Strict');
+  });
+
+  it('has one name, whatever a request says of its scheme', async () => {
+    const at = await startCookieApi({}, { ini: proxy });
+    try {
+      const { id } = await at.login('mary');
+      const get = async (name: string, scheme: string) => {
+        const headers = { Cookie: `${name}=${id}`, 'X-Forwarded-Proto': scheme };
+        return (await at.api.get('/sessman/get', { headers })).status;
+      };
+      for (const scheme of ['http', 'https']) {
+        expect(await get('__Host-PS_SESSID', scheme)).to.equal(200);
+        for (const name of ['PS_SESSID', '__Secure-PS_SESSID', '__host-PS_SESSID'])
+          expect(await get(name, scheme), name).to.equal(401);
+      }
+    } finally {
+      await at.api.close();
+    }
+  });
+
+  it('is cleared with the attributes that it was set with', async () => {
+    const at = await startCookieApi(
+      { cookie_path: '/sessman', cookie_name: 'sid', cookie_partitioned: true },
+      { ini: proxy },
+    );
+    try {
+      const { id } = await at.login('mary');
+      const ended = await at.api.post('/sessman/end', {}, { headers: { Cookie: `__Secure-sid=${id}` } });
+      const { pair, attributes } = attributesOf(ended.headers.getSetCookie()[0]!);
+      expect(pair).to.equal('__Secure-sid=');
+      expect(attributes).to.include({ path: '/sessman', secure: '', partitioned: '', 'max-age': '0' });
+    } finally {
+      await at.api.close();
+    }
+  });
+});
+
+describe('the origin of a call in cookie mode', () => {
+  let at: CookieApi;
   let userid: string;
   before(async () => {
-    api = await startApi({ auth_type: 'none', cookie: true, cookie_origins: ['https://app.example.com/'] });
+    at = await startCookieApi({
+      cookie_data: 'write',
+      cookie_origins: ['https://app.example.com/', 'https://[::1]:8443'],
+    });
   });
-  after(() => api?.close());
+  after(() => at?.api.close());
   beforeEach(() => {
     userid = aUser();
   });
 
-  const start = async () => {
-    const made = await api.post('/sessman/new', { userid, data: { a: 1 } });
-    return { id: made.body.session_id as string, set: made.headers.getSetCookie() };
-  };
-  const cookie = (id: string) => ({ Cookie: `other=1; PS_SESSID=${id}` });
+  const foreign: Record<string, string>[] = [
+    { Origin: 'https://evil.example' },
+    { Origin: 'null' },
+    { Origin: 'https://sub.app.example.com' },
+    { Origin: 'http://app.example.com' },
+    { 'Sec-Fetch-Site': 'cross-site' },
+    { 'Sec-Fetch-Site': 'same-site' },
+    { 'Sec-Fetch-Site': 'Same-Origin' },
+  ];
 
-  it('new sets a cookie that scripts cannot read and other sites cannot send', async () => {
-    const { id, set } = await start();
-    expect(set).to.have.length(1);
-    const [pair, ...attributes] = set[0]!.split('; ');
-    expect(pair).to.equal(`PS_SESSID=${id}`);
-    expect(attributes.map((each) => each.toLowerCase())).to.include.members([
-      'path=/',
-      'httponly',
-      'samesite=lax',
-    ]);
-    const expires = attributes.find((each) => /^expires=/i.test(each))!.slice(8);
-    expect(Date.parse(expires) - Date.now()).to.be.within(2_591_000_000, 2_592_000_000);
-    expect(set[0]).not.to.match(/secure|domain/i);
+  it('is judged for what changes something, and for get and list by POST, with a key as well', async () => {
+    const { id } = await at.login(userid);
+    for (const call of ['new', 'get', 'update', 'patch', 'touch', 'renew', 'end', 'list', 'end_all']) {
+      for (const headers of [...foreign, { ...foreign[0], ...at.key }]) {
+        const reply = await at.api.post(
+          `/sessman/${call}`,
+          { userid, data: {} },
+          { headers: { ...at.cookie(id), ...headers } },
+        );
+        expect([reply.status, reply.body.code], `${call} ${JSON.stringify(headers)}`).to.deep.equal([
+          403,
+          'foreign_origin',
+        ]);
+      }
+    }
+    for (const headers of foreign as Record<string, string>[]) {
+      for (const call of ['get', 'list']) {
+        const reply = await at.api.get(`/sessman/${call}`, { headers: { ...at.cookie(id), ...headers } });
+        expect(reply.status, `${call} ${JSON.stringify(headers)}`).to.equal(200);
+        expect(reply.headers.get('access-control-allow-origin')).to.equal(null);
+      }
+    }
+    expect((await at.api.get('/sessman/get', { headers: at.cookie(id) })).body.version).to.equal(1);
   });
 
-  it('over TLS that is Secure and has the __Host- prefix', async () => {
-    const secure = await startApi({ cookie: true }, { ini: '[network]\nproxy=bool:on\n' });
-    try {
-      const headers = { 'X-Forwarded-Proto': 'https' };
-      const made = await secure.post('/sessman/new', { userid }, { headers });
-      const set = made.headers.getSetCookie()[0]!;
-      expect(set).to.match(
-        /^__Host-PS_SESSID=[\w-]{43}; path=\/; expires=[^;]+; samesite=lax; secure; httponly$/i,
-      );
-      const read = (name: string) =>
-        secure.get('/sessman/get', { headers: { ...headers, Cookie: `${name}=${made.body.session_id}` } });
-      expect((await read('__Host-PS_SESSID')).status).to.equal(200);
-      expect((await read('PS_SESSID')).body.code).to.equal('missing_parameter');
-    } finally {
-      await secure.close();
+  it("passes from the server's own pages, from those listed, and from what is not a browser", async () => {
+    const { id } = await at.login(userid);
+    for (const headers of <Record<string, string>[]>[
+      { Origin: at.api.server.url },
+      { Origin: at.api.server.url.toUpperCase() },
+      { Origin: 'https://app.example.com' },
+      { Origin: 'https://app.example.com', 'Sec-Fetch-Site': 'cross-site' },
+      { Origin: 'https://APP.example.com:443' },
+      { Origin: 'https://[0:0:0:0:0:0:0:1]:8443' },
+      { 'Sec-Fetch-Site': 'same-origin' },
+      { 'Sec-Fetch-Site': 'none' },
+      { 'Sec-Fetch-Site': 'same-origin', Origin: 'null' },
+      {},
+    ]) {
+      const reply = await at.api.post('/sessman/touch', {}, { headers: { ...at.cookie(id), ...headers } });
+      expect(reply.status, JSON.stringify(headers)).to.equal(200);
     }
   });
 
-  it('the cookie names the session where nothing else does', async () => {
-    const { id } = await start();
-    const read = await api.get('/sessman/get', { headers: cookie(id) });
-    expect(read.status).to.equal(200);
-    expect(read.body).to.include({ userid, session_id: id });
-    const updated = await api.post('/sessman/update', { data: { b: 1 } }, { headers: cookie(id) });
-    expect(updated.body.version).to.equal(2);
-    expect(updated.headers.getSetCookie()).to.deep.equal([]);
-    const other = (await start()).id;
-    const named = await api.post('/sessman/get', { session_id: other, userid }, { headers: cookie(id) });
-    expect(named.body.session_id).to.equal(other);
-  });
-
-  it('new makes another session whatever cookie comes', async () => {
-    const { id } = await start();
-    const made = await api.post('/sessman/new', { userid }, { headers: cookie(id) });
-    expect(made.status).to.equal(200);
-    expect(made.body.session_id).not.to.equal(id);
-  });
-
-  it('renew sets the new id, and end clears the cookie', async () => {
-    const { id } = await start();
-    const renewed = await api.post('/sessman/renew', {}, { headers: cookie(id) });
-    expect(renewed.headers.getSetCookie()[0]).to.match(new RegExp(`^PS_SESSID=${renewed.body.session_id};`));
-    expect((await api.get('/sessman/get', { headers: cookie(id) })).status).to.equal(404);
-    const ended = await api.post('/sessman/end', {}, { headers: cookie(renewed.body.session_id) });
-    expect(ended.status).to.equal(200);
-    expect(ended.headers.getSetCookie()[0]).to.match(/^PS_SESSID=; path=\/; expires=Thu, 01 Jan 1970/i);
-  });
-
-  describe('is cleared exactly when its session ends', () => {
-    const cleared = ({ headers }: { headers: Headers }) =>
-      headers.getSetCookie().some((each) => /^PS_SESSID=; /.test(each));
-
-    it('by id, by handle or with all of the user, whoever is meant', async () => {
-      for (const body of <((id: string) => object)[]>[
-        () => ({}),
-        (id) => ({ session_id: id }),
-        (id) => ({ session_id: id, userid }),
-        (id) => ({ userid, handle: id.slice(0, 16) }),
-      ]) {
-        const { id } = await start();
-        const ended = await api.post('/sessman/end', body(id), { headers: cookie(id) });
-        expect([ended.status, cleared(ended)], JSON.stringify(body(id))).to.deep.equal([200, true]);
-      }
-      const { id } = await start();
-      const other = (await start()).id;
-      const all = await api.post('/sessman/end_all', { userid, except: other }, { headers: cookie(id) });
-      expect([all.body.ended, cleared(all)]).to.deep.equal([1, true]);
-      const rest = await api.post('/sessman/end_all', { userid }, { headers: cookie(other) });
-      expect([rest.body.ended, cleared(rest)]).to.deep.equal([1, true]);
-    });
-
-    it('and stays when another ends, or none does', async () => {
-      const { id } = await start();
-      const device = (await start()).id;
-      const stranger = (await api.post('/sessman/new', { userid: `${userid}x` }, { headers: cookie(id) }))
-        .body.session_id;
-      const headers = cookie(id);
-      for (const [call, body, status] of <[string, object, number][]>[
-        ['end', { userid, handle: device.slice(0, 16) }, 200],
-        ['end', { userid, handle: device.slice(0, 16) }, 404],
-        ['end', { session_id: stranger }, 200],
-        ['end', { userid: `${userid}x`, handle: id.slice(0, 16) }, 404],
-        ['end', { session_id: id, userid: `${userid}x` }, 404],
-        ['end_all', { userid, except: id }, 200],
-        ['end_all', { userid: `${userid}x` }, 200],
-        ['end_all', { userid, except: 'x' }, 404],
-        ['end_all', {}, 400],
-        ['end', { session_id: 'x' }, 404],
-      ]) {
-        const reply = await api.post(`/sessman/${call}`, body, { headers });
-        expect([reply.status, reply.headers.getSetCookie()], JSON.stringify(body)).to.deep.equal([
-          status,
-          [],
-        ]);
-      }
-      expect((await api.get('/sessman/get', { headers })).status).to.equal(200);
-    });
-
-    it('not by the end of all, where it holds the id of no session of the user', async () => {
-      const { id } = await start();
-      const renewed = await api.post('/sessman/renew', { session_id: id });
-      for (const value of [id, 'x', `${'A'.repeat(43)}`]) {
-        const reply = await api.post(
-          '/sessman/end_all',
-          { userid: `${userid}y` },
-          { headers: cookie(value) },
-        );
-        expect(reply.headers.getSetCookie(), value).to.deep.equal([]);
-      }
-      const stale = await api.post('/sessman/end_all', { userid }, { headers: cookie(id) });
-      expect([renewed.status, stale.body.ended, cleared(stale)]).to.deep.equal([200, 1, false]);
-    });
-  });
-
-  describe('calls that change something', () => {
-    const calls = ['new', 'update', 'patch', 'touch', 'renew', 'end', 'end_all'];
-
-    it('are refused from pages of other origins', async () => {
-      const { id } = await start();
-      for (const call of calls) {
-        for (const headers of <Record<string, string>[]>[
-          { Origin: 'https://evil.example' },
-          { Origin: 'null' },
-          { Origin: 'https://sub.app.example.com' },
-          { Origin: 'http://app.example.com' },
-          { 'Sec-Fetch-Site': 'cross-site' },
-          { 'Sec-Fetch-Site': 'same-site' },
-        ]) {
-          const reply = await api.post(
-            `/sessman/${call}`,
-            { userid, data: {} },
-            { headers: { ...cookie(id), ...headers } },
-          );
-          expect(reply.status, `${call} ${JSON.stringify(headers)}`).to.equal(403);
-          expect(reply.body.code).to.equal('foreign_origin');
-        }
-      }
-      expect((await api.get('/sessman/get', { headers: cookie(id) })).body.version).to.equal(1);
-      expect((await api.post('/sessman/list', { userid })).body.sessions).to.have.length(1);
-    });
-
-    it("are taken from the server's own pages, from those listed, and from what is no browser", async () => {
-      const { id } = await start();
-      for (const headers of <Record<string, string>[]>[
-        { Origin: api.server.url },
-        { Origin: 'https://app.example.com' },
-        { 'Sec-Fetch-Site': 'same-origin' },
-        {},
-      ]) {
-        const reply = await api.post('/sessman/touch', {}, { headers: { ...cookie(id), ...headers } });
-        expect(reply.status, JSON.stringify(headers)).to.equal(200);
-      }
-    });
-  });
-
-  it("an origin is the same with its default port and in capitals, and Sec-Fetch-Site is the browser's word", async () => {
-    const behind = await startApi(
-      { auth_type: 'none', cookie: true },
+  it("is the server's own by what a trusted proxy says, whatever case and default port", async () => {
+    const behind = await startCookieApi(
+      { cookie_secure: false },
       { ini: '[network]\nproxy=bool:on\nhosts=*\n' },
     );
     try {
-      const made = await behind.post('/sessman/new', { userid });
-      const touch = async (headers: Record<string, string>) => {
-        const reply = await behind.post(
-          '/sessman/touch',
-          {},
-          {
-            headers: {
-              Cookie: `PS_SESSID=${made.body.session_id}; __Host-PS_SESSID=${made.body.session_id}`,
-              ...headers,
-            },
-          },
-        );
-        return reply.status;
-      };
+      const { id } = await behind.login(userid);
+      const touch = async (headers: Record<string, string>) =>
+        (await behind.api.post('/sessman/touch', {}, { headers: { ...behind.cookie(id), ...headers } }))
+          .status;
       const https = { 'X-Forwarded-Proto': 'https' };
       for (const headers of <Record<string, string>[]>[
         { 'X-Forwarded-Host': 'app.example:80', Origin: 'http://app.example' },
@@ -240,24 +216,100 @@ describe('cookie mode', () => {
         expect(await touch(headers), JSON.stringify(headers)).to.equal(403);
       }
     } finally {
-      await behind.close();
+      await behind.api.close();
     }
   });
 
-  it('without it no cookie is set or read', async () => {
-    const plain = await startApi({ auth_type: 'none' });
-    try {
-      const made = await plain.post(
-        '/sessman/new',
-        { userid },
-        { headers: { Origin: 'https://evil.example' } },
+  it('an untrusted proxy says nothing', async () => {
+    const { id } = await at.login(userid);
+    const headers = { ...at.cookie(id), 'X-Forwarded-Host': 'evil.example', Origin: 'http://evil.example' };
+    expect((await at.api.post('/sessman/touch', {}, { headers })).status).to.equal(403);
+  });
+});
+
+describe('pages of cookie_origins', () => {
+  const page = { Origin: 'https://app.example.com' };
+  const cors = ({ headers }: { headers: Headers }) => [
+    headers.get('access-control-allow-origin'),
+    headers.get('access-control-allow-credentials'),
+  ];
+  let at: CookieApi;
+  before(async () => {
+    at = await startCookieApi(
+      { cookie_origins: ['https://app.example.com'] },
+      { ini: '[cors]\nenabled=bool:on\norigin_url=list:https://public.example\n' },
+    );
+  });
+  after(() => at?.api.close());
+
+  const preflight = (path: string, origin: string) =>
+    at.api.server.fetch(path, {
+      method: 'OPTIONS',
+      headers: {
+        Origin: origin,
+        'Access-Control-Request-Method': 'POST',
+        'Access-Control-Request-Headers': 'content-type,if-match,x-session-handle',
+      },
+    });
+
+  it('get preflights without a key, credentials, and the ETag', async () => {
+    for (const path of ['/sessman/get', '/sessman/update', '/sessman/check', '/sessman/client.js']) {
+      const answer = await preflight(path, page.Origin);
+      expect([answer.status, ...cors(answer)], path).to.deep.equal([204, page.Origin, 'true']);
+      expect(answer.headers.get('access-control-allow-headers')?.toLowerCase()).to.include(
+        'x-session-handle',
       );
-      expect(made.status).to.equal(200);
-      expect(made.headers.getSetCookie()).to.deep.equal([]);
-      const read = await plain.get('/sessman/get', { headers: cookie(made.body.session_id) });
-      expect(read.body.code).to.equal('missing_parameter');
-    } finally {
-      await plain.close();
+      expect(answer.headers.get('access-control-allow-methods')).to.include('POST');
     }
+    const { id } = await at.login('mary');
+    const read = await at.api.get('/sessman/get', { headers: { ...at.cookie(id), ...page } });
+    expect([read.status, ...cors(read)]).to.deep.equal([200, page.Origin, 'true']);
+    expect(read.headers.get('access-control-expose-headers')).to.include('ETag');
+    expect(read.headers.get('vary')).to.include('Origin');
+    const dead = await at.api.get('/sessman/get', { headers: { ...at.cookie('x'), ...page } });
+    expect([dead.status, ...cors(dead)]).to.deep.equal([404, page.Origin, 'true']);
+  });
+
+  it('origins of [cors] get no credentials there, and cookie_origins nothing elsewhere', async () => {
+    const answer = await preflight('/sessman/get', 'https://public.example');
+    expect([answer.status, ...cors(answer)]).to.deep.equal([204, 'https://public.example', null]);
+    expect(cors(await preflight('/readyz', page.Origin))).to.deep.equal([null, null]);
+    expect(cors(await preflight('/sessman/get', 'https://evil.example'))).to.deep.equal([null, null]);
+  });
+
+  it('keep that beside a [cors] for any origin', async () => {
+    const any = await startCookieApi(
+      { cookie_origins: ['https://app.example.com'] },
+      { ini: '[cors]\nenabled=bool:on\norigin_url=list:*\n' },
+    );
+    try {
+      const ask = (origin: string) => any.api.get('/sessman/get', { headers: { Origin: origin } });
+      expect(cors(await ask(page.Origin))).to.deep.equal([page.Origin, 'true']);
+      expect(cors(await ask('https://evil.example'))).to.deep.equal(['*', null]);
+    } finally {
+      await any.api.close();
+    }
+  });
+});
+
+describe('without cookie mode', () => {
+  let plain: Api;
+  before(async () => {
+    plain = await startApi({ auth_type: 'none' });
+  });
+  after(() => plain?.close());
+
+  it('no cookie is set or read, and no origin judged', async () => {
+    const made = await plain.post(
+      '/sessman/new',
+      { userid: 'mary' },
+      { headers: { Origin: 'https://evil.example' } },
+    );
+    expect(made.status).to.equal(200);
+    expect(made.headers.getSetCookie()).to.deep.equal([]);
+    const read = await plain.get('/sessman/get', {
+      headers: { Cookie: `PS_SESSID=${made.body.session_id}` },
+    });
+    expect(read.body.code).to.equal('missing_parameter');
   });
 });

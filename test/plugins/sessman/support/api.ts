@@ -66,6 +66,47 @@ export const backends: readonly { name: string; settings: () => Promise<object> 
   },
 ];
 
+export const apiKey = 'the-api-key-of-these-tests';
+
+/** A server in cookie mode with an API key, as callers of each kind see it. */
+export interface CookieApi {
+  readonly api: Api;
+  /** The headers of a server that holds the key. */
+  readonly key: { readonly Authorization: string };
+  /** Makes a session with the key. */
+  login(userid: string, body?: object): Promise<{ id: string; handle: string; set: string }>;
+  /** The headers of a browser with this session's cookie. */
+  cookie(id: string): { readonly Cookie: string };
+  /** Whether the session lives, as a server sees it. */
+  lives(id: string): Promise<boolean>;
+}
+
+export async function startCookieApi(
+  settings: object = {},
+  options: TestServerOptions = {},
+): Promise<CookieApi> {
+  const api = await startApi(
+    { cookie: true, ...settings },
+    { ...options, ini: `[auth]\napikey=${apiKey}\n${options.ini ?? ''}` },
+  );
+  const key = { Authorization: `Bearer ${apiKey}` };
+  return {
+    api,
+    key,
+    async login(userid, body) {
+      const made = await api.post('/sessman/new', { userid, ...body }, { headers: key });
+      if (made.status !== 200) throw new Error(made.text);
+      const { session_id: id, handle } = made.body;
+      return { id, handle, set: made.headers.getSetCookie()[0] ?? '' };
+    },
+    cookie: (id) => ({ Cookie: `other=1; PS_SESSID=${id}` }),
+    async lives(id) {
+      const read = await api.get('/sessman/get', { headers: { ...key, 'X-Session-Id': id } });
+      return read.status === 200;
+    },
+  };
+}
+
 export function aUser(): string {
   return `user ${randomBytes(6).toString('hex')}`;
 }
