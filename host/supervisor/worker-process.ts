@@ -2,6 +2,7 @@ import { type ChildProcess, fork, type SendHandle } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
+import { compileCache } from './compile-cache.js';
 import type { SocketHandle } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
 
@@ -46,6 +47,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     this.#child = fork(workerModule, [], {
       execArgv: [...inheritedFlags(process.execArgv), ...bundleFlags],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: { ...process.env, ...compileCache(process.env) },
     });
     this.exited = new Promise((resolve) => {
       const end = (cause: string) => {
