@@ -283,7 +283,8 @@ export class Application extends Koa {
   #leaveUnread(ctx: Koa.Context, { limit, timeout }: BodyBounds = UNBOUND): void {
     const { req, request } = ctx;
     const res = ctx.res as HostResponse;
-    if (limit !== undefined && Number(req.headers['content-length']) > limit)
+    // What has arrived of it waits in the request.
+    if (limit !== undefined && (Number(req.headers['content-length']) > limit || req.readableLength > limit))
       throw hostError('body_too_large', { limit });
     if (!req.complete) {
       this.#options.watchBodies.watchUnread(req, res, timeout);
