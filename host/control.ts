@@ -16,6 +16,8 @@ export type ReloadOutcome =
 export interface Control {
   /** Brings up a new generation from new code and configuration; settles when it serves, or has been given up. */
   reload(): Promise<ReloadOutcome>;
+  /** Starts another process in this one's place, then drains this one. */
+  retire?(reason: string): void;
   /** The Prometheus exposition of all workers together. */
   metrics(): Promise<string>;
   /** Where the reports of all workers come together. A Host without one keeps its own. */

@@ -133,6 +133,7 @@ export class Host {
       folder: join(settings.dataFolder, 'storage'),
       log: this.log,
       registry: this.metrics.registry,
+      retire: (reason) => options.control?.retire?.(reason),
     });
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => newUnit(plugin, this.log, deadlines));

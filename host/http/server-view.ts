@@ -38,6 +38,7 @@ export function serverView(options: ServerViewOptions): ServerView {
       const problems = outcome.problems.map((problem) => placedProblem(problem, folder));
       return { ...outcome, problems };
     },
+    retire: (reason) => control?.retire?.(reason),
     requireGlobalKey: asksKey(keys === undefined ? 'global (none is set)' : 'global', (ctx, next) => {
       if (keys === undefined) throw hostError('no_global_key');
       checkKey(keys, headKey(ctx.req));

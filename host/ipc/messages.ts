@@ -132,6 +132,8 @@ export type FromWorker =
   /** All requests are finished; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
   | { readonly type: 'reload'; readonly id: number }
+  /** This process cannot do all of its work any more: have another serve in its place, then drain it. */
+  | { readonly type: 'retire'; readonly reason: string }
   | { readonly type: 'all_metrics'; readonly id: number }
   | { readonly type: 'report'; readonly report: Report }
   /** Send monitor events with this id until `unwatch`. */

@@ -18,6 +18,11 @@ export interface ServerView {
    * Rejects with an HttpError of 501 in a server without a supervisor.
    */
   reload(): Promise<ReloadResult>;
+  /**
+   * Has this process replaced when it cannot do its work any more, by a resource that only a new process can open, say: a
+   * new one is started, then this one finishes its requests and exits. A server without a supervisor goes on.
+   */
+  retire(reason: string): void;
   /** Lets a request with a global API key through; answers 401, or 403 while the configuration has no global key. */
   readonly requireGlobalKey: Middleware;
 }

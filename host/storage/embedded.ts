@@ -2,6 +2,7 @@ import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
 import { Commits, openDurable } from '../../databases/lmdb/commits.js';
 import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
+import { Readers } from '../../databases/lmdb/readers.js';
 import { HttpError } from '../kit/http-error.js';
 import { storageError, unavailable } from './errors.js';
 import { type Condition, type Content, type Entry, newRevision, type Range, type Store } from './store.js';
@@ -19,7 +20,7 @@ export class EmbeddedStore implements Store {
   readonly #entries: Database<Buffer, Buffer>;
   readonly #expiries: Database<Buffer, Buffer>;
   readonly #commits: Commits<HttpError>;
-  readonly #readerCheck: NodeJS.Timeout;
+  readonly #readers: Readers;
   #closed: Promise<void> | undefined;
 
   /**
@@ -46,8 +47,7 @@ export class EmbeddedStore implements Store {
     const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
     this.#entries = this.#root.openDB('entries', { ...binary, useVersions: true });
     this.#expiries = this.#root.openDB('expiries', binary);
-    // A reader that was killed would keep every page of its time in use, and the file would grow.
-    this.#readerCheck = setInterval(() => this.#root.readerCheck(), readerCheckInterval).unref();
+    this.#readers = new Readers(this.#root);
   }
 
   now(): number {
@@ -106,7 +106,7 @@ export class EmbeddedStore implements Store {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#readerCheck);
+    this.#readers.close();
     this.#commits.close();
     // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
     if (!this.#commits.hasFailed) await this.#root.close();
@@ -175,8 +175,6 @@ const layout = {
   ownSetting: '[paths] data',
 };
 
-/** Milliseconds. */
-const readerCheckInterval = 1000;
 /** The value of keys that hold everything. */
 const present = Buffer.from([1]);
 

@@ -13,6 +13,8 @@ export interface HubOptions {
   readonly folder: string;
   readonly log: Logger;
   readonly registry: Registry;
+  /** Has this process replaced, where somebody can. */
+  readonly retire: (reason: string) => void;
 }
 
 /** The storage of all plugins of a server. It is opened when the first plugin asks for one. */
@@ -81,9 +83,14 @@ export class StorageHub {
   }
 
   async #openStore(): Promise<Store> {
-    const { folder, log } = this.#options;
+    const { folder, log, retire } = this.#options;
     const { EmbeddedStore } = await import('./embedded.js');
-    return EmbeddedStore.open(folder, (error) => endWorker(error, log));
+    return EmbeddedStore.open(folder, (error) => {
+      const what = "the plugins' storage cannot be written any more in this process";
+      log.error({ err: error.cause ?? error }, what);
+      // It cannot open the file again: another takes its place.
+      retire(what);
+    });
   }
 
   /** Removes what has expired. Each process does, at times of its own; what one has removed the others do not find. */
@@ -106,14 +113,3 @@ export class StorageHub {
 const sweepPause = 10_000;
 /** Entries removed in one step: a few milliseconds. */
 const sweepStep = 200;
-/** Milliseconds in which the responses to ongoing requests can be sent. */
-const lastWords = 1000;
-
-/** A process whose file has failed cannot open it again: another takes its place. */
-function endWorker(error: Error, log: Logger): void {
-  log.error({ err: error.cause ?? error }, "the plugins' storage cannot be written any more in this process");
-  if (process.send === undefined) return;
-  setTimeout(() => {
-    throw error;
-  }, lastWords).unref();
-}

@@ -10,6 +10,10 @@ export interface GenerationEvents {
   onReady(worker: WorkerProcess): void;
   /** A worker ended unexpectedly. `retryIn` is the pause before its replacement, in milliseconds. */
   onCrash(worker: WorkerProcess, cause: string, retryIn: number): void;
+  /** A worker asked to be replaced; it serves meanwhile. */
+  onRetiring(worker: WorkerProcess, reason: string, startIn: number): void;
+  /** Its replacement is ready: let it finish its requests. */
+  onRetired(worker: WorkerProcess): void;
   /** A replacement did not start. */
   onRetryFailed(failure: StartFailure, retryIn: number): void;
   /** A draining worker was killed at the stop timeout. */
@@ -22,6 +26,8 @@ export interface GenerationEvents {
 const startTimeout = 120_000;
 /** How long a worker may take to end once its streams had to, in milliseconds: jobs and plugins close meanwhile. */
 const endTimeout = 15_000;
+/** How long a worker that asked to be replaced serves beside a replacement that does not get ready, in milliseconds. */
+const retirePatience = 15_000;
 /** Pauses before a replacement, in milliseconds. A worker that ran for `steady` resets them to the first. */
 const pauses = { first: 0, second: 100, longest: 30_000, steady: 60_000 };
 
@@ -38,6 +44,8 @@ export class Generation {
   /** The ready workers. */
   readonly #workers = new Set<WorkerProcess>();
   readonly #retries = new Set<NodeJS.Timeout>();
+  /** The workers that asked to be replaced. */
+  readonly #retiring = new Set<WorkerProcess>();
   #first: WorkerProcess | undefined;
   #snapshot: Snapshot | undefined;
   #settings: ProcessSettings | undefined;
@@ -147,6 +155,15 @@ export class Generation {
     await Promise.all(this.workers.map(ended));
   }
 
+  /** Starts another worker, and then has this one finish its requests. */
+  retire(worker: WorkerProcess, reason: string): void {
+    if (this.#state !== 'active' || !this.#workers.has(worker) || this.#retiring.has(worker)) return;
+    this.#retiring.add(worker);
+    const pause = this.#nextPause();
+    this.events.onRetiring(worker, reason, pause);
+    this.#replaceIn(pause, worker);
+  }
+
   /** Kills every process. */
   kill(): Promise<void> {
     this.#end();
@@ -164,6 +181,8 @@ export class Generation {
       const wasReady = this.#workers.delete(worker);
       this.events.onGone(worker);
       if (this.#state === 'ending' && this.#all.size === 0) this.#resolveEnded();
+      // Its replacement is on its way.
+      if (this.#retiring.delete(worker)) return;
       if (!wasReady || this.#state !== 'active') return;
       if (Date.now() - born >= pauses.steady) this.#failures = 0;
       const pause = this.#nextPause();
@@ -202,18 +221,27 @@ export class Generation {
     return pause;
   }
 
-  #replaceIn(pause: number): void {
+  /** @param old serves until then, if it has not ended */
+  #replaceIn(pause: number, old?: WorkerProcess): void {
     const timer = setTimeout(async () => {
       this.#retries.delete(timer);
       const worker = this.#fork();
+      const retire = () => {
+        if (old !== undefined && this.#retiring.has(old)) this.events.onRetired(old);
+      };
+      // What it holds may be what the other waits for.
+      const patience = setTimeout(retire, retirePatience);
       try {
         await this.#bringUp(worker);
+        retire();
       } catch (failure) {
         worker.kill();
         if (this.#state !== 'active') return;
         const next = this.#nextPause();
         this.events.onRetryFailed(failure as StartFailure, next);
-        this.#replaceIn(next);
+        this.#replaceIn(next, old);
+      } finally {
+        clearTimeout(patience);
       }
     }, pause);
     this.#retries.add(timer);

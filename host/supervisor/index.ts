@@ -29,6 +29,7 @@ interface SupervisorEvents {
  */
 const idleAtReload = 10_000;
 const idleAtStop = 250;
+const idleAtRetirement = 1000;
 const idleOfTests = 100;
 /** How many old generations may keep their streams after a reload. */
 const mostOld = 2;
@@ -151,6 +152,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     const generation: Generation = new Generation(this.#count, this.options, {
       onReady: (worker) => {
         worker.on('message', (message) => this.#onMessage(worker, message));
+        worker.on('message', (message) => {
+          if (message.type === 'retire') generation.retire(worker, message.reason);
+        });
         if (generation === this.#serving) this.#replace(worker, this.#socket as ListeningSocket);
       },
       onCrash: (worker, cause, pause) => {
@@ -159,6 +163,19 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#log.error({ worker: worker.pid, cause }, `a worker was lost (${cause}); ${replacement(pause)}`);
         this.#tellState();
         this.#tellChangedCode(generation);
+      },
+      onRetiring: (worker, reason, pause) => {
+        this.#metrics.countRestart();
+        this.#log.warn(
+          { worker: worker.pid, reason },
+          `a worker asked to be replaced (${reason}); ${replacement(pause)}`,
+        );
+      },
+      onRetired: async (worker) => {
+        await this.#frontDoor.dismiss(worker);
+        const timeout = generation.settings.stopTimeout;
+        const finished = await worker.drain({ idle: idleAtRetirement, timeout });
+        if (!finished) this.#log.warn({ worker: worker.pid }, overdue);
       },
       onRetryFailed: (failure, pause) => {
         const { message, problems } = failure;
@@ -169,7 +186,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#tellState();
       },
       onOverdue: (worker) => {
-        this.#log.warn({ worker: worker.pid }, 'a worker did not finish within stop_timeout and was killed');
+        this.#log.warn({ worker: worker.pid }, overdue);
       },
       onGone: (worker) => {
         this.#metrics.remove(worker);
@@ -363,6 +380,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
   }
 }
+
+const overdue = 'a worker did not finish within stop_timeout and was killed';
 
 function replacement(pause: number): string {
   return pause === 0 ? 'a new one starts at once' : `a new one starts in ${pause / 1000} s`;

@@ -52,6 +52,10 @@ export class SupervisorChannel implements Control {
     return answer.outcome;
   }
 
+  retire(reason: string): void {
+    this.send({ type: 'retire', reason });
+  }
+
   async metrics(): Promise<string> {
     const answer = await this.#ask('all_metrics');
     if (answer.type !== 'all_metrics')

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { definePlugin, type Logger, type PluginKeys } from 'plugin-server';
+import { definePlugin, type PluginKeys } from 'plugin-server';
 import { serveClient } from './client/serve.js';
 import { Access } from './http/access.js';
 import { addCheck } from './http/check.js';
@@ -25,7 +25,11 @@ export default definePlugin({
       folder: join(dataFolder, 'store'),
       resolvePath,
       log,
-      onFailed: (error) => endWorker(error, log),
+      // It can never work again in this process. Readiness says so, too.
+      onFailed: (error) => {
+        log.error({ err: error }, error.message);
+        context.server.retire(error.message);
+      },
     });
     onClose(() => opened.close());
     onCheck('store', () => checkStore(opened));
@@ -90,18 +94,3 @@ interface CookieContext {
   takeKeys(): PluginKeys;
   allowOrigins(origins: readonly string[]): void;
 }
-
-/**
- * Ends a worker whose store can never work again in its process, so that the supervisor starts another one. Readiness says
- * why for a moment before. A server without a supervisor goes on reading, and stays unready.
- */
-function endWorker(error: Error, log: Logger): void {
-  log.error({ err: error }, error.message);
-  if (process.send === undefined) return;
-  setTimeout(() => {
-    throw error;
-  }, lastWords).unref();
-}
-
-/** Milliseconds. */
-const lastWords = 1000;

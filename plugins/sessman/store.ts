@@ -71,6 +71,9 @@ export interface Store {
   /** About how many records there are, dead ones that are not removed yet included. */
   count(): Awaitable<number>;
 
+  /** Of a file that grows while somebody reads: for how many seconds the oldest reader, of any process, has been reading. */
+  readonly oldestReader?: number;
+
   /** Lets ongoing work finish, then frees everything. May be called twice. */
   close(): Promise<void>;
 }

@@ -29,6 +29,17 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     },
   });
 
+  if (store.oldestReader !== undefined) {
+    metrics.gauge({
+      name: 'sessman_store_oldest_reader_seconds',
+      help: "For how long the oldest reader of the embedded store, such as a backup, has been reading; the store's file grows meanwhile.",
+      aggregator: 'max',
+      collect() {
+        this.set(store.oldestReader!);
+      },
+    });
+  }
+
   /** Times an operation, without a promise where it returns none. */
   function observed<Args extends unknown[], Result>(operation: string, run: (...args: Args) => Result) {
     const duration = durations.labels(operation);

@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Database, getLastVersion, type RangeOptions, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
+import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
   type Change,
@@ -37,6 +38,11 @@ import {
 } from './record.js';
 import { pageByHandle, pageByUser, type Walked } from './walk.js';
 
+export interface StoreEvents extends ReadersOptions {
+  /** Called once when this process can no longer write; a process that opens the store again can. */
+  readonly onFailed?: (error: StoreError) => void;
+}
+
 /**
  * The store on local disk: LMDB, which any number of processes of one machine may open at a time. A write is
  * acknowledged once its transaction is flushed; writes that arrive meanwhile share the next transaction.
@@ -56,18 +62,17 @@ export class EmbeddedStore implements Store {
   readonly #extras: Database<Buffer, Buffer>;
   readonly #meta: Database<Buffer, string>;
   readonly #commits: Commits<StoreError>;
-  readonly #readerCheck: NodeJS.Timeout;
+  readonly #readers: Readers;
   #closed: Promise<void> | undefined;
 
   /**
    * Opens the store in that folder, and creates it first if it does not exist.
-   * @param onFailed called once when this process can no longer write; a process that opens the store again can
    * @throws StoreFileError when the folder cannot be used or its file is damaged; the folder is then left as it is
    */
-  static open(folder: string, onFailed?: (error: StoreError) => void): EmbeddedStore {
+  static open(folder: string, events: StoreEvents = {}): EmbeddedStore {
     const file = prepareStoreFolder(folder);
     try {
-      const store = new EmbeddedStore(file, onFailed);
+      const store = new EmbeddedStore(file, events);
       markStoreFolder(folder);
       return store;
     } catch (cause) {
@@ -77,8 +82,8 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  private constructor(file: string, onFailed?: (error: StoreError) => void) {
-    this.#commits = new Commits(file, refusals, onFailed);
+  private constructor(file: string, events: StoreEvents) {
+    this.#commits = new Commits(file, refusals, events.onFailed);
     this.#root = openDurable(file);
     const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
     this.#records = this.#root.openDB('records', { ...index, useVersions: true });
@@ -86,8 +91,7 @@ export class EmbeddedStore implements Store {
     this.#byExpiry = this.#root.openDB('by-expiry', index);
     this.#extras = this.#root.openDB('extras', index);
     this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
-    // A reader that was killed, such as a backup, would keep every page of its time in use, and the file would grow.
-    this.#readerCheck = setInterval(() => this.#root.readerCheck(), readerCheckInterval).unref();
+    this.#readers = new Readers(this.#root, events);
   }
 
   async insert(record: SessionRecord): Promise<boolean> {
@@ -268,6 +272,10 @@ export class EmbeddedStore implements Store {
     return (this.#records.getStats() as { entryCount: number }).entryCount;
   }
 
+  get oldestReader(): number {
+    return this.#readers.oldest;
+  }
+
   /** Writes a compact copy into a folder that must not exist yet, while work goes on. */
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
@@ -281,7 +289,7 @@ export class EmbeddedStore implements Store {
   }
 
   async #close(): Promise<void> {
-    clearInterval(this.#readerCheck);
+    this.#readers.close();
     this.#commits.close();
     // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
     if (!this.#commits.hasFailed) await this.#root.close();
@@ -386,7 +394,6 @@ const userPrefixLength = 16;
 /** Keys read in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
 /** Milliseconds. */
-const readerCheckInterval = 1000;
 /** The value of index entries, whose keys hold everything. */
 const present = Buffer.from([1]);
 const zero = Buffer.from([0]);

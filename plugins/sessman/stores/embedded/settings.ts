@@ -14,7 +14,14 @@ export const embedded = storeKind({
   async open({ path }, place) {
     const { EmbeddedStore } = await import('./index.js');
     const folder = path === undefined ? place.folder : place.resolvePath(path);
-    const store = EmbeddedStore.open(folder, place.onFailed);
+    const store = EmbeddedStore.open(folder, {
+      onFailed: (error) => place.onFailed(error),
+      onLong: ({ pid, seconds }) =>
+        place.log.warn(
+          { pid, seconds, folder },
+          `process ${pid} has been reading the session store for ${seconds} s; the file grows until it continues or ends`,
+        ),
+    });
     place.log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
     return store;
   },

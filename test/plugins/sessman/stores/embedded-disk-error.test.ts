@@ -1,13 +1,15 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import type { LongReader } from '../../../../databases/lmdb/readers.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { runProgram, ServerProcess } from '../../../support/process.js';
+import { startServer } from '../../../support/server.js';
 
 const reader = fileURLToPath(new URL('../support/reader.js', import.meta.url));
 
@@ -25,29 +27,62 @@ describe('the embedded store on a disk that fails', () => {
     if (works?.status !== 0) this.skip();
   });
 
+  /** Holds a request until a file is there. */
+  const hold = `
+import { existsSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router, log }) {
+    router.get('/', async (ctx) => {
+      log.info('held');
+      while (!existsSync('released')) await pause(20);
+      ctx.body = { pid: process.pid };
+    });
+  },
+});`;
+
   for (const call of ['fdatasync', 'pwrite64']) {
     it(`answers store_failed, says so in readiness, and replaces the worker: ${call}`, async () => {
-      const server = await ServerProcess.start();
+      const server = await ServerProcess.start({ files: { 'plugins/hold.mjs': hold } });
       let tracer: ChildProcess | undefined;
       try {
         const post = (path: string) => fetch(server.url + path, { method: 'POST' });
         const made = (await (await post('/sessman/new?userid=ann')).json()) as { session_id: string };
+        const get = `${server.url}/sessman/get?userid=ann&session_id=${made.session_id}`;
         const worker = await childOf(server.child.pid!);
+        const held = fetch(`${server.url}/hold`);
+        await server.until(({ msg }) => msg === 'held');
         tracer = await failing(worker, call);
+        const gone = once(tracer, 'exit');
         const failed = await post('/sessman/new?userid=ann');
         expect(failed.status).to.equal(503);
         expect(await failed.json()).to.include({ code: 'store_failed' });
         const ready = await fetch(`${server.url}/readyz`);
         expect(ready.status).to.equal(503);
         expect(await ready.text()).to.include('store_failed');
-        await once(tracer, 'exit');
+        const told = await server.until(({ msg }) => msg.startsWith('a worker asked to be replaced'));
+        expect(told).to.include({ worker });
 
-        // The next worker opens the store again, and works.
-        while ((await fetch(`${server.url}/readyz`).catch(() => undefined))?.status !== 200) await pause(50);
+        // It takes no more writes, reads on, and the next worker opens the store again, and works.
+        let written: Response;
+        do {
+          const read = await fetch(get);
+          expect(read.status).to.equal(200);
+          written = await post('/sessman/new?userid=ann');
+          if (written.status !== 200) expect(await written.json()).to.deep.include({ code: 'store_failed' });
+        } while (written.status !== 200);
+        expect((await fetch(`${server.url}/readyz`)).status).to.equal(200);
+        expect((await fetch(get)).status).to.equal(200);
+
+        // What it had in hand is answered before it ends.
+        await writeFile(join(server.folder, 'released'), '');
+        const answer = await held;
+        expect(answer.status).to.equal(200);
+        expect(await answer.json()).to.deep.equal({ pid: worker });
+        await gone;
         expect(await childOf(server.child.pid!)).not.to.equal(worker);
-        expect((await post('/sessman/new?userid=ann')).status).to.equal(200);
-        const read = await fetch(`${server.url}/sessman/get?userid=ann&session_id=${made.session_id}`);
-        expect(read.status).to.equal(200);
+        expect(server.logs.filter(({ msg }) => msg.startsWith('a worker was lost'))).to.deep.equal([]);
       } finally {
         tracer?.kill('SIGKILL');
         await server.close();
@@ -80,6 +115,61 @@ describe('the embedded store beside a reader that was killed', () => {
     } finally {
       await store.close();
       await rm(folder, { recursive: true });
+    }
+  });
+});
+
+describe('the embedded store beside a reader that is stopped', () => {
+  const stop = async (file: string): Promise<ChildProcess> => {
+    const child = fork(reader, [file]);
+    await once(child, 'message');
+    child.kill('SIGSTOP');
+    return child;
+  };
+
+  it('names it, once, when it has been reading for long', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'sessman-'));
+    const long: LongReader[] = [];
+    let tell = () => {};
+    const told = new Promise<void>((resolve) => {
+      tell = resolve;
+    });
+    const store = EmbeddedStore.open(folder, {
+      longAfter: 100,
+      onLong: (each) => {
+        long.push(each);
+        tell();
+      },
+    });
+    const child = await stop(join(folder, 'sessions.mdb'));
+    try {
+      await told;
+      const before = store.oldestReader;
+      while (store.oldestReader < before + 1) await pause(50);
+      expect(long).to.have.length(1);
+      expect(long[0]).to.include({ pid: child.pid });
+      child.kill('SIGKILL');
+      while (store.oldestReader > 0) await pause(50);
+    } finally {
+      child.kill('SIGKILL');
+      await store.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('shows in the metrics for how long it has been reading', async () => {
+    const server = await startServer();
+    const lag = async () => {
+      const text = await (await server.fetch('/metrics')).text();
+      return Number(/^sessman_store_oldest_reader_seconds (\S+)$/m.exec(text)?.[1]);
+    };
+    expect(await lag()).to.equal(0);
+    const child = await stop(join(server.folder, 'data/sessman/store/sessions.mdb'));
+    try {
+      while ((await lag()) === 0) await pause(50);
+    } finally {
+      child.kill('SIGKILL');
+      await server.close();
     }
   });
 });
