@@ -131,6 +131,7 @@ export class Host {
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     this.#storage = new StorageHub({
       folder: join(settings.dataFolder, 'storage'),
+      mongodb: settings.storage,
       log: this.log,
       registry: this.metrics.registry,
       retire: (reason) => options.control?.retire?.(reason),

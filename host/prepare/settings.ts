@@ -16,6 +16,9 @@ import {
   text,
 } from '../../config/index.js';
 
+import { databaseName } from '../../databases/mongodb/connection.js';
+import { type StorageSettings, storageSettings } from './storage-settings.js';
+
 /**
  * The host's own INI sections. These schemas are what `check` checks against and what docs/configuration.md is made
  * from. All numbers are whole.
@@ -91,6 +94,27 @@ export const sections = {
         .meta({ description: 'the global API key, or a `list:` of keys that are all valid', secret: true }),
     })
     .meta({ description: 'Who may use plugins whose `auth_type` is `global`, and the control routes.' }),
+  storage: z
+    .strictObject({
+      server_url: text().optional().meta({
+        description:
+          'the MongoDB server: `host:port`, `host1,host2/?replicaSet=name`, or a whole `mongodb://` or `mongodb+srv://` URL; without it a file under `[paths] data` is used',
+      }),
+      username: text().optional().meta({ description: 'of the MongoDB user; any characters' }),
+      password: text().optional().meta({ description: 'of the MongoDB user; any characters', secret: true }),
+      database: text()
+        .regex(databaseName.pattern, databaseName.form)
+        .refine(databaseName.isShort, databaseName.length)
+        .optional()
+        .meta({
+          description:
+            'the MongoDB database, by default the one in `server_url`, else `plugin_server`; also the authSource unless the URL says otherwise. Servers that share it share the storage',
+        }),
+    })
+    .meta({
+      description:
+        'Where `storage()` and `every()` of plugins keep what they keep, so that several hosts can share it.',
+    }),
   cors: z
     .strictObject({
       enabled: boolean().default(false).meta({ description: 'answer requests of other origins' }),
@@ -196,6 +220,8 @@ export interface Settings {
     /** Milliseconds; 0 for no limit. */
     readonly maxDelay: number;
   };
+  /** Undefined: the file of this host. */
+  readonly storage: StorageSettings | undefined;
   /** Undefined: no limit. `window` is in seconds. */
   readonly rateLimit:
     | { readonly rate: number; readonly window: number; readonly by: 'address' | 'key' }
@@ -220,6 +246,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
   const { value: paths, wrong: wrongPaths } = configuration.readSound('paths', sections.paths);
   const { value: ssl, wrong: wrongSsl } = configuration.readSound('ssl', sections.ssl);
   const { value: auth } = configuration.readSound('auth', sections.auth);
+  const { value: storage, wrong: wrongStorage } = configuration.readSound('storage', sections.storage);
   const { value: cors, wrong: wrongCors } = configuration.readSound('cors', sections.cors);
   const { value: log } = configuration.readSound('log', sections.log);
   const { value: limits } = configuration.readSound('limits', sections.limits);
@@ -293,6 +320,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
       connections: limits.connections,
       maxDelay: limits.max_delay,
     },
+    storage: wrongStorage.size > 0 ? undefined : storageSettings(configuration, storage),
     rateLimit:
       limits.rate === 0 ? undefined : { rate: limits.rate, window: limits.rate_window, by: limits.rate_by },
   };

@@ -16,6 +16,7 @@ import { type Condition, type Content, type Entry, newRevision, type Range, type
  * dropped when its time comes.
  */
 export class EmbeddedStore implements Store {
+  readonly fenceProblem = undefined;
   readonly #root: RootDatabase;
   readonly #entries: Database<Buffer, Buffer>;
   readonly #expiries: Database<Buffer, Buffer>;

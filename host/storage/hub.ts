@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Storage } from '../kit/storage.js';
+import type { StorageSettings } from '../prepare/storage-settings.js';
 import { Clock } from './clock.js';
 import { OperationCounts } from './operation-counts.js';
 import { PluginStorage, type StorageBase } from './plugin-storage.js';
@@ -11,6 +12,8 @@ import { Updates } from './updates.js';
 export interface HubOptions {
   /** Where the storage of this host is, unless it is on MongoDB. */
   readonly folder: string;
+  /** MongoDB, for several hosts. */
+  readonly mongodb: StorageSettings | undefined;
   readonly log: Logger;
   readonly registry: Registry;
   /** Has this process replaced, where somebody can. */
@@ -83,7 +86,11 @@ export class StorageHub {
   }
 
   async #openStore(): Promise<Store> {
-    const { folder, log, retire } = this.#options;
+    const { folder, mongodb, log, retire } = this.#options;
+    if (mongodb !== undefined) {
+      const { MongoStore } = await import('./mongodb.js');
+      return MongoStore.open(mongodb, log);
+    }
     const { EmbeddedStore } = await import('./embedded.js');
     return EmbeddedStore.open(folder, (error) => {
       const what = "the plugins' storage cannot be written any more in this process";

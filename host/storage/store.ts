@@ -8,6 +8,9 @@
  * - A store that cannot do its work rejects with `storage_unavailable`; the write may then have been applied, or still be.
  */
 export interface Store {
+  /** Why writes under a fence are impossible here, for the operator; undefined where they are possible. */
+  readonly fenceProblem: string | undefined;
+
   /** The store's clock, in milliseconds since the Unix epoch: the same for each process that shares the store. */
   now(): number;
 

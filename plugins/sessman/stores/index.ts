@@ -1,9 +1,10 @@
 import { HttpError, type z } from 'plugin-server';
+import { StoreRefusal } from '../../../databases/refusal.js';
 import { StoreError } from '../errors.js';
 import type { Store } from '../store.js';
 import { embedded } from './embedded/settings.js';
 import { mongodb } from './mongodb/settings.js';
-import { type ReportSetting, type StoreKind, type StorePlace, StoreRefusal } from './store-kind.js';
+import type { ReportSetting, StoreKind, StorePlace } from './store-kind.js';
 
 /**
  * The stores that can keep sessions, by their names in `backend`. Without `backend`, the first one that the settings

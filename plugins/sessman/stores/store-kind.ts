@@ -24,19 +24,6 @@ export interface StorePlace {
   onFailed(error: Error): void;
 }
 
-/** Why a store refuses to work with its settings, as the cause of a StoreError. */
-export class StoreRefusal extends Error {
-  constructor(
-    /** For everyone: names no host, user or database. */
-    readonly summary: string,
-    /** For the operator. */
-    message: string,
-    cause: unknown,
-  ) {
-    super(message, { cause });
-  }
-}
-
 /** Tells what is wrong with a key and what to write instead. */
 export type ReportSetting = (key: string, message: string) => void;
 

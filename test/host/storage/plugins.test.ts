@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { expect } from 'chai';
-import { ConfigError } from '../../../config/index.js';
+import { ConfigError, formatProblem } from '../../../config/index.js';
+import { sharedMongo } from '../../support/mongodb.js';
 import { ServerProcess } from '../../support/process.js';
 import { startServer } from '../../support/server.js';
 
@@ -105,6 +106,62 @@ describe('storage() of the plugin kit', () => {
     expect(error.problems[0]!.message).to.match(
       /the plugins' storage's folder .*taken.* cannot be created: .*\[paths\] data/,
     );
+  });
+
+  it('is shared by hosts whose [storage] names one database of MongoDB', async () => {
+    const { host, user, password, database } = await (await sharedMongo()).createDatabase();
+    const options = {
+      safe: true,
+      env: { PASSWORD: password },
+      ini: `[main]\nsafe=list:shop\n[storage]\nserver_url=${host}\nusername=${user}\npassword=\${ENV:PASSWORD}\ndatabase=${database}\n`,
+      files: { 'plugins/shop.js': shop },
+    };
+    const one = await startServer(options);
+    const two = await startServer(options);
+    try {
+      await Promise.all(
+        Array.from({ length: 40 }, (_, i) => send(i % 2 ? one.url : two.url, 'POST', '/shop/count')),
+      );
+      expect((await send(one.url, 'GET', '/shop'))!.body.count).to.equal(40);
+      expect(one.logText()).to.include(
+        `plugins' storages are kept in MongoDB: user \\"${user}\\" at ${host}`,
+      );
+    } finally {
+      await one.close();
+      await two.close();
+    }
+    const wrong = await startServer({ ...options, env: { PASSWORD: 'wrong' } }).then(
+      () => expect.fail('it started'),
+      (failure: unknown) => failure as ConfigError,
+    );
+    expect(wrong.problems[0]!.message).to.include('MongoDB does not accept the credentials');
+  });
+
+  it('tells at the key what is wrong with [storage]', async () => {
+    const cases: readonly (readonly [string, RegExp])[] = [
+      [
+        'server_url=http://db',
+        /plugin-server\.ini:2:12: server_url names no MongoDB server; write host:port/,
+      ],
+      [
+        'server_url=db/?hedge=1',
+        /:2:12: server_url has the option "hedge" that plugin-server does not accept/,
+      ],
+      ['database=a b\nserver_url=db', /:2:10: .*a database name contains none of/],
+      [
+        'username=me',
+        /:2:10: username applies to MongoDB, which requires server_url; write server_url=HOST:PORT/,
+      ],
+      ['server_ulr=db', /:2:1: unknown key "server_ulr" in \[storage\]; did you mean "server_url"/],
+    ];
+    for (const [lines, message] of cases) {
+      const error = await startServer({ ini: `[storage]\n${lines}\n` }).then(
+        () => expect.fail('it started'),
+        (failure: unknown) => failure as ConfigError,
+      );
+      const told = error.problems.map((problem) => formatProblem(problem)).join('\n');
+      expect(told, lines).to.match(message);
+    }
   });
 
   describe('over two workers', () => {

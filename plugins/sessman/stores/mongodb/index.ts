@@ -1,13 +1,8 @@
-import { setTimeout } from 'node:timers/promises';
-import {
-  Binary,
-  type Collection,
-  type Filter,
-  MongoClient,
-  MongoError,
-  MongoServerSelectionError,
-} from 'mongodb';
-import { DeadlineError, type Logger, withDeadline } from 'plugin-server';
+import { Binary, type Collection, type Filter } from 'mongodb';
+import type { Logger } from 'plugin-server';
+import { type MongoSettings, mongoConnection } from '../../../../databases/mongodb/connection.js';
+import { hasCode } from '../../../../databases/mongodb/errors.js';
+import { MongoLink } from '../../../../databases/mongodb/link.js';
 import { StoreError, StoreFullError } from '../../errors.js';
 import type {
   Change,
@@ -22,10 +17,8 @@ import type {
   Swept,
   WalkedSession,
 } from '../../store.js';
-import { type MongoConnection, type MongoSettings, mongoConnection } from './connection.js';
-import { hasCode, isOutOfSpace } from './errors.js';
+import { connecting } from './connecting.js';
 import { ensureIndexes } from './indexes.js';
-import { type MongoRefusal, refusalOf } from './refusal.js';
 import { rewriteByVersion } from './rewrite.js';
 
 export interface MongoStoreOptions extends MongoSettings {
@@ -36,21 +29,9 @@ export interface MongoStoreOptions extends MongoSettings {
 
 /** The store on MongoDB, one document per session. Each write is one conditional operation on one document. */
 export class MongoStore implements Store {
-  readonly #connection: MongoConnection;
   readonly #name: string;
-  readonly #log: Logger;
-  readonly #stop = new AbortController();
-  #client: MongoClient | undefined;
-  #sessions: Collection<SessionDocument> | undefined;
-  #leases: Collection<LeaseDocument> | undefined;
+  #link!: MongoLink<StoreError>;
   #serverExpires = true;
-  #healthy = true;
-  /** Why MongoDB refuses to work, while it does. */
-  #refusal: MongoRefusal | undefined;
-  /** The refusal that the log named last in this outage. */
-  #told: string | undefined;
-  #connecting: Promise<void> | undefined;
-  #closed: Promise<void> | undefined;
 
   /**
    * Connects and creates the indexes. It does not fail when the server cannot be reached: every call rejects with a
@@ -58,31 +39,24 @@ export class MongoStore implements Store {
    * @throws MongoRefusal, ConnectionSettingError
    */
   static async open(options: MongoStoreOptions): Promise<MongoStore> {
-    const store = new MongoStore(options);
-    const first = store.#connect();
-    store.#connecting = first.catch((error: unknown) => store.#keepConnecting(error));
-    try {
-      // Creating an index over very many sessions takes long, and the server need not wait for it.
-      const late = setTimeout(startPatience, false, { ref: false });
-      if (await Promise.race([first.then(() => true), late])) {
-        store.#log.info(
-          { store: 'mongodb' },
-          `sessions are kept in MongoDB: ${store.#connection.description}`,
-        );
-      }
-    } catch (error) {
-      const refusal = refusalOf(error, store.#connection);
-      if (!refusal?.isFinal) return store;
-      await store.close();
-      throw refusal;
-    }
+    const store = new MongoStore(options.collection);
+    store.#link = await MongoLink.open({
+      connection: mongoConnection(options, connecting),
+      log: options.log,
+      content: 'sessions',
+      store: 'the session store',
+      prepare: async (db) => {
+        const { expires } = await ensureIndexes(db.collection(options.collection));
+        store.#serverExpires = expires;
+      },
+      unavailable: (cause) => new StoreError(cause),
+      full: (cause) => new StoreFullError(cause),
+    });
     return store;
   }
 
-  private constructor(options: MongoStoreOptions) {
-    this.#connection = mongoConnection(options);
-    this.#name = options.collection;
-    this.#log = options.log;
+  private constructor(name: string) {
+    this.#name = name;
   }
 
   get needsSweeping(): boolean {
@@ -206,8 +180,10 @@ export class MongoStore implements Store {
   async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
     const free = { _id: 'sweeper', $or: [{ owner }, { until: { $lte: new Date(now) } }] };
     try {
-      await this.#run(() =>
-        this.#leases!.updateOne(free, { $set: { owner, until: new Date(until) } }, { upsert: true }),
+      await this.#link.run((db) =>
+        db
+          .collection<LeaseDocument>(`${this.#name}_leases`)
+          .updateOne(free, { $set: { owner, until: new Date(until) } }, { upsert: true }),
       );
       return true;
     } catch (error) {
@@ -226,94 +202,11 @@ export class MongoStore implements Store {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close();
-    return this.#closed;
+    return this.#link.close();
   }
 
-  async #close(): Promise<void> {
-    this.#stop.abort();
-    await this.#connecting;
-    await this.#client?.close();
-  }
-
-  /** Runs one operation, and turns its failure into a StoreError. */
-  async #run<T>(operation: (sessions: Collection<SessionDocument>) => Promise<T>): Promise<T> {
-    if (!this.#sessions || this.#stop.signal.aborted) throw new StoreError(this.#refusal);
-    try {
-      const sessions = this.#sessions;
-      const result = await withDeadline(operationDeadline, () => operation(sessions));
-      if (!this.#healthy) this.#recovered();
-      return result;
-    } catch (error) {
-      if (!isUnreachable(error)) throw error;
-      if (hasCode(error, duplicateKey)) throw new StoreError(error);
-      this.#fell(error);
-      throw isOutOfSpace(error) ? new StoreFullError(error) : new StoreError(this.#refusal ?? error);
-    }
-  }
-
-  /** Connects with a new client: a client whose first attempt failed stays closed for good. */
-  async #connect(): Promise<void> {
-    const { url, options, database } = this.#connection;
-    await this.#ensureIndexes();
-    const client = new MongoClient(url, options);
-    try {
-      await client.connect();
-    } catch (error) {
-      await client.close();
-      throw error;
-    }
-    this.#client = client;
-    this.#sessions = client.db(database).collection<SessionDocument>(this.#name);
-    this.#leases = client.db(database).collection<LeaseDocument>(`${this.#name}_leases`);
-  }
-
-  /** By a connection of its own, since an index over many sessions takes longer than any request may. */
-  async #ensureIndexes(): Promise<void> {
-    const { url, options, database } = this.#connection;
-    const client = new MongoClient(url, { ...options, socketTimeoutMS: 600_000, minPoolSize: 0 });
-    try {
-      const { expires } = await ensureIndexes(client.db(database).collection(this.#name));
-      this.#serverExpires = expires;
-    } finally {
-      await client.close();
-    }
-  }
-
-  async #keepConnecting(firstError: unknown): Promise<void> {
-    this.#fell(firstError);
-    const { signal } = this.#stop;
-    while (!this.#sessions) {
-      await setTimeout(reconnectPause, undefined, { signal }).catch(() => {});
-      if (signal.aborted) return;
-      try {
-        await this.#connect();
-        this.#recovered();
-      } catch (error) {
-        this.#fell(error);
-        this.#log.debug({ err: error }, 'MongoDB still cannot be used');
-      }
-    }
-  }
-
-  /** Logs each outage once, and again when the reason turns out to be a different one. */
-  #fell(error: unknown): void {
-    const refusal = refusalOf(error, this.#connection);
-    // What a server refused before says nothing once none can be reached.
-    if (refusal !== undefined || error instanceof MongoServerSelectionError) this.#refusal = refusal;
-    const isNews = refusal !== undefined && refusal.message !== this.#told;
-    if (!this.#healthy && !isNews) return;
-    this.#healthy = false;
-    this.#told = refusal?.message ?? this.#told;
-    const message = refusal?.message ?? `the session store cannot be used: ${this.#connection.description}`;
-    this.#log.error({ err: error }, message);
-  }
-
-  #recovered(): void {
-    this.#healthy = true;
-    this.#refusal = undefined;
-    this.#told = undefined;
-    this.#log.info(`the session store works: ${this.#connection.description}`);
+  #run<T>(operation: (sessions: Collection<SessionDocument>) => Promise<T>): Promise<T> {
+    return this.#link.run((db) => operation(db.collection<SessionDocument>(this.#name)));
   }
 }
 
@@ -344,15 +237,6 @@ interface LeaseDocument {
   until: Date;
 }
 
-/** Milliseconds. */
-const reconnectPause = 250;
-/**
- * Milliseconds. The driver's own timeouts mostly come sooner and say more, but on a half-closed connection it was seen to
- * wait forever.
- */
-const operationDeadline = 2900;
-/** Milliseconds that `open` waits for the first connection. */
-const startPatience = 5000;
 const reading = { maxTimeMS: 1000 };
 const summaryFields = {
   created: 1,
@@ -368,15 +252,6 @@ const summaryFields = {
 
 // https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 const duplicateKey = 11000;
-
-/** The driver passes on the socket's error when the connection breaks while a command is being written. */
-function isUnreachable(error: unknown): boolean {
-  return (
-    error instanceof MongoError ||
-    error instanceof DeadlineError ||
-    typeof (error as NodeJS.ErrnoException).syscall === 'string'
-  );
-}
 
 function liveAt(now: number) {
   const at = new Date(now);

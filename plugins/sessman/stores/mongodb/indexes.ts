@@ -1,5 +1,5 @@
 import type { Collection, Document, IndexDescription } from 'mongodb';
-import { hasCode } from './errors.js';
+import { hasCode } from '../../../../databases/mongodb/errors.js';
 
 /**
  * Creates the indexes of the sessions collection, and replaces those of the same name or key that differ. Other indexes

@@ -1,6 +1,11 @@
 import { z } from 'plugin-server';
+import {
+  ConnectionSettingError,
+  databaseName,
+  mongoConnection,
+} from '../../../../databases/mongodb/connection.js';
 import { storeKind } from '../store-kind.js';
-import { ConnectionSettingError, maxDatabaseName, mongoConnection } from './connection.js';
+import { connecting } from './connecting.js';
 
 /** MongoDB, which is used where `server_url` names a server. */
 export const mongodb = storeKind({
@@ -17,11 +22,8 @@ export const mongodb = storeKind({
       .meta({ description: 'of the MongoDB user; any characters', secret: true }),
     database: z
       .string()
-      .regex(/^[^/\\. "$*<>:|?\0]+$/, 'a database name contains none of / \\ . " $ * < > : | ? and no blank')
-      .refine(
-        (name) => Buffer.byteLength(name) <= maxDatabaseName,
-        `a database name has at most ${maxDatabaseName} bytes of UTF-8; write a shorter one`,
-      )
+      .regex(databaseName.pattern, databaseName.form)
+      .refine(databaseName.isShort, databaseName.length)
       .optional()
       .meta({
         description:
@@ -37,7 +39,7 @@ export const mongodb = storeKind({
   check({ backend, server_url, username, password, database }, report) {
     if (server_url !== undefined) {
       try {
-        mongoConnection({ server_url, username, password, database });
+        mongoConnection({ server_url, username, password, database }, connecting);
       } catch (error) {
         if (!(error instanceof ConnectionSettingError)) throw error;
         report(error.key, error.message);

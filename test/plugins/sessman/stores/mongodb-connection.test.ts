@@ -2,9 +2,12 @@ import { expect } from 'chai';
 import { MongoClient } from 'mongodb';
 import {
   ConnectionSettingError,
+  mongoConnection as connectionOf,
   type MongoSettings,
-  mongoConnection,
-} from '../../../../plugins/sessman/stores/mongodb/connection.js';
+} from '../../../../databases/mongodb/connection.js';
+
+const mongoConnection = (settings: MongoSettings) =>
+  connectionOf(settings, { name: 'sessman', database: 'sessman' });
 
 describe('where MongoDB is', () => {
   const user = { username: 'u', password: 'p@ss:w/ö#?;&%' };

@@ -3,19 +3,37 @@ import { createRequire } from 'node:module';
 import type { MongoClientOptions } from 'mongodb';
 
 /** Bytes of UTF-8 that MongoDB allows in a database's name. */
-export const maxDatabaseName = 63;
+const maxDatabaseName = 63;
 
-/** Where sessions are kept, as an operator writes it. */
+/** What the name of a database may be, and how to say so. */
+export const databaseName = {
+  pattern: /^[^/\\. "$*<>:|?\0]+$/,
+  form: 'a database name contains none of / \\ . " $ * < > : | ? and no blank',
+  isShort: (name: string) => Buffer.byteLength(name) <= maxDatabaseName,
+  length: `a database name has at most ${maxDatabaseName} bytes of UTF-8; write a shorter one`,
+};
+
+/** A database, as an operator writes it. */
 export interface MongoSettings {
   /** `host:port`, `host1,host2/database?replicaSet=name`, or a whole `mongodb://` or `mongodb+srv://` URL. */
   readonly server_url: string;
   readonly username?: string | undefined;
   readonly password?: string | undefined;
-  /** By default the one named in `server_url`, else `sessman`. */
+  /** By default the one named in `server_url`, else that of `Connecting`. */
   readonly database?: string | undefined;
 }
 
+/** Who connects. */
+export interface Connecting {
+  /** `sessman` */
+  readonly name: string;
+  /** The database where the settings name none. */
+  readonly database: string;
+}
+
 export interface MongoConnection {
+  /** Who connects. */
+  readonly owner: string;
   readonly url: string;
   readonly options: MongoClientOptions;
   readonly database: string;
@@ -39,12 +57,10 @@ export class ConnectionSettingError extends Error {
   }
 }
 
-export function mongoConnection({
-  server_url,
-  username,
-  password,
-  database,
-}: MongoSettings): MongoConnection {
+export function mongoConnection(
+  { server_url, username, password, database }: MongoSettings,
+  connecting: Connecting,
+): MongoConnection {
   const parts = urlPattern.exec(server_url.trim())?.groups;
   if (!parts?.hosts || (!parts.scheme && server_url.includes('://'))) {
     throw new ConnectionSettingError(
@@ -56,11 +72,11 @@ export function mongoConnection({
   checkCredentials(userinfo, username, password);
   const kept = query.split('&').filter((part) => part !== '' && isKept(part));
   const given = new URLSearchParams(kept.join('&'));
-  checkParameters(given);
+  checkParameters(given, connecting.name);
   const parameters = new Set(Array.from(given.keys(), (key) => key.toLowerCase()));
 
   const inPath = path === '' ? undefined : decode(path);
-  const name = database ?? inPath ?? 'sessman';
+  const name = database ?? inPath ?? connecting.database;
   if (Buffer.byteLength(name) > maxDatabaseName) {
     throw new ConnectionSettingError(
       'server_url',
@@ -68,7 +84,7 @@ export function mongoConnection({
     );
   }
   const options: MongoClientOptions = {
-    ...unlessGiven(tunable, parameters),
+    ...unlessGiven({ appName: connecting.name, ...tunable }, parameters),
     ...fixed,
   };
   if (username !== undefined) options.auth = { username, ...(password !== undefined && { password }) };
@@ -84,6 +100,7 @@ export function mongoConnection({
   const { tls = false, replicaSet } = checkUrl(url, options);
   const user = username ?? (userinfo === undefined ? undefined : decode(userinfo.split(':')[0]!));
   return {
+    owner: connecting.name,
     url,
     options,
     database: name,
@@ -101,7 +118,6 @@ const urlPattern =
  * override them. timeoutMS is never set: it can give one request the response to another.
  */
 const tunable: MongoClientOptions = {
-  appName: 'sessman',
   maxPoolSize: 50,
   minPoolSize: 5,
   waitQueueTimeoutMS: 1000,
@@ -114,7 +130,7 @@ const tunable: MongoClientOptions = {
   retryWrites: true,
 };
 
-/** sessman's guarantees rest on these: an acknowledged write is on most servers' disks, and the next read sees it. */
+/** The guarantees of the stores rest on these: an acknowledged write is on most servers' disks, and the next read sees it. */
 const fixed: MongoClientOptions = {
   writeConcern: { w: 'majority', journal: true },
   readPreference: 'primary',
@@ -133,6 +149,7 @@ const setAside = new Set([
 
 /** The operator's. The driver accepts more, of which some would change what it reads and writes. */
 const accepted = new Set([
+  'appname',
   ...Object.keys(tunable).map((key) => key.toLowerCase()),
   ...[
     'authmechanism',
@@ -157,7 +174,7 @@ function isKept(parameter: string): boolean {
   return !setAside.has(key.toLowerCase());
 }
 
-function checkParameters(parameters: URLSearchParams): void {
+function checkParameters(parameters: URLSearchParams, owner: string): void {
   for (const [written, value] of parameters) {
     const key = written.toLowerCase();
     if (key === 'timeoutms') {
@@ -168,7 +185,7 @@ function checkParameters(parameters: URLSearchParams): void {
     if (!accepted.has(key)) {
       // With an @, it may be part of a password that lacks its percent-encoding.
       const name = `${parameters}`.includes('%40') ? 'an option' : `the option ${JSON.stringify(written)}`;
-      throw refused(`server_url has ${name} that sessman does not accept; check its spelling, or remove it`);
+      throw refused(`server_url has ${name} that ${owner} does not accept; check its spelling, or remove it`);
     }
     if (key === 'readconcernlevel' && !/^(?:local|majority|linearizable)$/.test(value)) {
       throw refused('readConcernLevel in server_url is not local, majority or linearizable');

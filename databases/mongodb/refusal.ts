@@ -1,5 +1,5 @@
 import { MongoServerError, MongoServerSelectionError } from 'mongodb';
-import { StoreRefusal } from '../store-kind.js';
+import { StoreRefusal } from '../refusal.js';
 import type { MongoConnection } from './connection.js';
 import { atlasError, hasCode, isOutOfSpace } from './errors.js';
 
@@ -22,7 +22,9 @@ export class MongoRefusal extends StoreRefusal {
 /** What the operator must know and do, where the error says that MongoDB refuses and not only that it is away. */
 export function refusalOf(error: unknown, connection: MongoConnection): MongoRefusal | undefined {
   const reason =
-    error instanceof MongoServerSelectionError ? whyNoServer(error, connection) : whyRefused(error);
+    error instanceof MongoServerSelectionError
+      ? whyNoServer(error, connection)
+      : whyRefused(error, connection);
   return reason && new MongoRefusal(reason, connection, error);
 }
 
@@ -40,17 +42,17 @@ const wrongCredentials: Reason = {
   isFinal: true,
 };
 
-const missingRights: Reason = {
-  summary: 'MongoDB does not let sessman read, write and index its collection',
+const missingRights = (owner: string): Reason => ({
+  summary: `MongoDB does not let ${owner} read, write and index its collection`,
   remedy: 'Set username and password, and give that user the role readWrite on the database.',
   isFinal: true,
-};
+});
 
 /** Why a server that was reached refuses. */
-function whyRefused(error: unknown): Reason | undefined {
+function whyRefused(error: unknown, { owner }: MongoConnection): Reason | undefined {
   if (!(error instanceof MongoServerError)) return undefined;
   if (hasCode(error, authenticationFailed)) return wrongCredentials;
-  if (hasCode(error, unauthorized)) return missingRights;
+  if (hasCode(error, unauthorized)) return missingRights(owner);
   if (hasCode(error, mechanismUnavailable)) {
     return {
       summary: 'MongoDB does not offer this way to authenticate',
@@ -66,7 +68,7 @@ function whyRefused(error: unknown): Reason | undefined {
   }
   if (!hasCode(error, atlasError) || isOutOfSpace(error)) return undefined;
   if (/bad auth|authentication failed/i.test(error.message)) return wrongCredentials;
-  if (/not allowed|not authorized/i.test(error.message)) return missingRights;
+  if (/not allowed|not authorized/i.test(error.message)) return missingRights(owner);
   return { summary: 'MongoDB Atlas refuses the operation', remedy: `Atlas says: ${error.message}` };
 }
 

@@ -1,0 +1,2 @@
+/** Who connects, and to which database where none is named. */
+export const connecting = { name: 'sessman', database: 'sessman' };
