@@ -130,7 +130,7 @@ export class Host {
     this.metrics = new Metrics(this.#tls ? 'https' : 'http', () => log.dropped);
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     this.#storage = new StorageHub({
-      folder: join(settings.dataFolder, 'storage'),
+      folder: join(settings.dataFolder, '_storage'),
       mongodb: settings.storage,
       log: this.log,
       registry: this.metrics.registry,
@@ -298,7 +298,7 @@ export class Host {
       onPlugin: options.onPlugin,
       shared: {
         dataFolder: settings.dataFolder,
-        registry: this.metrics.registry,
+        metrics: this.metrics.ofPlugins,
         resolvePath: (path) => configuration.resolvePath(path),
         server,
         storage: this.#storage,

@@ -10,7 +10,10 @@ export interface PluginCode {
   readonly fail?: (error: unknown) => void;
 }
 
-/** The plugin whose code an error came from, and the place there: that of the innermost frame that lies in any plugin. */
+/**
+ * The plugin whose code an error came from, and the place there: that of the innermost frame that lies in any plugin. Where
+ * several plugins run that code, `plugin` names them all: `shop_eu or shop_us`.
+ */
 export function blame(
   error: unknown,
   plugins: Iterable<PluginCode>,
@@ -20,7 +23,9 @@ export function blame(
   for (const { file } of placesOf(error)) {
     const plugin = innerFirst.find(({ folder }) => isWithin(folder, file));
     const position = plugin && locateError(error, plugin.folder);
-    if (position !== undefined) return { plugin: plugin!.name, position, code: plugin! };
+    if (position === undefined) continue;
+    const names = innerFirst.filter(({ folder }) => folder === plugin!.folder).map(({ name }) => name);
+    return { plugin: names.join(' or '), position, code: plugin! };
   }
   return undefined;
 }

@@ -11,6 +11,8 @@ import { composeUses } from './uses.js';
 export interface Mount {
   /** The plugin's name; the host's own routes have `plugin-server`. */
   readonly name: string;
+  /** The name of the plugin's package, where that is another. */
+  readonly packageName?: string | undefined;
   /** `/sessman`, `/api/v1/hello`; no slash at the end. */
   readonly path: string;
   readonly router: Router;

@@ -85,8 +85,12 @@ function describe(operation: Operation, mount: Mounted, template: string, method
     summary: `${method} ${template}`,
     tags: [mount.name],
     ...operation,
+    // Of several instances of a plugin, each has operations and a tag of its own.
+    ...(operation.tags && {
+      tags: operation.tags.map((tag) => (tag === mount.packageName ? mount.name : tag)),
+    }),
     operationId:
-      operation.operationId === undefined ? id : `${operation.operationId}_${method.toLowerCase()}`,
+      operation.operationId === undefined ? id : operationIdOf(operation.operationId, mount, method),
     ...(parameters.length > 0 && { parameters }),
     responses: {
       ...(operation.responses ?? { 200: { description: 'The response of the plugin.' } }),
@@ -96,4 +100,9 @@ function describe(operation: Operation, mount: Mounted, template: string, method
       },
     },
   };
+}
+
+function operationIdOf(written: string, { name, packageName }: Mounted, method: string): string {
+  const id = `${written}_${method.toLowerCase()}`;
+  return packageName === undefined ? id : `${name}_${id}`;
 }

@@ -55,7 +55,7 @@ export function requireControl(control: Control | undefined): Control {
 
 function viewPlugin(
   unit: PluginUnit,
-  { auth, package_, line, shown, position }: PreparedPlugin,
+  { auth, package_, uses, line, shown, position }: PreparedPlugin,
   allChecks: Readonly<Record<string, string>>,
   folder: string,
 ): PluginView {
@@ -63,6 +63,7 @@ function viewPlugin(
   const checks = [...unit.checks.keys()].map((check) => [check, allChecks[`${name}/${check}`] ?? 'ok']);
   return {
     name,
+    uses: uses ?? null,
     version,
     path,
     state,

@@ -115,6 +115,7 @@ class PluginSetup {
       const exempt = { anyHost: subrequests, unmetered: subrequests };
       mounts.add({
         name: this.#unit.name,
+        packageName: this.#plugin.uses === undefined ? undefined : this.#unit.package_.name,
         path,
         router: router as never,
         ...opener,

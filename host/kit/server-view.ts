@@ -29,6 +29,8 @@ export interface ServerView {
 
 export interface PluginView {
   readonly name: string;
+  /** What its line says it runs: another plugin's name, or a package's. Null for the plugin of its own name. */
+  readonly uses: string | null;
   readonly version: string;
   /** `/sessman` */
   readonly path: string;

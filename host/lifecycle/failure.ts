@@ -19,13 +19,20 @@ export function describeFailure(
     configuration.report(configuration.locate(setting) ?? position, message, hint);
     return configuration.problems.find((problem) => problem.message === message)!;
   }
-  const inCode: Position | undefined = package_.bundled ? undefined : locateError(cause, package_.folder);
+  const { installedAs } = package_;
+  const thrown: Position | undefined = package_.bundled ? undefined : locateError(cause, package_.folder);
+  // Nobody here writes the code of an installed package: what can be changed is the line that uses it.
+  const inCode = installedAs === undefined ? thrown : undefined;
   const configured = inCode && line ? `, or its line, ${place(configuration, position)};` : ',';
   const taken = portRemedy(cause);
   const remedy = taken === undefined ? `correct it${configured}` : `${taken},`;
+  const from = thrown && installedAs !== undefined ? ` (${place(configuration, thrown)})` : '';
   return {
     position: inCode ?? position,
-    message: messageOf(error),
+    message:
+      installedAs === undefined
+        ? messageOf(error)
+        : `${messageOf(error)}, in package "${installedAs}"${from}`,
     hint: `${remedy} or let the server start without it: ${name}=required=bool:false in [plugin_parms]`,
   };
 }

@@ -21,8 +21,12 @@ export interface PluginUnitOptions {
   /** `/sessman` */
   readonly path: string;
   readonly version: string;
+  /** The name under which its data lie: its folder, its storage. */
+  readonly dataName: string;
   readonly package_: PluginPackage;
   readonly definition: PluginDefinition;
+  /** Which plugin a name in its `after` means, where that has another name. The names in `after` are in lower case. */
+  readonly bindings: ReadonlyMap<string, string>;
   readonly parameters: unknown;
   readonly sections: Readonly<Record<string, unknown>>;
   /** Whether the server stops its start when this plugin fails. */
@@ -46,8 +50,10 @@ export class PluginUnit {
   readonly name: string;
   readonly path: string;
   readonly version: string;
+  readonly dataName: string;
   readonly package_: PluginPackage;
   readonly definition: PluginDefinition;
+  readonly bindings: ReadonlyMap<string, string>;
   readonly parameters: unknown;
   readonly sections: Readonly<Record<string, unknown>>;
   readonly required: boolean;
@@ -61,8 +67,10 @@ export class PluginUnit {
     this.name = options.name;
     this.path = options.path;
     this.version = options.version;
+    this.dataName = options.dataName;
     this.package_ = options.package_;
     this.definition = options.definition;
+    this.bindings = options.bindings;
     this.parameters = options.parameters;
     this.sections = options.sections;
     this.required = options.required;

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import type { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { messageOf } from '../kit/deadline.js';
-import type { Context, OpenMountOptions, PluginMetrics, SetupContext } from '../kit/index.js';
+import type { Context, OpenMountOptions, SetupContext } from '../kit/index.js';
 import type { PluginKeys } from '../kit/plugin-keys.js';
 import type { ServerView } from '../kit/server-view.js';
 import { SettingError } from '../kit/setting-error.js';
+import type { PluginMetricsMaker } from '../monitor/plugin-metrics.js';
 import { parseAfter } from '../prepare/order.js';
 import { PATH_FORM } from '../prepare/paths.js';
 import type { StorageHub } from '../storage/hub.js';
@@ -15,7 +15,7 @@ import type { PluginUnit } from './plugin-unit.js';
 /** What every plugin of a server is given alike. */
 export interface SharedSurroundings {
   readonly dataFolder: string;
-  readonly registry: Registry;
+  readonly metrics: PluginMetricsMaker;
   readonly resolvePath: (path: string) => string;
   readonly server: ServerView;
   /** Whether browsers reach the server by HTTPS. */
@@ -46,13 +46,7 @@ export function setupContext(
   unit: PluginUnit,
   around: SetupSurroundings,
 ): SetupContext<never, never, string> {
-  const { registry, router, units } = around;
-  const registers = [registry];
-  const metrics: PluginMetrics = {
-    counter: (options) => new Counter({ ...options, registers }),
-    gauge: (options) => new Gauge({ ...options, registers }),
-    histogram: (options) => new Histogram({ ...options, registers }),
-  };
+  const { router, units } = around;
   const inSetup = (call: string) => {
     if (unit.state !== 'setting_up') throw new Error(`${call} was called after setup; call it in setup`);
   };
@@ -87,7 +81,7 @@ export function setupContext(
     https: around.https,
     storage: (name) => {
       inSetup(`storage("${name}")`);
-      return around.storage.storage(unit.name, name);
+      return around.storage.storage(unit, name);
     },
     now: () => new Date(around.storage.clock.now()),
     log: unit.log,
@@ -96,9 +90,9 @@ export function setupContext(
     server: around.server,
     name: unit.name,
     path: unit.path,
-    dataFolder: join(around.dataFolder, unit.name),
+    dataFolder: join(around.dataFolder, unit.dataName),
     resolvePath: around.resolvePath,
-    metrics,
+    metrics: around.metrics.of(unit.name, unit.definition),
     onReady: (hook) => {
       unit.readyHooks.push(hook);
     },
@@ -115,7 +109,7 @@ export function setupContext(
         throw new Error(`plugin("${name}") requires "${name}" in "after" of definePlugin`);
       }
       if (around.fakes.has(name.toLowerCase())) return around.fakes.get(name.toLowerCase()) as never;
-      const other = units.get(name.toLowerCase());
+      const other = units.get((unit.bindings.get(name.toLowerCase()) ?? name).toLowerCase());
       if (other?.state !== 'ready' && entry.optional) return undefined as never;
       if (other?.state !== 'ready')
         throw new Error(`plugin "${name}" is not ready: ${other?.problem ?? 'it does not exist'}`);

@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import { Durations } from './durations.js';
+import { PluginMetricsMaker } from './plugin-metrics.js';
 
 /** Seconds. The boundaries that OpenTelemetry's HTTP semantic conventions advise for http.server.request.duration. */
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
@@ -38,11 +39,11 @@ interface Cell {
 /** The metrics of one server: requests, the process, and those that plugins add. In the Prometheus text format. */
 export class Metrics {
   readonly registry = new Registry();
+  readonly ofPlugins = new PluginMetricsMaker(this.registry);
   active = 0;
   /** By plugin. */
   readonly tallies = new Map<string, Tally>();
   readonly durations = new Durations();
-  readonly #own: ReadonlySet<string>;
   readonly #routes = new Map<string, RouteLabels>();
   readonly #scheme: string;
 
@@ -64,14 +65,6 @@ export class Metrics {
         () => [{ value: droppedLines(), labels: {} }],
       ),
     );
-    this.#own = new Set(this.registry.getMetricsAsArray().map(({ name }) => name));
-  }
-
-  /** The metrics that plugins have added. */
-  ofPlugins(): readonly Metric[] {
-    // By its type the registry returns what a scrape shows; it really returns the metrics.
-    const metrics = this.registry.getMetricsAsArray() as unknown as readonly (Metric & { name: string })[];
-    return metrics.filter(({ name }) => !this.#own.has(name));
   }
 
   route(plugin: string, route: string): RouteLabels {

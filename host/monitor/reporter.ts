@@ -1,5 +1,4 @@
 import { type IntervalHistogram, monitorEventLoopDelay, performance } from 'node:perf_hooks';
-import { Counter, Gauge } from 'prom-client';
 import type { ServerProblem, Traffic } from '../kit/server-view.js';
 import type { Metrics } from './metrics.js';
 import { type Figure, mergeProblems, problemKey, type Report } from './report.js';
@@ -105,12 +104,12 @@ export class Reporter {
     if (this.#reading) return;
     this.#reading = true;
     const figures: Record<string, Figure> = {};
-    for (const metric of this.#options.metrics.ofPlugins()) {
-      if (!(metric instanceof Counter || metric instanceof Gauge)) continue;
+    for (const metric of this.#options.metrics.ofPlugins.metrics) {
+      if (metric.type === 'histogram') continue;
       try {
         const { name, values, aggregator } = await metric.get();
         const value = values.reduce((total, each) => total + each.value, 0);
-        if (metric instanceof Counter) {
+        if (metric.type === 'counter') {
           figures[name] = { value: value - (this.#counters.get(name) ?? 0), combine: 'count' };
           this.#counters.set(name, value);
         } else if (values.length > 0) figures[name] = { value, combine: combination(aggregator) };

@@ -1,6 +1,6 @@
 import { nearest, type Problem } from '../../config/index.js';
 import { locateMember } from '../diagnostics/locate-member.js';
-import type { PluginPackage } from './discovery.js';
+import { type PluginPackage, titleOf } from './discovery.js';
 
 interface Member {
   /** What its value must be: `a function`. */
@@ -42,9 +42,11 @@ const MEMBERS: Readonly<Record<string, Member>> = {
 
 /** Everything that is wrong with what a plugin gave `definePlugin`, each at its place in the plugin's file. */
 export function definitionFaults(
-  { name: plugin, entry }: Pick<PluginPackage, 'name' | 'entry'>,
+  package_: Pick<PluginPackage, 'name' | 'installedAs' | 'entry'>,
   definition: object,
 ): readonly Problem[] {
+  const { entry } = package_;
+  const title = titleOf(package_);
   const faults: Problem[] = [];
   const fault = (member: string, message: string, hint: string) =>
     faults.push({ position: locateMember(entry, 'definePlugin', member), message, hint });
@@ -55,16 +57,16 @@ export function definitionFaults(
     if (near !== undefined) meant.add(near);
     const hint =
       near === undefined ? `the members are ${Object.keys(MEMBERS).join(', ')}` : `did you mean "${near}"?`;
-    fault(key, `unknown member "${key}" in the definition of plugin "${plugin}"`, hint);
+    fault(key, `unknown member "${key}" in the definition of ${title}`, hint);
   }
   for (const [key, { form, fits, example, required }] of Object.entries(MEMBERS)) {
     const value = (definition as Record<string, unknown>)[key];
     if (value === undefined) {
       // A misspelt name is one mistake.
       if (required && !meant.has(key))
-        fault(key, `the definition of plugin "${plugin}" has no ${key}`, `write: ${example}`);
+        fault(key, `the definition of ${title} has no ${key}`, `write: ${example}`);
     } else if (!fits(value)) {
-      fault(key, `${key} of plugin "${plugin}" is ${shown(value)}, not ${form}`, `write: ${example}`);
+      fault(key, `${key} of ${title} is ${shown(value)}, not ${form}`, `write: ${example}`);
     }
   }
   return faults;

@@ -7,8 +7,12 @@ import { messageOf, withDeadline } from '../kit/deadline.js';
 import { isPlugin, type PluginDefinition } from '../kit/index.js';
 import { version as hostVersion, packageFolder } from '../package-layout.js';
 import { definitionFaults } from './definition-check.js';
-import type { PluginPackage } from './discovery.js';
+import { type PluginPackage, titleOf } from './discovery.js';
 import { findSyntaxError, importPlugin } from './loader.js';
+
+export type LoadedDefinition =
+  | { readonly definition: PluginDefinition }
+  | { readonly faults: readonly [Problem, ...Problem[]] };
 
 /**
  * The package's definition, or everything that keeps it from being used. `stray` aborts with an error that the plugin's
@@ -18,10 +22,9 @@ export async function loadDefinition(
   package_: PluginPackage,
   deadline: number,
   stray: AbortSignal,
-): Promise<
-  { readonly definition: PluginDefinition } | { readonly faults: readonly [Problem, ...Problem[]] }
-> {
-  const { name, entry, folder, hostRange } = package_;
+): Promise<LoadedDefinition> {
+  const { entry, folder, hostRange } = package_;
+  const title = titleOf(package_);
   const fault = (
     message: string,
     hint: string,
@@ -31,7 +34,7 @@ export async function loadDefinition(
   });
   if (hostRange !== undefined && !(await fitsHost(hostRange))) {
     return fault(
-      `plugin "${name}" requires plugin-server ${hostRange}; this is ${hostVersion}`,
+      `${title} requires plugin-server ${hostRange}; this is ${hostVersion}`,
       'install a version of the plugin that supports it, or correct "engines" in its package.json',
       locateText(join(folder, 'package.json'), '"plugin-server"'),
     );
@@ -50,9 +53,9 @@ export async function loadDefinition(
       locateError(error, folder) ??
       (error instanceof SyntaxError ? await findSyntaxError(folder) : undefined);
     const missing = missingModule(error);
-    if (missing === undefined) return fault(`plugin "${name}" cannot be loaded: ${why}`, remedy(why), at);
+    if (missing === undefined) return fault(`${title} cannot be loaded: ${why}`, remedy(why), at);
     return fault(
-      `plugin "${name}" cannot be loaded: ${why}`,
+      `${title} cannot be loaded: ${why}`,
       missing.startsWith('.') || missing.startsWith('/')
         ? 'correct the path, or create the file'
         : `run: npm install ${packageOf(missing)}`,
@@ -61,10 +64,10 @@ export async function loadDefinition(
   }
   const second = /\.[cm]?ts$/.test(entry) ? secondDefaultExport(entry) : undefined;
   if (second !== undefined)
-    return fault(`plugin "${name}" has two default exports`, 'keep one default export', second);
+    return fault(`${title} has two default exports`, 'keep one default export', second);
   if (!isPlugin(exported)) {
     return fault(
-      `plugin "${name}" has no default export made by definePlugin`,
+      `${title} has no default export made by definePlugin`,
       'write: export default definePlugin({ setup({ router }) { … } })',
     );
   }

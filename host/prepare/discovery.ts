@@ -17,6 +17,8 @@ export interface PluginPackage {
   readonly entry: string;
   /** Comes with the host. */
   readonly bundled: boolean;
+  /** Of one in node_modules: `@acme/jobs`. */
+  readonly installedAs?: string;
 }
 
 /** A thing in the plugins folder that should be a plugin and is not. */
@@ -31,6 +33,13 @@ export interface DiscoveryFault {
 export interface Discovery {
   readonly packages: readonly PluginPackage[];
   readonly faults: readonly DiscoveryFault[];
+  /** The packages of node_modules that lines use; found when the lines are known. */
+  readonly installed: readonly PluginPackage[];
+}
+
+/** What messages call it: the plugin by its name, an installed package by what npm calls it. */
+export function titleOf({ name, installedAs }: Pick<PluginPackage, 'name' | 'installedAs'>): string {
+  return installedAs === undefined ? `plugin "${name}"` : `package "${installedAs}"`;
 }
 
 const EXTENSIONS = ['.ts', '.mts', '.cts', '.js', '.mjs', '.cjs'];
@@ -54,6 +63,7 @@ export function discoverPlugins(pluginsFolder: string): Discovery {
   return {
     packages: [...bundled.filter((plugin) => !names.has(plugin.name.toLowerCase())), ...chosen],
     faults,
+    installed: [],
   };
 }
 
@@ -86,7 +96,12 @@ function scan(folder: string, bundled: boolean, faults: DiscoveryFault[]): Plugi
   return packages;
 }
 
-function readPackage(path: string, bundled: boolean, faults: DiscoveryFault[]): PluginPackage | undefined {
+/** The package in a folder; undefined after having added to `faults` what is wrong with it. */
+export function readPackage(
+  path: string,
+  bundled: boolean,
+  faults: DiscoveryFault[],
+): PluginPackage | undefined {
   const folder = realpathSync(path);
   const manifestPath = join(folder, 'package.json');
   let manifest: Manifest = {};

@@ -8,6 +8,7 @@ import {
   keyPlace,
   keys,
   type Located,
+  list,
   maskedValue,
   type Position,
   type Problem,
@@ -18,6 +19,7 @@ import type { PluginDefinition } from '../kit/index.js';
 import type { AuthType } from '../kit/server-view.js';
 import { version as hostVersion } from '../package-layout.js';
 import type { PluginPackage } from './discovery.js';
+import type { Line } from './lines.js';
 import { PATH_FORM, routePath } from './paths.js';
 import { PARAMETERS, sections } from './settings.js';
 
@@ -28,7 +30,16 @@ export interface PreparedPlugin {
   readonly version: string;
   readonly package_: PluginPackage;
   readonly definition: PluginDefinition;
+  /** What its line says it runs, where that is not the plugin of its own name. */
+  readonly uses: string | undefined;
+  /** The name under which its folder, its storage and all else that it keeps lie. */
+  readonly dataName: string;
+  /** Which plugins its line chooses for the names in `after`: `NAME:PLUGIN`. */
+  readonly with: readonly string[];
+  /** Names of plugins that run; until they are bound, as the code has them. */
   readonly after: readonly string[];
+  /** The names in `after` as the code has them, in lower case, whose plugins have another name. */
+  readonly bindings: ReadonlyMap<string, string>;
   readonly parameters: unknown;
   readonly sections: Readonly<Record<string, unknown>>;
   readonly required: boolean;
@@ -51,6 +62,8 @@ export interface PreparedPlugin {
   readonly shown: { readonly parameters: unknown; readonly sections: Readonly<Record<string, unknown>> };
 }
 
+const namePattern = /^[a-z0-9][\w.-]*$/i;
+
 /** The parameters that the host takes of each plugin's line. */
 export const hostParameters = z.object({
   route_path: text()
@@ -72,6 +85,20 @@ export const hostParameters = z.object({
   request_timeout: integer({ min: 1, max: 86_400 })
     .optional()
     .meta({ description: 'seconds, in place of `[limits] request_timeout`' }),
+  uses: text().optional().meta({
+    description:
+      'the plugin that this line runs, where that has another name than the line: a plugin, or a package in `node_modules` beside the INI file; `npm:NAME` is always the package',
+  }),
+  with: list(text().regex(/^[^:\s]+:[^:\s]+$/, 'is not NAME:PLUGIN, such as shop:shop_eu'))
+    .default([])
+    .meta({
+      description:
+        'which plugins it works with, where several run one that it depends on: a `list:` of `NAME:PLUGIN`',
+    }),
+  data: text().regex(namePattern, 'is not a name; write letters, digits, ".", "_" and "-"').optional().meta({
+    description:
+      "the name under which its data lie: its folder below `[paths] data`, its storage; the line's name in lower case when absent",
+  }),
 });
 
 /** Those, and their other names. */
@@ -80,18 +107,21 @@ const HOST_KEYS = [...Object.keys(hostParameters.shape), 'auth'];
 /** A plugin that the server starts without. */
 export function unusable(
   configuration: Configuration,
-  package_: PluginPackage,
-  line: Located | undefined,
+  { name, package_, line }: { name: string; package_: PluginPackage; line: Located },
   fault: Problem,
 ): PreparedPlugin {
-  const { name, version = '0.0.0' } = package_;
+  const { version = '0.0.0' } = package_;
   return {
     name,
     path: routePath(String(childAt(line, 'route_path')?.value ?? name)) ?? `/${name}`,
     version,
     package_,
     definition: { setup() {} },
+    uses: usesOf(line),
+    dataName: String(childAt(line, 'data')?.value ?? name.toLowerCase()),
+    with: [],
     after: [],
+    bindings: new Map(),
     parameters: {},
     sections: {},
     required: false,
@@ -100,7 +130,7 @@ export function unusable(
     bounds: { limit: undefined, timeout: undefined },
     line,
     position: positionOf(configuration, line),
-    shown: { parameters: line === undefined ? {} : maskedValue(line), sections: {} },
+    shown: { parameters: maskedValue(line), sections: {} },
     fault,
   };
 }
@@ -108,9 +138,10 @@ export function unusable(
 /** Checks a plugin's line and sections; undefined when it is switched off, or after having reported what is wrong. */
 export function readParameters(
   configuration: Configuration,
-  plugin: { name: string; package_: PluginPackage; definition: PluginDefinition; line: Located | undefined },
+  plugin: { name: string; package_: PluginPackage; definition: PluginDefinition; line: Line | undefined },
 ): PreparedPlugin | undefined {
-  const { name, package_, definition, line } = plugin;
+  const { name, package_, definition } = plugin;
+  const line = plugin.line?.at;
   const where = `the parameters of ${name}`;
   const { taken, rest } =
     line === undefined ? { taken: undefined, rest: undefined } : splitKeys(line, HOST_KEYS);
@@ -143,6 +174,9 @@ export function readParameters(
       );
     }
   }
+  if (plugin.line?.uses !== undefined && !namePattern.test(name)) {
+    configuration.report(keyPlace(plugin.line.at), `"${name}" is not a valid name for a plugin`, nameForm);
+  }
   if (host === undefined || parameters === undefined) return undefined;
   if (!host.enabled) return undefined;
   const keys = host.apikey === undefined ? [] : typeof host.apikey === 'string' ? [host.apikey] : host.apikey;
@@ -164,7 +198,11 @@ export function readParameters(
     version: package_.version ?? (package_.bundled ? hostVersion : '0.0.0'),
     package_,
     definition,
+    uses: host.uses,
+    dataName: host.data ?? name.toLowerCase(),
+    with: host.with,
     after: definition.after ?? [],
+    bindings: new Map(),
     parameters,
     sections: sectionValues,
     required: host.required,
@@ -179,6 +217,13 @@ export function readParameters(
     pathPosition: childAt(line, 'route_path')?.position,
     shown: { parameters: line === undefined ? {} : maskedValue(line), sections: shownSections },
   };
+}
+
+const nameForm = 'write letters, digits, ".", "_" and "-", beginning with a letter or digit';
+
+function usesOf(line: Located): string | undefined {
+  const value = childAt(line, 'uses')?.value;
+  return typeof value === 'string' ? value : undefined;
 }
 
 /** Where a plugin's line is, or where it would be. */

@@ -35,18 +35,18 @@ export class StorageHub {
     this.#operations = new OperationCounts(options.registry);
   }
 
-  /** The storage that a plugin has under this name. */
-  storage<T>(plugin: string, name: string): Storage<T> {
+  /** The storage that a plugin has under this name. It stays with the plugin's data when the plugin is renamed. */
+  storage<T>(plugin: { readonly name: string; readonly dataName: string }, name: string): Storage<T> {
     if (!/^[a-z0-9_-]{1,64}$/.test(name)) {
       throw new TypeError(`storage(${JSON.stringify(name)}): a name has 1 to 64 of a-z, 0-9, _ and -`);
     }
     this.base();
     return new PluginStorage<T>({
       name,
-      space: `${plugin.toLowerCase()}/${name}/`,
+      space: `${plugin.dataName.toLowerCase()}/${name}/`,
       base: () => this.#base ?? this.base(),
       now: () => this.clock.now(),
-      counts: this.#operations.of(plugin, name),
+      counts: this.#operations.of(plugin.name, name),
     });
   }
 

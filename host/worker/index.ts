@@ -185,6 +185,8 @@ async function serve(socket: ReceivedSocket): Promise<void> {
 }
 
 let isDraining = false;
+/** What is counted when the last response has ended; while the plugins close, the counters are already gone. */
+let lastMetrics: readonly MetricReport[] | undefined;
 
 /** A second call, at a stop after a reload, shortens what the first allowed. */
 async function drain({ idle, grace }: HostDrainOptions): Promise<void> {
@@ -193,12 +195,12 @@ async function drain({ idle, grace }: HostDrainOptions): Promise<void> {
   isDraining = true;
   host?.idleEnded.then(() => channel.send({ type: 'idle_ended' }));
   await drained;
-  const metrics = await readMetrics();
+  lastMetrics = await readMetrics();
   await host?.close();
-  await channel.send({ type: 'drained', metrics });
+  await channel.send({ type: 'drained', metrics: lastMetrics });
 }
 
 async function readMetrics(): Promise<readonly MetricReport[]> {
-  if (host === undefined) return [];
+  if (lastMetrics !== undefined || host === undefined) return lastMetrics ?? [];
   return (await host.metrics.registry.getMetricsAsJSON()) as unknown as MetricReport[];
 }

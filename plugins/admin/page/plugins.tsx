@@ -94,7 +94,7 @@ const KEYS: Record<Plugin['auth'], string> = {
 };
 
 function PluginItem({ plugin, requests }: { readonly plugin: Plugin; readonly requests: number }) {
-  const { name, version, path, auth, bundled, configuredAt, problem, checks } = plugin;
+  const { name, uses, version, path, auth, bundled, configuredAt, problem, checks } = plugin;
   const { label, tone } = health(plugin);
   const failing = Object.entries(checks).filter(([, result]) => result !== 'ok');
   const rows = configurationRows(plugin);
@@ -115,6 +115,7 @@ function PluginItem({ plugin, requests }: { readonly plugin: Plugin; readonly re
             <dd>
               {version}
               {bundled && <span class="muted"> bundled</span>}
+              {uses !== null && <span class="muted"> uses {uses}</span>}
             </dd>
           </div>
           <div>

@@ -16,7 +16,6 @@ export function serveClient({ path, mountOpen }: { path: string; mountOpen(path:
     const content = { [type]: { schema: { type: 'string' } } };
     const operation = {
       summary,
-      tags: ['sessman'],
       responses: { 200: { description: 'The file.', content } },
     };
     mountOpen(`${path}/${file}`).get('/', openapi(operation), (ctx: Context) => {

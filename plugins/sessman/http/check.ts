@@ -107,7 +107,6 @@ const operation: Operation = {
   summary: 'Check a session for a proxy',
   description:
     'For nginx auth_request and forward_auth of Caddy and Traefik: who is the visitor whose cookie or X-Session-Id the proxy passes on?',
-  tags: ['sessman'],
   parameters: (['touch', 'max_auth_age'] as const).map((name) => ({
     name,
     in: 'query',

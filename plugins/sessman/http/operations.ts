@@ -13,7 +13,6 @@ export function operationOf(call: Call, method: 'get' | 'post', cookieMode = fal
     operationId: `sessman_${call.path}`,
     summary: call.summary,
     description: call.description,
-    tags: ['sessman'],
     parameters: [
       ...named
         .filter(([name]) => !parameters[name].onlyInBody)

@@ -171,7 +171,7 @@ describe('metrics of one process', () => {
       expect(lines).to.include(`${count}${labels('_OTHER', 405, '', 'moody')} 1`);
       expect(lines).to.include(`${count}${labels('GET', 404, '', '')} 1`);
       expect(lines).to.include('http_server_active_requests{url_scheme="http"} 1');
-      expect(lines).to.include('moody_changes_total{to="fine"} 2');
+      expect(lines).to.include('moody_changes_total{to="fine",plugin="moody"} 2');
       expect(lines.some((line) => line.startsWith('process_resident_memory_bytes '))).to.equal(true);
       expect(lines.some((line) => line.startsWith('nodejs_eventloop_lag_seconds '))).to.equal(true);
     } finally {

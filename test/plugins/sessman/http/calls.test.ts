@@ -389,12 +389,12 @@ for (const { name, settings } of backends) {
             .at(-1) ?? 0,
         );
       };
-      const made = 'sessman_sessions_made_total';
-      const ended = 'sessman_sessions_ended_total{reason="end"}';
-      const inserts = 'sessman_store_operation_duration_seconds_count{operation="insert"}';
+      const made = 'sessman_sessions_made_total{plugin="sessman"}';
+      const ended = 'sessman_sessions_ended_total{reason="end",plugin="sessman"}';
+      const inserts = 'sessman_store_operation_duration_seconds_count{operation="insert",plugin="sessman"}';
       const before = [await count(made), await count(ended), await count(inserts)];
       const session_id = await make();
-      expect(await count('sessman_sessions')).to.be.at.least(1);
+      expect(await count('sessman_sessions{plugin="sessman"}')).to.be.at.least(1);
       await api.post('/sessman/end', { session_id });
       expect([await count(made), await count(ended), await count(inserts)]).to.deep.equal(
         before.map((n) => n + 1),

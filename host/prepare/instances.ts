@@ -1,0 +1,77 @@
+import { basename } from 'node:path';
+import { type Configuration, nearest } from '../../config/index.js';
+import type { DiscoveryFault, PluginPackage } from './discovery.js';
+import type { Line, Lines } from './lines.js';
+
+export interface UsesOptions {
+  /** The plugins of the plugins folder and those that come with the server, by each of their names in lower case. */
+  readonly plugins: ReadonlyMap<string, PluginPackage>;
+  /** Names of plugins that cannot be used, which has been reported. */
+  readonly faulty: ReadonlySet<string>;
+  readonly installed: (name: string) => PluginPackage | DiscoveryFault | undefined;
+  /** Whether a name that leads nowhere is a mistake. It is not one where the plugins folder is what is wrong. */
+  readonly isFolderRead: boolean;
+}
+
+/**
+ * Which package each line with `uses` runs: a plugin of the plugins folder, else one that comes with the server, else a
+ * package in node_modules beside the INI file. `npm:NAME` is always the package. What leads nowhere is reported.
+ */
+export function resolveUses(
+  configuration: Configuration,
+  lines: Lines,
+  options: UsesOptions,
+): ReadonlyMap<Line, PluginPackage> {
+  const found = new Map<Line, PluginPackage>();
+  for (const line of lines.values()) {
+    if (line.uses === undefined || line.uses.broken) continue;
+    const package_ = resolveOne(configuration, { ...line, uses: line.uses }, lines, options);
+    if (package_ !== undefined) found.set(line, package_);
+  }
+  return found;
+}
+
+function resolveOne(
+  configuration: Configuration,
+  { name, uses }: Required<Line> & { readonly uses: NonNullable<Line['uses']> },
+  lines: Lines,
+  { plugins, faulty, installed, isFolderRead }: UsesOptions,
+): PluginPackage | undefined {
+  if (typeof uses.value !== 'string' || uses.value === '') {
+    configuration.report(uses, `"uses" of plugin "${name}" is not a name`, 'write uses=PLUGIN');
+    return undefined;
+  }
+  const target = uses.value.replace(/^npm:/, '');
+  const isPackage = target !== uses.value;
+  const plugin = isPackage ? undefined : plugins.get(target.toLowerCase());
+  if (plugin !== undefined || (!isPackage && faulty.has(target.toLowerCase()))) return plugin;
+  const package_ = installed(target);
+  if (package_ !== undefined) {
+    if ('entry' in package_) return package_;
+    configuration.report(uses, `plugin "${name}": ${package_.message}`, package_.hint);
+    return undefined;
+  }
+  const beside = `beside ${basename(configuration.file)}`;
+  if (isPackage || target.startsWith('@')) {
+    configuration.report(
+      uses,
+      `plugin "${name}" uses the package "${target}", which is not in node_modules ${beside}`,
+      `run: npm install ${target}`,
+    );
+  } else if (isFolderRead) {
+    const other = lines.get(target.toLowerCase());
+    const near = nearest(target, [...plugins.keys()]);
+    configuration.report(
+      uses,
+      `plugin "${name}" uses "${target}", which is neither a plugin nor a package in node_modules ${beside}`,
+      hintFor(other, near, [...plugins.keys()]),
+    );
+  }
+  return undefined;
+}
+
+function hintFor(other: Line | undefined, near: string | undefined, names: readonly string[]): string {
+  if (typeof other?.uses?.value === 'string')
+    return `write uses=${other.uses.value}, as "${other.name}" does`;
+  return near === undefined ? `the plugins are ${names.join(', ')}` : `did you mean "${near}"?`;
+}
