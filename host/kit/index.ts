@@ -68,6 +68,7 @@ export type {
 } from './server-view.js';
 export type {
   ExpectedSession,
+  LoginOptions,
   Session,
   SessionEntry,
   SessionPage,
@@ -75,6 +76,7 @@ export type {
   SessionService,
   SessionTraits,
   SessionWalk,
+  VisitorOptions,
 } from './session-service.js';
 export { SettingError, type SettingPath } from './setting-error.js';
 export type { Storage } from './storage.js';

@@ -1,3 +1,5 @@
+import type { Context } from 'koa';
+
 /**
  * The session manager as other plugins call it, without HTTP. Every call rejects with an HttpError that, thrown on, gives
  * the client the same response as the session manager's own: 404 `session_not_found`, 412 `version_mismatch`, and so on.
@@ -47,6 +49,27 @@ export interface SessionService {
     renewal?: SessionRenewal,
   ): Promise<Session<Data>>;
   end(sessionId: string, expected?: Pick<ExpectedSession, 'userid'>): Promise<void>;
+  /**
+   * The session of the visitor, by the request's cookie; undefined without a live one. In cookie mode, as `login` and
+   * `logout` are. In a request other than GET, HEAD and OPTIONS it rejects with 403 `foreign_origin` where a page of another
+   * origin sent it.
+   */
+  current<Data extends object = Record<string, unknown>>(
+    ctx: Context,
+    options?: VisitorOptions,
+  ): Promise<Session<Data> | undefined>;
+  /**
+   * Logs the visitor in: creates a session, with an id that nobody knew before, and sets the cookie. The session that the
+   * cookie named until then ends. Check the password first. Rejects with 403 `foreign_origin` where a page of another
+   * origin sent the request.
+   */
+  login<Data extends object = Record<string, unknown>>(
+    ctx: Context,
+    userid: string,
+    options?: LoginOptions<Data>,
+  ): Promise<Session<Data>>;
+  /** Logs the visitor out: ends the session of the cookie, and clears the cookie. Rejects as `login` does. */
+  logout(ctx: Context, options?: VisitorOptions): Promise<void>;
   /** Ends a session by the handle that `list` shows. */
   endByHandle(userid: string, handle: string): Promise<void>;
   /** The user's live sessions, newest first. */
@@ -120,6 +143,23 @@ export interface SessionTraits {
   /** The visitor's address and User-Agent, kept where sessman's setting `record` lists them. */
   readonly ip?: string | undefined;
   readonly user_agent?: string | undefined;
+}
+
+export interface VisitorOptions {
+  /**
+   * Lets in a request of another site's page that the plugin has checked itself: the callback of an OAuth provider, whose
+   * `state` is the one that was sent.
+   */
+  readonly foreign?: boolean | undefined;
+}
+
+export interface LoginOptions<Data extends object = Record<string, unknown>> extends VisitorOptions {
+  /** An object that JSON can hold; `{}` by default. */
+  readonly data?: Data | undefined;
+  /** Whether the cookie outlives the browser; true by default. */
+  readonly remember?: boolean | undefined;
+  /** What lists show of the device, such as its name: an object of up to 1,024 bytes of JSON. */
+  readonly about?: object | undefined;
 }
 
 export interface SessionRenewal extends SessionTraits {

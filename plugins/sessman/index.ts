@@ -7,6 +7,7 @@ import { SessionCookie } from './http/cookie.js';
 import { checkCookie } from './http/cookie-check.js';
 import { originRule } from './http/origin.js';
 import { addRoutes, type CookieMode } from './http/routes.js';
+import { noVisitorCalls, visitorCalls } from './http/visitors.js';
 import { sessionService } from './service.js';
 import { Sessions } from './sessions.js';
 import { type Settings, settingsSchema } from './settings.js';
@@ -49,7 +50,7 @@ export default definePlugin({
     const made = metrics.counter({ name: 'sessman_sessions_made_total', help: 'Sessions created.' });
     const ended = metrics.counter({
       name: 'sessman_sessions_ended_total',
-      help: 'Sessions ended before they expired: by end, by end_all, or over the limit of sessions of one user.',
+      help: 'Sessions ended before they expired: by end, by end_all, by a login, or over the limit of sessions of one user.',
       labelNames: ['reason'],
     });
     const limits = {
@@ -71,7 +72,11 @@ export default definePlugin({
     addRoutes(router, sessions, mode);
     addCheck(context, sessions, mode?.cookie);
     serveClient(context);
-    return sessionService(sessions);
+    const calls = sessionService(sessions);
+    return {
+      ...calls,
+      ...(mode === undefined ? noVisitorCalls : visitorCalls({ ...mode, sessions, calls })),
+    };
   },
 });
 
@@ -85,7 +90,7 @@ function cookieMode(
   const origins = originRule(config.cookie_origins);
   allowOrigins(config.cookie_origins);
   const access = new Access({ sessions, cookie, keys, origins, data: config.cookie_data });
-  return { cookie, access, key: keys.areSet ? keys.kind : `${keys.kind} (none is set)` };
+  return { cookie, access, origins, key: keys.areSet ? keys.kind : `${keys.kind} (none is set)` };
 }
 
 interface CookieContext {

@@ -3,7 +3,7 @@ import type { JsonObject } from './merge-patch.js';
 import type { Sessions, StoredSession } from './sessions.js';
 
 /** The session manager for other plugins: data are objects there, not the text that the store keeps. */
-export function sessionService(sessions: Sessions): SessionService {
+export function sessionService(sessions: Sessions): Omit<SessionService, 'current' | 'login' | 'logout'> {
   return {
     create: async (userid, data, sessionId, traits) =>
       withData(await sessions.create(userid, data && checked(data), sessionId, checkedTraits(traits))),

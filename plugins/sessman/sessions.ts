@@ -89,7 +89,8 @@ export interface Expected {
   readonly version?: number | readonly number[] | undefined;
 }
 
-export type EndReason = 'end' | 'end_all' | 'limit';
+/** `login`: replaced by a login in the same browser. */
+export type EndReason = 'end' | 'end_all' | 'limit' | 'login';
 
 /** Told what happened, for metrics and the log. */
 export interface SessionObserver {
@@ -223,16 +224,20 @@ export class Sessions {
     return view(next.id, (await this.#write(id, { userid }, change)) ?? notFound());
   }
 
-  async end(sessionId: string, expected: Pick<Expected, 'userid'> = {}): Promise<void> {
+  async end(
+    sessionId: string,
+    expected: Pick<Expected, 'userid'> = {},
+    reason: EndReason = 'end',
+  ): Promise<void> {
     const { handle, secretHash } = parse(sessionId);
-    await this.#end({ handle, secretHash, userid: expected.userid });
+    await this.#end({ handle, secretHash, userid: expected.userid }, reason);
   }
 
   /** Ends a session by the handle that `list` shows. */
   async endByHandle(userid: string, handle: string): Promise<void> {
     checkUserid(userid);
     if (!isHandle(handle)) throw sessmanError('session_not_found');
-    await this.#end({ handle, userid });
+    await this.#end({ handle, userid }, 'end');
   }
 
   /**
@@ -333,10 +338,13 @@ export class Sessions {
     return { touched: now, expires: this.#idleEnd(now), ...change };
   }
 
-  async #end(match: { handle: string; secretHash?: Buffer; userid?: string }): Promise<void> {
+  async #end(
+    match: { handle: string; secretHash?: Buffer; userid?: string | undefined },
+    reason: EndReason,
+  ): Promise<void> {
     if (match.userid !== undefined) checkUserid(match.userid);
     if (!(await this.#store.remove({ ...match, now: this.#now() }))) throw sessmanError('session_not_found');
-    this.#observer?.ended('end', 1);
+    this.#observer?.ended(reason, 1);
   }
 
   /**

@@ -5,6 +5,7 @@ import type { Access, Admitted } from './access.js';
 import { type Call, calls } from './calls.js';
 import type { SessionCookie } from './cookie.js';
 import { operationOf } from './operations.js';
+import type { OriginRule } from './origin.js';
 import type { Given, Takes } from './parameters.js';
 import { completeParameters, readParameters, requireParameters } from './read-parameters.js';
 
@@ -12,6 +13,7 @@ import { completeParameters, readParameters, requireParameters } from './read-pa
 export interface CookieMode {
   readonly cookie: SessionCookie;
   readonly access: Access;
+  readonly origins: OriginRule;
   /** The key that calls require: `global`. */
   readonly key: string;
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { definePlugin, type Session, type SessionService } from 'plugin-server';
+import { type Context, definePlugin, type Session, type SessionService } from 'plugin-server';
 
 /** A plugin as its author writes it, importing plugin-server alone. That it compiles is most of the test. */
 const visits = definePlugin({
@@ -21,6 +21,25 @@ const visits = definePlugin({
   },
 });
 
+/** One for visitors. */
+const account = definePlugin({
+  after: ['sessman'],
+  setup({ router, plugin }) {
+    const sessions = plugin('sessman');
+    const visit = async (ctx: Context): Promise<number> => {
+      const { data: own } = await sessions.login(ctx, 'mary', { data: { visits: 1 }, remember: false });
+      const current = await sessions.current<{ visits: number }>(ctx);
+      // @ts-expect-error: a visitor may have no session.
+      const seen: number = current.data.visits;
+      await sessions.logout(ctx, { foreign: true });
+      return own.visits + seen;
+    };
+    router.get('/', async (ctx) => {
+      ctx.body = await visit(ctx);
+    });
+  },
+});
+
 /** One that can do without sessman. */
 const optional = definePlugin({
   after: ['sessman?'],
@@ -32,6 +51,10 @@ const optional = definePlugin({
 
 describe('the session manager for other plugins', () => {
   it('is typed by importing plugin-server alone', () => {
-    expect([visits.after, optional.after]).to.deep.equal([['sessman'], ['sessman?']]);
+    expect([visits, account, optional].map(({ after }) => after)).to.deep.equal([
+      ['sessman'],
+      ['sessman'],
+      ['sessman?'],
+    ]);
   });
 });
