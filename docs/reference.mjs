@@ -6,10 +6,10 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { describeKeys } from '../dist/config/index.js';
 import { hostErrors } from '../dist/host/http/errors.js';
+import { fileErrors } from '../dist/host/kit/file-errors.js';
 import { hostParameters } from '../dist/host/prepare/plugin-parameters.js';
 import { sections } from '../dist/host/prepare/settings.js';
 import { errors as adminErrors } from '../dist/plugins/admin/errors.js';
-import { errors as filesErrors } from '../dist/plugins/files/errors.js';
 import { settings as filesSettings } from '../dist/plugins/files/settings.js';
 import { errors as sessmanErrors } from '../dist/plugins/sessman/errors.js';
 import { settingsSchema } from '../dist/plugins/sessman/settings.js';
@@ -25,7 +25,7 @@ const parts = [
   { page: 'systeminfo.md', name: 'keys', text: () => table(systeminfoSettings) },
   { page: 'errors.md', name: 'host', text: () => errorTable(hostErrors) },
   { page: 'errors.md', name: 'sessman', text: () => errorTable(sessmanErrors) },
-  { page: 'errors.md', name: 'files', text: () => errorTable(filesErrors) },
+  { page: 'errors.md', name: 'files', text: () => errorTable(fileErrors) },
   { page: 'errors.md', name: 'admin', text: () => errorTable(adminErrors) },
   { page: 'errors.md', name: 'systeminfo', text: () => errorTable(systeminfoErrors) },
 ];

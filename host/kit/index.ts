@@ -29,6 +29,7 @@ import type {
 } from 'prom-client';
 import { z } from 'zod';
 import type { PluginKeys } from './plugin-keys.js';
+import type { SendFileOptions } from './send-file.js';
 import type { AuthType, ServerView } from './server-view.js';
 import type { BundledServices } from './session-service.js';
 import type { SettingPath } from './setting-error.js';
@@ -39,6 +40,8 @@ export { boolean, choice, decimal, integer, list, text } from '../../config/fiel
 export { DeadlineError, withDeadline } from './deadline.js';
 export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
 export { etagOf } from './etag.js';
+export { startAnswer, type Validators } from './file-conditions.js';
+export { fileError, fileErrors } from './file-errors.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
 export { once } from './once.js';
 export { asksKey, type Operation, openapi } from './operation.js';
@@ -53,6 +56,10 @@ export {
   type StreamBody,
   stream,
 } from './route.js';
+export type { SendFileOptions } from './send-file.js';
+export { sendOpenFile } from './send-open-file.js';
+export { type FolderEntry, type OpenFile, ServedFolder, versionOf } from './served-folder.js';
+export { isServable } from './served-name.js';
 export type {
   AuthType,
   MonitorEvent,
@@ -156,6 +163,12 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   storage<T>(name: string): Storage<T>;
   /** The time that ttl goes by; a test may move it. */
   now(): Date;
+  /**
+   * Answers with a file below `root` as the plugin files does: type, ETag, Last-Modified, conditions, ranges, HEAD. `root` is
+   * relative to the INI file, and `path` to `root`. Resolves when the answer is set on `ctx`, not when it is sent. Rejects
+   * with the 404 `not_found` for what is missing, is a folder or a dot file, or lies outside once links are followed.
+   */
+  sendFile(ctx: Context, root: string, path: string, options?: SendFileOptions): Promise<void>;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /** Aborts when the plugin is about to close: stop background work on it. */

@@ -4,6 +4,7 @@ import type { DefaultState, Middleware } from 'koa';
 import { messageOf } from '../kit/deadline.js';
 import type { Context, OpenMountOptions, SetupContext } from '../kit/index.js';
 import type { PluginKeys } from '../kit/plugin-keys.js';
+import { sendFile } from '../kit/send-file.js';
 import type { ServerView } from '../kit/server-view.js';
 import { SettingError } from '../kit/setting-error.js';
 import type { PluginMetricsMaker } from '../monitor/plugin-metrics.js';
@@ -84,6 +85,8 @@ export function setupContext(
       return around.storage.storage(unit, name);
     },
     now: () => new Date(around.storage.clock.now()),
+    sendFile: (ctx, root, path, options = {}) =>
+      sendFile(ctx, around.resolvePath(root), path, options, unit.log),
     log: unit.log,
     signal: unit.abort.signal,
     draining: around.draining,

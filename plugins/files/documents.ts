@@ -1,6 +1,4 @@
-import { openapi, type SetupContext } from 'plugin-server';
-import { errors } from './errors.js';
-import { Folder } from './folder.js';
+import { fileErrors, openapi, ServedFolder, type SetupContext } from 'plugin-server';
 import { Pages } from './pages.js';
 import { Renderer } from './renderer.js';
 import { serve } from './serve.js';
@@ -20,7 +18,7 @@ export function serveDocuments(
   const renderer = new Renderer();
   onClose(() => renderer.close());
   for (const [index, { route, folder: written }] of options.documents.entries()) {
-    const folder = new Folder(resolvePath(written), log);
+    const folder = new ServedFolder(resolvePath(written), log);
     const path = `/${route}`;
     const stylesheets = {
       markdown: under(path, options.markdown_css),
@@ -51,9 +49,9 @@ const operation = {
     206: { description: 'The part of the file that the Range header names' },
     301: { description: 'A folder: its path ends in a slash' },
     304: { description: 'Unchanged since the version that the request names' },
-    404: { description: errors.not_found.when },
-    412: { description: errors.precondition_failed.when },
-    416: { description: errors.range_not_satisfiable.when },
+    404: { description: fileErrors.not_found.when },
+    412: { description: fileErrors.precondition_failed.when },
+    416: { description: fileErrors.range_not_satisfiable.when },
   },
 };
 

@@ -1,6 +1,5 @@
 import { join, posix } from 'node:path';
-import type { Logger } from 'plugin-server';
-import type { Folder, OpenFile } from './folder.js';
+import type { Logger, OpenFile, ServedFolder } from 'plugin-server';
 import { missing, type Source, sourceOf } from './sources.js';
 
 /** A Markdown text after its `@INCLUDE=…@` and `@TITLE=…@`. */
@@ -25,7 +24,7 @@ const variable = /(?<!`)(`{1,2})(?!`)[^\n]*?[^`\n]\1(?!`)|(\\?)@(INCLUDE|TITLE)=
  * included leaves a note in its place, in the page and in the log.
  */
 export async function expand(
-  folder: Folder,
+  folder: ServedFolder,
   names: readonly string[],
   file: OpenFile,
   log: Logger,

@@ -1,8 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { LRUCache } from 'lru-cache';
-import { DeadlineError, etagOf, type Logger } from 'plugin-server';
-import type { Folder, OpenFile } from './folder.js';
+import { DeadlineError, etagOf, type Logger, type OpenFile, type ServedFolder } from 'plugin-server';
 import { expand } from './includes.js';
 import type { Rendered, Renderer } from './renderer.js';
 import { areCurrent, lastModified, type Source, sourceOf } from './sources.js';
@@ -33,7 +32,7 @@ export class Pages {
   readonly #pending = new Map<string, Promise<Page | undefined>>();
 
   constructor(
-    private readonly folder: Folder,
+    private readonly folder: ServedFolder,
     private readonly options: PageOptions,
     private readonly renderer: Renderer,
     private readonly log: Logger,

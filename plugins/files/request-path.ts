@@ -1,3 +1,5 @@
+import { isServable } from 'plugin-server';
+
 /** A request's path below the served folder. */
 export interface RequestPath {
   /** Decoded names, outermost first. Empty for the folder itself. */
@@ -28,15 +30,6 @@ export function parseRequestPath(
   }
   return { names, slash };
 }
-
-/** Whether a name may be served. Hidden names may not: `.env`, `.git` and `.htpasswd` often hold secrets. */
-export function isServable(name: string): boolean {
-  return name !== '' && !name.startsWith('.') && !forbidden.test(name);
-}
-
-/** Separators of any platform, NUL and the other control characters. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: finds control characters
-const forbidden = /[/\\\u0000-\u001f\u007f]/;
 
 /** Names that open something other than a file of that name on Windows: devices, streams, trimmed endings. */
 function isWindowsAlias(name: string): boolean {

@@ -1,13 +1,16 @@
 import { extname } from 'node:path';
 import { contentType } from 'mime-types';
-import type { Context } from 'plugin-server';
-import { startAnswer } from './conditions.js';
-import { fileError } from './errors.js';
-import type { Folder, OpenFile } from './folder.js';
+import {
+  type Context,
+  fileError,
+  type OpenFile,
+  type ServedFolder,
+  sendOpenFile,
+  startAnswer,
+} from 'plugin-server';
 import { maximumText } from './includes.js';
 import type { Pages } from './pages.js';
 import { parseRequestPath } from './request-path.js';
-import { sendFile } from './send-file.js';
 
 export interface ServeOptions {
   /** The request path that the folder is served under: `/html`. */
@@ -22,7 +25,7 @@ export interface ServeOptions {
 }
 
 /** A Koa middleware that answers GET and HEAD with the file at the request's path. */
-export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => Promise<void> {
+export function serve(folder: ServedFolder, options: ServeOptions): (ctx: Context) => Promise<void> {
   return async (ctx) => {
     const path = parseRequestPath(ctx.path.slice(options.path.length));
     const found = path && (await folder.find(path.names));
@@ -57,7 +60,7 @@ export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => 
     if (options.pages && type.startsWith('text/markdown') && file.stat.size <= maximumText) {
       return answerPage(ctx, options.pages, names, file, type);
     }
-    return sendFile(ctx, file, type);
+    return sendOpenFile(ctx, file, type);
   }
 
   async function answerPage(
@@ -72,7 +75,7 @@ export function serve(folder: Folder, options: ServeOptions): (ctx: Context) => 
       throw error;
     });
     // A text that could not be rendered in time is served as text.
-    if (!page) return sendFile(ctx, file, type);
+    if (!page) return sendOpenFile(ctx, file, type);
     await file.handle.close();
     if (options.policy === undefined) ctx.set('Content-Security-Policy', page.policy);
     if (!startAnswer(ctx, page)) return;

@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { versionOf } from './folder.js';
+import { versionOf } from 'plugin-server';
 
 /** A file that a page was made from, in the version that was read. */
 export interface Source {

@@ -1,7 +1,7 @@
-import { defineErrors, type ErrorTable } from 'plugin-server';
+import { defineErrors, type ErrorTable } from './error-table.js';
 
-/** The errors that clients of served folders receive. */
-export const errors = {
+/** The errors that clients of served files receive. */
+export const fileErrors = {
   not_found: {
     status: 404,
     message: 'File not found.',
@@ -28,4 +28,4 @@ export const errors = {
   },
 } satisfies ErrorTable;
 
-export const fileError = defineErrors(errors);
+export const fileError = defineErrors(fileErrors);

@@ -1,14 +1,18 @@
 import type { FileHandle } from 'node:fs/promises';
-import type { Context } from 'plugin-server';
-import { isRangeFresh, startAnswer, type Validators } from './conditions.js';
-import { fileError } from './errors.js';
-import { type OpenFile, versionOf } from './folder.js';
+import type { Context } from 'koa';
+import { isRangeFresh, startAnswer, type Validators } from './file-conditions.js';
+import { fileError } from './file-errors.js';
+import { type OpenFile, versionOf } from './served-folder.js';
 
 /**
- * Answers with a file, or the part of it that the request's Range names (RFC 9110 sections 13 and 14), and closes it.
- * A request for several ranges gets the whole file, as that section allows.
+ * Answers with a file of the given type or ending (`.png`), or the part of it that the request's Range names (RFC 9110
+ * sections 13 and 14), and closes it. A request for several ranges gets the whole file, as that section allows.
  */
-export async function sendFile(ctx: Context, { handle, stat }: OpenFile, contentType: string): Promise<void> {
+export async function sendOpenFile(
+  ctx: Context,
+  { handle, stat }: OpenFile,
+  contentType: string,
+): Promise<void> {
   let streaming = false;
   try {
     const size = Number(stat.size);
@@ -22,6 +26,8 @@ export async function sendFile(ctx: Context, { handle, stat }: OpenFile, content
     }
     const { start, end } = range ?? { start: 0, end: size - 1 };
     ctx.type = contentType;
+    // Koa knows no type for some endings of files.
+    if (ctx.type === '') ctx.type = UNKNOWN;
     if (size === 0) {
       ctx.body = '';
     } else if (ctx.method !== 'HEAD' && !ctx.req.socket.destroyed) {
@@ -33,6 +39,8 @@ export async function sendFile(ctx: Context, { handle, stat }: OpenFile, content
     if (!streaming) await handle.close();
   }
 }
+
+const UNKNOWN = 'application/octet-stream';
 
 /** The part that the request names. Undefined means the whole file: several ranges, other units, invalid ranges. */
 function requestedRange(

@@ -2,9 +2,9 @@ import type { BigIntStats } from 'node:fs';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, readlink, realpath } from 'node:fs/promises';
 import { isAbsolute, join, relative, sep } from 'node:path';
-import type { Logger } from 'plugin-server';
-import { fileError } from './errors.js';
-import { isServable } from './request-path.js';
+import type { Logger } from 'pino';
+import { fileError } from './file-errors.js';
+import { isServable } from './served-name.js';
 
 /** A regular file inside the folder, open for reading. Whoever receives it closes its handle. */
 export interface OpenFile {
@@ -15,10 +15,10 @@ export interface OpenFile {
   readonly path: string;
 }
 
-export type Entry = OpenFile | { readonly kind: 'folder' };
+export type FolderEntry = OpenFile | { readonly kind: 'folder' };
 
 /** A served folder. No name and no link reaches anything outside it. */
-export class Folder {
+export class ServedFolder {
   constructor(
     /** Absolute. It may be a link, which may change while the server runs. */
     readonly path: string,
@@ -26,7 +26,7 @@ export class Folder {
   ) {}
 
   /** The file or folder with these names. Undefined when it does not exist or may not be served. */
-  async find(names: readonly string[]): Promise<Entry | undefined> {
+  async find(names: readonly string[]): Promise<FolderEntry | undefined> {
     try {
       return await this.#find(names);
     } catch (error) {
@@ -45,7 +45,7 @@ export class Folder {
     }
   }
 
-  async #find(names: readonly string[]): Promise<Entry | undefined> {
+  async #find(names: readonly string[]): Promise<FolderEntry | undefined> {
     const root = await realpath(this.path);
     const path = await realpath(join(this.path, ...names));
     if (!isInside(root, path)) return undefined;

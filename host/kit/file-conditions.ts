@@ -1,5 +1,5 @@
-import type { Context } from 'plugin-server';
-import { fileError } from './errors.js';
+import type { Context } from 'koa';
+import { fileError } from './file-errors.js';
 
 /** What identifies the version of a file or page. */
 export interface Validators {
