@@ -53,6 +53,8 @@ const { metafile } = await build({
     js: `import { createRequire as requireFrom } from 'node:module';const require = requireFrom(import.meta.url);`,
   },
   metafile: true,
+  // For `npm run coverage`: what a worker runs then counts for the file that it was written in.
+  sourcemap: process.argv.includes('--sourcemap') && 'linked',
   logLevel: 'warning',
 });
 
