@@ -22,7 +22,7 @@ import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { HttpServer } from './http/socket/server.js';
 import { trustedPeers } from './http/trusted-peers.js';
-import { DEADLINES, type Deadlines } from './kit/deadline.js';
+import { DEADLINES } from './kit/deadline.js';
 import { Drain } from './lifecycle/drain.js';
 import { place } from './lifecycle/failure.js';
 import { PluginUnit } from './lifecycle/plugin-unit.js';
@@ -33,7 +33,6 @@ import { Reporter } from './monitor/reporter.js';
 import { version } from './package-layout.js';
 import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js';
 import { RESERVED_PATHS } from './prepare/paths.js';
-import type { PreparedPlugin } from './prepare/plugin-parameters.js';
 import { isHttps, type Settings } from './prepare/settings.js';
 import { StorageHub } from './storage/hub.js';
 
@@ -137,7 +136,7 @@ export class Host {
       retire: (reason) => options.control?.retire?.(reason),
     });
     const deadlines = { ...DEADLINES, ...options.deadlines };
-    this.plugins = prepared.plugins.map((plugin) => newUnit(plugin, this.log, deadlines));
+    this.plugins = prepared.plugins.map((plugin) => new PluginUnit(plugin, this.log, deadlines));
     this.#monitor = options.control?.monitor ?? new LocalMonitor();
     this.#reporter = new Reporter({
       metrics: this.metrics,
@@ -199,7 +198,7 @@ export class Host {
   get openPlugins(): readonly string[] {
     const hostPaths = new Set(RESERVED_PATHS.map((path) => `/${path}`));
     const own = new Set(
-      this.plugins.filter(({ definition }) => definition.auth === 'own').map(({ name }) => name),
+      this.plugins.filter(({ plugin }) => plugin.definition.auth === 'own').map(({ name }) => name),
     );
     return [...this.mounts]
       .filter(
@@ -282,13 +281,12 @@ export class Host {
     const server = serverView({
       version,
       units: this.plugins,
-      prepared: prepared.plugins,
       monitor: this.#monitor,
       control,
       keys,
       folder: configuration.folder,
     });
-    await setUpPlugins(this.plugins, prepared.plugins, {
+    await setUpPlugins(this.plugins, {
       configuration,
       log: this.log,
       mounts: this.mounts,
@@ -314,7 +312,7 @@ export class Host {
   reportStray(error: unknown): void {
     const blamed = blame(
       error,
-      this.plugins.map(({ name, package_ }) => ({ name, folder: package_.folder })),
+      this.plugins.map(({ name, plugin }) => ({ name, folder: plugin.package_.folder })),
     );
     if (blamed === undefined) {
       this.log.error({ err: error }, 'uncaught error');
@@ -366,8 +364,4 @@ async function openLogOf({ configuration, settings }: Prepared, options: HostOpt
     );
     throw new ConfigError(configuration.problems);
   }
-}
-
-function newUnit(plugin: PreparedPlugin, log: Logger, deadlines: Deadlines): PluginUnit {
-  return new PluginUnit({ ...plugin, log: log.child({ plugin: plugin.name }), deadlines });
 }

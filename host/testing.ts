@@ -180,8 +180,8 @@ function checkOptions({ workers = 0, fakes, ...options }: StartPluginOptions): v
 
 /** A fake that nobody asks for is one whose name is misspelt. */
 function checkFakes({ plugins }: Host, fakes: Readonly<Record<string, unknown>>): void {
-  const asked = plugins.flatMap(({ definition }) =>
-    (definition.after ?? []).map((entry) => parseAfter(entry).name),
+  const asked = plugins.flatMap(({ plugin }) =>
+    (plugin.definition.after ?? []).map((entry) => parseAfter(entry).name),
   );
   for (const name of Object.keys(fakes)) {
     const is = (other: string) => other.toLowerCase() === name.toLowerCase();

@@ -22,7 +22,7 @@ export async function readiness(
 ): Promise<Readiness> {
   const checks: Record<string, string> = {};
   if (stopping) checks['plugin-server'] = 'stopping';
-  const optional = new Set(plugins.filter(({ required }) => !required).map(({ name }) => name));
+  const optional = new Set(plugins.filter(({ plugin }) => !plugin.required).map(({ name }) => name));
   await Promise.all(
     plugins.map(async (plugin) => {
       checks[plugin.name] = plugin.state === 'ready' ? 'ok' : plugin.state;

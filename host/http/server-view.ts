@@ -5,7 +5,6 @@ import { asksKey } from '../kit/operation.js';
 import type { PluginView, ServerView } from '../kit/server-view.js';
 import type { PluginUnit } from '../lifecycle/plugin-unit.js';
 import type { MonitorLink } from '../monitor/monitor.js';
-import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 import { checkKey, headKey, type KeyRing } from './api-key.js';
 import { hostError } from './errors.js';
 import { readiness } from './health.js';
@@ -13,8 +12,6 @@ import { readiness } from './health.js';
 export interface ServerViewOptions {
   readonly version: string;
   readonly units: readonly PluginUnit[];
-  /** In the same order. */
-  readonly prepared: readonly PreparedPlugin[];
   readonly monitor: MonitorLink;
   readonly control: Control | undefined;
   readonly keys: KeyRing | undefined;
@@ -23,13 +20,13 @@ export interface ServerViewOptions {
 }
 
 export function serverView(options: ServerViewOptions): ServerView {
-  const { version, units, prepared, monitor, control, keys, folder } = options;
+  const { version, units, monitor, control, keys, folder } = options;
   return {
     version,
     startedAt: Date.now(),
     async plugins() {
       const { checks } = await readiness(units, false, messageOf);
-      return units.map((unit, i) => viewPlugin(unit, prepared[i]!, checks, folder));
+      return units.map((unit) => viewPlugin(unit, checks, folder));
     },
     watch: (listener) => monitor.watch(listener),
     async reload() {
@@ -55,11 +52,11 @@ export function requireControl(control: Control | undefined): Control {
 
 function viewPlugin(
   unit: PluginUnit,
-  { auth, package_, uses, line, shown, position }: PreparedPlugin,
   allChecks: Readonly<Record<string, string>>,
   folder: string,
 ): PluginView {
   const { name, version, path, state, fault } = unit;
+  const { auth, package_, uses, line, shown, position } = unit.plugin;
   const checks = [...unit.checks.keys()].map((check) => [check, allChecks[`${name}/${check}`] ?? 'ok']);
   return {
     name,

@@ -31,23 +31,17 @@ export interface PluginSurroundings {
  * Sets up the plugins, one after the other, and mounts what each asks to be served. One that fails and is not required is
  * left out: its path says so. Rejects when the server cannot do without one that fails.
  */
-export async function setUpPlugins(
-  units: readonly PluginUnit[],
-  prepared: readonly PreparedPlugin[],
-  around: PluginSurroundings,
-): Promise<void> {
+export async function setUpPlugins(units: readonly PluginUnit[], around: PluginSurroundings): Promise<void> {
   const claims = new PathClaims(units);
-  for (const [i, unit] of units.entries()) await new PluginSetup(unit, prepared[i]!, around).run(claims);
+  for (const unit of units) await new PluginSetup(unit, around).run(claims);
 }
 
 class PluginSetup {
   readonly #unit: PluginUnit;
-  readonly #plugin: PreparedPlugin;
   readonly #around: PluginSurroundings;
 
-  constructor(unit: PluginUnit, plugin: PreparedPlugin, around: PluginSurroundings) {
+  constructor(unit: PluginUnit, around: PluginSurroundings) {
     this.#unit = unit;
-    this.#plugin = plugin;
     this.#around = around;
   }
 
@@ -61,7 +55,7 @@ class PluginSetup {
   /** What the plugin asks to be served; undefined when it is left out. */
   async #setUp(routes: PluginRoutes, claims: PathClaims): Promise<readonly PluginRoute[] | undefined> {
     const unit = this.#unit;
-    const { fault: found, stray } = this.#plugin;
+    const { fault: found, stray } = this.#unit.plugin;
     const thrown = stray?.aborted ? stray.reason : undefined;
     const fault = found ?? (thrown && this.#describe(thrown));
     if (fault !== undefined) {
@@ -76,7 +70,7 @@ class PluginSetup {
         routes.at(claims.claim(text, unit.name), open, options?.subrequests === true),
       takeKeys: () => {
         routes.checksKeys = true;
-        return pluginKeys(ownKeysOf(this.#plugin, this.#around.keys));
+        return pluginKeys(ownKeysOf(this.#unit.plugin, this.#around.keys));
       },
       allowOrigins: (origins) => {
         routes.origins = origins;
@@ -86,7 +80,7 @@ class PluginSetup {
     try {
       let asked: readonly PluginRoute[] = [];
       await unit.start(async () => {
-        const exports = await unit.definition.setup(context);
+        const exports = await unit.plugin.definition.setup(context);
         asked = [...routes];
         await this.#around.shared.storage.ready();
         return exports;
@@ -94,7 +88,7 @@ class PluginSetup {
       return asked;
     } catch (error) {
       const problem = this.#describe(error);
-      if (unit.required) throw new ConfigError([problem]);
+      if (unit.plugin.required) throw new ConfigError([problem]);
       this.#leaveOut(problem, (error as Error).cause ?? error);
       return undefined;
     }
@@ -102,12 +96,12 @@ class PluginSetup {
 
   #mount({ checksKeys, origins }: PluginRoutes, asked: readonly PluginRoute[]): void {
     const { mounts, keys, refuseForeign, corsFor } = this.#around;
-    const isOpen = this.#plugin.auth === 'global' && keys === undefined && !checksKeys;
+    const isOpen = this.#unit.plugin.auth === 'global' && keys === undefined && !checksKeys;
     const closed = {
-      keys: checksKeys ? ownKeysOf(this.#plugin, keys) : keysOf(this.#plugin, keys),
+      keys: checksKeys ? ownKeysOf(this.#unit.plugin, keys) : keysOf(this.#unit.plugin, keys),
       guard: isOpen ? refuseForeign : undefined,
       checksKeys,
-      ownKeys: checksKeys || this.#plugin.auth === 'own',
+      ownKeys: checksKeys || this.#unit.plugin.auth === 'own',
     };
     const cors = origins && corsFor(origins);
     for (const { path, router, open, subrequests, middleware } of asked) {
@@ -115,14 +109,14 @@ class PluginSetup {
       const exempt = { anyHost: subrequests, unmetered: subrequests };
       mounts.add({
         name: this.#unit.name,
-        packageName: this.#plugin.uses === undefined ? undefined : this.#unit.package_.name,
+        packageName: this.#unit.plugin.uses === undefined ? undefined : this.#unit.plugin.package_.name,
         path,
         router: router as never,
         ...opener,
         ...exempt,
         cors,
         middleware,
-        bounds: this.#plugin.bounds,
+        bounds: this.#unit.plugin.bounds,
       });
     }
   }
@@ -130,8 +124,8 @@ class PluginSetup {
   /** A plugin that is not required takes an error that its code leaves uncaught while the server starts upon itself. */
   #code(): PluginCode {
     const unit = this.#unit;
-    const code = { name: unit.name, folder: unit.package_.folder };
-    if (unit.required) return code;
+    const code = { name: unit.name, folder: unit.plugin.package_.folder };
+    if (unit.plugin.required) return code;
     return {
       ...code,
       fail: (error) => {
@@ -145,7 +139,7 @@ class PluginSetup {
   }
 
   #describe(error: unknown): Problem {
-    return describeFailure(this.#around.configuration, this.#plugin, error);
+    return describeFailure(this.#around.configuration, this.#unit.plugin, error);
   }
 
   /** The server goes on without the plugin. */

@@ -2,9 +2,8 @@ import { performance } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import type { Problem } from '../../config/index.js';
 import { type Deadlines, messageOf, withDeadline } from '../kit/deadline.js';
-import type { PluginDefinition } from '../kit/index.js';
 import type { PluginState } from '../kit/server-view.js';
-import type { PluginPackage } from '../prepare/discovery.js';
+import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 
 type Hook = () => void | Promise<void>;
 
@@ -14,25 +13,6 @@ type HookStep = Exclude<keyof Deadlines, 'load' | 'check'>;
 /** A step of a plugin that failed. `cause` is what the plugin threw; there is none when it was too slow. */
 export class StepError extends Error {
   override readonly name = 'StepError';
-}
-
-export interface PluginUnitOptions {
-  readonly name: string;
-  /** `/sessman` */
-  readonly path: string;
-  readonly version: string;
-  /** The name under which its data lie: its folder, its storage. */
-  readonly dataName: string;
-  readonly package_: PluginPackage;
-  readonly definition: PluginDefinition;
-  /** Which plugin a name in its `after` means, where that has another name. The names in `after` are in lower case. */
-  readonly bindings: ReadonlyMap<string, string>;
-  readonly parameters: unknown;
-  readonly sections: Readonly<Record<string, unknown>>;
-  /** Whether the server stops its start when this plugin fails. */
-  readonly required: boolean;
-  readonly log: Logger;
-  readonly deadlines: Deadlines;
 }
 
 /** One plugin on its way through the states. */
@@ -47,35 +27,32 @@ export class PluginUnit {
   readonly checks = new Map<string, Hook>();
   readonly readyHooks: Hook[] = [];
   readonly closeHooks: Hook[] = [];
-  readonly name: string;
-  readonly path: string;
-  readonly version: string;
-  readonly dataName: string;
-  readonly package_: PluginPackage;
-  readonly definition: PluginDefinition;
-  readonly bindings: ReadonlyMap<string, string>;
-  readonly parameters: unknown;
-  readonly sections: Readonly<Record<string, unknown>>;
-  readonly required: boolean;
   readonly log: Logger;
   readonly #deadlines: Deadlines;
   #closed: Promise<void> | undefined;
   /** Ends the step that the start is at. */
   #interrupt: (error: unknown) => void = () => {};
 
-  constructor(options: PluginUnitOptions) {
-    this.name = options.name;
-    this.path = options.path;
-    this.version = options.version;
-    this.dataName = options.dataName;
-    this.package_ = options.package_;
-    this.definition = options.definition;
-    this.bindings = options.bindings;
-    this.parameters = options.parameters;
-    this.sections = options.sections;
-    this.required = options.required;
-    this.log = options.log;
-    this.#deadlines = options.deadlines;
+  constructor(
+    readonly plugin: PreparedPlugin,
+    log: Logger,
+    deadlines: Deadlines,
+  ) {
+    this.log = log.child({ plugin: plugin.name });
+    this.#deadlines = deadlines;
+  }
+
+  get name(): string {
+    return this.plugin.name;
+  }
+
+  /** `/sessman` */
+  get path(): string {
+    return this.plugin.path;
+  }
+
+  get version(): string {
+    return this.plugin.version;
   }
 
   /** For a plugin that cannot even be set up. */

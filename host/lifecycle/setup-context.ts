@@ -56,8 +56,8 @@ export function setupContext(
     return around.mount(path, open, options);
   };
   return {
-    config: unit.parameters as never,
-    sections: unit.sections as never,
+    config: unit.plugin.parameters as never,
+    sections: unit.plugin.sections as never,
     router,
     use: (middleware) => {
       inSetup('use()');
@@ -82,7 +82,7 @@ export function setupContext(
     https: around.https,
     storage: (name) => {
       inSetup(`storage("${name}")`);
-      return around.storage.storage(unit, name);
+      return around.storage.storage(unit.plugin, name);
     },
     now: () => new Date(around.storage.clock.now()),
     sendFile: (ctx, root, path, options = {}) =>
@@ -93,9 +93,9 @@ export function setupContext(
     server: around.server,
     name: unit.name,
     path: unit.path,
-    dataFolder: join(around.dataFolder, unit.dataName),
+    dataFolder: join(around.dataFolder, unit.plugin.dataName),
     resolvePath: around.resolvePath,
-    metrics: around.metrics.of(unit.name, unit.definition),
+    metrics: around.metrics.of(unit.name, unit.plugin.definition),
     onReady: (hook) => {
       unit.readyHooks.push(hook);
     },
@@ -106,13 +106,13 @@ export function setupContext(
       unit.checks.set(name, check);
     },
     plugin: (name) => {
-      const after = (unit.definition.after ?? []).map(parseAfter);
+      const after = (unit.plugin.definition.after ?? []).map(parseAfter);
       const entry = after.find((each) => each.name.toLowerCase() === name.toLowerCase());
       if (entry === undefined) {
         throw new Error(`plugin("${name}") requires "${name}" in "after" of definePlugin`);
       }
       if (around.fakes.has(name.toLowerCase())) return around.fakes.get(name.toLowerCase()) as never;
-      const other = units.get((unit.bindings.get(name.toLowerCase()) ?? name).toLowerCase());
+      const other = units.get((unit.plugin.bindings.get(name.toLowerCase()) ?? name).toLowerCase());
       if (other?.state !== 'ready' && entry.optional) return undefined as never;
       if (other?.state !== 'ready')
         throw new Error(`plugin "${name}" is not ready: ${other?.problem ?? 'it does not exist'}`);

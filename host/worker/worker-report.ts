@@ -18,12 +18,12 @@ export function workerReport(host: Host): WorkerReport {
   const { settings, configuration } = host;
   return {
     scheme: settings.tls === undefined ? 'http' : 'https',
-    plugins: host.plugins.map(({ name, path, state, package_ }) => ({
+    plugins: host.plugins.map(({ name, path, state, plugin }) => ({
       name,
       path,
       state,
-      folder: package_.folder,
-      entry: package_.entry,
+      folder: plugin.package_.folder,
+      entry: plugin.package_.entry,
     })),
     open: host.openPlugins,
     pluginsFolder: settings.pluginsFolder,
