@@ -1,3 +1,4 @@
+import { parse as parseQuery } from 'node:querystring';
 import type Koa from 'koa';
 import type { z } from 'zod';
 import { bodyKindOf, type RouteProblem, type RouteSpec } from '../../kit/route.js';
@@ -18,7 +19,7 @@ type Result = { readonly data?: unknown; readonly error?: z.ZodError };
 /** Reads the input of a route; throws or rejects with a 400 that has everything that is wrong with it. */
 export function inputReader(spec: RouteSpec): (ctx: Koa.Context) => Input | Promise<Input> {
   const { params, query } = spec;
-  const readQuery = queryReader(query);
+  const readQuery = queryReader(spec);
   const readBody = bodyTaker(spec);
   const body = bodyKindOf(spec) === 'parsed' ? (spec.body as z.ZodType | undefined) : undefined;
   const schemas = { params, query, body };
@@ -76,8 +77,13 @@ function addIssues(problems: RouteProblem[], part: Part, { issues }: z.ZodError)
 
 type Texts = Record<string, string | string[] | undefined>;
 
-/** The query without `apikey`, each member in the form that its schema takes. */
-function queryReader(schema: z.ZodObject | undefined) {
+/**
+ * The query without `apikey`, each member in the form that its schema takes. What is to be passed on unread, as by a proxy,
+ * is not refused for text that is not UTF-8.
+ */
+function queryReader(spec: RouteSpec) {
+  const schema = spec.query;
+  const isPassedOn = schema === undefined && bodyKindOf(spec) === 'stream';
   const kinds = new Map(
     Object.entries(schema === undefined ? {} : membersOf(schema)).map(([name, member]) => [
       name,
@@ -87,7 +93,7 @@ function queryReader(schema: z.ZodObject | undefined) {
   return ({ req, request }: Koa.Context, problems: RouteProblem[]): Texts => {
     const texts: Texts = {};
     if (!req.url!.includes('?')) return texts;
-    const { query } = request;
+    const query = isPassedOn ? parseQuery(request.querystring) : request.query;
     for (const name in query) {
       if (name === 'apikey' || name === '__proto__') continue;
       const given = query[name]!;
