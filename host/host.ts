@@ -5,12 +5,12 @@ import { ConfigError, type Configuration, childAt, formatProblem } from '../conf
 import { announce } from './announce.js';
 import type { Control } from './control.js';
 import { blame } from './diagnostics/blame.js';
-import { accessLog } from './http/access-log.js';
+import { accessLog, socketLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
 import { Application } from './http/application.js';
 import { bodyReader } from './http/body.js';
 import { corsMiddleware, credentialedCors, unlessOwn } from './http/cors.js';
-import { foreignJudge } from './http/foreign-origin.js';
+import { foreignJudge, socketJudge } from './http/foreign-origin.js';
 import { nameJudge } from './http/host-names.js';
 import { hostRoutes } from './http/host-routes.js';
 import { MountTable } from './http/mounts.js';
@@ -22,6 +22,7 @@ import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { HttpServer } from './http/socket/server.js';
 import { trustedPeers } from './http/trusted-peers.js';
+import { WebSockets } from './http/websocket/websockets.js';
 import { DEADLINES } from './kit/deadline.js';
 import { Drain } from './lifecycle/drain.js';
 import { place } from './lifecycle/failure.js';
@@ -91,6 +92,7 @@ export class Host {
   readonly #monitor: MonitorLink;
   readonly #reporter: Reporter;
   readonly #storage: StorageHub;
+  readonly #webSockets: WebSockets;
   #stopping = false;
   #closed: Promise<void> | undefined;
 
@@ -137,6 +139,14 @@ export class Host {
     });
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => new PluginUnit(plugin, this.log, deadlines));
+    this.#webSockets = new WebSockets({
+      drain: this.#drain,
+      metrics: this.metrics,
+      log: socketLog(log),
+      judgeOrigin: socketJudge(settings.corsOrigins),
+      maxPayload: settings.limits.body,
+      pong: deadlines.pong,
+    });
     this.#monitor = options.control?.monitor ?? new LocalMonitor();
     this.#reporter = new Reporter({
       metrics: this.metrics,
@@ -294,6 +304,7 @@ export class Host {
       refuseForeign: foreignJudge(settings.corsOrigins),
       corsFor: (origins) => credentialedCors(origins, settings.corsOrigins, settings.corsHeaders),
       onPlugin: options.onPlugin,
+      webSockets: this.#webSockets,
       shared: {
         dataFolder: settings.dataFolder,
         metrics: this.metrics.ofPlugins,

@@ -2,6 +2,7 @@ import { ConfigError } from '../../config/index.js';
 import { formatProblems } from '../diagnostics/print-problems.js';
 import { Host } from '../host.js';
 import { askedKey } from '../http/route-key.js';
+import { operationOf } from '../kit/operation.js';
 import { type IniFile, readerOf } from '../prepare/ini-file.js';
 import { CONTROL_PATHS } from '../prepare/paths.js';
 
@@ -30,8 +31,9 @@ function rowsOf({ mounts }: Host): Row[] {
       const named = methods.filter((method) => method !== 'HEAD');
       if (named.length === 0) continue;
       const full = String(path) === '/' ? mount.path : `${mount.path}${path}`;
+      const opensSocket = layer.stack.some((each) => operationOf(each)?.responses?.[101] !== undefined);
       rows.push([
-        named.join(', '),
+        opensSocket ? `${named.join(', ')} 101` : named.join(', '),
         full,
         mount.name,
         (mount.checksKeys ? undefined : mount.keys?.kind) ?? askedKey(mount.router, layer) ?? keyless(mount),

@@ -6,6 +6,25 @@ import type { HostResponse } from './socket/response.js';
 /** A line a request. The path is the route's template where there is one; a query string is never logged. */
 export type AccessLog = (request: IncomingMessage, response: HostResponse, seconds: number) => void;
 
+/** A line a WebSocket, when it closes: how long it was open, and the code that it closed with (RFC 6455 section 7.4). */
+export type SocketLog = (
+  request: IncomingMessage,
+  response: HostResponse,
+  seconds: number,
+  code: number,
+) => void;
+
+export function socketLog({ logger }: Log): SocketLog {
+  return ({ method, headers }, { requestId: request_id, route }, seconds, code) => {
+    const { traceparent } = headers;
+    const ids = typeof traceparent === 'string' ? TRACEPARENT.exec(traceparent) : null;
+    const trace = ids === null ? {} : { trace_id: ids[1], parent_id: ids[2] };
+    const ms = Math.round(seconds * 1e6) / 1e3;
+    const about = { request_id, method, plugin: route?.plugin, route: route?.route, status: 101 };
+    logger.info({ ...about, ms, code, ...trace }, 'WebSocket closed');
+  };
+}
+
 /** W3C Trace Context section 3.2: version, trace id, parent id, flags. */
 const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-[\da-f]{2}/;
 

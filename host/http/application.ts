@@ -147,6 +147,10 @@ export class Application extends Koa {
     try {
       const running = this.#run(ctx);
       if (running !== undefined) await running;
+      if (res.isWebSocket) {
+        this.#record(ctx);
+        return;
+      }
       if (answerQuickly(ctx)) {
         if (res.writableLength === 0) this.#record(ctx);
         else this.#recordAtEnd(ctx);
@@ -317,7 +321,7 @@ export class Application extends Koa {
         this.#options.log.warn({ ...about, code: error.code, err: error.cause }, error.message);
       else this.#options.log.error({ ...about, err: error }, 'request failed');
     }
-    if (res.headersSent || !ctx.writable) {
+    if (res.headersSent || (res as HostResponse).isWebSocket || !ctx.writable) {
       // Half an answer is out: only a broken connection tells the client that it is no whole one.
       if (!res.writableEnded) res.destroy();
       ctx.respond = false;
@@ -358,7 +362,7 @@ export class Application extends Koa {
     metrics.active -= 1;
     const status = res.sentStatus;
     metrics.observe(res.route ?? this.#noRoute, ctx.req.method!, status, seconds);
-    accessLog(ctx.req, res, seconds);
+    if (!res.isWebSocket) accessLog(ctx.req, res, seconds);
     if (status >= 500 && !res.abandoned) {
       const { requestId, route, failure: error } = res;
       onFailure({ requestId, method: ctx.req.method!, status, route, error });

@@ -94,10 +94,12 @@ export const hostErrors = {
   },
   foreign_origin: {
     status: 403,
-    message:
-      'Pages from other sites cannot use this path while the server has no API key. Set apikey in [auth], or add the origin to [cors].',
-    when: 'A page from another site calls a plugin that is open only because no global key is set.',
-    remedy: 'Set apikey in [auth], or add the origin to origin_url in [cors].',
+    message: ({ to }: { to: 'plugin' | 'websocket' }) =>
+      to === 'plugin'
+        ? 'Pages from other sites cannot use this path while the server has no API key. Set apikey in [auth], or add the origin to [cors].'
+        : 'Pages from other sites cannot open this WebSocket. Add the origin to [cors].',
+    when: 'A page from another site calls a plugin that is open only because no global key is set, or opens a WebSocket.',
+    remedy: 'Add the origin to origin_url in [cors]; for a plugin, setting apikey in [auth] also helps.',
   },
   api_key_required: {
     status: 401,
@@ -137,6 +139,34 @@ export const hostErrors = {
       `${method} is not allowed here; allowed: ${allow}`,
     when: 'The path has routes, but none for this method.',
     remedy: 'Use one of the methods in the Allow header.',
+  },
+  websocket_required: {
+    status: 426,
+    message: 'This path serves WebSockets alone. Connect with a WebSocket client.',
+    when: 'A request for a WebSocket does not ask for the upgrade.',
+    remedy:
+      'Connect with a WebSocket client; behind a proxy, let it pass the Upgrade and Connection headers on.',
+  },
+  unsupported_websocket_version: {
+    status: 426,
+    message: 'The WebSocket version is not supported. Use version 13.',
+    when: 'Sec-WebSocket-Version is not 13.',
+    remedy: 'Connect with a client of RFC 6455.',
+  },
+  invalid_websocket_handshake: {
+    status: 400,
+    message: 'The WebSocket handshake is not valid.',
+    when: 'Sec-WebSocket-Key or Sec-WebSocket-Extensions is not valid.',
+    remedy: 'Connect with a client of RFC 6455.',
+  },
+  unsupported_subprotocol: {
+    status: 400,
+    message: ({ listed }: { listed: readonly string[] }) =>
+      listed.length === 0
+        ? 'This WebSocket has no subprotocols. Offer none.'
+        : `None of the offered subprotocols is supported; supported: ${listed.join(', ')}`,
+    when: 'The client offers WebSocket subprotocols, and none of them is supported.',
+    remedy: 'Offer one of the subprotocols in the message.',
   },
   invalid_parameter: {
     status: 400,

@@ -19,7 +19,27 @@ export function foreignJudge(corsOrigins: readonly string[]): (ctx: Koa.Context)
       const sender = originOf(origin);
       if (sender !== undefined && sender === originOf(`${ctx.protocol}://${ctx.host}`)) return;
     }
-    throw hostError('foreign_origin');
+    throw hostError('foreign_origin', { to: 'plugin' });
+  };
+}
+
+/**
+ * Refuses pages of other sites that open a WebSocket, whatever key they have: browsers send the visitor's cookies with it, and
+ * CORS does not hold for it (RFC 6455 section 10.2). What sends no Origin is not a browser.
+ */
+export function socketJudge(
+  corsOrigins: readonly string[],
+): (ctx: Koa.Context, more: readonly string[]) => void {
+  const allowed = new Set(corsOrigins);
+  return (ctx, more) => {
+    const { 'sec-fetch-site': site, origin } = ctx.req.headers;
+    if (origin === undefined || site === 'same-origin' || allowed.has('*')) return;
+    const sender = originOf(origin);
+    if (sender !== undefined) {
+      if (sender === originOf(`${ctx.protocol}://${ctx.host}`) || allowed.has(sender)) return;
+      if (more.some((other) => originOf(other) === sender)) return;
+    }
+    throw hostError('foreign_origin', { to: 'websocket' });
   };
 }
 

@@ -11,6 +11,7 @@ import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 import { KeyRing, pluginKeys } from './api-key.js';
 import { hostError } from './errors.js';
 import type { Mount, MountTable } from './mounts.js';
+import type { WebSockets } from './websocket/websockets.js';
 
 export interface PluginSurroundings {
   readonly configuration: Configuration;
@@ -24,6 +25,7 @@ export interface PluginSurroundings {
   readonly corsFor: (origins: readonly string[]) => Mount['cors'];
   /** Told of each plugin before its setup runs. */
   readonly onPlugin: ((plugin: PluginCode) => void) | undefined;
+  readonly webSockets: WebSockets;
   readonly shared: SharedSurroundings;
 }
 
@@ -63,6 +65,8 @@ class PluginSetup {
       this.#leaveOut(fault, thrown);
       return undefined;
     }
+    const { name, path, log } = unit;
+    const socketPlugin = { name, path, log, router: routes.router, origins: () => routes.origins ?? [] };
     const context = setupContext(unit, {
       ...this.#around.shared,
       router: routes.router,
@@ -76,6 +80,8 @@ class PluginSetup {
         routes.origins = origins;
       },
       use: (middleware) => routes.middleware.push(middleware),
+      websocket: (path, options, handler) =>
+        this.#around.webSockets.route(socketPlugin, path, options, handler),
     });
     try {
       let asked: readonly PluginRoute[] = [];
@@ -83,6 +89,7 @@ class PluginSetup {
         const exports = await unit.plugin.definition.setup(context);
         asked = [...routes];
         await this.#around.shared.storage.ready();
+        await this.#around.webSockets.ready();
         return exports;
       });
       return asked;

@@ -20,13 +20,15 @@ export async function withDeadline<Result>(
   }
 }
 
-/** Milliseconds that one step of a plugin may take. */
+/** Milliseconds that one step of a plugin, or of its clients, may take. */
 export interface Deadlines {
   readonly load: number;
   readonly check: number;
   readonly setup: number;
   readonly ready: number;
   readonly close: number;
+  /** A client's answer to a ping of its WebSocket. */
+  readonly pong: number;
 }
 
 export const DEADLINES: Deadlines = {
@@ -35,6 +37,7 @@ export const DEADLINES: Deadlines = {
   setup: 10_000,
   ready: 10_000,
   close: 5_000,
+  pong: 30_000,
 };
 
 export function messageOf(error: unknown): string {

@@ -34,6 +34,7 @@ import type { AuthType, ServerView } from './server-view.js';
 import type { BundledServices } from './session-service.js';
 import type { SettingPath } from './setting-error.js';
 import type { Storage } from './storage.js';
+import type { WebSocketHandler, WebSocketOptions } from './websocket.js';
 
 // Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
@@ -87,6 +88,7 @@ export type {
 } from './session-service.js';
 export { SettingError, type SettingPath } from './setting-error.js';
 export type { Storage } from './storage.js';
+export type { WebSocketHandler, WebSocketOptions } from './websocket.js';
 export type { Context, Logger };
 export { z };
 
@@ -161,6 +163,16 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    * storage; it has 1 to 64 of a-z, 0-9, _ and -. In setup only.
    */
   storage<T>(name: string): Storage<T>;
+  /**
+   * A WebSocket of npm's ws at a path of the router, parameters included. API key, host names, rate limits and `use()` are as
+   * for a route, and come first; what refuses there answers as JSON. A page may open it from the server's own origin and those
+   * of `[cors]`; any other is a 403. At a plain GET the path answers 426.
+   *
+   * A reload closes the socket with 1012 at the end of `stream_grace`, and a stop with 1001. It is cut when its client answers no
+   * ping for 30 s, or leaves more than 4 MiB unread. In setup only.
+   */
+  websocket(path: string, handler: WebSocketHandler): void;
+  websocket<D>(path: string, options: WebSocketOptions<D>, handler: WebSocketHandler<D>): void;
   /** The time that ttl goes by; a test may move it. */
   now(): Date;
   /**

@@ -7,6 +7,10 @@ export type DrainCause = 'reload' | 'stop';
 /** How long what was begun under a `deadline` may take to end once that has aborted, in milliseconds. */
 const ENDING = 5000;
 
+/** Within how much of the time at its end clients leave: milliseconds at most, and a share of it at most. */
+const LEAVING = 5000;
+const LEAVING_SHARE = 0.1;
+
 /**
  * The end of a server's work, in three signals: no more is begun; clients that stay connected are told to go; what still
  * goes on has to end.
@@ -16,7 +20,7 @@ export class Drain {
   readonly #leave = new AbortController();
   readonly #deadline = new AbortController();
   readonly #held = new Set<Promise<unknown>>();
-  #timer: NodeJS.Timeout | undefined;
+  #timers: NodeJS.Timeout[] = [];
   #ends = Number.POSITIVE_INFINITY;
 
   constructor() {
@@ -28,7 +32,10 @@ export class Drain {
     return this.#begun.signal;
   }
 
-  /** For clients that would stay for as long as they like. Its reason is the DrainCause. At a stop it aborts at once. */
+  /**
+   * For clients that would stay for as long as they like. Its reason is the DrainCause. At a stop it aborts at once, at a
+   * reload so long before the deadline that not all of them have to leave at the same moment.
+   */
   get leave(): AbortSignal {
     return this.#leave.signal;
   }
@@ -45,9 +52,21 @@ export class Drain {
     const ends = performance.now() + timeout;
     if (ends >= this.#ends) return;
     this.#ends = ends;
-    clearTimeout(this.#timer);
-    if (timeout <= 0) this.#end(cause);
-    else this.#timer = setTimeout(() => this.#end(cause), timeout).unref();
+    for (const timer of this.#timers) clearTimeout(timer);
+    if (timeout <= 0) {
+      this.#end(cause);
+      return;
+    }
+    const leaving = Math.max(timeout - LEAVING, timeout * (1 - LEAVING_SHARE));
+    this.#timers = [
+      setTimeout(() => this.#leave.abort(cause), leaving).unref(),
+      setTimeout(() => this.#end(cause), timeout).unref(),
+    ];
+  }
+
+  /** Milliseconds until the deadline; 0 when it is over. */
+  get left(): number {
+    return Math.max(0, this.#ends - performance.now());
   }
 
   /** The server does not close before this has settled, or the deadline is over by some seconds. */

@@ -8,7 +8,7 @@ import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 type Hook = () => void | Promise<void>;
 
 /** The steps from setup on. */
-type HookStep = Exclude<keyof Deadlines, 'load' | 'check'>;
+type HookStep = Exclude<keyof Deadlines, 'load' | 'check' | 'pong'>;
 
 /** A step of a plugin that failed. `cause` is what the plugin threw; there is none when it was too slow. */
 export class StepError extends Error {

@@ -7,6 +7,7 @@ import type { PluginKeys } from '../kit/plugin-keys.js';
 import { sendFile } from '../kit/send-file.js';
 import type { ServerView } from '../kit/server-view.js';
 import { SettingError } from '../kit/setting-error.js';
+import type { WebSocketHandler, WebSocketOptions } from '../kit/websocket.js';
 import type { PluginMetricsMaker } from '../monitor/plugin-metrics.js';
 import { parseAfter } from '../prepare/order.js';
 import { PATH_FORM } from '../prepare/paths.js';
@@ -38,6 +39,8 @@ export interface SetupSurroundings extends SharedSurroundings {
   readonly takeKeys: () => PluginKeys;
   /** Whose pages may call with the visitor's cookies. */
   readonly allowOrigins: (origins: readonly string[]) => void;
+  /** Adds a route that opens WebSockets. */
+  readonly websocket: <D>(path: string, options: WebSocketOptions<D>, handler: WebSocketHandler<D>) => void;
   /** Adds middleware in front of the routes below the plugin's path. */
   readonly use: (middleware: Middleware) => void;
 }
@@ -62,6 +65,14 @@ export function setupContext(
     use: (middleware) => {
       inSetup('use()');
       around.use(middleware);
+    },
+    websocket: <D>(
+      path: string,
+      ...rest: [WebSocketHandler] | [WebSocketOptions<D>, WebSocketHandler<D>]
+    ) => {
+      inSetup(`websocket("${path}")`);
+      const [options, handler] = rest.length === 1 ? [{}, rest[0] as WebSocketHandler<D>] : rest;
+      around.websocket(path, options, handler);
     },
     mount: (path, setting) => {
       try {

@@ -46,6 +46,7 @@ export class Metrics {
   readonly durations = new Durations();
   readonly #routes = new Map<string, RouteLabels>();
   readonly #scheme: string;
+  readonly #sockets = new Map<RouteLabels, number>();
 
   /** `droppedLines` counts the log lines that could not be written. */
   constructor(scheme: 'http' | 'https', droppedLines: () => number = () => 0) {
@@ -63,6 +64,11 @@ export class Metrics {
         'Log lines that could not be written.',
         'counter',
         () => [{ value: droppedLines(), labels: {} }],
+      ),
+    );
+    this.registry.registerMetric(
+      snapshotMetric('plugin_server_websockets', 'Open WebSockets.', 'gauge', () =>
+        [...this.#sockets].map(([{ plugin, route }, value]) => ({ value, labels: { plugin, route } })),
       ),
     );
   }
@@ -105,6 +111,11 @@ export class Metrics {
     tally.requests += 1;
     if (status >= 500) tally.failed += 1;
     else if (status >= 400) tally.refused += 1;
+  }
+
+  /** Counts a WebSocket that opens, 1, or closes, -1. */
+  countSocket(route: RouteLabels, change: 1 | -1): void {
+    this.#sockets.set(route, (this.#sockets.get(route) ?? 0) + change);
   }
 
   #tally(plugin: string): Tally {

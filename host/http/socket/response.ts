@@ -36,6 +36,8 @@ export abstract class HostResponse extends BufferedHeaders {
   failure: unknown = undefined;
   /** The status of a response that was written past this object; 0 while there is none. */
   rawStatus = 0;
+  /** The connection is a WebSocket, whose end is logged. */
+  isWebSocket = false;
   /** Ends the timer that watches over the body in place of Node's. */
   stopTimer: () => void = noTimer;
   #cut = false;
