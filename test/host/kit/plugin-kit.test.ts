@@ -4,7 +4,6 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { installPackage, typeCheck } from '../../support/package.js';
 import { makeFolder, startServer } from '../../support/server.js';
-import { readSteps } from '../../support/walkthrough.js';
 
 const project = fileURLToPath(new URL('../../../../', import.meta.url));
 
@@ -67,17 +66,6 @@ describe('the plugin of ten lines', () => {
     it('is right under --strict with the types that are published', async () => {
       const withId = plugin.replace('ctx.params.name', 'ctx.requestId.length');
       expect(await check({ 'hello.ts': plugin, 'id.ts': withId })).to.equal('');
-    }).timeout(60_000);
-
-    it('is content with every plugin of the page on plugins', async () => {
-      const steps = await readSteps('docs/plugins.md');
-      const files = steps.flatMap((step) =>
-        step.kind === 'file' && step.path.endsWith('.ts')
-          ? [[`at-line-${step.line}.ts`, step.text] as const]
-          : [],
-      );
-      expect(files).to.have.length.above(5);
-      expect(await check(Object.fromEntries(files))).to.equal('');
     }).timeout(60_000);
 
     it('is wrong where it uses what is not there', async () => {
