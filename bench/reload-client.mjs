@@ -1,16 +1,17 @@
 import { Agent, request } from 'node:http';
 
-/** One user of the session manager on one keep-alive connection, who never tries anything twice. */
+/** One user of the session manager, on one kept connection or with one for each request, who never tries anything twice. */
 export class Client {
   running = true;
   answers = 0;
   lostWrites = 0;
   errors = [];
   #url;
-  #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  #agent;
 
-  constructor(url) {
+  constructor(url, { keepAlive = true } = {}) {
     this.#url = url;
+    this.#agent = new Agent({ keepAlive, maxSockets: 1 });
   }
 
   /** Writes and reads in turn until told to stop, or until nobody listens any more. */

@@ -128,7 +128,13 @@ export type FromWorker =
   | { readonly type: 'spare' }
   | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }
   /** `accepted`: connections since the worker started. `connections`: those open now. */
-  | { readonly type: 'pong'; readonly accepted: number; readonly connections: number }
+  /** `time`: of the machine's monotonic clock, when the others were counted. */
+  | {
+      readonly type: 'pong';
+      readonly accepted: number;
+      readonly connections: number;
+      readonly time: number;
+    }
   /** All requests are finished; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
   | { readonly type: 'reload'; readonly id: number }

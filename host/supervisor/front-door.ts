@@ -1,5 +1,6 @@
 import { Server } from 'node:net';
 import { ACCEPT_QUEUE } from '../http/socket/accept-queue.js';
+import { monotonic } from '../ipc/monotonic.js';
 import type { ListeningSocket, SocketHandle } from './listening-socket.js';
 import { refuse } from './refusal.js';
 import { StartFailure } from './start-failure.js';
@@ -28,8 +29,9 @@ const tolerance = 1.1;
  * Decides which workers accept connections from the socket, and watches that clients do not wait too long in the kernel's
  * queue and that no worker holds more connections than its share.
  *
- * Clients that would wait longer than half of `maxDelay` to be accepted are refused at once. The other half is for the
- * wait inside the worker (http/admission.ts).
+ * Once a client has waited for half of `maxDelay` to be accepted, those in the queue are refused. The other half is for the
+ * wait inside the worker (http/admission.ts). The wait is measured, not estimated from the latest rate: a worker that the
+ * system held up for a moment accepts as fast as before when it is back.
  */
 export class FrontDoor {
   readonly #employed = new Set<WorkerProcess>();
@@ -40,7 +42,7 @@ export class FrontDoor {
   #refuser: Server | undefined;
   /** `queue`: connections wait too long. `silence`: no worker responds. */
   #refusingFor: 'queue' | 'silence' | undefined;
-  /** Of each reading whose connections still wait in part: how many will have left the queue once all of them have. */
+  /** Of each reading whose connections still wait in part: its monotonic time, and how many will have left the queue then. */
   #looks: { readonly time: number; readonly left: number }[] = [];
   /** Connections that this process accepted, to refuse them. */
   #refused = 0;
@@ -75,6 +77,7 @@ export class FrontDoor {
         if (message.type === 'pong' && this.#employed.has(worker)) {
           this.#unanswered = 0;
           if (this.#refusingFor === 'silence') this.#stopRefusing();
+          this.#judgeQueue(message.time);
         }
         if (message.type === 'spare') this.#keepSpare(socket, handle as SocketHandle);
       });
@@ -133,12 +136,18 @@ export class FrontDoor {
     const silence = this.#unanswered * watchInterval;
     this.#unanswered += 1;
     for (const worker of this.#employed) worker.send({ type: 'ping' });
+    this.#looks.push({ time: monotonic(), left: this.#left + waiting });
     if (silence > maxDelay) this.#refuseFor('silence');
-    else this.#judgeQueue(waiting);
   }
 
-  #judgeQueue(waiting: number): void {
-    const wait = this.#waitOf(waiting);
+  /**
+   * Judges the queue by what a worker reported, and for the time when it did: a report may have waited for this process
+   * longer than any client for a worker.
+   */
+  #judgeQueue(time: number): void {
+    const left = this.#left;
+    this.#looks = this.#looks.filter((look) => look.left > left);
+    const wait = this.#looks.length === 0 ? 0 : time - this.#looks[0]!.time;
     if (wait > this.#policy.maxDelay / 2) this.#refuseFor('queue');
     else if (
       this.#refusingFor === 'queue' &&
@@ -150,15 +159,9 @@ export class FrontDoor {
     }
   }
 
-  /**
-   * How long a connection has waited in the queue of `waiting`, at least. Milliseconds. Measured, not estimated from the
-   * latest rate: a worker that the system held up for a moment accepts as fast as before when it is back.
-   */
-  #waitOf(waiting: number): number {
-    const left = [...this.#employed].reduce((sum, { accepted }) => sum + accepted, this.#refused);
-    const time = performance.now();
-    this.#looks = [...this.#looks, { time, left: left + waiting }].filter((look) => look.left > left);
-    return this.#looks.length === 0 ? 0 : time - this.#looks[0]!.time;
+  /** How many connections have left the queue. */
+  get #left(): number {
+    return [...this.#employed].reduce((sum, { accepted }) => sum + accepted, this.#refused);
   }
 
   /**

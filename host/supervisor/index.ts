@@ -239,8 +239,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     if (old !== undefined) {
       // No other process serves the connections that wait at the old address.
       if (oldSocket !== socket) await this.#frontDoor.emptied(oldSocket!, queueTimeout);
-      await this.#dismiss(old);
       if (oldSocket !== socket) oldSocket?.close();
+      await this.#dismiss(old);
       await this.#retire(old);
     }
     announce(this.#log, { url: this.#url(), ...report });
@@ -329,11 +329,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await sleep(serving.settings.stopGrace);
     for (const generation of this.#generations) if (generation.comingUp) generation.kill();
     const socket = this.#socket as ListeningSocket;
-    // Closing the last copy of the socket would reset the connections in its queue.
     await this.#frontDoor.emptied(socket, queueTimeout);
-    await this.#dismiss(serving);
     this.#frontDoor.close();
+    // Closing the last copy of the socket resets the connections in its queue. A worker closes it between two accepts.
     socket.close();
+    await this.#dismiss(serving);
     // Includes generations that drain since an earlier reload: they get the shorter time.
     for (const generation of this.#generations)
       if (!generation.comingUp) generation.drain({ idle: idleAtStop });

@@ -6,6 +6,7 @@ import { portRemedy } from '../diagnostics/port-taken.js';
 import type { Host, HostDrainOptions, HostOptions } from '../host.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
+import { monotonic } from '../ipc/monotonic.js';
 import { LogFileError } from '../log.js';
 import type { Prepared } from '../prepare/index.js';
 import { readerOf } from '../prepare/ini-file.js';
@@ -80,7 +81,11 @@ process.on('message', (message: ToWorker, handle: unknown) => {
       drain(message);
       break;
     case 'ping':
-      channel.send({ type: 'pong', ...(host?.connections ?? { accepted: 0, connections: 0 }) });
+      channel.send({
+        type: 'pong',
+        ...(host?.connections ?? { accepted: 0, connections: 0 }),
+        time: monotonic(),
+      });
       break;
     case 'metrics':
       readMetrics().then((metrics) => channel.send({ type: 'metrics', metrics }));
