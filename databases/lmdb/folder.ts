@@ -8,8 +8,10 @@ export interface StoreLayout extends Held {
   readonly file: string;
   /** Whose file it is, as the mark says. */
   readonly owner: string;
-  /** The format of records and keys. A later version can tell it from its own. */
+  /** The format of records and keys in a new file. A later version can tell it from its own. */
   readonly format: number;
+  /** The format to which `raiseFormat` turns a file, which can be used as well. */
+  readonly raisedFormat?: number;
   /** The settings that name another folder. */
   readonly setting: string;
   /** Those of the folder alone. */
@@ -78,19 +80,36 @@ function obstacle(code: string, { setting, ownSetting }: StoreLayout): string {
   }
 }
 
-/** Marks the folder as one that holds a store. */
-export function markStoreFolder(folder: string, { owner, format }: StoreLayout): void {
+/** Marks the folder as one that holds a store, of the layout's format unless another is named. */
+export function markStoreFolder(folder: string, layout: StoreLayout, format = layout.format): void {
+  if (!existsSync(join(folder, markFile))) writeMark(folder, layout, format);
+}
+
+/** Marks the store in the folder as one of the layout's raised format: versions that do not know it then refuse it. */
+export function raiseFormat(folder: string, layout: StoreLayout): void {
+  const { raisedFormat } = layout;
+  if (raisedFormat !== undefined && readMark(folder, layout) !== raisedFormat)
+    writeMark(folder, layout, raisedFormat);
+}
+
+function writeMark(folder: string, { owner }: StoreLayout, format: number): void {
   const file = join(folder, markFile);
-  if (existsSync(file)) return;
   // Several processes may do this at once.
   const written = `${file}.${process.pid}`;
   writeFileSync(written, `${JSON.stringify({ store: owner, format })}\n`, { mode: 0o600, flush: true });
   renameSync(written, file);
 }
 
-function readMark(folder: string, { store, owner, format }: StoreLayout): boolean {
+/**
+ * The format that the mark names; undefined where the folder has none.
+ * @throws StoreFileError
+ */
+export function readMark(
+  folder: string,
+  { store, owner, format, raisedFormat }: StoreLayout,
+): number | undefined {
   const file = join(folder, markFile);
-  if (!existsSync(file)) return false;
+  if (!existsSync(file)) return undefined;
   let mark: { format?: unknown };
   try {
     mark = JSON.parse(readFileSync(file, 'utf8'));
@@ -99,10 +118,11 @@ function readMark(folder: string, { store, owner, format }: StoreLayout): boolea
       cause,
     });
   }
-  if (mark.format !== format) {
-    throw new StoreFileError(
-      `${file} says that ${store} has format ${JSON.stringify(mark.format)}; this version of ${owner} reads format ${format}`,
-    );
+  if (mark.format === format || (raisedFormat !== undefined && mark.format === raisedFormat)) {
+    return mark.format;
   }
-  return true;
+  const read = raisedFormat === undefined ? `format ${format}` : `formats ${format} and ${raisedFormat}`;
+  throw new StoreFileError(
+    `${file} says that ${store} has format ${JSON.stringify(mark.format)}; this version of ${owner} reads ${read}`,
+  );
 }

@@ -78,6 +78,8 @@ export interface SessionService {
   all(walk?: SessionWalk): Promise<SessionPage>;
   /** Ends the user's sessions except the one with the id or handle `except`. Returns how many ended. */
   endAll(userid: string, except?: string): Promise<number>;
+  /** Ends the sessions of all users. Returns how many were live; where there are very many, about how many. */
+  endEveryone(): Promise<number>;
 }
 
 /** A session as its owner may see it. Times are milliseconds since the Unix epoch. */

@@ -20,6 +20,7 @@ export function sessionService(sessions: Sessions): Omit<SessionService, 'curren
     list: async (userid) => sessions.list(userid),
     all: async (walk) => sessions.all(walk),
     endAll: async (userid, except) => sessions.endAll(userid, except),
+    endEveryone: async () => (await sessions.endEveryone()).count,
   };
 }
 

@@ -16,6 +16,8 @@ import {
 import {
   type Awaitable,
   type Change,
+  type EndReason,
+  type LiveCount,
   type Match,
   NEVER,
   type Position,
@@ -89,13 +91,10 @@ export interface Expected {
   readonly version?: number | readonly number[] | undefined;
 }
 
-/** `login`: replaced by a login in the same browser. */
-export type EndReason = 'end' | 'end_all' | 'limit' | 'login';
-
 /** Told what happened, for metrics and the log. */
 export interface SessionObserver {
   made(): void;
-  ended(reason: EndReason, count: number): void;
+  ended(reason: EndReason | 'everyone', count: number): void;
   /** Sessions over the limit of a user could not be ended; the user's next login tries again. */
   surplusRemains(error: unknown): void;
 }
@@ -281,6 +280,17 @@ export class Sessions {
     return count;
   }
 
+  /**
+   * Ends all sessions of all users: from the moment that it resolves, no host takes one for live. Returns how many were
+   * live, and whether that is exact.
+   */
+  async endEveryone(): Promise<LiveCount> {
+    const live = await this.#store.countLive(this.#now());
+    await this.#store.endEveryone();
+    if (live.count > 0) this.#observer?.ended('everyone', live.count);
+    return live;
+  }
+
   async #handleOf(userid: string, named: string, asking: string | undefined): Promise<string> {
     if (isHandle(named)) {
       const head = await this.#store.peek(named, this.#now());
@@ -338,12 +348,9 @@ export class Sessions {
     return { touched: now, expires: this.#idleEnd(now), ...change };
   }
 
-  async #end(
-    match: { handle: string; secretHash?: Buffer; userid?: string | undefined },
-    reason: EndReason,
-  ): Promise<void> {
+  async #end(match: Omit<Match, 'now'>, reason: EndReason): Promise<void> {
     if (match.userid !== undefined) checkUserid(match.userid);
-    if (!(await this.#store.remove({ ...match, now: this.#now() }))) throw sessmanError('session_not_found');
+    if (!(await this.#store.remove({ ...match, now: this.#now() }, reason))) return notFound();
     this.#observer?.ended(reason, 1);
   }
 
@@ -369,6 +376,7 @@ export class Sessions {
     const now = this.#now();
     const removed = await this.#store.removeEach(
       chosen.map(({ handle, touched }) => ({ handle, userid, touched, now })),
+      'limit',
     );
     if (removed > 0) this.#observer?.ended('limit', removed);
     return removed;

@@ -10,6 +10,8 @@ import { timingSafeEqual } from 'node:crypto';
  *   whether or not it has been removed.
  * - `write` and `remove` are one atomic step each, applied only to a live record that matches. They never upsert, so no
  *   write brings an ended session back.
+ * - A session that `remove`, `removeEach` or `removeOfUser` ends leaves a note in the same step, for `noteLifetime`.
+ * - A record of an earlier epoch than the store's is dead, too, from the moment that `endEveryone` resolves.
  * - A store that cannot do its work rejects (or throws) with a StoreError.
  */
 export interface Store {
@@ -39,10 +41,10 @@ export interface Store {
   ): Promise<SessionRecord | undefined>;
 
   /** Removes the record that matches; false when none does. */
-  remove(match: Match): Promise<boolean>;
+  remove(match: Match, reason: EndReason): Promise<boolean>;
 
   /** Removes each record that matches, all in one commit or statement. Returns how many there were. */
-  removeEach(matches: readonly Match[]): Promise<number>;
+  removeEach(matches: readonly Match[], reason: EndReason): Promise<number>;
 
   /** The user's live sessions in any order; with a limit, at most that many of them. */
   list(userid: string, now: number, limit?: number): Promise<SessionSummary[]>;
@@ -54,7 +56,25 @@ export interface Store {
   removeOfUser(userid: string, now: number, except?: string): Promise<number>;
 
   /**
-   * Removes dead records in one short step that reads at most `limit` of them. A record that only its absolute timeout
+   * Advances the epoch in one durable write, and resolves when no process takes a record of an earlier one for live. A
+   * record has the epoch that its `insert` read.
+   */
+  endEveryone(): Promise<void>;
+
+  /** How often `endEveryone` was called on this store; a moment old at most. */
+  epoch(): Awaitable<number>;
+
+  /** The notes that were written since that place, at least once each and mostly in order. Without a place, all there are. */
+  notes(since?: NotePlace): Awaitable<NewNotes>;
+
+  /** The note of the session of that handle, where it was ended within `noteLifetime` before `now`. */
+  noteOf(handle: string, now: number): Awaitable<EndNote | undefined>;
+
+  /** Those of the handles that are live, without their data. */
+  peekEach(handles: readonly string[], now: number): Awaitable<ReadonlyMap<string, SessionHead>>;
+
+  /**
+   * Removes dead records and old notes in one short step that reads at most `limit` of them. A record that only its absolute timeout
    * has ended may stay until its idle timeout is over, too.
    */
   sweep(now: number, limit: number): Promise<Swept>;
@@ -67,6 +87,9 @@ export interface Store {
 
   /** Resolves when the store can work, and rejects with a StoreError while it cannot. */
   check(): Promise<void>;
+
+  /** How many records are live: `exact`, or about that many. */
+  countLive(now: number): Promise<LiveCount>;
 
   /** About how many records there are, dead ones that are not removed yet included. */
   count(): Awaitable<number>;
@@ -163,7 +186,38 @@ export interface WalkedSession extends SessionSummary {
   readonly userid: string;
 }
 
+/** Why a session was ended: by `end`, by `end_all`, over the limit of its user's sessions, or replaced by a login. */
+export type EndReason = 'end' | 'end_all' | 'limit' | 'login';
+
+/** What is left of a session that was ended. */
+export interface EndNote {
+  readonly handle: string;
+  readonly userid: string;
+  readonly reason: EndReason;
+  /** When it was ended. */
+  readonly at: number;
+  readonly secretHash: Buffer;
+}
+
+/** How far notes were read. What is in it is the store's. */
+export type NotePlace = object & { readonly [place]?: never };
+declare const place: unique symbol;
+
+export interface NewNotes {
+  readonly notes: readonly EndNote[];
+  readonly place: NotePlace;
+}
+
+/** Milliseconds that a note is kept, at least. */
+export const noteLifetime = 600_000;
+
+export interface LiveCount {
+  readonly count: number;
+  readonly exact: boolean;
+}
+
 export interface Swept {
+  /** Expired records. */
   readonly removed: number;
   /** Whether there may be more to remove now. */
   readonly more: boolean;

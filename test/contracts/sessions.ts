@@ -696,14 +696,14 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         const counting: Store = Object.create(store, {
           needsSweeping: { get: () => store.needsSweeping },
           ...Object.fromEntries(
-            (['insert', 'list', 'read'] as const).map((name) => [
+            (['insert', 'list', 'read', 'epoch'] as const).map((name) => [
               name,
               { value: (...args: never[]) => (store[name] as (...args: never[]) => unknown)(...args) },
             ]),
           ),
           removeEach: {
-            value: async (matches: Parameters<Store['removeEach']>[0]) => {
-              const removed = await store.removeEach(matches);
+            value: async (...args: Parameters<Store['removeEach']>) => {
+              const removed = await store.removeEach(...args);
               steps.push(removed);
               if (steps.reduce((sum, step) => sum + step, 0) === 239) rest();
               return removed;

@@ -58,7 +58,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         expect(await store.read(record.handle, now)).to.deep.include({ ...had, ...changed, data: '{"b":1}' });
         await store.rewrite(matchOf(record), change, () => '{}');
         expect(await store.read(record.handle, now)).to.deep.include({ ...had, ...changed, data: '{}' });
-        expect(await store.remove(matchOf(record))).to.equal(true);
+        expect(await store.remove(matchOf(record), 'end')).to.equal(true);
         await store.insert({ ...none, handle: record.handle });
         expect(await store.read(record.handle, now)).not.to.have.any.keys(...Object.keys(extras));
       }
@@ -98,7 +98,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       const { handle } = aRecord();
       expect(await store.read(handle, now)).to.equal(undefined);
       expect(await store.write({ handle, now }, { touched: now, expires: now + 1 })).to.equal(undefined);
-      expect(await store.remove({ handle, now })).to.equal(false);
+      expect(await store.remove({ handle, now }, 'end')).to.equal(false);
       expect(await store.read(handle, now)).to.equal(undefined);
     });
 
@@ -165,8 +165,8 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       const change = { touched: now, expires: now + 90_000, secretHash };
       expect(pick(await store.write(matchOf(record), change))).to.deep.equal({ ...record, ...change });
       expect(await store.write(matchOf(record), change)).to.equal(undefined);
-      expect(await store.remove(matchOf(record))).to.equal(false);
-      expect(await store.remove({ ...matchOf(record), secretHash })).to.equal(true);
+      expect(await store.remove(matchOf(record), 'end')).to.equal(false);
+      expect(await store.remove({ ...matchOf(record), secretHash }, 'end')).to.equal(true);
     });
 
     describe('writes and removes only what matches', () => {
@@ -192,7 +192,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
           expect(await store.write(match, { touched: now, expires: now + 1, data: '{}' })).to.equal(
             undefined,
           );
-          expect(await store.remove(match)).to.equal(false);
+          expect(await store.remove(match, 'end')).to.equal(false);
           expect(await read(record.handle, now)).to.deep.equal(record);
         });
       }
@@ -202,7 +202,9 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         await store.insert(record);
         const match = { ...matchOf(record), userid: record.userid, version: 1, touched: record.touched };
         expect(await store.write(match, { touched: now, expires: now + 60_000 })).not.to.equal(undefined);
-        expect(await store.remove({ handle: record.handle, userid: record.userid, now })).to.equal(true);
+        expect(await store.remove({ handle: record.handle, userid: record.userid, now }, 'end')).to.equal(
+          true,
+        );
         expect(await store.read(record.handle, now)).to.equal(undefined);
       });
     });
@@ -219,11 +221,11 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       const another = aRecord();
       expect(await store.list('of many', now, 7)).to.have.length(7);
       expect(await store.list('of many', now, 500)).to.have.length(120);
-      expect(await store.removeEach([])).to.equal(0);
-      expect(await store.removeEach([...matches, { handle: another.handle, now }])).to.equal(100);
+      expect(await store.removeEach([], 'limit')).to.equal(0);
+      expect(await store.removeEach([...matches, { handle: another.handle, now }], 'limit')).to.equal(100);
       const left = (await store.list('of many', now)).map(({ handle }) => handle);
       expect(left).to.have.members(used.map(({ handle }) => handle));
-      expect(await store.removeEach(matches)).to.equal(0);
+      expect(await store.removeEach(matches, 'limit')).to.equal(0);
       expect(await store.removeOfUser('of many', now)).to.equal(20);
     });
 
@@ -273,7 +275,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         if (page.length < 7) break;
         // The place stays one, though its session ends.
         handle = seen.at(-1)!;
-        if (!mine.some((record) => record.handle === handle)) await store.remove({ handle, now });
+        if (!mine.some((record) => record.handle === handle)) await store.remove({ handle, now }, 'end');
         await store.insert(aRecord());
       }
       expect(new Set(seen).size).to.equal(seen.length);
@@ -349,6 +351,86 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       expect(await read(other.handle, now)).to.deep.equal(other);
     });
 
+    describe('notes of ends', () => {
+      it('say who was ended and why, to every process that reads them, at least once', async () => {
+        const other = await place.open();
+        try {
+          let [mine, theirs] = [(await store.notes()).place, (await other.notes()).place];
+          const records = Array.from({ length: 6 }, () => aRecord());
+          const [one, two, three, four, five, expired] = records as [
+            SessionRecord,
+            ...SessionRecord[],
+          ] as never as SessionRecord[];
+          for (const record of records) await store.insert(record);
+          await store.remove(matchOf(one!), 'end');
+          await other.remove(matchOf(two!), 'login');
+          await store.removeEach(
+            [three!, four!].map(({ handle }) => ({ handle, now })),
+            'limit',
+          );
+          await other.removeOfUser(five!.userid, now);
+          expect(await store.remove({ ...matchOf(expired!), now: expired!.expires }, 'end')).to.equal(false);
+          const expected = [
+            [one, 'end'],
+            [two, 'login'],
+            [three, 'limit'],
+            [four, 'limit'],
+            [five, 'end_all'],
+          ].map(
+            ([record, reason]) =>
+              `${(record as SessionRecord).handle} ${(record as SessionRecord).userid} ${reason}`,
+          );
+          for (const [reader, place] of [
+            [store, mine],
+            [other, theirs],
+          ] as const) {
+            const read = await reader.notes(place);
+            const texts = read.notes.map(({ handle, userid, reason }) => `${handle} ${userid} ${reason}`);
+            expect(texts).to.have.members(expected);
+            expect(read.notes.map(({ secretHash }) => secretHash.toString('hex'))).to.have.members(
+              records.slice(0, 5).map(({ secretHash }) => secretHash.toString('hex')),
+            );
+            if (reader === store) mine = read.place;
+            else theirs = read.place;
+          }
+          await other.remove(matchOf(expired!), 'end');
+          expect((await store.notes(mine)).notes.map(({ handle }) => handle)).to.deep.equal([
+            expired!.handle,
+          ]);
+          expect((await other.notes(theirs)).notes.map(({ handle }) => handle)).to.deep.equal([
+            expired!.handle,
+          ]);
+          expect((await store.notes()).notes.length).to.be.at.least(6);
+        } finally {
+          await other.close();
+        }
+      });
+
+      it('are found by handle, hold no data, and make way for a new session', async () => {
+        const record = aRecord({ about: '{}', ip: '::1' });
+        await store.insert(record);
+        expect(await store.noteOf(record.handle, now)).to.equal(undefined);
+        const { place: before } = await store.notes();
+        await store.remove(matchOf(record), 'end_all');
+        const note = await store.noteOf(record.handle, now);
+        expect(note).to.deep.include({ handle: record.handle, userid: record.userid, reason: 'end_all' });
+        expect(note?.secretHash.equals(record.secretHash)).to.equal(true);
+        expect(await store.noteOf(record.handle, Date.now() + 600_001)).to.equal(undefined);
+        expect(await store.read(record.handle, now)).to.equal(undefined);
+        expect(await store.peek(record.handle, now)).to.equal(undefined);
+        expect(await store.remove(matchOf(record), 'end')).to.equal(false);
+        expect(await store.list(record.userid, now)).to.deep.equal([]);
+        const next = { ...aRecord(), handle: record.handle };
+        expect(await store.insert(next)).to.equal(true);
+        expect(await store.insert(next)).to.equal(false);
+        expect(await read(record.handle, now)).to.deep.equal(next);
+        const { notes } = await store.notes(before);
+        expect(notes.map(({ handle }) => handle)).to.deep.equal([record.handle]);
+        await store.remove(matchOf(next), 'end');
+        expect((await store.noteOf(record.handle, now))?.secretHash.equals(next.secretHash)).to.equal(true);
+      });
+    });
+
     it('lets one of many writers of one version through', async () => {
       const record = aRecord();
       await store.insert(record);
@@ -383,7 +465,9 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
     it('lets one of many removers through', async () => {
       const record = aRecord();
       await store.insert(record);
-      const results = await Promise.all(Array.from({ length: 16 }, () => store.remove(matchOf(record))));
+      const results = await Promise.all(
+        Array.from({ length: 16 }, () => store.remove(matchOf(record), 'end')),
+      );
       expect(results.filter(Boolean)).to.have.length(1);
     });
 
@@ -395,7 +479,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
           store.write(matchOf(record), { touched: now, expires: now + 60_000, ...(data && { data }) });
         const [, removed] = await Promise.all([
           write('{"a":1}'),
-          store.remove(matchOf(record)),
+          store.remove(matchOf(record), 'end'),
           write(),
           store.read(record.handle, now),
         ]);
@@ -415,7 +499,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
           expect(await other.read(record.handle, now)).not.to.equal(undefined);
           await other.write(matchOf(record), { touched: now, expires: now + 60_000, data: '{"b":1}' });
           expect((await store.read(record.handle, now))?.data).to.equal('{"b":1}');
-          await store.remove(matchOf(record));
+          await store.remove(matchOf(record), 'end');
           expect(await other.read(record.handle, now)).to.equal(undefined);
         }
       } finally {
@@ -469,6 +553,69 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
 
     it('says that it can work', async () => {
       await store.check();
+    });
+
+    it('ends everyone for every process, and what is made afterwards lives', async () => {
+      const other = await place.open();
+      try {
+        const before = aRecord();
+        const mate = aRecord({ userid: before.userid });
+        await store.insert(before);
+        await other.insert(mate);
+        const epoch = await store.epoch();
+        expect((await store.countLive(now)).count).to.be.at.least(2);
+        const racing = Array.from({ length: 20 }, () => aRecord());
+        const [raced] = await Promise.all([
+          Promise.all(racing.map((record, n) => (n % 2 ? store : other).insert(record))),
+          store.endEveryone(),
+        ]);
+        expect(raced.every(Boolean)).to.equal(true);
+        for (const each of [store, other]) {
+          expect(await each.epoch()).to.equal(epoch + 1);
+          for (const { handle } of [before, mate]) {
+            expect(await each.read(handle, now)).to.equal(undefined);
+            expect(await each.peek(handle, now)).to.equal(undefined);
+            expect(await each.write({ handle, now }, { touched: now, expires: now + 60_000 })).to.equal(
+              undefined,
+            );
+            expect(
+              await each.rewrite({ handle, now }, { touched: now, expires: now + 1 }, (d) => d),
+            ).to.equal(undefined);
+            expect(await each.remove({ handle, now }, 'end')).to.equal(false);
+          }
+          expect((await each.peekEach([before.handle, mate.handle], now)).size).to.equal(0);
+          expect(await each.list(before.userid, now)).to.deep.equal([]);
+          expect(await each.walk(now, { limit: 10, useridPrefix: before.userid })).to.deep.equal([]);
+          expect(await each.removeOfUser(before.userid, now)).to.equal(0);
+        }
+        // One that raced it is wholly before or after.
+        const seen = await Promise.all(
+          [store, other].map((each) =>
+            Promise.all(racing.map(async ({ handle }) => (await each.read(handle, now)) !== undefined)),
+          ),
+        );
+        expect(seen[0]).to.deep.equal(seen[1]);
+        const after = aRecord();
+        expect(await other.insert(after)).to.equal(true);
+        expect(await read(after.handle, now)).to.deep.equal(after);
+        const change = { data: '{"b":1}', touched: now, expires: now + 60_000, secretHash: randomBytes(32) };
+        expect(await store.write(matchOf(after), change)).to.deep.include({ version: 2, data: '{"b":1}' });
+        expect(await other.write(matchOf(after), change)).to.equal(undefined);
+        expect(pick(await other.read(after.handle, now))).to.deep.equal({ ...after, ...change, version: 2 });
+
+        expect(await store.isSweepDue(now)).to.equal(true);
+        const count = await store.count();
+        for (let more = true; more && (await store.isSweepDue(now)); )
+          ({ more } = await store.sweep(now, 50));
+        expect(await store.count()).to.be.below(count);
+        const left = await store.walk(now, { limit: 1000 });
+        expect(left.map(({ handle }) => handle)).to.include(after.handle);
+        expect(await store.insert(before), 'its record is gone').to.equal(true);
+        await store.endEveryone();
+        expect(await other.read(after.handle, now)).to.equal(undefined);
+      } finally {
+        await other.close();
+      }
     });
 
     it('keeps everything over a close', async () => {

@@ -1,5 +1,6 @@
 import type { Context, SessionEntry, SessionPage } from 'plugin-server';
 import type { StoredSession } from '../sessions.js';
+import type { LiveCount } from '../store.js';
 import { parameters } from './parameters.js';
 
 /** What a call responds with: how it is sent, and how OpenAPI describes it. */
@@ -153,13 +154,26 @@ export function entrySchema(more: object = {}): object {
   return { type: 'object', required: Object.keys(required), properties: { ...required, ...optional } };
 }
 
-export const countAnswer: Answer<number> = {
+export const countAnswer: Answer<number | LiveCount> = {
   send(ctx, ended) {
-    ctx.body = { ended };
+    if (typeof ended === 'number') ctx.body = { ended };
+    else ctx.body = { ended: ended.count, ...(!ended.exact && { approximate: true }) };
   },
   response: {
     description: 'How many sessions ended.',
-    content: jsonContent({ ended: { type: 'integer', minimum: 0 } }, { ended: 1 }),
+    content: {
+      'application/json': {
+        schema: {
+          type: 'object',
+          required: ['ended'],
+          properties: {
+            ended: { type: 'integer', minimum: 0 },
+            approximate: { const: true, description: 'Where everybody was ended, and too many to count.' },
+          },
+        },
+        example: { ended: 1 },
+      },
+    },
   },
 };
 

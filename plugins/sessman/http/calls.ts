@@ -1,8 +1,8 @@
 import type { SessmanErrorCode } from '../errors.js';
 import type { Sessions } from '../sessions.js';
-import type { Awaitable } from '../store.js';
+import type { Awaitable, LiveCount } from '../store.js';
 import { type Answer, countAnswer, listAnswer, sessionAnswer, walkAnswer } from './answer.js';
-import { conflicting, type Given, missing, type Takes } from './parameters.js';
+import { conflicting, type Given, invalid, missing, type ParameterName, type Takes } from './parameters.js';
 
 /** One call of the session manager: its route, what it accepts, what it does and how OpenAPI describes it. */
 export interface Call<T extends Takes = Takes, Result = unknown> {
@@ -23,6 +23,8 @@ export interface Call<T extends Takes = Takes, Result = unknown> {
   readonly answer: Answer<Result>;
   /** The errors of this call alone, by code; those of parameters and store come with every call. */
   readonly errors: readonly SessmanErrorCode[];
+  /** Optional parameters of the example in OpenAPI. */
+  readonly shows?: readonly ParameterName[];
   readonly summary: string;
   readonly description: string;
 }
@@ -165,19 +167,30 @@ export const calls: readonly Call[] = [
   call({
     path: 'end_all',
     methods: ['post'],
-    takes: { userid: 'required', except: 'optional', session_id: 'optional' },
+    takes: { userid: 'optional', except: 'optional', session_id: 'optional', everyone: 'optional' },
     namesSession: true,
     byCookie: 'user',
-    endsSession: async (sessions, { userid, except, session_id }, id) => {
+    endsSession: async (sessions, { userid, except, session_id, everyone }, id) => {
+      if (everyone || userid === undefined) return everyone === true;
       const kept = except === 'current' ? session_id : except;
       return kept?.slice(0, 16) !== id.slice(0, 16) && (await sessions.has(id, userid));
     },
-    run: (sessions, { userid, except, session_id }) => sessions.endAll(userid, except, session_id),
+    run: (sessions, { userid, except, session_id, everyone }): Promise<number | LiveCount> => {
+      if (everyone && (userid ?? except) !== undefined)
+        throw invalid(
+          'everyone',
+          `is for all users; leave out ${userid === undefined ? 'except' : 'userid'}`,
+        );
+      if (everyone) return sessions.endEveryone();
+      if (userid === undefined) throw missing('userid', { userid: 'required', except: 'optional' });
+      return sessions.endAll(userid, except, session_id);
+    },
     answer: countAnswer,
     errors: ['invalid_userid', 'session_not_found'],
+    shows: ['userid'],
     summary: "End a user's sessions",
     description:
-      'Ends all sessions of the user except `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends.',
+      'Ends all sessions of the user except `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends. With `everyone`, it ends the sessions of all users at once: no host accepts one after the answer.',
   }),
 ];
 

@@ -116,6 +116,7 @@ function exampleBody(call: Call): object {
     about: { device: 'phone' },
     ip: '203.0.113.7',
     user_agent: 'Mozilla/5.0',
+    everyone: false,
     limit: 100,
     after: example.handle,
     userid_prefix: 'ma',
@@ -126,7 +127,10 @@ function exampleBody(call: Call): object {
     parametersOf(call.takes)
       .filter(
         ([name, need]) =>
-          need !== 'optional' || name === 'data' || (name === 'session_id' && call.namesSession),
+          need !== 'optional' ||
+          name === 'data' ||
+          call.shows?.includes(name) ||
+          (name === 'session_id' && call.namesSession),
       )
       .map(([name]) => [name, values[name]]),
   );

@@ -16,6 +16,7 @@ export interface Parameters {
   about: JsonObject;
   ip: string;
   user_agent: string;
+  everyone: boolean;
   limit: number;
   after: string;
   userid_prefix: string;
@@ -134,6 +135,12 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     description: "The visitor's User-Agent, kept where `record` lists `user_agent`.",
     schema: { type: 'string' },
     read: (raw) => textOf('user_agent', raw) || undefined,
+  },
+  everyone: {
+    names: ['everyone'],
+    description: 'Ends the sessions of all users; not beside `userid`.',
+    schema: { type: 'boolean' },
+    read: (raw, place) => truthOf('everyone', raw, place),
   },
   limit: {
     names: ['limit'],

@@ -1,6 +1,6 @@
 import { HttpError, type PluginMetrics } from 'plugin-server';
 import { StoreError } from '../errors.js';
-import type { Change, Match, Page, SessionRecord, Store } from '../store.js';
+import type { Change, EndReason, Match, Page, SessionRecord, Store } from '../store.js';
 
 /** Wraps a store to count and time its operations, for /metrics. */
 export function observeStore(store: Store, metrics: PluginMetrics): Store {
@@ -85,13 +85,23 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
       (match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) =>
         store.rewrite(match, change, rewrite),
     ),
-    remove: observed('remove', (match: Match) => store.remove(match)),
-    removeEach: observed('remove_each', (matches: readonly Match[]) => store.removeEach(matches)),
+    remove: observed('remove', (match: Match, reason: EndReason) => store.remove(match, reason)),
+    removeEach: observed('remove_each', (matches: readonly Match[], reason: EndReason) =>
+      store.removeEach(matches, reason),
+    ),
     list: observed('list', (userid: string, now: number, limit?: number) => store.list(userid, now, limit)),
     walk: observed('walk', (now: number, page: Page) => store.walk(now, page)),
     removeOfUser: observed('remove_of_user', (userid: string, now: number, except?: string) =>
       store.removeOfUser(userid, now, except),
     ),
+    endEveryone: observed('end_everyone', () => store.endEveryone()),
+    epoch: () => store.epoch(),
+    notes: (since) => store.notes(since),
+    noteOf: (handle, now) => store.noteOf(handle, now),
+    peekEach: observed('peek_each', (handles: readonly string[], now: number) =>
+      store.peekEach(handles, now),
+    ),
+    countLive: (now) => store.countLive(now),
     sweep: observed('sweep', (now: number, limit: number) => store.sweep(now, limit)),
     isSweepDue: (now) => store.isSweepDue(now),
     leaseSweep: (owner, now, until) => store.leaseSweep(owner, now, until),

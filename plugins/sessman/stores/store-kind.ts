@@ -24,6 +24,10 @@ export interface StorePlace {
   onFailed(error: Error): void;
 }
 
+/** Logged at the start, once version 0.1.0 cannot use the store. */
+export const raisedStore =
+  'the session store requires this version of plugin-server, or a later one, on every host';
+
 /** Tells what is wrong with a key and what to write instead. */
 export type ReportSetting = (key: string, message: string) => void;
 

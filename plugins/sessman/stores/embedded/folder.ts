@@ -1,9 +1,16 @@
-import { markStoreFolder as mark, prepareStoreFolder as prepare } from '../../../../databases/lmdb/folder.js';
+import {
+  markStoreFolder as mark,
+  prepareStoreFolder as prepare,
+  raiseFormat as raise,
+  readMark,
+} from '../../../../databases/lmdb/folder.js';
 
 const layout = {
   file: 'sessions.mdb',
   owner: 'sessman',
   format: 1,
+  /** What version 0.1.0 would not honour, epochs and encryption, turns a store into this format. */
+  raisedFormat: 2,
   store: 'the session store',
   content: 'sessions',
   setting: 'path or [paths] data',
@@ -23,6 +30,15 @@ export function prepareStoreFolder(folder: string): string {
 }
 
 /** Marks the folder as one that holds a store. */
-export function markStoreFolder(folder: string): void {
-  mark(folder, layout);
+export function markStoreFolder(folder: string, isRaised = false): void {
+  mark(folder, layout, isRaised ? layout.raisedFormat : layout.format);
+}
+
+/** Keeps version 0.1.0 from opening the store from now on. */
+export function raiseFormat(folder: string): void {
+  raise(folder, layout);
+}
+
+export function isRaised(folder: string): boolean {
+  return readMark(folder, layout) === layout.raisedFormat;
 }

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { dirname, join } from 'node:path';
+import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import { type Database, getLastVersion, type RangeOptions, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
@@ -9,10 +9,15 @@ import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
   type Change,
+  type EndNote,
+  type EndReason,
   extrasOf,
   isLive,
+  type LiveCount,
   type Match,
   matches,
+  type NewNotes,
+  type NotePlace,
   type Page,
   type SessionExtras,
   type SessionHead,
@@ -22,7 +27,9 @@ import {
   type Swept,
   type WalkedSession,
 } from '../../store.js';
-import { markStoreFolder, prepareStoreFolder, storeFile } from './folder.js';
+import { changePause, Leased } from '../leased.js';
+import { isRaised, markStoreFolder, prepareStoreFolder, raiseFormat, storeFile } from './folder.js';
+import { Notes } from './notes.js';
 import {
   decodeExtras,
   decodeHead,
@@ -61,6 +68,11 @@ export class EmbeddedStore implements Store {
   readonly #byExpiry: Database<Buffer, Buffer>;
   readonly #extras: Database<Buffer, Buffer>;
   readonly #meta: Database<Buffer, string>;
+  readonly #notes: Notes;
+  readonly #folder: string;
+  readonly #epochs = new Leased(() => this.#readMeta<EpochState>(epochKey)?.value ?? firstEpoch);
+  /** Up to where the records of earlier epochs are removed. */
+  #purgedTo: Buffer = zero;
   readonly #commits: Commits<StoreError>;
   readonly #readers: Readers;
   #closed: Promise<void> | undefined;
@@ -83,6 +95,7 @@ export class EmbeddedStore implements Store {
   }
 
   private constructor(file: string, events: StoreEvents) {
+    this.#folder = dirname(file);
     this.#commits = new Commits(file, refusals, events.onFailed);
     this.#root = openDurable(file);
     const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
@@ -90,6 +103,7 @@ export class EmbeddedStore implements Store {
     this.#byUser = this.#root.openDB('by-user', index);
     this.#byExpiry = this.#root.openDB('by-expiry', index);
     this.#extras = this.#root.openDB('extras', index);
+    this.#notes = new Notes(this.#root.openDB('notes', index), this.#root.openDB('note-by-handle', index));
     this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
     this.#readers = new Readers(this.#root, events);
   }
@@ -98,9 +112,10 @@ export class EmbeddedStore implements Store {
     const key = handleBytes(record.handle);
     const extras = extrasOf(record);
     const indexed = indexedFor(endOf(record), extras !== undefined);
+    const epoch = this.epoch();
     return this.#commit(() =>
       this.#records.ifNoExists(key, () => {
-        this.#records.put(key, encodeRecord(record, indexed), 1);
+        this.#records.put(key, encodeRecord(record, indexed, epoch, epoch > 0), 1);
         if (extras) this.#extras.put(key, encodeExtras(extras, record.created));
         this.#byUser.put(userKey(record, key), present);
         this.#byExpiry.put(expiryKey(indexed, key), present);
@@ -110,14 +125,14 @@ export class EmbeddedStore implements Store {
 
   read(handle: string, now: number): SessionRecord | undefined {
     const record = this.#load(handleBytes(handle), handle)?.record;
-    if (!record || !isLive(record, now)) return undefined;
+    if (!record || !this.#isLive(record, now)) return undefined;
     undamaged(record.data);
     return record;
   }
 
   peek(handle: string, now: number): SessionHead | undefined {
     const head = this.#loadWith(handleBytes(handle), (buffer) => decodeHead(handle, buffer));
-    return head && isLive(head, now) ? head : undefined;
+    return head && this.#isLive(head, now) ? head : undefined;
   }
 
   write(match: Match, change: Change): Promise<SessionRecord | undefined> {
@@ -136,7 +151,7 @@ export class EmbeddedStore implements Store {
     const key = handleBytes(match.handle);
     for (;;) {
       const found = this.#load(key, match.handle);
-      if (!found || !matches(found.record, match)) return undefined;
+      if (!found || !this.#matches(found.record, match)) return undefined;
       const { record } = found;
       const data = newData(record.data);
       const before = extrasOf(record);
@@ -152,6 +167,7 @@ export class EmbeddedStore implements Store {
         expires: change.expires,
         ends: change.ends ?? record.ends,
         indexed: record.indexed,
+        epoch: record.epoch,
         ...extras,
       };
       if (await this.#commit(() => this.#replace(key, found, next, extras !== before))) return next;
@@ -162,11 +178,16 @@ export class EmbeddedStore implements Store {
   #replace(key: Buffer, { record, revision }: Found, next: StoredRecord, newExtras: boolean) {
     if (!newExtras) {
       // One conditional put is enough here; a conditional block of writes costs three times as many instructions.
-      return this.#records.put(key, encodeRecord(next, next.indexed), revision + 1, revision);
+      return this.#records.put(
+        key,
+        encodeRecord(next, next.indexed, next.epoch, next.epoch > 0),
+        revision + 1,
+        revision,
+      );
     }
     const indexed = indexedFor(Math.floor(record.indexed + 0.75), true);
     return this.#records.ifVersion(key, revision, () => {
-      this.#records.put(key, encodeRecord(next, indexed), revision + 1);
+      this.#records.put(key, encodeRecord(next, indexed, next.epoch, next.epoch > 0), revision + 1);
       this.#extras.put(key, encodeExtras(extrasOf(next)!, next.created));
       if (indexed === record.indexed) return;
       this.#byExpiry.remove(expiryKey(record.indexed, key));
@@ -174,17 +195,17 @@ export class EmbeddedStore implements Store {
     });
   }
 
-  async remove(match: Match): Promise<boolean> {
+  async remove(match: Match, reason: EndReason): Promise<boolean> {
     const key = handleBytes(match.handle);
     for (;;) {
       const found = this.#load(key, match.handle);
-      if (!found || !matches(found.record, match)) return false;
-      if (await this.#drop(key, found)) return true;
+      if (!found || !this.#matches(found.record, match)) return false;
+      if (await this.#drop(key, found, { reason, at: match.now })) return true;
     }
   }
 
-  async removeEach(matches: readonly Match[]): Promise<number> {
-    const removed = await Promise.all(matches.map((match) => this.remove(match)));
+  async removeEach(matches: readonly Match[], reason: EndReason): Promise<number> {
+    const removed = await Promise.all(matches.map((match) => this.remove(match, reason)));
     return removed.filter(Boolean).length;
   }
 
@@ -193,7 +214,7 @@ export class EmbeddedStore implements Store {
     for await (const keys of this.#keysOfUser(userid)) {
       for (const key of keys) {
         const summary = this.#loadSummary(key);
-        if (summary && isLive(summary, now)) live.push(summary);
+        if (summary && this.#isLive(summary, now)) live.push(plainSummary(summary));
         if (live.length === limit) return live;
       }
     }
@@ -212,33 +233,96 @@ export class EmbeddedStore implements Store {
     const buffer = prefix && this.#records.getBinaryFast(key);
     if (prefix && !(buffer && hasUseridPrefix(buffer, prefix))) return undefined;
     const head = this.#decoded(key, (found) => decodeHead(key.toString('base64url'), found));
-    if (!head || !isLive(head, now)) return undefined;
-    const { indexed: _, secretHash: _secret, version: _version, ...session } = head;
-    return session;
+    return head && this.#isLive(head, now) ? { ...plainSummary(head), userid: head.userid } : undefined;
   }
 
   async removeOfUser(userid: string, now: number, except?: string): Promise<number> {
     let count = 0;
     for await (const keys of this.#keysOfUser(userid)) {
       const handles = keys.map((key) => key.toString('base64url')).filter((handle) => handle !== except);
-      count += await this.removeEach(handles.map((handle) => ({ handle, userid, now })));
+      count += await this.removeEach(
+        handles.map((handle) => ({ handle, userid, now })),
+        'end_all',
+      );
     }
     return count;
   }
 
+  async endEveryone(): Promise<void> {
+    raiseFormat(this.#folder);
+    for (;;) {
+      const found = this.#readMeta<EpochState>(epochKey);
+      const { epoch, purged } = found?.value ?? firstEpoch;
+      if (await this.#writeMeta(epochKey, { epoch: epoch + 1, purged }, found?.revision)) break;
+    }
+    this.#epochs.forget();
+    await pause(changePause);
+  }
+
+  epoch(): number {
+    return (this.#epochs.current() as EpochState).epoch;
+  }
+
+  notes(since?: NotePlace): NewNotes {
+    return this.#fresh(() => this.#notes.since(since));
+  }
+
+  noteOf(handle: string, now: number): EndNote | undefined {
+    return this.#fresh(() => this.#notes.of(handleBytes(handle), now));
+  }
+
+  peekEach(handles: readonly string[], now: number): ReadonlyMap<string, SessionHead> {
+    const found = new Map<string, SessionHead>();
+    this.#fresh(() => {
+      for (const handle of handles) {
+        const head = this.#decoded(handleBytes(handle), (buffer) => decodeHead(handle, buffer));
+        if (head && this.#isLive(head, now)) found.set(handle, head);
+      }
+    });
+    return found;
+  }
+
+  async countLive(now: number): Promise<LiveCount> {
+    const count = this.count();
+    if (count > mostCounted) return { count, exact: false };
+    let live = 0;
+    for (let start = zero; ; await nextTurn()) {
+      const keys = this.#keys(this.#records, { start, limit: sliceSize }).map((key) => Buffer.from(key));
+      for (const key of keys) {
+        const summary = this.#loadSummary(key);
+        if (summary && this.#isLive(summary, now)) live++;
+      }
+      if (keys.length < sliceSize) return { count: live, exact: true };
+      start = Buffer.concat([keys.at(-1)!, zero]);
+    }
+  }
+
   async sweep(now: number, limit: number): Promise<Swept> {
+    const { epoch, purged } = this.#epochs.current() as EpochState;
+    if (purged < epoch) return this.#purge(epoch, limit);
+    const old = this.#fresh(() => this.#notes.old(now, limit));
+    if (old.length > 0) {
+      await this.#commit(async () =>
+        (await Promise.all(old.map((key) => this.#notes.drop(key)))).every(Boolean),
+      );
+      return { removed: 0, more: true };
+    }
     const due = this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit });
     const swept = await Promise.all(
       due.map(async (dueKey) => {
         const key = Buffer.from(dueKey.subarray(8));
         const found = this.#load(key, key.toString('base64url'));
         if (!found) return false;
-        if (!isLive(found.record, now)) return this.#drop(key, found);
+        if (!this.#isLive(found.record, now)) return this.#drop(key, found);
         const extras = extrasOf(found.record);
         const indexed = indexedFor(endOf(found.record), extras !== undefined);
         await this.#commit(() =>
           this.#records.ifVersion(key, found.revision, () => {
-            this.#records.put(key, encodeRecord(found.record, indexed), found.revision + 1);
+            this.#records.put(
+              key,
+              encodeRecord(found.record, indexed, found.record.epoch, found.record.epoch > 0),
+              found.revision + 1,
+            );
             this.#byExpiry.remove(dueKey);
             this.#byExpiry.put(expiryKey(indexed, key), present);
           }),
@@ -249,18 +333,48 @@ export class EmbeddedStore implements Store {
     return { removed: swept.filter(Boolean).length, more: due.length === limit };
   }
 
+  /** Removes records of earlier epochs in one step of a walk over all. */
+  async #purge(epoch: number, limit: number): Promise<Swept> {
+    const keys = this.#keys(this.#records, { start: this.#purgedTo, limit }).map((key) => Buffer.from(key));
+    await Promise.all(
+      keys.map(async (key) => {
+        const found = this.#load(key, key.toString('base64url'));
+        if (found && found.record.epoch < epoch) await this.#drop(key, found);
+      }),
+    );
+    const isDone = keys.length < limit;
+    this.#purgedTo = isDone ? zero : Buffer.concat([keys.at(-1)!, zero]);
+    if (isDone) {
+      const found = this.#readMeta<EpochState>(epochKey)!;
+      await this.#writeMeta(epochKey, { ...found.value, purged: epoch }, found.revision);
+      this.#epochs.forget();
+    }
+    return { removed: 0, more: true };
+  }
+
   isSweepDue(now: number): boolean {
+    const { epoch, purged } = this.#epochs.current() as EpochState;
+    if (purged < epoch || this.#fresh(() => this.#notes.old(now, 1)).length > 0) return true;
     return this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit: 1 }).length > 0;
   }
 
   async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
-    this.#root.resetReadTxn();
-    const text = this.#meta.get(leaseKey)?.toString();
-    const revision = text === undefined ? null : getLastVersion();
-    const lease = text === undefined ? undefined : (JSON.parse(text) as { owner: string; until: number });
-    if (lease && lease.owner !== owner && lease.until > now) return false;
-    const next = Buffer.from(JSON.stringify({ owner, until }));
-    return this.#commit(() => this.#meta.put(leaseKey, next, (revision ?? 0) + 1, revision as number));
+    const found = this.#readMeta<{ owner: string; until: number }>(leaseKey);
+    if (found && found.value.owner !== owner && found.value.until > now) return false;
+    return this.#writeMeta(leaseKey, { owner, until }, found?.revision);
+  }
+
+  #readMeta<T>(key: string): { readonly value: T; readonly revision: number } | undefined {
+    return this.#fresh(() => {
+      const text = this.#meta.get(key)?.toString();
+      return text === undefined ? undefined : { value: JSON.parse(text) as T, revision: getLastVersion() };
+    });
+  }
+
+  /** False, with nothing written, when it has another revision by now; undefined is that of what is not there. */
+  #writeMeta(key: string, value: object, revision: number | undefined): Promise<boolean> {
+    const bytes = Buffer.from(JSON.stringify(value));
+    return this.#commit(() => this.#meta.put(key, bytes, (revision ?? 0) + 1, (revision ?? null) as number));
   }
 
   async check(): Promise<void> {
@@ -280,7 +394,12 @@ export class EmbeddedStore implements Store {
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
     await this.#root.backup(join(folder, storeFile), true);
-    markStoreFolder(folder);
+    markStoreFolder(folder, this.isRaised);
+  }
+
+  /** Whether versions before this one cannot use the store. */
+  get isRaised(): boolean {
+    return isRaised(this.#folder);
   }
 
   close(): Promise<void> {
@@ -306,12 +425,7 @@ export class EmbeddedStore implements Store {
   }
 
   #loadWith<T extends Indexed>(key: Buffer, decode: (buffer: Buffer) => T): T | undefined {
-    if (this.#closed) throw new StoreError();
-    return this.#commits.reading(() => {
-      // Another process may have acknowledged a write since this process took its snapshot.
-      this.#root.resetReadTxn();
-      return this.#decoded(key, decode);
-    });
+    return this.#fresh(() => this.#decoded(key, decode));
   }
 
   #decoded<T extends Indexed>(key: Buffer, decode: (buffer: Buffer) => T): T | undefined {
@@ -324,11 +438,8 @@ export class EmbeddedStore implements Store {
     return record;
   }
 
-  #loadSummary(key: Buffer): SessionSummary | undefined {
-    const summary = this.#decoded(key, (buffer) => decodeSummary(key.toString('base64url'), buffer));
-    if (!summary) return undefined;
-    const { indexed: _, ...rest } = summary;
-    return rest;
+  #loadSummary(key: Buffer): ReturnType<typeof decodeSummary> | undefined {
+    return this.#decoded(key, (buffer) => decodeSummary(key.toString('base64url'), buffer));
   }
 
   /** The keys of the user's records, one slice a turn, so that a user with very many delays nobody else. */
@@ -346,20 +457,34 @@ export class EmbeddedStore implements Store {
   }
 
   #keys(index: Database<Buffer, Buffer>, range: RangeOptions): Buffer[] {
+    return this.#fresh(() => [...index.getKeys(range)]);
+  }
+
+  #isLive(record: SessionSummary & Pick<StoredHead, 'epoch'>, now: number): boolean {
+    return isLive(record, now) && record.epoch >= this.epoch();
+  }
+
+  #matches(record: StoredHead, match: Match): boolean {
+    return matches(record, match) && record.epoch >= this.epoch();
+  }
+
+  /** Reads what is stored now: another process may have acknowledged a write since this one took its snapshot. */
+  #fresh<T>(work: () => T): T {
     if (this.#closed) throw new StoreError();
     return this.#commits.reading(() => {
       this.#root.resetReadTxn();
-      return [...index.getKeys(range)];
+      return work();
     });
   }
 
-  #drop(key: Buffer, { record, revision }: Found): Promise<boolean> {
+  #drop(key: Buffer, { record, revision }: Found, end?: { reason: EndReason; at: number }): Promise<boolean> {
     return this.#commit(() =>
       this.#records.ifVersion(key, revision, () => {
         this.#records.remove(key);
         this.#byUser.remove(userKey(record, key));
         this.#byExpiry.remove(expiryKey(record.indexed, key));
         if (mayHaveExtras(record.indexed)) this.#extras.remove(key);
+        if (end) this.#notes.put(key, record, end);
       }),
     );
   }
@@ -388,7 +513,17 @@ interface Found {
   readonly revision: number;
 }
 
+/** The epoch, and the last one whose earlier records were all removed. */
+interface EpochState {
+  readonly epoch: number;
+  readonly purged: number;
+}
+
+const firstEpoch: EpochState = { epoch: 0, purged: 0 };
+const epochKey = 'epoch';
 const leaseKey = 'sweeper';
+/** Records that are counted one by one. */
+const mostCounted = 20_000;
 /** Bytes. */
 const userPrefixLength = 16;
 /** Keys read in one turn of the event loop: well under a millisecond. */
@@ -399,6 +534,11 @@ const present = Buffer.from([1]);
 const zero = Buffer.from([0]);
 /** Sorts after every handle. */
 const highest = Buffer.alloc(13, 0xff);
+
+function plainSummary(stored: SessionSummary): SessionSummary {
+  const { handle, created, touched, expires, ends } = stored;
+  return { handle, created, touched, expires, ends, ...extrasOf(stored) };
+}
 
 function handleBytes(handle: string): Buffer {
   return Buffer.from(handle, 'base64url');

@@ -1,7 +1,7 @@
 import type { SessionExtras, SessionHead, SessionRecord, SessionSummary } from '../../store.js';
 
 /**
- * The layout of a record, format 1. Fixed fields come first, so lists and sweeps read no data.
+ * The layout of a record. Fixed fields come first, so lists and sweeps read no data.
  *
  *      0  secretHash, 32 bytes                     72  indexed
  *     32  version                                  80  length of userid in bytes, 16 bits
@@ -10,12 +10,16 @@ import type { SessionExtras, SessionHead, SessionRecord, SessionSummary } from '
  *
  * Numbers are little-endian, and doubles unless noted otherwise.
  *
+ * In format 2, the highest bit of the length is set, `secretHash` is inverted, so that version 0.1.0 finds no session,
+ * and the epoch stands between the length and userid. Records are of format 1 until the first use of an epoch.
+ *
  * Extras stand in a database of their own, because version 0.1.0 replaces the whole of a record that it changes. It
  * keeps `indexed` as it is, so the fraction of that says where extras are worth a look.
  */
 export interface StoredHead extends SessionHead {
   /** The time under which the expiry index holds the record. */
   readonly indexed: number;
+  readonly epoch: number;
 }
 
 export interface StoredRecord extends StoredHead, SessionRecord {}
@@ -41,9 +45,15 @@ export function decodeExtras(buffer: Buffer, created: number): SessionExtras | u
 }
 
 /** @param indexed see StoredHead */
-export function encodeRecord(record: SessionRecord, indexed: number): Buffer {
+export function encodeRecord(
+  record: SessionRecord,
+  indexed: number,
+  epoch: number,
+  secondFormat: boolean,
+): Buffer {
   const useridBytes = Buffer.byteLength(record.userid);
-  const buffer = Buffer.allocUnsafe(at.text + useridBytes + Buffer.byteLength(record.data));
+  const text = secondFormat ? at.secondText : at.text;
+  const buffer = Buffer.allocUnsafe(text + useridBytes + Buffer.byteLength(record.data));
   record.secretHash.copy(buffer, 0);
   buffer.writeDoubleLE(record.version, at.version);
   buffer.writeDoubleLE(record.created, at.created);
@@ -52,47 +62,68 @@ export function encodeRecord(record: SessionRecord, indexed: number): Buffer {
   buffer.writeDoubleLE(record.ends, at.ends);
   buffer.writeDoubleLE(indexed, at.indexed);
   buffer.writeUInt16LE(useridBytes, at.useridBytes);
-  buffer.write(record.userid, at.text);
-  buffer.write(record.data, at.text + useridBytes);
+  if (secondFormat) {
+    invertHash(buffer);
+    buffer[at.useridBytes + 1]! |= 0x80;
+    buffer.writeDoubleLE(epoch, at.text);
+  }
+  buffer.write(record.userid, text);
+  buffer.write(record.data, text + useridBytes);
   return buffer;
+}
+
+function invertHash(buffer: Buffer): void {
+  for (let i = 0; i < at.version; i += 4) buffer.writeInt32LE(~buffer.readInt32LE(i), i);
 }
 
 /** Reads what `encodeRecord` wrote, from the first `size` bytes of a buffer that may be reused afterwards. */
 export function decodeRecord(handle: string, buffer: Buffer, size: number): StoredRecord {
   const head = decodeHead(handle, buffer) as StoredHead & { data: string };
-  head.data = buffer.toString('utf8', at.text + viewOf(buffer).getUint16(at.useridBytes, true), size);
+  head.data = buffer.toString('utf8', lastDataAt, size);
   return head;
 }
+
+/** Where the data of the record begin whose head was read last. */
+let lastDataAt = 0;
 
 /** Reads all but the data. */
 export function decodeHead(handle: string, buffer: Buffer): StoredHead {
   const view = viewOf(buffer);
-  const data = at.text + view.getUint16(at.useridBytes, true);
+  const length = view.getUint16(at.useridBytes, true);
+  const isSecond = length > 0x7fff;
+  const text = isSecond ? at.secondText : at.text;
+  lastDataAt = text + (length & 0x7fff);
   const secretHash = Buffer.allocUnsafe(at.version);
   buffer.copy(secretHash, 0, 0, at.version);
+  if (isSecond) invertHash(secretHash);
   return {
     handle,
     secretHash,
-    userid: buffer.toString('utf8', at.text, data),
+    userid: buffer.toString('utf8', text, lastDataAt),
     version: view.getFloat64(at.version, true),
     created: view.getFloat64(at.created, true),
     touched: view.getFloat64(at.touched, true),
     expires: view.getFloat64(at.expires, true),
     ends: view.getFloat64(at.ends, true),
     indexed: view.getFloat64(at.indexed, true),
+    epoch: isSecond ? view.getFloat64(at.text, true) : 0,
   };
 }
 
 /** Whether the userid begins with these bytes. */
 export function hasUseridPrefix(buffer: Buffer, prefix: Buffer): boolean {
   const length = viewOf(buffer).getUint16(at.useridBytes, true);
+  const text = length > 0x7fff ? at.secondText : at.text;
   return (
-    length >= prefix.length &&
-    buffer.compare(prefix, 0, prefix.length, at.text, at.text + prefix.length) === 0
+    (length & 0x7fff) >= prefix.length &&
+    buffer.compare(prefix, 0, prefix.length, text, text + prefix.length) === 0
   );
 }
 
-export function decodeSummary(handle: string, buffer: Buffer): SessionSummary & Pick<StoredHead, 'indexed'> {
+export function decodeSummary(
+  handle: string,
+  buffer: Buffer,
+): SessionSummary & Pick<StoredHead, 'indexed' | 'epoch'> {
   const view = viewOf(buffer);
   return {
     handle,
@@ -101,6 +132,7 @@ export function decodeSummary(handle: string, buffer: Buffer): SessionSummary & 
     expires: view.getFloat64(at.expires, true),
     ends: view.getFloat64(at.ends, true),
     indexed: view.getFloat64(at.indexed, true),
+    epoch: view.getUint16(at.useridBytes, true) > 0x7fff ? view.getFloat64(at.text, true) : 0,
   };
 }
 
@@ -125,4 +157,6 @@ const at = {
   indexed: 72,
   useridBytes: 80,
   text: 82,
+  /** In format 2. */
+  secondText: 90,
 } as const;

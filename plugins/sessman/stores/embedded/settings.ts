@@ -1,5 +1,5 @@
 import { z } from 'plugin-server';
-import { storeKind } from '../store-kind.js';
+import { raisedStore, storeKind } from '../store-kind.js';
 
 /** The embedded store, which is used where nothing else is set. */
 export const embedded = storeKind({
@@ -23,6 +23,7 @@ export const embedded = storeKind({
         ),
     });
     place.log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
+    if (store.isRaised) place.log.info({ store: 'embedded', folder }, raisedStore);
     return store;
   },
 });

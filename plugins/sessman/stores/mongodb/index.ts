@@ -1,4 +1,6 @@
-import { Binary, type Collection, type Filter } from 'mongodb';
+import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
+import { Binary, type Collection, type Db, type Filter, type UpdateFilter } from 'mongodb';
 import type { Logger } from 'plugin-server';
 import { type MongoSettings, mongoConnection } from '../../../../databases/mongodb/connection.js';
 import { hasCode } from '../../../../databases/mongodb/errors.js';
@@ -6,7 +8,12 @@ import { MongoLink } from '../../../../databases/mongodb/link.js';
 import { StoreError, StoreFullError } from '../../errors.js';
 import type {
   Change,
+  EndNote,
+  EndReason,
+  LiveCount,
   Match,
+  NewNotes,
+  NotePlace,
   Page,
   Position,
   SessionExtras,
@@ -17,8 +24,11 @@ import type {
   Swept,
   WalkedSession,
 } from '../../store.js';
+import { changePause, Leased } from '../leased.js';
+import { raisedStore } from '../store-kind.js';
 import { connecting } from './connecting.js';
 import { ensureIndexes } from './indexes.js';
+import { endUpdate, moveNote, type NoteDocument, noteOf, notesSince } from './notes.js';
 import { rewriteByVersion } from './rewrite.js';
 
 export interface MongoStoreOptions extends MongoSettings {
@@ -31,6 +41,9 @@ export interface MongoStoreOptions extends MongoSettings {
 export class MongoStore implements Store {
   readonly #name: string;
   #link!: MongoLink<StoreError>;
+  readonly #states = new Leased(() => this.#readState());
+  /** Up to where the records of earlier epochs are removed. */
+  #purgedTo: Binary | undefined;
   #serverExpires = true;
 
   /**
@@ -48,6 +61,8 @@ export class MongoStore implements Store {
       prepare: async (db) => {
         const { expires } = await ensureIndexes(db.collection(options.collection));
         store.#serverExpires = expires;
+        const state = await store.#stateIn(db).findOne({ _id: stateId });
+        if (state?.raised) options.log.info({ store: 'mongodb' }, raisedStore);
       },
       unavailable: (cause) => new StoreError(cause),
       full: (cause) => new StoreFullError(cause),
@@ -60,27 +75,40 @@ export class MongoStore implements Store {
   }
 
   get needsSweeping(): boolean {
-    return !this.#serverExpires;
+    const { epoch, purged } = this.#states.known ?? firstState;
+    return !this.#serverExpires || purged < epoch;
   }
 
   async insert(record: SessionRecord): Promise<boolean> {
+    const document = toDocument(record, await this.#states.current());
     try {
-      await this.#run((sessions) => sessions.insertOne(toDocument(record)));
+      await this.#run((sessions) => sessions.insertOne(document));
       return true;
     } catch (error) {
-      if (hasCode((error as Error).cause, duplicateKey)) return false;
-      throw error;
+      if (!hasCode((error as Error).cause, duplicateKey)) throw error;
+      return this.#replaceNote(document);
     }
   }
 
+  /** Stores a session in the place of the note of an earlier one with its handle, which is kept under another id. */
+  async #replaceNote(document: SessionDocument): Promise<boolean> {
+    const freeId = new Binary(randomBytes(12));
+    const note = await this.#run((sessions) => moveNote(notesIn(sessions), document._id, freeId));
+    if (!note) return false;
+    const { modifiedCount } = await this.#run((sessions) => sessions.replaceOne(note, document));
+    return modifiedCount === 1;
+  }
+
   async read(handle: string, now: number): Promise<SessionRecord | undefined> {
-    const document = await this.#run((sessions) => sessions.findOne(filterOf({ handle, now }), reading));
+    const filter = filterOf({ handle, now }, await this.#states.current());
+    const document = await this.#run((sessions) => sessions.findOne(filter, reading));
     return document ? toRecord(document) : undefined;
   }
 
   async peek(handle: string, now: number): Promise<SessionHead | undefined> {
+    const filter = filterOf({ handle, now }, await this.#states.current());
     const document = await this.#run((sessions) =>
-      sessions.findOne(filterOf({ handle, now }), { ...reading, projection: { data: 0 } }),
+      sessions.findOne(filter, { ...reading, projection: { data: 0 } }),
     );
     return document ? toHead(document) : undefined;
   }
@@ -89,6 +117,8 @@ export class MongoStore implements Store {
     match: Match,
     { data, secretHash, touched, expires, ends, ...extras }: Change,
   ): Promise<SessionRecord | undefined> {
+    const state = await this.#states.current();
+    const verifier = secretHash ?? match.secretHash;
     const update = {
       $set: {
         touched: new Date(touched),
@@ -96,12 +126,13 @@ export class MongoStore implements Store {
         ...(ends !== undefined && { ends: new Date(ends) }),
         ...extraFields(extras),
         ...(data !== undefined && { data }),
-        ...(secretHash && { secret: new Binary(secretHash) }),
+        ...(verifier && (secretHash || state.raised) && secretFields(verifier, state)),
       },
+      ...(verifier && state.raised && { $unset: { secret: '' as const } }),
       ...(data !== undefined && { $inc: { version: 1 } }),
     };
     const document = await this.#run((sessions) =>
-      sessions.findOneAndUpdate(filterOf(match), update, {
+      sessions.findOneAndUpdate(filterOf(match, state), update, {
         returnDocument: 'after',
         // What was sent need not come back.
         ...(data !== undefined && { projection: { data: 0 } }),
@@ -114,23 +145,33 @@ export class MongoStore implements Store {
     return rewriteByVersion(this, match, change, rewrite);
   }
 
-  async remove(match: Match): Promise<boolean> {
-    const { deletedCount } = await this.#run((sessions) => sessions.deleteOne(filterOf(match)));
-    return deletedCount === 1;
+  async remove(match: Match, reason: EndReason): Promise<boolean> {
+    const filter = filterOf(match, await this.#states.current());
+    const { modifiedCount } = await this.#run((sessions) =>
+      sessions.updateOne(filter, endUpdate(reason, match.now) as UpdateFilter<SessionDocument>),
+    );
+    return modifiedCount === 1;
   }
 
-  async removeEach(matches: readonly Match[]): Promise<number> {
+  async removeEach(matches: readonly Match[], reason: EndReason): Promise<number> {
     if (matches.length === 0) return 0;
-    const operations = matches.map((match) => ({ deleteOne: { filter: filterOf(match) } }));
-    const { deletedCount } = await this.#run((sessions) =>
+    const state = await this.#states.current();
+    const operations = matches.map((match) => ({
+      updateOne: {
+        filter: filterOf(match, state),
+        update: endUpdate(reason, match.now) as UpdateFilter<SessionDocument>,
+      },
+    }));
+    const { modifiedCount } = await this.#run((sessions) =>
       sessions.bulkWrite(operations, { ordered: false }),
     );
-    return deletedCount;
+    return modifiedCount;
   }
 
   async list(userid: string, now: number, limit = 0): Promise<SessionSummary[]> {
+    const live = liveAt(now, await this.#states.current());
     const documents = await this.#run((sessions) =>
-      sessions.find({ userid, ...liveAt(now) }, { ...reading, limit, projection: summaryFields }).toArray(),
+      sessions.find({ userid, ...live }, { ...reading, limit, projection: summaryFields }).toArray(),
     );
     return documents.map(toSummary);
   }
@@ -138,10 +179,11 @@ export class MongoStore implements Store {
   async walk(now: number, { limit, after, useridPrefix }: Page): Promise<WalkedSession[]> {
     const filter = useridPrefix === undefined ? byHandle(after) : byUser(useridPrefix, after);
     const sort: Record<string, 1> = useridPrefix === undefined ? { _id: 1 } : { userid: 1, _id: 1 };
+    const live = liveAt(now, await this.#states.current());
     const documents = await this.#run((sessions) =>
       sessions
         .find(
-          { ...filter, ...liveAt(now) },
+          { ...filter, ...live },
           { ...reading, sort, limit, projection: { ...summaryFields, userid: 1 } },
         )
         .toArray(),
@@ -151,13 +193,88 @@ export class MongoStore implements Store {
 
   async removeOfUser(userid: string, now: number, except?: string): Promise<number> {
     const kept = except === undefined ? {} : { _id: { $ne: handleBinary(except) } };
-    const { deletedCount } = await this.#run((sessions) =>
-      sessions.deleteMany({ userid, ...liveAt(now), ...kept }),
+    const live = liveAt(now, await this.#states.current());
+    const { modifiedCount } = await this.#run((sessions) =>
+      sessions.updateMany(
+        { userid, ...live, ...kept },
+        endUpdate('end_all', now) as UpdateFilter<SessionDocument>,
+      ),
     );
-    return deletedCount;
+    return modifiedCount;
+  }
+
+  async endEveryone(): Promise<void> {
+    if (!(await this.#states.current()).raised) {
+      await this.#changeState({ $set: { raised: true } });
+      // Every host must look for the secret's hash in its other field before the first one puts it there.
+      await setTimeout(changePause);
+    }
+    await this.#changeState({ $inc: { epoch: 1 } });
+    await setTimeout(changePause);
+  }
+
+  async epoch(): Promise<number> {
+    return (await this.#states.current()).epoch;
+  }
+
+  async notes(since?: NotePlace): Promise<NewNotes> {
+    return this.#run((sessions) => notesSince(notesIn(sessions), since, reading));
+  }
+
+  async noteOf(handle: string, now: number): Promise<EndNote | undefined> {
+    return this.#run((sessions) => noteOf(notesIn(sessions), handleBinary(handle), now, reading));
+  }
+
+  async peekEach(handles: readonly string[], now: number): Promise<ReadonlyMap<string, SessionHead>> {
+    const filter = { _id: { $in: handles.map(handleBinary) }, ...liveAt(now, await this.#states.current()) };
+    const documents = await this.#run((sessions) =>
+      sessions.find(filter, { ...reading, projection: { data: 0 } }).toArray(),
+    );
+    return new Map(documents.map(toHead).map((head) => [head.handle, head]));
+  }
+
+  async countLive(now: number): Promise<LiveCount> {
+    const count = await this.count();
+    if (count > mostCounted) return { count, exact: false };
+    const live = liveAt(now, await this.#states.current());
+    return { count: await this.#run((sessions) => sessions.countDocuments(live, reading)), exact: true };
+  }
+
+  #stateIn(db: Db): Collection<StateDocument> {
+    return db.collection<StateDocument>(`${this.#name}_leases`);
+  }
+
+  async #readState(): Promise<State> {
+    const document = await this.#link.run((db) => this.#stateIn(db).findOne({ _id: stateId }, reading));
+    return { ...firstState, ...document };
+  }
+
+  async #changeState(update: UpdateFilter<StateDocument>): Promise<void> {
+    await this.#link.run((db) => this.#stateIn(db).updateOne({ _id: stateId }, update, { upsert: true }));
+    this.#states.forget();
+  }
+
+  /** Removes records of earlier epochs in one step of a walk over all. */
+  async #purge(epoch: number, limit: number): Promise<Swept> {
+    const from = this.#purgedTo ? { _id: { $gt: this.#purgedTo } } : {};
+    const found = await this.#run((sessions) =>
+      sessions.find(from, { ...reading, projection: { _id: 1 }, sort: { _id: 1 }, limit }).toArray(),
+    );
+    const isOld = {
+      $or: [{ epoch: { $lt: epoch } }, { epoch: { $exists: false } }],
+      ended: { $exists: false },
+    };
+    const ids = found.map(({ _id }) => _id);
+    await this.#run((sessions) => sessions.deleteMany({ _id: { $in: ids }, ...isOld }));
+    const isDone = found.length < limit;
+    this.#purgedTo = isDone ? undefined : ids.at(-1);
+    if (isDone) await this.#changeState({ $max: { purged: epoch } });
+    return { removed: 0, more: true };
   }
 
   async sweep(now: number, limit: number): Promise<Swept> {
+    const { epoch, purged } = await this.#states.current();
+    if (purged < epoch) return this.#purge(epoch, limit);
     const due = { expires: { $lte: new Date(now) } };
     const found = await this.#run((sessions) =>
       sessions.find(due, { ...reading, projection: { _id: 1 }, limit }).toArray(),
@@ -171,6 +288,8 @@ export class MongoStore implements Store {
   }
 
   async isSweepDue(now: number): Promise<boolean> {
+    const { epoch, purged } = await this.#states.current();
+    if (purged < epoch) return true;
     const due = { expires: { $lte: new Date(now) } };
     return (
       (await this.#run((sessions) => sessions.findOne(due, { ...reading, projection: { _id: 1 } }))) !== null
@@ -195,6 +314,7 @@ export class MongoStore implements Store {
 
   async check(): Promise<void> {
     await this.#run((sessions) => sessions.findOne({ _id: handleBinary('') }, reading));
+    await this.#states.current();
   }
 
   count(): Promise<number> {
@@ -213,8 +333,11 @@ export class MongoStore implements Store {
 interface SessionDocument {
   /** The handle's 12 bytes. */
   _id: Binary;
-  /** SHA-256 of the id's secret part. */
-  secret: Binary;
+  /** SHA-256 of the id's secret part. Version 0.1.0 knows `secret` alone; see `raised` of the state. */
+  secret?: Binary;
+  verifier?: Binary;
+  /** Absent in the first one. */
+  epoch?: number;
   userid: string;
   /** JSON text: BSON has other rules for names, depth and numbers. */
   data: string;
@@ -237,6 +360,24 @@ interface LeaseDocument {
   until: Date;
 }
 
+/** What holds for the whole store. */
+interface State {
+  readonly epoch: number;
+  /** The last epoch whose earlier records were all removed. */
+  readonly purged: number;
+  /** Whether secrets' hashes go where version 0.1.0 finds none: it must not read or write any more. */
+  readonly raised: boolean;
+}
+
+interface StateDocument extends Partial<State> {
+  _id: string;
+}
+
+const stateId = 'store';
+const firstState: State = { epoch: 0, purged: 0, raised: false };
+/** Records that are counted one by one. */
+const mostCounted = 20_000;
+
 const reading = { maxTimeMS: 1000 };
 const summaryFields = {
   created: 1,
@@ -253,9 +394,9 @@ const summaryFields = {
 // https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 const duplicateKey = 11000;
 
-function liveAt(now: number) {
+function liveAt(now: number, { epoch }: State) {
   const at = new Date(now);
-  return { expires: { $gt: at }, ends: { $gt: at } };
+  return { expires: { $gt: at }, ends: { $gt: at }, ...(epoch > 0 && { epoch: { $gte: epoch } }) };
 }
 
 /** The part of a walk by handle that lies behind that place. */
@@ -286,22 +427,35 @@ function endOfPrefix(prefix: string): string | undefined {
     : String.fromCodePoint(...points, last === 0xd7ff ? 0xe000 : last + 1);
 }
 
-function filterOf({ handle, now, secretHash, userid, version, touched }: Match): Filter<SessionDocument> {
+function filterOf(
+  { handle, now, secretHash, userid, version, touched }: Match,
+  state: State,
+): Filter<SessionDocument> {
   return {
     _id: handleBinary(handle),
-    ...liveAt(now),
-    ...(secretHash && { secret: new Binary(secretHash) }),
+    ...liveAt(now, state),
+    ...(secretHash && hasSecret(new Binary(secretHash), state)),
     ...(userid !== undefined && { userid }),
     ...(version !== undefined && { version }),
     ...(touched !== undefined && { touched: new Date(touched) }),
   };
 }
 
-function toDocument(record: SessionRecord): SessionDocument {
+function hasSecret(secret: Binary, { raised }: State): Filter<SessionDocument> {
+  return raised ? { $or: [{ verifier: secret }, { secret }] } : { secret };
+}
+
+function secretFields(secretHash: Buffer, { raised }: State) {
+  const hash = new Binary(secretHash);
+  return raised ? { verifier: hash } : { secret: hash };
+}
+
+function toDocument(record: SessionRecord, state: State): SessionDocument {
   const { handle, secretHash, userid, data, version, created, touched, expires, ends, ...extras } = record;
   return {
     _id: handleBinary(handle),
-    secret: new Binary(secretHash),
+    ...secretFields(secretHash, state),
+    ...(state.epoch > 0 && { epoch: state.epoch }),
     userid,
     data,
     version,
@@ -328,11 +482,15 @@ function toRecord(document: SessionDocument): SessionRecord {
 }
 
 function toHead(document: Omit<SessionDocument, 'data'>): SessionHead {
-  const { secret, userid, version } = document;
-  return { ...toSummary(document), secretHash: Buffer.from(secret.buffer), userid, version };
+  const { secret, verifier = secret!, userid, version } = document;
+  return { ...toSummary(document), secretHash: Buffer.from(verifier.buffer), userid, version };
 }
 
-function toSummary(document: Omit<SessionDocument, 'secret' | 'data'>): SessionSummary {
+function notesIn(sessions: Collection<SessionDocument>): Collection<NoteDocument> {
+  return sessions as unknown as Collection<NoteDocument>;
+}
+
+function toSummary(document: Omit<SessionDocument, 'data'>): SessionSummary {
   const { _id, created, touched, expires, ends, authenticated, remember, about, ip, user_agent } = document;
   return {
     handle: Buffer.from(_id.buffer).toString('base64url'),

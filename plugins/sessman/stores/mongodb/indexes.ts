@@ -11,19 +11,27 @@ import { hasCode } from '../../../../databases/mongodb/errors.js';
  */
 export async function ensureIndexes(collection: Collection<Document>): Promise<{ expires: boolean }> {
   await ensureIndex(collection, byUser);
+  const expires = await ensureExpiry(collection);
+  await ensureIndex(collection, byEnd);
+  return { expires };
+}
+
+async function ensureExpiry(collection: Collection<Document>): Promise<boolean> {
   try {
     await ensureIndex(collection, ttl);
-    return { expires: true };
+    return true;
   } catch (error) {
     if (!hasCode(error, ...notImplemented)) throw error;
     await ensureIndex(collection, byExpiry);
-    return { expires: false };
+    return false;
   }
 }
 
 type Index = IndexDescription & { readonly name: string; readonly key: Readonly<Record<string, 1 | -1>> };
 
 const byUser: Index = { name: 'userid_created', key: { userid: 1, created: -1 } };
+/** Of notes alone. */
+const byEnd: Index = { name: 'ended_at', key: { ended_at: 1 }, sparse: true };
 const ttl: Index = { name: 'expires_ttl', key: { expires: 1 }, expireAfterSeconds: 0 };
 const byExpiry: Index = { name: 'expires', key: { expires: 1 } };
 
@@ -72,7 +80,7 @@ function isSame(other: Document, index: Index): boolean {
     hasSameKey(other, index) &&
     other.expireAfterSeconds === index.expireAfterSeconds &&
     !other.unique &&
-    !other.sparse &&
+    Boolean(other.sparse) === Boolean(index.sparse) &&
     !other.partialFilterExpression
   );
 }

@@ -369,6 +369,35 @@ for (const { name, settings } of backends) {
       expect(nobody.body.code).to.equal('session_not_found');
     });
 
+    it('end_all with everyone ends the sessions of all users at once', async () => {
+      const ids = [await make(), await make()];
+      const other = (await api.post('/sessman/new', { userid: `${userid}x` })).body.session_id;
+      for (const more of [{ userid }, { except: ids[0] }]) {
+        const refused = await api.post('/sessman/end_all', { everyone: true, ...more });
+        expect([refused.status, refused.body.code]).to.deep.equal([400, 'invalid_parameter']);
+      }
+      const live = (await api.get('/sessman/sessions?limit=1000')).body.sessions.length;
+      const racing = Promise.all(Array.from({ length: 20 }, () => make()));
+      const ended = await api.post('/sessman/end_all?everyone=true');
+      expect(ended.status).to.equal(200);
+      expect(Object.keys(ended.body)).to.deep.equal(['ended']);
+      expect(ended.body.ended).to.be.within(live, live + 20);
+      for (const session_id of [...ids, other]) {
+        for (const call of ['get', 'touch', 'update', 'patch', 'renew', 'end']) {
+          const body = call === 'update' || call === 'patch' ? { data: {} } : undefined;
+          const dead = await api.post(`/sessman/${call}`, body, { headers: { 'X-Session-Id': session_id } });
+          expect([dead.status, dead.body.code], call).to.deep.equal([404, 'session_not_found']);
+        }
+      }
+      const after = await make();
+      expect((await read(after)).status).to.equal(200);
+      const shown = (await api.get('/sessman/sessions?limit=1000')).body.sessions;
+      for (const id of await racing) {
+        const isLive = (await read(id)).status === 200;
+        expect(shown.some(({ handle }: { handle: string }) => id.startsWith(handle))).to.equal(isLive);
+      }
+    });
+
     it('end_all ends all but one', async () => {
       const ids = [await make(), await make(), await make()];
       const ended = await api.post('/sessman/end_all', { userid, except: ids[1] });

@@ -92,9 +92,9 @@ describe("a damaged embedded store's start", () => {
   it('refuses a store of a format to come', async () => {
     const mark = join(folder, 'data/sessman/store/store.json');
     const text = await readFile(mark, 'utf8');
-    await writeFile(mark, '{"store":"sessman","format":2}');
+    await writeFile(mark, '{"store":"sessman","format":3}');
     expect(() => EmbeddedStore.open(join(folder, 'data/sessman/store'))).to.throw(
-      /format 2; .* reads format 1/,
+      /format 3; .* reads formats 1 and 2/,
     );
     await writeFile(mark, text);
   });

@@ -30,6 +30,7 @@ describe("MongoStore's indexes", () => {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   };
   const right = [
+    { name: 'ended_at', key: { ended_at: 1 }, expireAfterSeconds: undefined },
     { name: 'expires_ttl', key: { expires: 1 }, expireAfterSeconds: 0 },
     { name: 'userid_created', key: { userid: 1, created: -1 }, expireAfterSeconds: undefined },
   ];
@@ -68,9 +69,9 @@ describe("MongoStore's indexes", () => {
     await client.db(place.database).collection('own').createIndexes([own]);
     await (await open('own')).close();
     expect(await indexes('own')).to.deep.equal([
-      right[0],
+      ...right.slice(0, 2),
       { ...own, expireAfterSeconds: undefined },
-      right[1],
+      ...right.slice(2),
     ]);
   });
 

@@ -133,5 +133,40 @@ for (const { name, make } of places) {
       const again = await sessions.create(userid, {}, id);
       expect(await old.get(id, userid)).to.include({ created: again.created });
     });
+    it('is kept off by the first end of everyone, and finds nothing to read or write', async () => {
+      const version = await version010();
+      const gone = await sessions.create(userid);
+      await sessions.endEveryone();
+      const made = await sessions.create(userid, { a: 1 });
+      for (const { id } of [gone, made]) {
+        for (const call of [
+          () => old.get(id, userid),
+          () => old.update(id, {}),
+          () => old.touch(id),
+          () => old.renew(id),
+        ]) {
+          const outcome = await Promise.resolve()
+            .then(call)
+            .catch((error: Error) => error);
+          // What was ended may still be there for it for a moment; what is newer it cannot use.
+          if (id === made.id) expect(outcome).to.be.an('error');
+        }
+      }
+      expect(await sessions.get(made.id, userid)).to.deep.equal(made);
+      expect((await sessions.update(made.id, { b: 1 })).version).to.equal(2);
+      const next = await sessions.renew(made.id);
+      expect(await sessions.get(next.id)).to.include({ data: '{"b":1}' });
+      if (name !== 'embedded') return;
+      let opened: unknown;
+      try {
+        opened = await place.openOld(version);
+      } catch (error) {
+        expect((error as Error).message).to.include('format 2');
+      }
+      expect(opened).to.equal(undefined);
+      const reopened = await place.openNew();
+      expect(await reopened.read(next.handle, now)).to.include({ data: '{"b":1}' });
+      await reopened.close();
+    });
   });
 }
