@@ -8,6 +8,8 @@ const RETRY = 1000;
 const RETRY_FULL = 20;
 /** Milliseconds that the end of the process waits for lines on their way. */
 const PATIENCE = 1000;
+/** Milliseconds after which a write is taken for one that does not come back. */
+const STALLED = 500;
 /**
  * Milliseconds from one write to the next. A write goes through the thread pool, which costs as much as a small request:
  * on a busy server many lines share one. A quiet server writes each line at once.
@@ -49,6 +51,8 @@ export class LogWriter {
   /** Throws the system's error where the file cannot be opened. A named pipe may get its reader later. */
   constructor(file: string | undefined) {
     this.#file = file;
+    if (writers.size === 0) process.on('exit', endThoughWriting);
+    writers.add(this);
     if (file === undefined) {
       this.#fd = STDOUT;
       return;
@@ -71,10 +75,14 @@ export class LogWriter {
     }
   }
 
+  /** A write does not come back. */
+  get isStalled(): boolean {
+    return this.#isWriting && performance.now() - this.#writingSince > STALLED;
+  }
+
   /** Writes what waits, at once: the process is about to end. */
   flush(): void {
-    const stalled = this.#isWriting && performance.now() - this.#writingSince > PATIENCE;
-    if (this.#waiting === '' || this.#fd === undefined || this.#failedAt !== 0 || stalled) return;
+    if (this.#waiting === '' || this.#fd === undefined || this.#failedAt !== 0 || this.isStalled) return;
     let rest = Buffer.from(this.#waiting);
     this.#waiting = '';
     try {
@@ -104,6 +112,9 @@ export class LogWriter {
       closeSync(this.#fd);
       this.#fd = undefined;
     }
+    if (this.#isWriting) return;
+    writers.delete(this);
+    if (writers.size === 0) process.off('exit', endThoughWriting);
   }
 
   #nextInPace(): void {
@@ -192,6 +203,18 @@ export class LogWriter {
   get #name(): string {
     return this.#file ?? 'standard output';
   }
+}
+
+const writers = new Set<LogWriter>();
+
+/**
+ * Node waits at its end for the threads of its pool, and a write that hangs would keep the process for ever. A fatal signal
+ * ends it whatever its threads do; after a stop it is the one that systemd and shells take for a stop.
+ */
+function endThoughWriting(status: number): void {
+  if (![...writers].some((writer) => writer.isStalled)) return;
+  process.removeAllListeners('SIGTERM');
+  process.kill(process.pid, status === 0 ? 'SIGTERM' : 'SIGKILL');
 }
 
 /** Not by way of process.stderr, which blocks where nobody reads. */

@@ -48,8 +48,13 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
     return false;
   }
   await stopped;
+  // Log lines may be on their way. A write that does not come back would keep the process.
+  setTimeout(() => process.exit(), lastLines).unref();
   return true;
 }
+
+/** Milliseconds. */
+const lastLines = 1000;
 
 function obeySignals(supervisor: Supervisor): void {
   const stop = () => {

@@ -1,17 +1,17 @@
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { ServerProcess } from '../support/process.js';
+import { type ProcessOptions, runProgram, ServerProcess } from '../support/process.js';
 import { makeFolder } from '../support/server.js';
 
 const plugin = `
 import { definePlugin } from 'plugin-server';
 export default definePlugin({
   setup({ router, log }) {
-    router.get('/', (ctx) => { ctx.body = { hello: 'world' }; });
+    router.get('/', (ctx) => { ctx.body = { hello: 'world', pid: process.pid }; });
     router.get('/fill', (ctx) => {
       for (let i = 0; i < Number(ctx.query.lines); i += 1) log.info({ text: 'x'.repeat(1000) }, 'filler');
       ctx.body = {};
@@ -26,15 +26,21 @@ describe('a log that cannot be written', () => {
     server = undefined;
   });
 
-  const start = async (folder: string, file: string, format = 'json') => {
+  const start = async (
+    folder: string,
+    file: string | undefined,
+    format = 'json',
+    through?: ProcessOptions['through'],
+  ) => {
     const port = await freePort();
     server = await ServerProcess.start({
       folder,
       exactIni: true,
-      ini: `[main]\nsafe=list:hello\n[network]\nport=int:${port}\n[log]\nfile=${file}\nformat=${format}\n`,
+      ini: `[main]\nsafe=list:hello\n[network]\nport=int:${port}\n[log]\n${file === undefined ? '' : `file=${file}\n`}format=${format}\n`,
       files: { 'plugins/hello.mjs': plugin },
       args: ['--safe'],
       raw: true,
+      ...(through && { through }),
     });
     // Its lines, the address among them, go where this test does not read.
     server.url = `http://127.0.0.1:${port}`;
@@ -48,6 +54,7 @@ describe('a log that cannot be written', () => {
     const metrics = await (await server!.fetch('/metrics')).text();
     return Number(/^plugin_server_log_lines_dropped_total (\d+)/m.exec(metrics)![1]);
   };
+  const workerOf = async () => ((await (await server!.fetch('/hello')).json()) as { pid: number }).pid;
   const answered = async (times: number) => {
     for (let i = 0; i < times; i += 1) expect((await server!.fetch('/hello')).status).to.equal(200);
   };
@@ -113,6 +120,81 @@ describe('a log that cannot be written', () => {
       await answered(50);
     });
   }
+
+  it('and keeps its writer waiting does not hold up a stop', async () => {
+    const folder = await makeFolder();
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      // The shell opens it as pipes are opened: a write waits until there is space.
+      const args = ['-c', `exec "$@" > '${pipe}'`, 'sh'];
+      await start(folder, undefined, 'json', { file: 'sh', args });
+      await server!.fetch('/hello/fill?lines=2000');
+      await said('standard output cannot be written (it does not accept lines fast enough)');
+      await answered(20);
+      server!.signal('SIGTERM');
+      // Not by an exit of its own, which would wait for the write.
+      expect(await server!.exited).to.deep.equal({ status: null, signal: 'SIGTERM' });
+    } finally {
+      closeSync(reader);
+    }
+  });
+
+  describe('since its file system hangs', () => {
+    before(async function () {
+      const works = await runProgram('strace', ['-o', '/dev/null', 'true'], '/').catch(() => undefined);
+      if (works?.status !== 0) this.skip();
+    });
+
+    let tracer: ChildProcess | undefined;
+    afterEach(() => {
+      tracer?.kill('SIGKILL');
+    });
+
+    /** Writes to the log do not come back, as those to a network drive that is frozen, until the tracer ends. */
+    const freeze = async (folder: string) => {
+      const { pid } = server!;
+      const worker = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+      const file = realpathSync(join(folder, 'server.log'));
+      tracer = spawn(
+        'strace',
+        [
+          ...['-f', '-p', `${pid},${worker}`, '-P', file, '-o', '/dev/null'],
+          ...['-e', 'trace=write', '-e', 'inject=write:delay_enter=1000000000'],
+        ],
+        { stdio: ['ignore', 'ignore', 'pipe'] },
+      );
+      await Promise.race([once(tracer.stderr!, 'data'), once(tracer, 'exit')]);
+    };
+
+    it('costs no request anything; lines are counted, and written again when it is over', async () => {
+      const folder = await makeFolder();
+      await start(folder, 'server.log');
+      await freeze(folder);
+      await answered(200);
+      await server!.fetch('/hello/fill?lines=2000');
+      await said('server.log cannot be written (it does not accept lines fast enough)');
+      await answered(200);
+      expect(await dropped()).to.be.at.least(200);
+      tracer!.kill('SIGKILL');
+      await said('the log can be written again');
+      const count = await dropped();
+      await answered(20);
+      expect(await dropped()).to.equal(count);
+    });
+
+    it('does not hold up a reload', async () => {
+      const folder = await makeFolder();
+      await start(folder, 'server.log');
+      await freeze(folder);
+      await answered(20);
+      const worker = await workerOf();
+      server!.signal('SIGHUP');
+      while ((await workerOf()) === worker) await pause();
+      await answered(20);
+    });
+  });
 
   it('does not hold up a stop', async () => {
     const folder = await makeFolder();
