@@ -1,5 +1,4 @@
 import type { AddressInfo, ListenOptions } from 'node:net';
-import { join } from 'node:path';
 import type { DestinationStream, Logger } from 'pino';
 import { ConfigError, type Configuration, childAt, formatProblem } from '../config/index.js';
 import { announce } from './announce.js';
@@ -32,9 +31,10 @@ import { Metrics } from './monitor/metrics.js';
 import { LocalMonitor, type MonitorLink } from './monitor/monitor.js';
 import { Reporter } from './monitor/reporter.js';
 import { version } from './package-layout.js';
+import { strayText } from './prepare/data-names.js';
 import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js';
 import { RESERVED_PATHS } from './prepare/paths.js';
-import { isHttps, type Settings } from './prepare/settings.js';
+import { isHttps, type Settings, storageFolder } from './prepare/settings.js';
 import { StorageHub } from './storage/hub.js';
 
 export interface HostOptions extends PrepareOptions {
@@ -110,6 +110,7 @@ export class Host {
     try {
       await options.onPrepared?.(prepared);
       await host.#setUp(prepared, options);
+      if (options.snapshot === undefined && options.safe !== true) host.#tellStray(prepared);
       if (options.listen !== false) {
         await host.#listen(options.listen ?? settings.address);
         announce(host.log, { url: host.url, plugins: host.plugins, open: host.openPlugins });
@@ -131,7 +132,7 @@ export class Host {
     this.metrics = new Metrics(this.#tls ? 'https' : 'http', () => log.dropped);
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     this.#storage = new StorageHub({
-      folder: join(settings.dataFolder, '_storage'),
+      folder: storageFolder(settings),
       mongodb: settings.storage,
       log: this.log,
       registry: this.metrics.registry,
@@ -317,6 +318,16 @@ export class Host {
         fakes: new Map(Object.entries(options.fakes ?? {}).map(([name, fake]) => [name.toLowerCase(), fake])),
       },
     });
+  }
+
+  /** Logs that plugins which are gone have left values in the storage. */
+  async #tellStray({ claimed }: Prepared): Promise<void> {
+    try {
+      const text = strayText("the plugins' storage", await this.#storage.dataNames(), claimed);
+      if (text !== undefined) this.log.warn(`${text.message}; ${text.hint}`);
+    } catch (error) {
+      this.log.debug({ err: error }, 'the storage could not be searched for data of no plugin');
+    }
   }
 
   /** Logs an error that nobody caught, with the plugin whose code it came from and the place there. */

@@ -1,13 +1,19 @@
+import { existsSync } from 'node:fs';
 import { ConfigError, formatProblem, type Problem } from '../../config/index.js';
 import { formatProblems } from '../diagnostics/print-problems.js';
-import { prepare } from '../prepare/index.js';
+import { warnOfStray } from '../prepare/data-names.js';
+import { type Prepared, prepare } from '../prepare/index.js';
 import { type IniFile, readerOf } from '../prepare/ini-file.js';
 import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
+import { storageFolder } from '../prepare/settings.js';
+import { dataNamesIn } from '../storage/data-names.js';
 
 /** Reads everything and serves nothing: true when all is right, else every problem has been printed. */
 export async function check(ini: IniFile): Promise<boolean> {
   try {
-    const { plugins, configuration } = await prepare({ iniFile: ini.path, ...readerOf(ini) });
+    const prepared = await prepare({ iniFile: ini.path, ...readerOf(ini) });
+    const { plugins, configuration } = prepared;
+    await warnOfStrayStorage(prepared);
     const warnings = [...configuration.warnings, ...plugins.flatMap(leftOut)];
     for (const warning of warnings) process.stderr.write(`${formatProblem(warning)}\n\n`);
     const count = plugins.length === 1 ? '1 plugin' : `${plugins.length} plugins`;
@@ -18,6 +24,19 @@ export async function check(ini: IniFile): Promise<boolean> {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(formatProblems('the configuration is not valid', error));
     return false;
+  }
+}
+
+/** Of the embedded storage alone: a database may be far away. */
+async function warnOfStrayStorage({ configuration, settings, claimed }: Prepared): Promise<void> {
+  const folder = storageFolder(settings);
+  if (settings.storage !== undefined || !existsSync(folder)) return;
+  const { EmbeddedStore } = await import('../storage/embedded.js');
+  const store = EmbeddedStore.open(folder);
+  try {
+    warnOfStray(configuration, "the plugins' storage", await dataNamesIn(store), claimed);
+  } finally {
+    await store.close();
   }
 }
 

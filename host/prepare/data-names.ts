@@ -22,33 +22,53 @@ export function reportSharedData(configuration: Configuration, plugins: readonly
   }
 }
 
-/** Warns of folders below `[paths] data` that belong to no plugin: of one that was renamed, or is gone. */
-export function warnOfStrayData(
-  configuration: Configuration,
-  { dataFolder, pluginsFolder }: Settings,
-  plugins: readonly PreparedPlugin[],
-  lines: Lines,
-): void {
-  // Such a folder holds more than data.
-  if ([configuration.file, pluginsFolder].some((path) => isWithin(dataFolder, path))) return;
+/** The names under which plugins keep data, in lower case; those that are switched off keep theirs. */
+export function claimedNames(plugins: readonly PreparedPlugin[], lines: Lines): ReadonlySet<string> {
   const switchedOff = [...lines.values()]
     .filter((line) => isSwitchedOff(line, 'enabled'))
     .map(({ name, at }) => String(childAt(at, 'data')?.value ?? name));
-  const claimed = new Set([...plugins.map(({ dataName }) => dataName), ...switchedOff].map(fold));
-  const stray = foldersIn(dataFolder).filter((name) => !claimed.has(fold(name)));
-  if (stray.length === 0) return;
-  const at = childAt(configuration.section('paths'), 'data') ??
-    configuration.section(PARAMETERS) ?? {
-      position: { file: configuration.file, line: 1, column: 1 },
-      length: 0,
-    };
+  return new Set([...plugins.map(({ dataName }) => dataName), ...switchedOff].map(fold));
+}
+
+/** Warns of folders below `[paths] data` that belong to no plugin: of one that was renamed, or is gone. */
+export function warnOfStrayFolders(
+  configuration: Configuration,
+  { dataFolder, pluginsFolder }: Settings,
+  claimed: ReadonlySet<string>,
+): void {
+  // Such a folder holds more than data.
+  if ([configuration.file, pluginsFolder].some((path) => isWithin(dataFolder, path))) return;
+  const where = relative(configuration.folder, dataFolder);
+  warnOfStray(configuration, where, foldersIn(dataFolder), claimed);
+}
+
+/** Warns of those of the names that no plugin claims. `where` is what holds data under them. */
+export function warnOfStray(
+  configuration: Configuration,
+  where: string,
+  names: readonly string[],
+  claimed: ReadonlySet<string>,
+): void {
+  const text = strayText(where, names, claimed);
+  if (text === undefined) return;
+  const start = { position: { file: configuration.file, line: 1, column: 1 }, length: 0 };
+  const at = childAt(configuration.section('paths'), 'data') ?? configuration.section(PARAMETERS);
+  configuration.warn(at ?? start, text.message, text.hint);
+}
+
+export function strayText(
+  where: string,
+  names: readonly string[],
+  claimed: ReadonlySet<string>,
+): { readonly message: string; readonly hint: string } | undefined {
+  const stray = names.filter((name) => !claimed.has(fold(name)));
+  if (stray.length === 0) return undefined;
   const shown = stray.slice(0, mostShown).map((name) => `"${name}"`);
   const more = stray.length > mostShown ? ` and ${stray.length - mostShown} more` : '';
-  configuration.warn(
-    at,
-    `${relative(configuration.folder, dataFolder) || '.'} holds data of no plugin: ${shown.join(', ')}${more}`,
-    `write data=${stray[0]} in the line of the plugin that wrote it, or remove the folder`,
-  );
+  return {
+    message: `${where} holds data of no plugin: ${shown.join(', ')}${more}`,
+    hint: `write data=${stray[0]} in the line of the plugin that wrote it, or remove it`,
+  };
 }
 
 const mostShown = 10;

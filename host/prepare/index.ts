@@ -16,6 +16,8 @@ export interface Prepared {
   readonly settings: Settings;
   /** In the order in which they are set up. */
   readonly plugins: readonly PreparedPlugin[];
+  /** The names under which they keep data, in lower case. */
+  readonly claimed: ReadonlySet<string>;
   readonly tls: TlsFiles | undefined;
   /** What was read for it. */
   readonly snapshot: Snapshot;
@@ -49,7 +51,7 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     }
   }
   const discovery = snapshot?.discovery ?? discoverPlugins(pluginsFolder);
-  const { plugins, installed } = await preparePlugins({
+  const { plugins, claimed, installed } = await preparePlugins({
     configuration,
     settings,
     discovery,
@@ -65,6 +67,7 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     configuration,
     settings,
     plugins,
+    claimed,
     tls,
     snapshot: { texts: [...configuration.texts], discovery: { ...discovery, installed }, tls },
   };

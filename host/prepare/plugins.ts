@@ -10,7 +10,7 @@ import { shownPath } from '../diagnostics/placed-problem.js';
 import { DEADLINES, type Deadlines } from '../kit/deadline.js';
 import { bindAfter } from './bindings.js';
 import { reportClashes } from './clashes.js';
-import { reportSharedData, warnOfStrayData } from './data-names.js';
+import { claimedNames, reportSharedData, warnOfStrayFolders } from './data-names.js';
 import { type LoadedDefinition, loadDefinition } from './definition.js';
 import type { Discovery, PluginPackage } from './discovery.js';
 import { findInstalled } from './installed.js';
@@ -25,6 +25,8 @@ import { type Settings, warnOfShortKeys } from './settings.js';
 export interface PreparedPlugins {
   /** In the order in which they are set up. */
   readonly plugins: readonly PreparedPlugin[];
+  /** The names under which plugins keep data, in lower case. */
+  readonly claimed: ReadonlySet<string>;
   /** The packages of node_modules that lines use. */
   readonly installed: readonly PluginPackage[];
 }
@@ -96,9 +98,11 @@ class Preparation {
     this.#reportUnknownLines([...named.keys()]);
     reportClashes(configuration, plugins);
     reportSharedData(configuration, plugins);
+    const claimed = claimedNames(plugins, this.#lines);
     if (options.safe !== true && options.snapshot === undefined)
-      warnOfStrayData(configuration, settings, plugins, this.#lines);
+      warnOfStrayFolders(configuration, settings, claimed);
     return {
+      claimed,
       plugins: this.#order(bindAfter(configuration, plugins), [...named.keys()]),
       installed: [...new Set(uses.values())].filter(({ installedAs }) => installedAs !== undefined),
     };

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { z } from 'zod';
 import {
   boolean,
@@ -346,6 +347,11 @@ export function warnOfShortKeys(configuration: Configuration, apikey: Located | 
       `use at least ${SHORTEST_KEY}, such as the output of: openssl rand -hex 32`,
     );
   }
+}
+
+/** Where plugins' storages lie, unless they are on MongoDB. No plugin's data have such a name. */
+export function storageFolder({ dataFolder }: Settings): string {
+  return join(dataFolder, '_storage');
 }
 
 /** Whether browsers reach the server by HTTPS: with a certificate here, or with a proxy in front that has one. */

@@ -4,6 +4,7 @@ import type { Registry } from 'prom-client';
 import type { Storage } from '../kit/storage.js';
 import type { StorageSettings } from '../prepare/storage-settings.js';
 import { Clock } from './clock.js';
+import { dataNamesIn } from './data-names.js';
 import { OperationCounts } from './operation-counts.js';
 import { PluginStorage, type StorageBase } from './plugin-storage.js';
 import type { Store } from './store.js';
@@ -58,6 +59,11 @@ export class StorageHub {
       this.#opening.catch(() => {});
     }
     return this.#opening;
+  }
+
+  /** The names under which plugins keep values here, whether they run or not. None where no plugin asks for a storage. */
+  async dataNames(): Promise<readonly string[]> {
+    return this.#opening === undefined ? [] : dataNamesIn((await this.#opening).store);
   }
 
   /** Resolves when the storage is open, if any plugin has asked for it. Rejects when it cannot be opened. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
@@ -36,6 +36,7 @@ export default definePlugin({
       ctx.body = readFileSync(join(dataFolder, 'sales'), 'utf8').trim().split('\\n');
     });
     router.get('/fail/now', () => { throw new Error('closed'); });
+    router.get('/fail/unseen', (ctx) => { ctx.body = {}; Promise.reject(new Error('unseen')); });
     return { currency: () => config.currency };
   },
 });
@@ -201,15 +202,57 @@ describe('several instances of one plugin', () => {
     expect(await server.json('/till_eu')).to.deep.equal({ currency: 'EUR' });
   });
 
-  it('leave data behind that no plugin claims, which the log of the next start tells', async () => {
-    await rename(join(server.folder, 'data/shop_us'), join(server.folder, 'data/shop_uk'));
+  it('survive the death of a worker, from what its generation has read', async () => {
+    const { pid } = await server.json<Shop>('/shop_us');
+    const replaced = server.next('a new worker serves');
+    process.kill(pid, 'SIGKILL');
+    await replaced;
+    const pids = new Set<number>();
+    while (pids.size < 2) pids.add((await server.json<Shop>('/shop_us')).pid);
+    expect(pids).to.not.include(pid);
+    expect(await server.json('/jobs')).to.deep.equal({ name: 'jobs', word: 'from npm' });
+    expect(await server.json('/shop_us/sold/milk')).to.deep.equal({ sold: 1 });
+  });
+
+  it('are told together where an error of their code has no place in one of them', async () => {
+    await server.json('/shop_us/fail/unseen');
+    const line = await server.until(({ msg }) => msg.startsWith('uncaught error'));
+    expect(line).to.include({ plugin: 'shop_europe or shop_us', at: 'plugins/shop.mjs:30:73' });
+  });
+
+  it('leave data behind that no plugin claims, which the log of the next start tells, and check', async () => {
+    const text = await readFile(join(server.folder, 'plugin-server.ini'), 'utf8');
+    await server.write('plugin-server.ini', text.replace(/^shop_us=.*\ntill_.*\ntill_.*\n/m, ''));
     const from = server.logs.length;
     await reload();
+    await server.until(({ msg }) => msg.startsWith("the plugins' storage holds"), from);
     const told = server.logs.slice(from).filter(({ msg }) => msg.includes('data of no plugin'));
-    expect(told).to.have.lengthOf(1);
-    expect(told[0]!.msg).to.match(
-      /^plugin-server\.ini:\d+:\d+: .*data holds data of no plugin: "shop_uk"; write data=shop_uk/,
-    );
+    const remedy = 'write data=shop_us in the line of the plugin that wrote it, or remove it';
+    expect(
+      told.map(({ msg }) => msg.replace(/^(plugin-server.ini):[\d:]+ (?:warning: )?/, '$1: ')),
+    ).to.have.members([
+      `plugin-server.ini: data holds data of no plugin: "shop_us"; ${remedy}`,
+      `the plugins' storage holds data of no plugin: "shop_us"; ${remedy}`,
+    ]);
+    const { stderr, status } = await server.command('check');
+    expect(status).to.equal(0);
+    expect(stderr).to.include(`warning: data holds data of no plugin: "shop_us"; ${remedy}`);
+    expect(stderr).to.include(`warning: the plugins' storage holds data of no plugin: "shop_us"; ${remedy}`);
+  });
+
+  it('start by their names with --safe', async () => {
+    const safe = await ServerProcess.start({
+      ini: ini.replace('[network]', '[main]\nsafe=list:jobs shop_us\n[network]'),
+      files: { 'plugins/shop.mjs': shop, 'plugins/till.mjs': till, ...installed },
+      args: ['--safe'],
+    });
+    try {
+      expect((await safe.json<Shop>('/shop_us')).setups).to.deep.equal(['shop_us']);
+      expect((await safe.fetch('/shop_eu', { headers })).status).to.equal(404);
+      expect((await safe.fetch('/jobs')).status).to.equal(200);
+    } finally {
+      await safe.close();
+    }
   });
 });
 

@@ -115,6 +115,8 @@ describe('a line with "uses"', () => {
       expect([await read('sessions_a'), await read('sessions_b')]).to.deep.equal([200, 404]);
       expect((await server.fetch('/sessions_b/client.js')).status).to.equal(200);
       expect((await server.fetch('/sessman/new', { method: 'POST' })).status).to.equal(404);
+      const stream = await server.fetch('/admin/api/stream');
+      expect(stream.status).to.equal(403);
     } finally {
       await server.close();
     }
@@ -241,7 +243,7 @@ describe('a line with "uses"', () => {
       'data/file': '',
     });
     expect(print(configuration.warnings)).to.deep.equal([
-      'plugin-server.ini:1:2: warning: data holds data of no plugin: "shop"; write data=shop in the line of the plugin that wrote it, or remove the folder',
+      'plugin-server.ini:1:2: warning: data holds data of no plugin: "shop"; write data=shop in the line of the plugin that wrote it, or remove it',
     ]);
   });
 });
