@@ -36,6 +36,7 @@ import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js'
 import { RESERVED_PATHS } from './prepare/paths.js';
 import { isHttps, type Settings, storageFolder } from './prepare/settings.js';
 import { StorageHub } from './storage/hub.js';
+import { Jobs, type JobTimes } from './storage/jobs.js';
 
 export interface HostOptions extends PrepareOptions {
   /** What the process around it offers; a Host by itself can neither reload nor sum metrics over workers. */
@@ -47,6 +48,8 @@ export interface HostOptions extends PrepareOptions {
   readonly logDestination?: DestinationStream;
   /** In place of `[network] bindto` and `port`. `false`: it listens only when `serve` is called. */
   readonly listen?: ListenOptions | false;
+  /** Milliseconds that the time of `every`, ttl and `now` differs from the real one: for tests. */
+  readonly timeShift?: number;
   /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
   readonly onPrepared?: (prepared: Prepared) => void | Promise<void>;
   /** For the author of a plugin: responses of `route()` are checked, and a route that says nothing tells so. */
@@ -93,6 +96,7 @@ export class Host {
   readonly #reporter: Reporter;
   readonly #storage: StorageHub;
   readonly #webSockets: WebSockets;
+  readonly #jobs: Jobs;
   #stopping = false;
   #closed: Promise<void> | undefined;
 
@@ -115,6 +119,7 @@ export class Host {
         await host.#listen(options.listen ?? settings.address);
         announce(host.log, { url: host.url, plugins: host.plugins, open: host.openPlugins });
       }
+      if (options.control === undefined) host.startJobs(0);
     } catch (error) {
       await host.close();
       throw error;
@@ -137,6 +142,14 @@ export class Host {
       log: this.log,
       registry: this.metrics.registry,
       retire: (reason) => options.control?.retire?.(reason),
+    });
+    this.#storage.clock.shift = options.timeShift ?? 0;
+    this.#jobs = new Jobs({
+      storage: this.#storage,
+      registry: this.metrics.registry,
+      begun: this.#drain.begun,
+      deadline: this.#drain.deadline,
+      hold: (run) => this.#drain.hold(run),
     });
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => new PluginUnit(plugin, this.log, deadlines));
@@ -229,9 +242,24 @@ export class Host {
     return this.#server.listen(socket);
   }
 
-  /** Accepts no further connection. Those that are open stay. */
+  /** Accepts no further connection and starts no further job. Those that are open stay. */
   stopAccepting(): void {
+    this.#jobs.stop();
     this.#server.stopAccepting();
+  }
+
+  /** This generation is in force: its jobs run. `upFor` is for how many milliseconds workers have been there. */
+  startJobs(upFor: number): void {
+    this.#jobs.start(upFor);
+  }
+
+  /**
+   * Moves the time of `every`, ttl and `now` by so many milliseconds from the real one, for tests. Resolves when each run
+   * that came due has ended, to the time then and when the next one is due.
+   */
+  moveClock(shift: number): Promise<JobTimes> {
+    this.#storage.clock.shift = shift;
+    return this.#jobs.settle();
   }
 
   /** Closes so many of the kept connections, each with its next answer, so that their clients come back elsewhere. */
@@ -268,6 +296,7 @@ export class Host {
   async #close(idle: number): Promise<void> {
     await this.drain({ idle });
     for (const plugin of this.plugins.toReversed()) await plugin.close();
+    await this.#jobs.close();
     await this.#storage.close();
     this.#reporter.close();
     this.metrics.close();
@@ -312,6 +341,7 @@ export class Host {
         resolvePath: (path) => configuration.resolvePath(path),
         server,
         storage: this.#storage,
+        jobs: this.#jobs,
         draining: this.#drain.begun,
         https: isHttps(settings),
         units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),

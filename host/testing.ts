@@ -6,6 +6,7 @@ import { ConfigError, nearest, type Problem } from '../config/index.js';
 import { Host } from './host.js';
 import { discoverPlugins } from './prepare/discovery.js';
 import { parseAfter } from './prepare/order.js';
+import type { JobTimes } from './storage/jobs.js';
 
 export interface StartPluginOptions {
   /** The plugin's parameters, as its line in `[plugin_parms]` would give them. */
@@ -21,6 +22,10 @@ export interface StartPluginOptions {
   readonly ini?: string;
   /** 0, the default: the plugin runs in this process. From 1: in worker processes under a supervisor, as in production. */
   readonly workers?: number;
+  /** Where `storage` and `every` keep what they keep: in the data folder, by default, or in this database. */
+  readonly storage?: 'embedded' | `mongodb://${string}`;
+  /** The time that `every`, ttl and `now` begin with, in place of the real one. It goes on from there. */
+  readonly now?: Date;
 }
 
 export interface StartedPlugin {
@@ -31,6 +36,12 @@ export interface StartedPlugin {
    * ConfigError when they cannot; the old ones then serve on. Needs `workers` from 1.
    */
   reload(): Promise<void>;
+  /** The time of `every`, ttl and `now` in all workers. JavaScript's Date stays real. */
+  readonly clock: {
+    now(): Date;
+    /** Moves the time ahead, from one run to the next, and resolves when each run that came due has ended. */
+    advance(milliseconds: number): Promise<void>;
+  };
   /** Closes the plugin and the server, and removes the data that they wrote. */
   close(): Promise<void>;
 }
@@ -53,22 +64,41 @@ export async function startPlugin(
   options: StartPluginOptions = {},
 ): Promise<StartedPlugin> {
   checkOptions(options);
-  const { workers = 0, fakes = {} } = options;
+  const { workers = 0, fakes = {}, now } = options;
+  const timeShift = now === undefined ? 0 : now.getTime() - Date.now();
   const path = pathOf(plugin);
   const folder = mkdtempSync(join(tmpdir(), 'plugin-server-test-'));
   const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   try {
     const iniFile = writeServer(folder, path, options);
-    const started = await (workers === 0 ? startHere(iniFile, fakes) : startWorkers(iniFile));
-    return { ...started, close: () => started.close().finally(remove) };
+    const { move, ...started } = await (workers === 0
+      ? startHere(iniFile, fakes, timeShift)
+      : startWorkers(iniFile, timeShift));
+    return { ...started, clock: movedBy(move, timeShift), close: () => started.close().finally(remove) };
   } catch (error) {
     remove();
     throw error;
   }
 }
 
-async function startHere(iniFile: string, fakes: Readonly<Record<string, unknown>>): Promise<StartedPlugin> {
-  const host = await Host.start({ iniFile, safe: true, logLevel: 'error', development: true, fakes });
+interface Running extends Omit<StartedPlugin, 'clock'> {
+  /** Moves the time of jobs by so many milliseconds from the real one. Resolves when nothing is due. */
+  readonly move: (shift: number) => Promise<JobTimes>;
+}
+
+async function startHere(
+  iniFile: string,
+  fakes: Readonly<Record<string, unknown>>,
+  timeShift: number,
+): Promise<Running> {
+  const host = await Host.start({
+    timeShift,
+    iniFile,
+    safe: true,
+    logLevel: 'error',
+    development: true,
+    fakes,
+  });
   try {
     checkFakes(host, fakes);
   } catch (error) {
@@ -78,14 +108,14 @@ async function startHere(iniFile: string, fakes: Readonly<Record<string, unknown
   const reload = async () => {
     throw new Error('startPlugin: reload() needs worker processes; pass workers: 1, or more');
   };
-  return { url: host.url, reload, close: () => host.close() };
+  return { url: host.url, reload, move: (shift) => host.moveClock(shift), close: () => host.close() };
 }
 
-async function startWorkers(iniFile: string): Promise<StartedPlugin> {
+async function startWorkers(iniFile: string, timeShift: number): Promise<Running> {
   const { Supervisor } = await import('./supervisor/index.js');
   const { StartFailure } = await import('./supervisor/start-failure.js');
   const supervisor = new Supervisor(
-    { iniFile, iniOptional: false, safe: true, development: true, logLevel: 'error' },
+    { iniFile, iniOptional: false, safe: true, development: true, logLevel: 'error', timeShift },
     { endsIdleAtReload: true },
   );
   let url = '';
@@ -106,7 +136,34 @@ async function startWorkers(iniFile: string): Promise<StartedPlugin> {
       // What this process has been told of its old connections is read before it sends its next request.
       await new Promise(setImmediate);
     },
+    move: (shift) => supervisor.moveClock(shift),
     close: () => supervisor.stop(),
+  };
+}
+
+function movedBy(move: Running['move'], begin: number): StartedPlugin['clock'] {
+  let shift = begin;
+  let latest: Promise<unknown> = Promise.resolve();
+  const advance = async (milliseconds: number) => {
+    const end = shift + milliseconds;
+    for (;;) {
+      const { now, next = Number.POSITIVE_INFINITY } = await move(shift);
+      if (shift + next - now > end) break;
+      shift += Math.max(next - now, 1);
+    }
+    shift = end;
+    await move(shift);
+  };
+  return {
+    now: () => new Date(Date.now() + shift),
+    advance(milliseconds) {
+      if (!(milliseconds >= 0 && milliseconds < Number.POSITIVE_INFINITY)) {
+        throw new TypeError(`clock.advance: ${milliseconds} is not a number of milliseconds from 0 on`);
+      }
+      const advanced = latest.then(() => advance(milliseconds));
+      latest = advanced.catch(() => {});
+      return advanced;
+    },
   };
 }
 
@@ -117,7 +174,7 @@ function failure(reason: string, problems: readonly Problem[]): Error {
 function writeServer(
   folder: string,
   plugin: string,
-  { parameters = {}, plugins = [], ini = '', workers = 0 }: StartPluginOptions,
+  { parameters = {}, plugins = [], ini = '', workers = 0, storage = 'embedded' }: StartPluginOptions,
 ) {
   const pluginsFolder = join(folder, 'plugins');
   mkdirSync(pluginsFolder);
@@ -135,6 +192,9 @@ function writeServer(
     ['main', `safe=list:${safe.join(' ')}`],
     ['network', 'port=int:0'],
     ['network', `workers=int:${Math.max(workers, 1)}`],
+    ...(storage === 'embedded'
+      ? []
+      : [['storage', `server_url=${storage.replaceAll('$', '$$$$')}`] as const]),
     ['plugin_parms', `${name}=auth_type=none&json=parameters.json`],
   ] as const;
   writeFileSync(
@@ -162,16 +222,28 @@ const KNOWN: readonly string[] = [
   'fakes',
   'ini',
   'workers',
+  'storage',
+  'now',
 ] satisfies (keyof StartPluginOptions)[];
 
 /** A misspelt option would leave the test with defaults, and pass. */
-function checkOptions({ workers = 0, fakes, ...options }: StartPluginOptions): void {
+function checkOptions({
+  workers = 0,
+  fakes,
+  now,
+  storage = 'embedded',
+  ...options
+}: StartPluginOptions): void {
   for (const key of Object.keys(options)) {
     if (!KNOWN.includes(key))
       throw new TypeError(`startPlugin: unknown option "${key}"; ${remedy(key, KNOWN)}`);
   }
   if (!Number.isInteger(workers) || workers < 0)
     throw new TypeError(`startPlugin: workers is ${workers}; write 0, or how many worker processes to start`);
+  if (now !== undefined && !(now instanceof Date && Number.isFinite(now.getTime())))
+    throw new TypeError('startPlugin: now is not a Date');
+  if (storage !== 'embedded' && !/^mongodb(?:\+srv)?:\/\//.test(storage))
+    throw new TypeError(`startPlugin: storage is "${storage}"; write "embedded", or a mongodb:// URL`);
   if (workers > 0 && Object.keys(fakes ?? {}).length > 0)
     throw new TypeError(
       'startPlugin: fakes stay in this process; leave workers out, or start the real plugin',

@@ -90,6 +90,7 @@ class PluginSetup {
         asked = [...routes];
         await this.#around.shared.storage.ready();
         await this.#around.webSockets.ready();
+        await this.#around.shared.jobs.check();
         return exports;
       });
       return asked;

@@ -5,6 +5,7 @@ import type { ReloadOutcome } from '../control.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { Report } from '../monitor/report.js';
 import type { Snapshot } from '../prepare/snapshot.js';
+import type { JobTimes } from '../storage/jobs.js';
 
 export type { Snapshot };
 
@@ -20,6 +21,8 @@ export interface WorkerOptions {
   readonly development: boolean;
   /** Given to every worker of a generation but the first, and to replacements of crashed workers. */
   readonly snapshot?: Snapshot;
+  /** See HostOptions. The supervisor changes it, for workers that it starts later. */
+  timeShift?: number;
 }
 
 /** The settings that the supervisor uses; it never reads the configuration itself. Times are in milliseconds. */
@@ -90,6 +93,10 @@ export type ToWorker =
   | { readonly type: 'serve' }
   /** Answer with `stopped_accepting`. Open connections stay open. */
   | { readonly type: 'stop_accepting' }
+  /** This generation is in force: its jobs run. `upFor`: for how many milliseconds workers have been there. */
+  | { readonly type: 'in_force'; readonly upFor: number }
+  /** Move the time of jobs, for tests, and answer with `clock_moved` when each run that came due has ended. */
+  | { readonly type: 'move_clock'; readonly shift: number }
   /** Close this many of the open connections, each with its next response. */
   | { readonly type: 'shed'; readonly count: number }
   /** Answer with a `spare`. */
@@ -124,6 +131,7 @@ export type FromWorker =
   | { readonly type: 'stopped_accepting' }
   /** A draining worker has closed the connections that ask nothing. */
   | { readonly type: 'idle_ended' }
+  | ({ readonly type: 'clock_moved' } & JobTimes)
   /** Carries a copy of the socket. */
   | { readonly type: 'spare' }
   | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }

@@ -28,6 +28,7 @@ import type {
   HistogramConfiguration,
 } from 'prom-client';
 import { z } from 'zod';
+import type { Job, Schedule } from './jobs.js';
 import type { PluginKeys } from './plugin-keys.js';
 import type { SendFileOptions } from './send-file.js';
 import type { AuthType, ServerView } from './server-view.js';
@@ -44,6 +45,7 @@ export { etagOf } from './etag.js';
 export { startAnswer, type Validators } from './file-conditions.js';
 export { fileError, fileErrors } from './file-errors.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
+export type { Job, Schedule } from './jobs.js';
 export { once } from './once.js';
 export { asksKey, type Operation, openapi } from './operation.js';
 export type { PluginKeys } from './plugin-keys.js';
@@ -173,7 +175,22 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    */
   websocket(path: string, handler: WebSocketHandler): void;
   websocket<D>(path: string, options: WebSocketOptions<D>, handler: WebSocketHandler<D>): void;
-  /** The time that ttl goes by; a test may move it. */
+  /**
+   * Runs a job at its times, one run at a time over all workers, and on MongoDB over all hosts. `name` is the job's own in
+   * this plugin. Only the newest generation starts runs, once it is in force. Times that come while a run lasts are skipped; a
+   * run that throws is logged, and the job runs again at its next time. What a worker that is killed or hangs was running is
+   * taken up by another after 15 s. In setup only.
+   */
+  every(
+    name: string,
+    schedule: Schedule,
+    run: (job: Job) => void | Promise<void>,
+    options?: {
+      /** Of the fields of cron: an IANA name; default UTC. */
+      timeZone?: string;
+    },
+  ): void;
+  /** The time that `every` and ttl go by; a test may move it. */
   now(): Date;
   /**
    * Answers with a file below `root` as the plugin files does: type, ETag, Last-Modified, conditions, ranges, HEAD. `root` is

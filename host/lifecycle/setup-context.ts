@@ -12,6 +12,7 @@ import type { PluginMetricsMaker } from '../monitor/plugin-metrics.js';
 import { parseAfter } from '../prepare/order.js';
 import { PATH_FORM } from '../prepare/paths.js';
 import type { StorageHub } from '../storage/hub.js';
+import type { Jobs } from '../storage/jobs.js';
 import type { PluginUnit } from './plugin-unit.js';
 
 /** What every plugin of a server is given alike. */
@@ -23,6 +24,7 @@ export interface SharedSurroundings {
   /** Whether browsers reach the server by HTTPS. */
   readonly https: boolean;
   readonly storage: StorageHub;
+  readonly jobs: Jobs;
   /** Aborts when the server begins to drain. */
   readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
@@ -94,6 +96,10 @@ export function setupContext(
     storage: (name) => {
       inSetup(`storage("${name}")`);
       return around.storage.storage(unit.plugin, name);
+    },
+    every: (name, schedule, run, options) => {
+      inSetup(`every("${name}")`);
+      around.jobs.every(unit, name, schedule, run, options);
     },
     now: () => new Date(around.storage.clock.now()),
     sendFile: (ctx, root, path, options = {}) =>

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { announce } from '../announce.js';
 import type { ReloadOutcome } from '../control.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
-import type { FromWorker, ProcessSettings, WorkerOptions, WorkerReport } from '../ipc/messages.js';
+import type { FromWorker, ProcessSettings, ToWorker, WorkerOptions, WorkerReport } from '../ipc/messages.js';
+import type { JobTimes } from '../storage/jobs.js';
 import { FrontDoor } from './front-door.js';
 import { Generation } from './generation.js';
 import { ListeningSocket } from './listening-socket.js';
@@ -33,6 +34,8 @@ const idleAtRetirement = 1000;
 const idleOfTests = 100;
 /** How many old generations may keep their streams after a reload. */
 const mostOld = 2;
+/** How long to wait for a worker in place of one that ended while a test moved the clock, in milliseconds. */
+const replacementPause = 50;
 /** How long to serve the queue of a socket that is about to be closed. Milliseconds. */
 const queueTimeout = 1000;
 
@@ -68,6 +71,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #stopped: Promise<void> | undefined;
   /** The start, or the latest reload. Never rejects. */
   #latest: Promise<unknown> = Promise.resolve();
+  /** When the first generation came into force, by the steady clock. */
+  #upSince: number | undefined;
   /** A reload that waits for `#latest`. It reads every change made until then. */
   #queued: Promise<ReloadOutcome> | undefined;
 
@@ -112,6 +117,28 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       this.emit('stopped');
     });
     return this.#stopped;
+  }
+
+  /** Moves the time of jobs in all workers, for tests. Resolves when each run that came due has ended. */
+  async moveClock(shift: number): Promise<JobTimes> {
+    this.options.timeShift = shift;
+    for (;;) {
+      await this.#latest;
+      const generations = [...this.#generations].filter((each) => each !== this.#serving);
+      for (const { workers } of generations)
+        for (const worker of workers) worker.send({ type: 'move_clock', shift });
+      const workers = this.#serving?.workers ?? [];
+      try {
+        const times = await Promise.all(workers.map((worker) => worker.moveClock(shift)));
+        const next = times.flatMap((each) => each.next ?? []);
+        if (times.length > 0)
+          return { now: times[0]!.now, ...(next.length > 0 && { next: Math.min(...next) }) };
+      } catch (error) {
+        // A worker has ended: another takes its place, and what it ran.
+        if (this.stopping) throw error;
+      }
+      await sleep(replacementPause);
+    }
   }
 
   /** Ends at once. Requests in flight are lost. */
@@ -243,6 +270,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       await this.#dismiss(old);
       await this.#retire(old);
     }
+    for (const worker of generation.workers) worker.send(this.#inForce());
     announce(this.#log, { url: this.#url(), ...report });
     this.emit('serving', report, this.#url(), generation.begun);
   }
@@ -277,8 +305,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       worker.kill((failure as Error).message);
       return;
     }
+    worker.send(this.#inForce());
     this.#log.info({ worker: worker.pid }, 'a new worker serves in place of the lost one');
     this.#tellState();
+  }
+
+  #inForce(): ToWorker {
+    this.#upSince ??= performance.now();
+    return { type: 'in_force', upFor: performance.now() - this.#upSince };
   }
 
   async #dismiss(generation: Generation): Promise<void> {

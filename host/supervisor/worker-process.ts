@@ -2,6 +2,7 @@ import { type ChildProcess, fork, type SendHandle } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
+import type { JobTimes } from '../storage/jobs.js';
 import { compileCache } from './compile-cache.js';
 import type { SocketHandle } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
@@ -15,6 +16,9 @@ export interface DrainTimes {
   /** At a reload, how long WebSockets and event streams may stay. Absent at a stop. */
   readonly grace?: number;
 }
+
+/** How long the runs may take that a test waits for, in milliseconds. */
+const moveTimeout = 600_000;
 
 interface WorkerEvents {
   /** `handle`: the socket sent with the message, if any. */
@@ -99,6 +103,13 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
       this.on('exit', onExit);
       if (this.ended !== undefined) onExit(this.ended);
     });
+  }
+
+  /** Moves the time of jobs, for tests. Rejects when the worker ends meanwhile. */
+  moveClock(shift: number): Promise<JobTimes> {
+    const moved = this.until('clock_moved', moveTimeout);
+    this.send({ type: 'move_clock', shift });
+    return moved;
   }
 
   /** Lets the worker finish its requests. Kills it after `timeout` milliseconds, and then resolves to false. */

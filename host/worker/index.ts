@@ -74,6 +74,12 @@ process.on('message', (message: ToWorker, handle: unknown) => {
     case 'ask_spare':
       if (accepting !== undefined) channel.send({ type: 'spare' }, accepting);
       break;
+    case 'in_force':
+      host?.startJobs(message.upFor);
+      break;
+    case 'move_clock':
+      moveClock(message.shift);
+      break;
     case 'stopping':
       host?.announceStop();
       break;
@@ -111,11 +117,12 @@ async function bringUp(options: WorkerOptions): Promise<void> {
 }
 
 function hostOptions(options: WorkerOptions): HostOptions {
-  const { iniFile, iniOptional, logFile, logLevel, safe, development, snapshot } = options;
+  const { iniFile, iniOptional, logFile, logLevel, safe, development, snapshot, timeShift } = options;
   return {
     iniFile,
     safe,
     development,
+    ...(timeShift !== undefined && { timeShift }),
     ...(logFile && { logFile }),
     ...(logLevel && { logLevel }),
     ...(snapshot ? { snapshot } : readerOf({ path: iniFile, optional: iniOptional })),
@@ -187,6 +194,11 @@ async function serve(socket: ReceivedSocket): Promise<void> {
     const { code, message } = error as NodeJS.ErrnoException;
     await channel.send({ type: 'listening', error: code ?? message });
   }
+}
+
+async function moveClock(shift: number): Promise<void> {
+  const times = await host?.moveClock(shift);
+  if (times !== undefined) channel.send({ type: 'clock_moved', ...times });
 }
 
 let isDraining = false;

@@ -141,7 +141,7 @@ describe('startPlugin', () => {
       'an unknown option',
       'clock.mjs',
       { port: {} },
-      'unknown option "port"; known: parameters, plugins, fakes, ini, workers',
+      'unknown option "port"; known: parameters, plugins, fakes, ini, workers, storage, now',
     ],
     [
       'half a worker',

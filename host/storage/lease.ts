@@ -1,0 +1,158 @@
+import { storageError } from './errors.js';
+import type { RunContext } from './run-context.js';
+import type { Store } from './store.js';
+
+/** What is stored of a job: JSON. Times are in milliseconds since the Unix epoch. */
+export interface LeaseRecord {
+  /** Of the latest run; it only grows. */
+  readonly fence: number;
+  /** Times up to this one have been finished or skipped. */
+  readonly last: number;
+  /** What runs now. */
+  readonly run?: {
+    readonly at: number;
+    readonly attempt: number;
+    readonly catchUp: boolean;
+    /** By the store's own clock, which no test moves. */
+    readonly until: number;
+  };
+}
+
+/** How long a lease lasts that is not renewed, in milliseconds. */
+export const leaseTime = 15_000;
+const renewPause = 5000;
+const retryPause = 500;
+
+/**
+ * The right to run a job at one time, held by one worker. The entry of the lease has the fence as its revision while it is
+ * held; whoever takes it, and whoever ends it, gives it another one, so a write that minds the revision is the holder's.
+ */
+export class Lease implements RunContext {
+  readonly fence: { readonly place: string; readonly revision: number };
+  readonly #store: Store;
+  readonly #lost = new AbortController();
+  #record: LeaseRecord;
+  #ended = false;
+  #timer: NodeJS.Timeout | undefined;
+  #expiry: NodeJS.Timeout | undefined;
+
+  /** Takes a lease that is free, or whose time is over. Undefined when another worker was faster. */
+  static async take(
+    store: Store,
+    place: string,
+    found: { readonly record: LeaseRecord; readonly revision: number | null },
+    run: { readonly at: number; readonly attempt: number; readonly catchUp: boolean },
+  ): Promise<Lease | undefined> {
+    const { fence, last } = found.record;
+    const record = { fence: fence + 1, last, run: { ...run, until: store.now() + leaseTime } };
+    const condition = { revision: found.revision, becomes: record.fence };
+    return (await store.write(place, contentOf(record), condition))
+      ? new Lease(store, place, record)
+      : undefined;
+  }
+
+  private constructor(store: Store, place: string, record: LeaseRecord) {
+    this.#store = store;
+    this.#record = record;
+    this.fence = { place, revision: record.fence };
+    this.#renewIn(renewPause);
+    this.#watch();
+  }
+
+  /** Aborts when another worker may take the run up. */
+  get lost(): AbortSignal {
+    this.#look();
+    return this.#lost.signal;
+  }
+
+  get state(): 'running' | 'lost' | 'ended' {
+    if (this.#ended) return 'ended';
+    return this.lost.aborted ? 'lost' : 'running';
+  }
+
+  /** Ends it with its time done, and all others up to `last`. False when it was lost before. */
+  async finish(last: number): Promise<boolean> {
+    const { fence } = this.#record;
+    while (!this.lost.aborted) {
+      try {
+        if (await this.#write({ fence, last }, fence + 0.5)) this.#ended = true;
+        else this.#lose();
+        this.#stop();
+        return this.#ended;
+      } catch {
+        // The storage cannot be used: as long as the lease lasts, nobody else takes it.
+        await new Promise((resolve) => setTimeout(resolve, retryPause));
+      }
+    }
+    return false;
+  }
+
+  /** Lets another worker take the run up at once. */
+  async giveUp(): Promise<void> {
+    if (this.state !== 'running') return;
+    this.#lose();
+    const { run } = this.#record;
+    const record = { ...this.#record, run: { ...run!, until: 0 } };
+    // Without this, it is taken up when its time is over.
+    await this.#write(record, record.fence + 0.5).catch(() => {});
+  }
+
+  #renewIn(pause: number): void {
+    this.#timer = setTimeout(() => this.#renew(), pause).unref();
+  }
+
+  async #renew(): Promise<void> {
+    if (this.state !== 'running') return;
+    const { run } = this.#record;
+    const record = { ...this.#record, run: { ...run!, until: this.#store.now() + leaseTime } };
+    try {
+      const isHeld = await this.#write(record, record.fence);
+      if (this.#ended) return;
+      if (!isHeld) {
+        this.#lose();
+        return;
+      }
+      this.#record = record;
+      this.#renewIn(renewPause);
+      this.#watch();
+    } catch {
+      if (this.state === 'running') this.#renewIn(retryPause);
+    }
+  }
+
+  /** A process that was frozen finds out before anything else that it does with the lease. */
+  #look(): void {
+    if (!this.#ended && this.#store.now() >= this.#record.run!.until) this.#lose();
+  }
+
+  /** A renewal may hang for longer than the lease lasts. */
+  #watch(): void {
+    clearTimeout(this.#expiry);
+    this.#expiry = setTimeout(
+      () => {
+        this.#look();
+        if (this.state === 'running') this.#watch();
+      },
+      Math.max(this.#record.run!.until - this.#store.now(), 1),
+    ).unref();
+  }
+
+  #stop(): void {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#expiry);
+  }
+
+  #lose(): void {
+    this.#stop();
+    if (!this.#lost.signal.aborted) this.#lost.abort(storageError('lease_lost'));
+  }
+
+  #write(record: LeaseRecord, becomes: number): Promise<boolean> {
+    const { place, revision } = this.fence;
+    return this.#store.write(place, contentOf(record), { revision, becomes });
+  }
+}
+
+function contentOf(record: LeaseRecord) {
+  return { text: JSON.stringify(record), expires: Number.POSITIVE_INFINITY };
+}
