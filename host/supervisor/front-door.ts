@@ -44,6 +44,8 @@ export class FrontDoor {
   #refusingFor: 'queue' | 'silence' | undefined;
   /** Of each reading whose connections still wait in part: its monotonic time, and how many will have left the queue then. */
   #looks: { readonly time: number; readonly left: number }[] = [];
+  /** The time of the first report, of those in a row, that a connection waits too long. */
+  #overdueSince: number | undefined;
   /** Connections that this process accepted, to refuse them. */
   #refused = 0;
   /** `performance.now()` */
@@ -148,8 +150,14 @@ export class FrontDoor {
     const left = this.#left;
     this.#looks = this.#looks.filter((look) => look.left > left);
     const wait = this.#looks.length === 0 ? 0 : time - this.#looks[0]!.time;
-    if (wait > this.#policy.maxDelay / 2) this.#refuseFor('queue');
-    else if (
+    if (wait > this.#policy.maxDelay / 2) {
+      // A worker that was held up reports this before it accepts those who waited for it.
+      this.#overdueSince ??= time;
+      if (time - this.#overdueSince > watchInterval / 2) this.#refuseFor('queue');
+      return;
+    }
+    this.#overdueSince = undefined;
+    if (
       this.#refusingFor === 'queue' &&
       wait < 2 * watchInterval &&
       performance.now() - this.#refusingSince > leastRefusal
