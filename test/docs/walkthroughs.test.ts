@@ -30,6 +30,11 @@ for (const page of pages) {
       const steps = await readSteps(page);
       expect(steps.map(({ kind }) => kind)).to.include('console');
       for (const step of steps) {
+        if (step.kind === 'new folder') {
+          await walk.end();
+          walk = await Walkthrough.start();
+          continue;
+        }
         if (step.kind === 'file') {
           await walk.write(step.path, step.text);
           continue;

@@ -10,6 +10,8 @@ const project = fileURLToPath(new URL('../../../', import.meta.url));
 /** A part of a page that its reader carries out. */
 export type Step =
   | { readonly kind: 'file'; readonly line: number; readonly path: string; readonly text: string }
+  /** What follows stands for itself. */
+  | { readonly kind: 'new folder'; readonly line: number }
   | { readonly kind: 'console'; readonly line: number; readonly commands: readonly Command[] };
 
 export interface Command {
@@ -20,15 +22,18 @@ export interface Command {
 
 /**
  * The steps of a Markdown page: a fenced block below a line with nothing but `` `path`: `` is a file to write, one marked
- * `console` is commands (after `$ `) with their output.
+ * `console` is commands (after `$ `) with their output. What follows `<!-- new folder -->` is independent of what precedes it.
  */
 export async function readSteps(page: string): Promise<readonly Step[]> {
   const text = await readFile(join(project, page), 'utf8');
   const steps: Step[] = [];
-  for (const match of text.matchAll(/(?:^`([^`\n]+)`:\n\n)?^```(\w*)\n([\s\S]*?)^```$/gm)) {
+  for (const match of text.matchAll(
+    /^<!-- new folder -->$|(?:^`([^`\n]+)`:\n\n)?^```(\w*)\n([\s\S]*?)^```$/gm,
+  )) {
     const [, path, language, content = ''] = match;
     const line = text.slice(0, match.index).split('\n').length;
-    if (path !== undefined) steps.push({ kind: 'file', line, path, text: content });
+    if (language === undefined) steps.push({ kind: 'new folder', line });
+    else if (path !== undefined) steps.push({ kind: 'file', line, path, text: content });
     else if (language === 'console') steps.push({ kind: 'console', line, commands: readCommands(content) });
   }
   return steps;
@@ -127,13 +132,16 @@ const untilItServes = (url: string) =>
 
 /** What readers of some pages install besides. */
 const peers = [
+  'busboy',
   'connect-mongo',
   'express',
   'express-session',
   'fastify',
   '@fastify',
+  'http-proxy',
   'koa',
   'koa-session',
+  'koa-static',
   'mongodb',
 ];
 

@@ -108,6 +108,8 @@ export class Refusals {
   #cutBody(request: IncomingMessage, response: HostResponse, refusal: HttpError): void {
     const socket = request.socket as Tracked;
     socket[REFUSED] = true;
+    // Whoever reads the body learns why it ends. Destroyed earlier, the request would take the connection with it.
+    socket.prependOnceListener('close', () => request.destroy(refusal));
     this.#refuseBody(socket, response, refusal);
   }
 

@@ -218,7 +218,7 @@ describe('the body of a route', () => {
       const { failed } = (await (await server!.fetch('/bodies/failed', { headers: bearer })).json()) as {
         failed: string;
       };
-      expect(failed).to.equal('ECONNRESET');
+      expect(failed).to.equal('body_too_large');
     });
 
     it('holds for the body that brings the key as well', async () => {
