@@ -9,7 +9,7 @@ export function needsBrowser(suite: Mocha.Context): void {
 }
 
 /** A browser of its own, without a window. It asks nobody on the network for anything but what its pages do. */
-export function launchBrowser(): Promise<Browser> {
+export function launchBrowser(...args: readonly string[]): Promise<Browser> {
   if (!existsSync(executablePath)) {
     throw new Error(
       `no browser at ${executablePath}: apt-get install chromium, or set CHROMIUM to the path of one`,
@@ -26,6 +26,7 @@ export function launchBrowser(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...args,
     ],
   });
 }

@@ -21,16 +21,22 @@ export class Session<Data extends object = Record<string, unknown>> {
   declare user: string;
   /** Yours to change; `updateSession()` stores it. */
   declare data: Data;
+  /** Undefined where the session is that of a cookie. */
   declare session_id?: string;
+  /** Names the session, and opens nothing. */
+  declare handle?: string;
   /** Counts the changes of the data, whoever made them. */
   declare version?: number;
   /** RFC 3339. */
   declare created_at?: string;
   declare updated_at?: string;
   declare expires_at?: string;
+  declare authenticated_at?: string;
 
   #stored = '{}';
   #last: Promise<unknown> = Promise.resolve();
+  /** The session is that of the page's cookie. */
+  #held = false;
 
   /** `user` may be a whole number, which stands for its decimal text. `options.data` is copied. */
   constructor(user: string | number, options?: SessionOptions<Data>) {
@@ -57,6 +63,23 @@ export class Session<Data extends object = Record<string, unknown>> {
     options?: SessionOptions<Data>,
   ): Promise<Session<Data>> {
     return Object.assign(new Session(user, options), { session_id }).get();
+  }
+
+  /**
+   * The session of the visitor, by the cookie of sessman in cookie mode; undefined where nobody is logged in. Its `data` stay
+   * empty unless `cookie_data` of sessman lets pages read them.
+   */
+  static async current<Data extends object = Record<string, unknown>>(
+    options?: SessionOptions<Data>,
+  ): Promise<Session<Data> | undefined> {
+    const session = new Session('', options);
+    session.#held = true;
+    try {
+      return await session.get();
+    } catch (error) {
+      if (!isGone(error)) throw error;
+      return undefined;
+    }
   }
 
   /** Creates the session that the constructor describes; `create` does both. */
@@ -153,9 +176,6 @@ export class Session<Data extends object = Record<string, unknown>> {
   async get_data(command: string, parameters: Parameters = {}, data?: object): Promise<Answer<Data>> {
     const { auth, log, timeout = 30_000 } = this.options;
     const { session_id, ...others } = parameters;
-    const headers: Record<string, string> = { 'Content-Type': 'application/json' };
-    if (auth) headers.Authorization = `Bearer ${auth}`;
-    if (session_id) headers['X-Session-Id'] = `${session_id}`;
     const url = this.get_command_url(command);
     if (data !== undefined) textOf(data);
     let sent: boolean | undefined;
@@ -164,7 +184,12 @@ export class Session<Data extends object = Record<string, unknown>> {
     try {
       const body = stringify({ ...others, data });
       const signal = AbortSignal.timeout(timeout);
-      const init: RequestInit = { method: 'POST', headers, body, redirect: 'error', signal };
+      const init = this.#init({
+        'Content-Type': 'application/json',
+        Authorization: auth && `Bearer ${auth}`,
+        'X-Session-Id': session_id,
+      });
+      Object.assign(init, { method: 'POST', body, redirect: 'error', signal });
       // Tells a mistake in the options from a network that fails.
       new Request(url, init);
       sent = true;
@@ -195,8 +220,18 @@ export class Session<Data extends object = Record<string, unknown>> {
     throw new SessionError(answer.code, answer.error, { ...answer, status });
   }
 
+  /** With the handle that this session was read with: the cookie may be another one's by now. */
+  #init(headers: Record<string, unknown>): RequestInit {
+    const sent = Object.entries({ ...headers, 'X-Session-Handle': this.handle }).filter(([, value]) => value);
+    return {
+      headers: Object.fromEntries(sent) as Record<string, string>,
+      ...(this.#held && { credentials: 'include' }),
+    };
+  }
+
   #ask(command: string, parameters?: Parameters, data?: object): Promise<Answer<Data>> {
-    return this.get_data(command, { session_id: this.session_id, userid: this.user, ...parameters }, data);
+    const named = this.#held ? {} : { session_id: this.session_id, userid: this.user };
+    return this.get_data(command, { ...named, ...parameters }, data);
   }
 
   async #store(data: Data, version: number | undefined): Promise<this> {
@@ -216,11 +251,11 @@ export class Session<Data extends object = Record<string, unknown>> {
    * answer tells of data other than `held`, someone else stored it, and the version held here stays the older one.
    */
   #accept(answer: Answer<Data>, data = answer.data, held?: string): this {
-    if (!answer.session_id || !answer.data) throw notSessman(this.base_url);
-    const stored = stringify(answer.data);
-    this.data = data;
-    for (const name of ['session_id', 'created_at', 'updated_at', 'expires_at'] as const)
-      this[name] = answer[name];
+    if (!(this.#held ? answer.handle : answer.session_id && answer.data)) throw notSessman(this.base_url);
+    const stored = stringify(answer.data ?? {});
+    this.data = data ?? ({} as Data);
+    if (this.#held) this.user = answer.userid;
+    for (const name of names) this[name] = answer[name];
     if ((held ?? stored) === stored) {
       this.version = answer.version;
       this.#stored = stored;
@@ -282,8 +317,12 @@ export class SessionError extends Error {
 
 type Parameters = Record<string, string | number | undefined>;
 
+const names = ['session_id', 'handle', 'created_at', 'updated_at', 'expires_at', 'authenticated_at'] as const;
+
 interface Answer<Data> {
   session_id: string;
+  handle?: string;
+  authenticated_at?: string;
   userid: string;
   data: Data;
   version: number;
@@ -295,6 +334,10 @@ interface Answer<Data> {
 const home = /^http/.test(import.meta.url)
   ? new URL('.', import.meta.url).href
   : 'http://127.0.0.1:6123/sessman';
+
+function isGone(error: unknown): boolean {
+  return /^session_(required|not_found)$/.test((error as SessionError).code);
+}
 
 function notSessman(url: string, status?: number): SessionError {
   return new SessionError('invalid_answer', `${url} is not sessman: check base_url`, { status });

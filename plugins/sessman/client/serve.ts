@@ -21,7 +21,7 @@ export function serveClient({ path, mountOpen }: { path: string; mountOpen(path:
     mountOpen(`${path}/${file}`).get('/', openapi(operation), (ctx: Context) => {
       ctx.set({ ETag: etag, 'Cache-Control': 'no-cache' });
       // Where Deno looks for a module's types.
-      if (file.endsWith('.js')) ctx.set('X-TypeScript-Types', './client.d.ts');
+      if (file === 'client.js') ctx.set('X-TypeScript-Types', './client.d.ts');
       ctx.type = `${type}; charset=utf-8`;
       ctx.status = 200;
       if (ctx.fresh) ctx.status = 304;

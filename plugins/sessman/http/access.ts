@@ -4,6 +4,7 @@ import type { Sessions } from '../sessions.js';
 import type { Hidden } from './answer.js';
 import type { Call } from './calls.js';
 import type { SessionCookie } from './cookie.js';
+import { liveId } from './live.js';
 import { isFromPage, type OriginRule } from './origin.js';
 import type { Given, Parameters, Takes } from './parameters.js';
 import { completeParameters, readParameters, requireParameters } from './read-parameters.js';
@@ -114,26 +115,7 @@ export class Access {
   }
 }
 
-/** The one id of a live session. Throws 404 where none is live, and 401 where several are. */
-export async function liveId(sessions: Sessions, ids: readonly string[]): Promise<string> {
-  const states = await Promise.all(ids.map((id) => isLive(sessions, id)));
-  const [live, another] = ids.filter((_, i) => states[i]);
-  if (live === undefined) throw sessmanError('session_not_found');
-  if (another !== undefined) throw sessmanError('session_required');
-  return live;
-}
-
-async function isLive(sessions: Sessions, id: string): Promise<boolean> {
-  try {
-    await sessions.peek(id);
-    return true;
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== 'session_not_found') throw error;
-    return false;
-  }
-}
-
-const keyParameters = ['authenticated', 'about', 'ip', 'user_agent'] as const;
+const keyParameters = ['authenticated', 'about', 'ip', 'user_agent', 'everyone'] as const;
 
 /** Whether the request names a session by its id, as callers with a key do. */
 function namesId(ctx: Context): boolean {

@@ -2,6 +2,7 @@ import type { SessmanErrorCode } from '../errors.js';
 import type { Sessions } from '../sessions.js';
 import type { Awaitable, LiveCount } from '../store.js';
 import { type Answer, countAnswer, listAnswer, sessionAnswer, walkAnswer } from './answer.js';
+import { isLive } from './live.js';
 import { conflicting, type Given, invalid, missing, type ParameterName, type Takes } from './parameters.js';
 
 /** One call of the session manager: its route, what it accepts, what it does and how OpenAPI describes it. */
@@ -171,7 +172,8 @@ export const calls: readonly Call[] = [
     namesSession: true,
     byCookie: 'user',
     endsSession: async (sessions, { userid, except, session_id, everyone }, id) => {
-      if (everyone || userid === undefined) return everyone === true;
+      if (everyone) return isLive(sessions, id);
+      if (userid === undefined) return false;
       const kept = except === 'current' ? session_id : except;
       return kept?.slice(0, 16) !== id.slice(0, 16) && (await sessions.has(id, userid));
     },

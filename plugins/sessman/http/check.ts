@@ -1,9 +1,9 @@
 import { type Context, HttpError, type Operation, openapi, type Router } from 'plugin-server';
 import { sessmanError } from '../errors.js';
 import type { SessionState, Sessions } from '../sessions.js';
-import { liveId } from './access.js';
 import { example, timestamp } from './answer.js';
 import type { SessionCookie } from './cookie.js';
+import { liveId } from './live.js';
 import { parameters } from './parameters.js';
 import { readParameters } from './read-parameters.js';
 

@@ -1,7 +1,7 @@
 import type { Context, SessionService } from 'plugin-server';
 import type { Sessions } from '../sessions.js';
-import { liveId } from './access.js';
 import type { SessionCookie } from './cookie.js';
+import { liveId } from './live.js';
 import type { OriginRule } from './origin.js';
 import { visitorOf } from './visitor.js';
 

@@ -106,6 +106,8 @@ for (const { name, settings } of backends) {
 
     it('what only a server may do or say requires the key', async () => {
       const { id } = await at.login(userid);
+      const everybody = await at.api.get('/sessman/sessions', { headers: at.cookie(id) });
+      expect(refusal(everybody)).to.deep.equal([401, 'api_key_required']);
       const made = await call('new', { userid }, id);
       expect(refusal(made)).to.deep.equal([401, 'api_key_required']);
       expect(made.headers.get('www-authenticate')).to.match(/^Bearer/);
@@ -117,6 +119,7 @@ for (const { name, settings } of backends) {
         ['renew', { about: { device: 'x' } }],
         ['renew', { ip: '192.0.2.1' }],
         ['renew', { user_agent: 'x' }],
+        ['end_all', { everyone: true }],
       ]) {
         const reply = await call(path, body, id);
         expect(refusal(reply), `${path} ${JSON.stringify(body)}`).to.deep.equal([403, 'key_required']);
