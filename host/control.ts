@@ -1,4 +1,5 @@
 import type { Problem } from '../config/problem.js';
+import type { ChannelLink } from './channels/link.js';
 import type { MonitorLink } from './monitor/monitor.js';
 
 /** How a reload ended. */
@@ -20,6 +21,8 @@ export interface Control {
   retire?(reason: string): void;
   /** The Prometheus exposition of all workers together. */
   metrics(): Promise<string>;
+  /** The channels of all workers. */
+  readonly channels?: ChannelLink;
   /** Where the reports of all workers come together. A Host without one keeps its own. */
   readonly monitor?: MonitorLink;
 }

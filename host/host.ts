@@ -2,6 +2,7 @@ import type { AddressInfo, ListenOptions } from 'node:net';
 import type { DestinationStream, Logger } from 'pino';
 import { ConfigError, type Configuration, childAt, formatProblem } from '../config/index.js';
 import { announce } from './announce.js';
+import { Channels } from './channels/channels.js';
 import type { Control } from './control.js';
 import { blame } from './diagnostics/blame.js';
 import { accessLog, socketLog } from './http/access-log.js';
@@ -97,6 +98,7 @@ export class Host {
   readonly #storage: StorageHub;
   readonly #webSockets: WebSockets;
   readonly #jobs: Jobs;
+  readonly #channels: Channels;
   #stopping = false;
   #closed: Promise<void> | undefined;
 
@@ -153,6 +155,7 @@ export class Host {
     });
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => new PluginUnit(plugin, this.log, deadlines));
+    this.#channels = new Channels(this.metrics.registry, options.control?.channels);
     this.#webSockets = new WebSockets({
       drain: this.#drain,
       metrics: this.metrics,
@@ -297,6 +300,7 @@ export class Host {
     await this.drain({ idle });
     for (const plugin of this.plugins.toReversed()) await plugin.close();
     await this.#jobs.close();
+    await this.#channels.close();
     await this.#storage.close();
     this.#reporter.close();
     this.metrics.close();
@@ -342,6 +346,7 @@ export class Host {
         server,
         storage: this.#storage,
         jobs: this.#jobs,
+        channels: this.#channels,
         draining: this.#drain.begun,
         https: isHttps(settings),
         units: new Map(this.plugins.map((unit) => [unit.name.toLowerCase(), unit])),

@@ -66,7 +66,9 @@ class PluginSetup {
       return undefined;
     }
     const { name, path, log } = unit;
-    const socketPlugin = { name, path, log, router: routes.router, origins: () => routes.origins ?? [] };
+    const { router } = routes;
+    const maxPayload = unit.plugin.bounds.limit;
+    const socketPlugin = { name, path, log, router, maxPayload, origins: () => routes.origins ?? [] };
     const context = setupContext(unit, {
       ...this.#around.shared,
       router: routes.router,
@@ -91,6 +93,7 @@ class PluginSetup {
         await this.#around.shared.storage.ready();
         await this.#around.webSockets.ready();
         await this.#around.shared.jobs.check();
+        await this.#around.shared.channels.ready();
         return exports;
       });
       return asked;

@@ -1,6 +1,7 @@
 /** The messages between the supervisor and a worker, over their IPC channel. All are JSON. */
 
 import type { Problem } from '../../config/problem.js';
+import type { Loss, Message } from '../channels/message.js';
 import type { ReloadOutcome } from '../control.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { Report } from '../monitor/report.js';
@@ -117,6 +118,9 @@ export type ToWorker =
       readonly id: number;
       readonly reports: readonly (readonly MetricReport[])[];
     }
+  /** The subscription with this id is in force. */
+  | { readonly type: 'subscribed'; readonly id: number }
+  | { readonly type: 'messages'; readonly messages: readonly Message[]; readonly losses: readonly Loss[] }
   | { readonly type: 'monitor'; readonly id: number; readonly event: MonitorEvent };
 
 export type FromWorker =
@@ -150,6 +154,10 @@ export type FromWorker =
   | { readonly type: 'retire'; readonly reason: string }
   | { readonly type: 'all_metrics'; readonly id: number }
   | { readonly type: 'report'; readonly report: Report }
+  | { readonly type: 'publish'; readonly messages: readonly Message[] }
+  /** Send the messages of this topic until `unsubscribe`. Answer with `subscribed`. */
+  | { readonly type: 'subscribe'; readonly id: number; readonly topic: string }
+  | { readonly type: 'unsubscribe'; readonly topic: string }
   /** Send monitor events with this id until `unwatch`. */
   | { readonly type: 'watch'; readonly id: number }
   | { readonly type: 'unwatch'; readonly id: number };

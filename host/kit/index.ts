@@ -28,6 +28,7 @@ import type {
   HistogramConfiguration,
 } from 'prom-client';
 import { z } from 'zod';
+import type { Channel } from './channel.js';
 import type { Job, Schedule } from './jobs.js';
 import type { PluginKeys } from './plugin-keys.js';
 import type { SendFileOptions } from './send-file.js';
@@ -39,6 +40,7 @@ import type { WebSocketHandler, WebSocketOptions } from './websocket.js';
 
 // Schemas of parameters that take the forms of the INI file as well as those of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
+export type { Channel } from './channel.js';
 export { DeadlineError, withDeadline } from './deadline.js';
 export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
 export { etagOf } from './etag.js';
@@ -190,6 +192,10 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
       timeZone?: string;
     },
   ): void;
+  /**
+   * Carries values to all workers. The same name is the same channel; it has 1 to 64 of a-z, 0-9, _ and -. In setup only.
+   */
+  channel<T>(name: string): Channel<T>;
   /** The time that `every` and ttl go by; a test may move it. */
   now(): Date;
   /**

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
+import type { Channels } from '../channels/channels.js';
 import { messageOf } from '../kit/deadline.js';
 import type { Context, OpenMountOptions, SetupContext } from '../kit/index.js';
 import type { PluginKeys } from '../kit/plugin-keys.js';
@@ -25,6 +26,7 @@ export interface SharedSurroundings {
   readonly https: boolean;
   readonly storage: StorageHub;
   readonly jobs: Jobs;
+  readonly channels: Channels;
   /** Aborts when the server begins to drain. */
   readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
@@ -67,6 +69,14 @@ export function setupContext(
     use: (middleware) => {
       inSetup('use()');
       around.use(middleware);
+    },
+    channel: (name) => {
+      inSetup(`channel("${name}")`);
+      const { name: plugin, dataName } = unit.plugin;
+      return around.channels.channel(
+        { name: plugin, dataName, log: unit.log, signal: unit.abort.signal },
+        name,
+      );
     },
     websocket: <D>(
       path: string,

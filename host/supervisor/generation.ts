@@ -6,6 +6,8 @@ import { type DrainTimes, WorkerProcess } from './worker-process.js';
 
 /** Events of a generation that its supervisor acts on. */
 export interface GenerationEvents {
+  /** A worker has been started. */
+  onForked(worker: WorkerProcess): void;
   /** A worker is ready; the generation may not be active yet. */
   onReady(worker: WorkerProcess): void;
   /** A worker ended unexpectedly. `retryIn` is the pause before its replacement, in milliseconds. */
@@ -175,6 +177,7 @@ export class Generation {
     const snapshot = this.#snapshot === undefined ? {} : { snapshot: this.#snapshot };
     const worker = new WorkerProcess({ ...this.options, ...snapshot });
     this.#all.add(worker);
+    this.events.onForked(worker);
     const born = Date.now();
     worker.once('exit', (cause) => {
       this.#all.delete(worker);

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { announce } from '../announce.js';
+import { ChannelHub } from '../channels/channel-hub.js';
 import type { ReloadOutcome } from '../control.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { FromWorker, ProcessSettings, ToWorker, WorkerOptions, WorkerReport } from '../ipc/messages.js';
@@ -60,6 +61,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #frontDoor = new FrontDoor();
   readonly #metrics = new WorkerMetrics();
   readonly #monitor = new MonitorHub();
+  readonly #channels = new ChannelHub<WorkerProcess>();
   /** Every generation that has a process: starting, serving or draining. */
   readonly #generations = new Set<Generation>();
   /** Those that drain since a reload and may keep their streams, the oldest first. */
@@ -177,6 +179,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #newGeneration(): Generation {
     this.#count += 1;
     const generation: Generation = new Generation(this.#count, this.options, {
+      onForked: (worker) => worker.on('message', (message) => this.#onChannelMessage(worker, message)),
       onReady: (worker) => {
         worker.on('message', (message) => this.#onMessage(worker, message));
         worker.on('message', (message) => {
@@ -216,6 +219,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#log.warn({ worker: worker.pid }, overdue);
       },
       onGone: (worker) => {
+        this.#channels.remove(worker);
         this.#metrics.remove(worker);
         this.#monitor.remove(worker);
       },
@@ -385,6 +389,16 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         .collect()
         .then((reports) => worker.send({ type: 'all_metrics', id: message.id, reports }));
     } else this.#monitor.receive(worker, message);
+  }
+
+  /** From the start of a worker on: a subscription that setup makes is in force before the worker is ready. */
+  #onChannelMessage(worker: WorkerProcess, message: FromWorker): void {
+    if (message.type === 'publish') this.#channels.publish(message.messages);
+    else if (message.type === 'unsubscribe') this.#channels.unsubscribe(worker, message.topic);
+    else if (message.type === 'subscribe') {
+      this.#channels.subscribe(worker, message.topic);
+      worker.send({ type: 'subscribed', id: message.id });
+    }
   }
 
   #status(): string {

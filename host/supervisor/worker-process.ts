@@ -1,5 +1,6 @@
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process';
 import { EventEmitter } from 'node:events';
+import type { Loss, Message } from '../channels/message.js';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
 import type { JobTimes } from '../storage/jobs.js';
@@ -76,6 +77,12 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   /** A handle sent along stays open here. */
   send(message: ToWorker, handle?: SocketHandle): void {
     if (this.#child.connected) this.#child.send(message, handle as SendHandle, ignoreClosedChannel);
+  }
+
+  /** Of channels. `done` is called when the system has taken them, or the worker is gone. */
+  sendMessages(messages: readonly Message[], losses: readonly Loss[], done: () => void): void {
+    if (this.#child.connected)
+      this.#child.send({ type: 'messages', messages, losses } satisfies ToWorker, () => done());
   }
 
   /** Waits for a message. Rejects with a StartFailure when the worker reports a failure, ends, or is too slow. */

@@ -1,11 +1,13 @@
 import type { SendHandle } from 'node:child_process';
+import type { ChannelLink } from '../channels/link.js';
 import type { Control, ReloadOutcome } from '../control.js';
 import type { FromWorker, ToWorker } from '../ipc/messages.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { MonitorLink } from '../monitor/monitor.js';
 
 type Asked = 'reload' | 'all_metrics';
-type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' }>;
+type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' | 'subscribed' }>;
+type Told = Extract<ToWorker, { type: 'monitor' | 'messages' }>;
 
 /** The worker's end of the IPC channel, over which a Host sends requests to its supervisor. */
 export class SupervisorChannel implements Control {
@@ -28,6 +30,22 @@ export class SupervisorChannel implements Control {
     },
   };
 
+  readonly channels: ChannelLink = {
+    publish: (messages, _losses, done) => {
+      this.send({ type: 'publish', messages }).then(done);
+    },
+    subscribe: async (topic) => {
+      const id = this.#nextId();
+      const inForce = this.#answer(id);
+      this.send({ type: 'subscribe', id, topic });
+      await inForce;
+    },
+    unsubscribe: (topic) => {
+      this.send({ type: 'unsubscribe', topic });
+    },
+    onMessages: () => {},
+  };
+
   /** Resolves when the message has been written. */
   send(message: FromWorker, handle?: object): Promise<void> {
     return new Promise((resolve) => {
@@ -37,8 +55,9 @@ export class SupervisorChannel implements Control {
   }
 
   /** Handles a message that responds to one sent here. */
-  receive(message: Answer | Extract<ToWorker, { type: 'monitor' }>): void {
+  receive(message: Answer | Told): void {
     if (message.type === 'monitor') this.#watchers.get(message.id)?.(message.event);
+    else if (message.type === 'messages') this.channels.onMessages(message.messages, message.losses);
     else {
       this.#asked.get(message.id)?.(message);
       this.#asked.delete(message.id);
@@ -66,9 +85,14 @@ export class SupervisorChannel implements Control {
 
   #ask(type: Asked): Promise<Answer> {
     const id = this.#nextId();
+    const answer = this.#answer(id);
+    this.send({ type, id });
+    return answer;
+  }
+
+  #answer(id: number): Promise<Answer> {
     return new Promise((resolve) => {
       this.#asked.set(id, resolve);
-      this.send({ type, id });
     });
   }
 

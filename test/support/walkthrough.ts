@@ -143,6 +143,7 @@ const peers = [
   'koa-session',
   'koa-static',
   'mongodb',
+  'ws',
 ];
 
 /** Tells one command's output from the next one's. */

@@ -32,6 +32,8 @@ export interface SocketPlugin {
   readonly path: string;
   readonly router: Router<Koa.DefaultState, Context>;
   readonly log: Logger;
+  /** Bytes of a message where its route says nothing else; undefined for the server's own limit. */
+  readonly maxPayload: number | undefined;
   /** Whose pages may use the plugin with the visitor's cookies, beside the server's own. */
   readonly origins: () => readonly string[];
 }
@@ -80,7 +82,7 @@ export class WebSockets {
       if (ctx.req.socket.destroyed) return;
       if (this.#options.drain.leave.aborted) throw hostError('unavailable');
       server ??= new this.#ws!.SocketServer({
-        maxPayload: maxPayload ?? this.#options.maxPayload,
+        maxPayload: maxPayload ?? plugin.maxPayload ?? this.#options.maxPayload,
         perMessageDeflate,
       });
       const socket = openSocket(server, ctx, protocol);

@@ -1,0 +1,44 @@
+import type { Limits } from './message.js';
+
+/** Values that wait, the oldest first, as JSON texts. */
+export class Backlog {
+  #texts: string[] = [];
+  /** Where the oldest is: moving the others at each step would take a time that grows with their number. */
+  #first = 0;
+  /** UTF-16 units, which are bytes for nearly every text. */
+  #size = 0;
+
+  get length(): number {
+    return this.#texts.length - this.#first;
+  }
+
+  push(text: string): void {
+    this.#texts.push(text);
+    this.#size += text.length;
+  }
+
+  shift(): string | undefined {
+    const text = this.#texts[this.#first];
+    if (text === undefined) return undefined;
+    this.#first += 1;
+    this.#size -= text.length;
+    if (this.#first > 1000 && this.#first * 2 > this.#texts.length) {
+      this.#texts = this.#texts.slice(this.#first);
+      this.#first = 0;
+    }
+    return text;
+  }
+
+  /** Drops the oldest beyond the limits, and returns how many. */
+  trim({ values, bytes }: Limits): number {
+    let dropped = 0;
+    for (; this.length > values || this.#size > bytes; dropped += 1) this.shift();
+    return dropped;
+  }
+
+  clear(): void {
+    this.#texts = [];
+    this.#first = 0;
+    this.#size = 0;
+  }
+}

@@ -1,0 +1,143 @@
+import type { Logger } from 'pino';
+import { Counter, type Registry } from 'prom-client';
+import type { Channel } from '../kit/channel.js';
+import { withDeadline } from '../kit/deadline.js';
+import { jsonText } from '../kit/json-text.js';
+import { type ChannelLink, LocalLink } from './link.js';
+import { type Loss, MAX_MESSAGE, type Message, RECEIVER_LIMITS } from './message.js';
+import { PacedSender } from './paced-sender.js';
+import { Subscriber } from './subscriber.js';
+
+/** The plugin whose channel it is. */
+export interface ChannelPlugin {
+  readonly name: string;
+  /** What its data is kept under. */
+  readonly dataName: string;
+  readonly log: Logger;
+  /** Aborts when the plugin closes: its subscriptions end. */
+  readonly signal: AbortSignal;
+}
+
+interface Topic {
+  readonly subscribers: Set<Subscriber>;
+  /** Resolves when messages arrive here. */
+  inForce: Promise<void>;
+  readonly drop: (count: number) => void;
+}
+
+/** How long what was published last may take to leave this process, in milliseconds. */
+const FAREWELL = 1000;
+
+/** The channels of all plugins, as one process has them. */
+export class Channels {
+  readonly #link: ChannelLink;
+  readonly #outbox: PacedSender;
+  readonly #topics = new Map<string, Topic>();
+  readonly #dropped: Counter<'plugin' | 'channel'>;
+
+  /** Without a link, this process is the whole server. */
+  constructor(registry: Registry, link: ChannelLink = new LocalLink()) {
+    this.#link = link;
+    // A burst goes out as a whole: it is each receiver that may be too slow for it.
+    this.#outbox = new PacedSender(link.publish, { ...RECEIVER_LIMITS, values: Number.POSITIVE_INFINITY });
+    link.onMessages = (messages, losses) => this.#deliver(messages, losses);
+    this.#dropped = new Counter({
+      name: 'plugin_server_channel_dropped_total',
+      help: 'Values of channels that were dropped because a subscriber was too slow.',
+      labelNames: ['plugin', 'channel'],
+      registers: [registry],
+    });
+  }
+
+  /** Throws where the name is not one. */
+  channel<T>(plugin: ChannelPlugin, name: string): Channel<T> {
+    if (!/^[a-z0-9_-]{1,64}$/.test(name))
+      throw new TypeError(`channel(${JSON.stringify(name)}): a name has 1 to 64 of a-z, 0-9, _ and -`);
+    const topic = `${plugin.dataName.toLowerCase()}/${name}`;
+    return {
+      publish: (value) => this.#outbox.push([topic, encode(name, value)]),
+      subscribe: (handler) => {
+        if (typeof handler !== 'function')
+          throw new TypeError(`channel("${name}").subscribe: the handler is not a function`);
+        return this.#subscribe(plugin, name, topic, handler);
+      },
+    };
+  }
+
+  /** Resolves when all subscriptions made so far are in force. */
+  async ready(): Promise<void> {
+    await Promise.all([...this.#topics.values()].map(({ inForce }) => inForce));
+  }
+
+  /** Sends out what has been published. */
+  async close(): Promise<void> {
+    await withDeadline(FAREWELL, () => this.#outbox.emptied()).catch(() => {});
+  }
+
+  #subscribe(
+    plugin: ChannelPlugin,
+    name: string,
+    topic: string,
+    handler: (value: never) => unknown,
+  ): () => void {
+    const { log, signal } = plugin;
+    const { subscribers, drop } = this.#topic(plugin, name, topic);
+    const subscriber = new Subscriber({
+      handler,
+      onError: (error) => log.error({ channel: name, err: error }, 'channel handler failed'),
+      onDropped: drop,
+    });
+    subscribers.add(subscriber);
+    const end = () => {
+      subscriber.end();
+      signal.removeEventListener('abort', end);
+      if (!subscribers.delete(subscriber) || subscribers.size > 0) return;
+      this.#topics.delete(topic);
+      this.#link.unsubscribe(topic);
+    };
+    signal.addEventListener('abort', end);
+    return end;
+  }
+
+  #topic({ name: plugin, log }: ChannelPlugin, channel: string, topic: string): Topic {
+    const known = this.#topics.get(topic);
+    if (known !== undefined) return known;
+    const counter = this.#dropped.labels({ plugin, channel });
+    counter.inc(0);
+    let isTold = false;
+    const made: Topic = {
+      subscribers: new Set(),
+      inForce: this.#link.subscribe(topic),
+      drop: (count) => {
+        counter.inc(count);
+        if (!isTold)
+          log.warn({ channel, dropped: count }, 'a subscriber is too slow: the oldest values were dropped');
+        isTold = true;
+      },
+    };
+    this.#topics.set(topic, made);
+    return made;
+  }
+
+  #deliver(messages: readonly Message[], losses: readonly Loss[]): void {
+    for (const [topic, count] of losses) this.#topics.get(topic)?.drop(count);
+    for (const [topic, json] of messages) {
+      for (const subscriber of this.#topics.get(topic)?.subscribers ?? []) subscriber.push(json);
+    }
+  }
+}
+
+function encode(name: string, value: unknown): string {
+  const where = () => `channel("${name}").publish`;
+  if (value === undefined) throw new TypeError(`${where()}: value is undefined; publish null instead`);
+  const json = jsonText(value, where);
+  // No character has more than three bytes for each unit.
+  if (json.length * 3 > MAX_MESSAGE) {
+    const bytes = Buffer.byteLength(json);
+    if (bytes > MAX_MESSAGE)
+      throw new TypeError(
+        `${where()}: the value has ${bytes} bytes as JSON; a channel carries up to ${MAX_MESSAGE}`,
+      );
+  }
+  return json;
+}
