@@ -105,7 +105,7 @@ async function finish(succeeded: Promise<boolean>): Promise<void> {
  */
 function withDefaultCommand(args: readonly string[]): readonly string[] {
   const [first] = args;
-  if (first !== undefined && !first.startsWith('-')) {
+  if (first !== undefined && (first === '-' || !first.startsWith('-'))) {
     // Behind a word that is not a command, --help would print help as if the word were right.
     return program.commands.some((each) => each.name() === first) ? args : [first];
   }

@@ -1,8 +1,11 @@
 const LONGEST_PATH = 256;
 /** Runs that may be a session id or another token. */
 const TOKEN = /[\w-]{32,}/g;
-/** `apikey=…` and its like, wherever a client has put them. */
-const NAMED = /\b(api_?key|session_?id|key|token|secret|password)=[^/&;]+/gi;
+/** `apikey=…` and its like, wherever a client has put them, the `=` encoded once more or not. */
+const NAMED =
+  /((?:key|session[-_]?id|token|secret|passw(?:or)?d|pwd|auth|credentials?|sig|signature|jwt)(?:=|%(?:25)*3d))[^/&;]+/gi;
+/** A user and a password, as in front of a host. */
+const USERINFO = /[^/:@]*:[^/@]*@/g;
 /** A query string or a fragment, its mark encoded once or more. */
 const QUERY = /[?#]|%(?:25)*(?:3f|23)/i;
 
@@ -26,7 +29,7 @@ export function loggablePath(target: string): string {
   }
   const path = decoded(target.slice(start, end)) || '/';
   // What is encoded is judged as what it stands for, and masked before it is cut.
-  return maskTokens(path.replaceAll(NAMED, '$1=[masked]')).slice(0, LONGEST_PATH);
+  return maskTokens(path.replaceAll(USERINFO, '[masked]@').replaceAll(NAMED, '$1[masked]')).slice(0, LONGEST_PATH);
 }
 
 function decoded(path: string): string {

@@ -63,7 +63,18 @@ describe('the command line', () => {
     expect((await run('-i', 'start', 'check')).stdout).to.contain('configuration ok');
   });
 
-  for (const word of ['serve', 'chek', 'help', 'startt', 'constructor']) {
+  for (const word of [
+    'serve',
+    'chek',
+    'help',
+    'startt',
+    'constructor',
+    'Start',
+    'run',
+    'status',
+    'restart',
+    '-',
+  ]) {
     it(`refuses ${word} with --help behind it as it does without`, async () => {
       const { status, stdout, stderr } = await run(word, '--help');
       expect(status).to.equal(2);
@@ -152,6 +163,17 @@ describe('the command line', () => {
         ['[paths]\ndat=x', ':5:1: '],
         ['[main]\n__proto__=x', ':5:1: '],
         ['[__proto__]\nx=1', ':4:2: '],
+        ['[cors]\nenabled=on\norigin_url=https://a.example/x', ':6:12: '],
+        ['[cors]\nenabled=on\norigin_url=list:* https://a.example', ':6:12: '],
+        ['[cors]\norigin_ur=https://a.example', ':5:1: '],
+        ['[network]\nproxy=10.0.0.0/99', ':5:7: '],
+        ['[network]\nhosts=http://a.example', ':5:7: '],
+        ['[network]\nworkers=int:0', ':5:9: '],
+        ['[limits]\ndepth=int:-1', ':5:7: '],
+        ['[limits]\nrequest_timeout=int:1.5', ':5:21: '],
+        ['[log]\nformat=xml', ':5:8: '],
+        ['[auth]\napikey=list:', ':5:8: '],
+        ['[main]\nconstructor=${toString}', ':5:13: '],
       ];
       for (const [lines, place] of mistakes) {
         const ini = `[paths]\nplugins=extensions\ndata=d\n${lines}\n[plugin_parms]\nhello=greeting=x\n`;

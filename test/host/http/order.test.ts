@@ -252,9 +252,46 @@ describe('middleware in front of the routes', () => {
   });
 });
 
+const sentHeaders = {
+  'WWW-Authenticate': 'Basic realm="x"',
+  'Proxy-Authenticate': 'Basic',
+  'Retry-After': '9',
+  Allow: 'GET, PUT',
+  'Content-Range': 'bytes */10',
+  'Accept-Ranges': 'bytes',
+  'Accept-Patch': 'application/json',
+  Link: '</help>; rel="help"',
+  Location: '/elsewhere',
+  'Set-Cookie': 'a=b',
+  Vary: 'Accept',
+  'X-Own': 'y',
+};
+
 const answers = `
 import { definePlugin, HttpError } from 'plugin-server';
+const sent = ${JSON.stringify(sentHeaders)};
 const foreign = (more) => Object.assign(new Error('secret of another server'), more);
+class NotFound extends Error { status = 404; expose = false; }
+const errors = [
+  foreign({ status: 400 }),
+  foreign({ status: 401, headers: { 'WWW-Authenticate': 'Basic' } }),
+  foreign({ statusCode: 404 }),
+  foreign({ status: '404' }),
+  foreign({ status: 200 }),
+  foreign({ status: 302, headers: { Location: 'https://evil.example' } }),
+  foreign({ status: 429, code: 'rate_limited' }),
+  foreign({ status: 503, name: 'HttpError' }),
+  foreign({ status: 404, expose: 0 }),
+  foreign({ status: 404, statusCode: 404, message: 'secret', type: 'entity.too.large' }),
+  foreign({ code: 'ENOENT' }),
+  foreign({ status: 404, cause: new HttpError(404, 'not_found', 'secret of a cause') }),
+  new NotFound('secret of a class'),
+  { status: 404, message: 'secret of an object' },
+  'secret text',
+  404,
+  null,
+  undefined,
+];
 export default definePlugin({
   setup({ router }) {
     router.get('/range', (ctx) => { ctx.status = 416; ctx.set('Content-Range', 'bytes */10'); });
@@ -266,6 +303,12 @@ export default definePlugin({
     router.get('/foreign/both', () => { throw foreign({ status: 403, statusCode: 403 }); });
     router.get('/foreign/code', () => { throw foreign({ statusCode: 429, code: 'slow' }); });
     router.get('/foreign/response', () => { throw foreign({ status: 404, response: { status: 404 } }); });
+    router.get('/status/:status', (ctx) => {
+      ctx.set(sent);
+      if (ctx.query.thrown !== undefined) ctx.throw(Number(ctx.params.status));
+      ctx.status = Number(ctx.params.status);
+    });
+    router.get('/error/:n', (ctx) => { throw errors[ctx.params.n]; });
     router.get('/event', (ctx) => { ctx.body = 'ok'; ctx.app.emit('error', new Error('after the head'), ctx); });
     router.get('/own', (ctx) => ctx.throw(409, 'meant for you'));
   },
@@ -289,6 +332,23 @@ describe('what a plugin answers', () => {
     expect(thrown.headers.get('cache-control')).to.equal('no-store');
   });
 
+  it('keeps all of them with every status of an error that has no body', async () => {
+    const statuses = [
+      ...[400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418, 421],
+      ...[422, 423, 424, 425, 426, 428, 429, 431, 451, 500, 501, 502, 503, 504, 507, 511],
+    ];
+    for (const status of statuses) {
+      for (const query of ['', '?thrown']) {
+        const { status: answered, headers } = await server.fetch(`/answers/status/${status}${query}`);
+        expect(answered, query).to.equal(status);
+        for (const [name, value] of Object.entries(sentHeaders)) {
+          if (query !== '' && status >= 500) continue;
+          expect(headers.get(name), `${status}${query} ${name}`).to.equal(value);
+        }
+      }
+    }
+  });
+
   it('is told of in the log when the handler said nothing', async () => {
     expect((await server.fetch('/answers/silent')).status).to.equal(404);
     expect((await server.fetch('/answers/meant')).status).to.equal(404);
@@ -305,12 +365,19 @@ describe('what a plugin answers', () => {
   });
 
   it('is a 500 for an error of somebody else, whatever status it has', async () => {
-    for (const path of ['404', 'both', 'code', 'response']) {
-      const response = await server.fetch(`/answers/foreign/${path}`);
+    const paths = [
+      ...['404', 'both', 'code', 'response'].map((name) => `foreign/${name}`),
+      ...Array.from({ length: 18 }, (_, n) => `error/${n}`),
+    ];
+    const from = server.logs.length;
+    for (const path of paths) {
+      const response = await server.fetch(`/answers/${path}`);
       expect(response.status, path).to.equal(500);
+      expect(response.headers.has('location') || response.headers.has('www-authenticate')).to.equal(false);
       expect(await response.text()).not.to.include('secret');
     }
-    expect(server.logs.filter(({ msg }) => msg === 'request failed')).to.have.length(4);
+    const failed = server.logs.slice(from).filter(({ msg }) => msg === 'request failed');
+    expect(failed).to.have.length(paths.length);
     const own = await server.fetch('/answers/own');
     expect([own.status, ((await own.json()) as { error: string }).error]).to.deep.equal([
       409,
