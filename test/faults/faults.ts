@@ -4,10 +4,12 @@ import { databaseFaults } from './rows/database.js';
 import { diskFull } from './rows/disk-full.js';
 import { expiry } from './rows/expiry.js';
 import { generated } from './rows/generated.js';
+import { jobs } from './rows/jobs.js';
 import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
 import { overload } from './rows/overload.js';
 import { slowClientsFault } from './rows/slow-clients.js';
+import { storage } from './rows/storage.js';
 import type { Fault } from './support/fault.js';
 
 /** Every fault, in the order of the table. */
@@ -16,6 +18,8 @@ export const faults: readonly Fault[] = [
   diskFull,
   damaged,
   ...databaseFaults,
+  storage,
+  jobs,
   network,
   generated,
   slowClientsFault,
