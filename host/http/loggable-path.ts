@@ -4,8 +4,8 @@ const TOKEN = /[\w-]{32,}/g;
 /** `apikey=…` and its like, wherever a client has put them, the `=` encoded once more or not. */
 const NAMED =
   /((?:key|session[-_]?id|token|secret|passw(?:or)?d|pwd|auth|credentials?|sig|signature|jwt)(?:=|%(?:25)*3d))[^/&;]+/gi;
-/** A user and a password, as in front of a host. */
-const USERINFO = /[^/:@]*:[^/@]*@/g;
+/** A user and a password, as in front of a host. Looked for once in each segment: paths are long where somebody wants it. */
+const USERINFO = /(?<=^|\/)[^/:@]*:[^/@]*@/g;
 /** A query string or a fragment, its mark encoded once or more. */
 const QUERY = /[?#]|%(?:25)*(?:3f|23)/i;
 
@@ -29,7 +29,10 @@ export function loggablePath(target: string): string {
   }
   const path = decoded(target.slice(start, end)) || '/';
   // What is encoded is judged as what it stands for, and masked before it is cut.
-  return maskTokens(path.replaceAll(USERINFO, '[masked]@').replaceAll(NAMED, '$1[masked]')).slice(0, LONGEST_PATH);
+  return maskTokens(path.replaceAll(USERINFO, '[masked]@').replaceAll(NAMED, '$1[masked]')).slice(
+    0,
+    LONGEST_PATH,
+  );
 }
 
 function decoded(path: string): string {

@@ -64,4 +64,34 @@ describe('the access log', () => {
       expect(server.logText()).not.to.include(secret);
     });
   }
+
+  it('masks a path in a time that does not grow with the square of its length', async () => {
+    for (const part of [
+      'a',
+      ':',
+      'a:',
+      '@:',
+      ':@',
+      'key',
+      'key%25',
+      '%25',
+      '%253d',
+      '=',
+      'a=',
+      '/:',
+      '%c3',
+      '-',
+      'x;',
+    ]) {
+      const before = process.cpuUsage();
+      const raw = await sendRaw(
+        server.host.address.port,
+        `GET /${part.repeat(14_000 / part.length)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
+      );
+      expect(raw, part).to.match(/^HTTP\/1.1 40[04] /);
+      // Microseconds of CPU time; the square of 14,000 takes several hundred thousand.
+      const { user, system } = process.cpuUsage(before);
+      expect(user + system, part).to.be.below(100_000);
+    }
+  });
 });
