@@ -82,6 +82,7 @@ export type {
   ExpectedSession,
   LoginOptions,
   Session,
+  SessionEnded,
   SessionEntry,
   SessionPage,
   SessionRenewal,

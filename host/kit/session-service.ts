@@ -78,6 +78,12 @@ export interface SessionService {
   all(walk?: SessionWalk): Promise<SessionPage>;
   /** Ends the user's sessions except the one with the id or handle `except`. Returns how many ended. */
   endAll(userid: string, except?: string): Promise<number>;
+  /**
+   * Calls the listener for each session that ends in any worker or on any host, but not for those that expire. It hears of
+   * each at least once, within 2 seconds of the store being reachable; a worker that starts also hears of those of the ten
+   * minutes before, so let what the listener does be the same twice as once. Returns the call that stops it.
+   */
+  on(event: 'ended', listener: (ended: SessionEnded) => void): () => void;
   /** Ends the sessions of all users. Returns how many were live; where there are very many, about how many. */
   endEveryone(): Promise<number>;
 }
@@ -118,6 +124,14 @@ export interface SessionEntry {
   readonly userAgent?: string | null;
   /** On the session that asks. */
   readonly current?: true;
+}
+
+/** The end of a session; that of everybody's has neither handle nor user. */
+export interface SessionEnded {
+  /** More may come. */
+  readonly reason: 'end' | 'end_all' | 'everyone' | 'limit' | 'login';
+  readonly handle?: string;
+  readonly userid?: string;
 }
 
 /** A walk over all sessions, a page at a time. */

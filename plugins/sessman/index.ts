@@ -8,9 +8,11 @@ import { checkCookie } from './http/cookie-check.js';
 import { originRule } from './http/origin.js';
 import { addRoutes, type CookieMode } from './http/routes.js';
 import { noVisitorCalls, visitorCalls } from './http/visitors.js';
+import { addWatch } from './http/watch.js';
 import { sessionService } from './service.js';
 import { Sessions } from './sessions.js';
 import { type Settings, settingsSchema } from './settings.js';
+import { Feed } from './stores/feed.js';
 import { checkStore, openStore } from './stores/index.js';
 import { observeStore } from './stores/observed-store.js';
 import { runSweeper } from './stores/sweeper.js';
@@ -71,8 +73,14 @@ export default definePlugin({
     const mode = config.cookie ? cookieMode(context, sessions) : undefined;
     addRoutes(router, sessions, mode);
     addCheck(context, sessions, mode?.cookie);
+    const feed = new Feed(store, {
+      signal,
+      onError: (error) => log.warn({ err: error }, 'what happens to sessions cannot be told for now'),
+    });
+    onClose(() => feed.stopped);
+    addWatch(context, { sessions, feed, cookie: mode?.cookie, origins: mode?.origins });
     serveClient(context);
-    const calls = sessionService(sessions);
+    const calls = sessionService(sessions, feed);
     return {
       ...calls,
       ...(mode === undefined ? noVisitorCalls : visitorCalls({ ...mode, sessions, calls })),

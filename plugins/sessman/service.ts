@@ -1,9 +1,13 @@
 import type { SessionService, SessionTraits } from 'plugin-server';
 import type { JsonObject } from './merge-patch.js';
 import type { Sessions, StoredSession } from './sessions.js';
+import type { Feed } from './stores/feed.js';
 
 /** The session manager for other plugins: data are objects there, not the text that the store keeps. */
-export function sessionService(sessions: Sessions): Omit<SessionService, 'current' | 'login' | 'logout'> {
+export function sessionService(
+  sessions: Sessions,
+  feed: Feed,
+): Omit<SessionService, 'current' | 'login' | 'logout'> {
   return {
     create: async (userid, data, sessionId, traits) =>
       withData(await sessions.create(userid, data && checked(data), sessionId, checkedTraits(traits))),
@@ -20,6 +24,7 @@ export function sessionService(sessions: Sessions): Omit<SessionService, 'curren
     list: async (userid) => sessions.list(userid),
     all: async (walk) => sessions.all(walk),
     endAll: async (userid, except) => sessions.endAll(userid, except),
+    on: (_event, listener) => feed.onEnded(listener),
     endEveryone: async () => (await sessions.endEveryone()).count,
   };
 }

@@ -16,6 +16,7 @@ import {
 import {
   type Awaitable,
   type Change,
+  type EndNote,
   type EndReason,
   type LiveCount,
   type Match,
@@ -176,6 +177,13 @@ export class Sessions {
     const head = this.#store.peek(id.handle, this.#now());
     const judge = (found: SessionHead | undefined) => stateOf(owned(found, id, userid));
     return head instanceof Promise ? head.then(judge) : judge(head);
+  }
+
+  /** The note of the session of that id, where it was ended in the last ten minutes. */
+  async noteOf(sessionId: string): Promise<EndNote | undefined> {
+    const id = parseSessionId(sessionId);
+    const note = id && (await this.#store.noteOf(id.handle, this.#now()));
+    return note && timingSafeEqual(note.secretHash, id.secretHash) ? note : undefined;
   }
 
   /** Whether the id is that of a live session of the user. */

@@ -1,0 +1,191 @@
+import { PassThrough } from 'node:stream';
+import { type Context, HttpError, type Operation, openapi, type Router } from 'plugin-server';
+import { sessmanError } from '../errors.js';
+import { parseSessionId } from '../session-id.js';
+import type { Sessions } from '../sessions.js';
+import type { Feed, WatchedState } from '../stores/feed.js';
+import { example, timestamp } from './answer.js';
+import type { SessionCookie } from './cookie.js';
+import { liveId } from './live.js';
+import type { OriginRule } from './origin.js';
+import { readParameters } from './read-parameters.js';
+
+/** What a plugin's setup offers to mount the route with. */
+export interface WatchMount {
+  readonly path: string;
+  /** Aborts when the server begins to drain. */
+  readonly draining: AbortSignal;
+  mountOpen(path: string): Router;
+}
+
+export interface WatchOptions {
+  readonly sessions: Sessions;
+  readonly feed: Feed;
+  /** In cookie mode. */
+  readonly cookie?: SessionCookie | undefined;
+  readonly origins?: OriginRule | undefined;
+}
+
+/**
+ * `GET /sessman/watch`: server-sent events (html.spec.whatwg.org, section 9.2) of one session, for whoever has its id or
+ * its cookie.
+ */
+export function addWatch({ path, draining, mountOpen }: WatchMount, options: WatchOptions): void {
+  const { sessions, feed } = options;
+  const streams = new Streams();
+  draining.addEventListener('abort', () => streams.sendAway());
+  mountOpen(`${path}/watch`).get('/', openapi(operation), async (ctx) => {
+    options.origins?.(ctx);
+    readParameters(ctx, {});
+    const id = await named(ctx, options);
+    const stream = new EventStream();
+    const state = await liveState(sessions, id);
+    if (state === undefined) {
+      const note = await sessions.noteOf(id);
+      if (!note) throw new HttpError(401, 'session_not_found', notFoundText());
+      stream.end(note.reason);
+    } else {
+      const { handle, secretHash } = parseSessionId(id)!;
+      stream.send('session', view(state));
+      const stop = feed.watch(handle, state, {
+        secretHash,
+        changed: (next) => stream.send('session', view(next)),
+        renewed: () => stream.sendAway(),
+        ended: (reason) => stream.end(reason),
+      });
+      streams.add(handle, stream, stop);
+      if (draining.aborted) stream.sendAway();
+    }
+    ctx.type = 'text/event-stream';
+    ctx.set('Cache-Control', 'no-store');
+    ctx.set('X-Accel-Buffering', 'no');
+    // The next stream is to go to the generation that serves then.
+    ctx.set('Connection', 'close');
+    ctx.body = stream.body;
+  });
+}
+
+/** The id that the request brings, in its cookie or in X-Session-Id. */
+async function named(ctx: Context, { sessions, cookie }: WatchOptions): Promise<string> {
+  const inHeader = ctx.req.headers['x-session-id'] as string | undefined;
+  if (inHeader !== undefined) return inHeader;
+  const held = cookie?.read(ctx) ?? [];
+  if (held.length === 0) throw sessmanError('session_required');
+  try {
+    const id = held.length === 1 ? held[0]! : await liveId(sessions, held);
+    const meant = ctx.req.headers['x-session-handle'];
+    // The page was about another session than the one that the cookie has by now.
+    if (meant !== undefined && meant !== id.slice(0, 16)) throw sessmanError('session_not_found');
+    return id;
+  } catch (error) {
+    if (codeOf(error) !== 'session_not_found') throw error;
+    if (ctx.req.headers['x-session-handle'] !== undefined) throw error;
+    throw new HttpError(401, 'session_not_found', (error as Error).message);
+  }
+}
+
+async function liveState(sessions: Sessions, id: string) {
+  try {
+    return await sessions.peek(id);
+  } catch (error) {
+    if (codeOf(error) !== 'session_not_found') throw error;
+    return undefined;
+  }
+}
+
+function notFoundText(): string {
+  return sessmanError('session_not_found').message;
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown }).code;
+}
+
+function view({ version, touched, expires, ends }: WatchedState): object {
+  return { version, updated_at: timestamp(touched), expires_at: timestamp(Math.min(expires, ends)) };
+}
+
+/** One client's stream. */
+class EventStream {
+  readonly body = new PassThrough({ highWaterMark: mostWaiting });
+  readonly #beat = setInterval(() => this.#write(':\n\n'), beatInterval).unref();
+
+  constructor() {
+    this.body.once('close', () => clearInterval(this.#beat));
+  }
+
+  send(event: string, data: object): void {
+    this.#write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  end(reason: string): void {
+    this.send('end', { reason });
+    this.body.end();
+  }
+
+  /** Closes it; the client comes back after a time of its own, so that not all come at once. */
+  sendAway(): void {
+    this.#write(`retry: ${1000 + Math.floor(Math.random() * 4001)}\n\n`);
+    this.body.end();
+  }
+
+  /** A client that does not read is cut off; it gets the state when it comes back. */
+  #write(text: string): void {
+    if (this.body.writableEnded || this.body.destroyed) return;
+    if (this.body.writableNeedDrain) this.body.destroy();
+    else this.body.write(text);
+  }
+}
+
+/** All streams of this process, those of one session in the order of their beginning. */
+class Streams {
+  readonly #bySession = new Map<string, Set<EventStream>>();
+
+  add(handle: string, stream: EventStream, stop: () => void): void {
+    const others = this.#bySession.get(handle) ?? new Set();
+    this.#bySession.set(handle, others.add(stream));
+    if (others.size > mostPerSession) others.values().next().value!.body.end();
+    stream.body.once('close', () => {
+      stop();
+      others.delete(stream);
+      if (others.size === 0 && this.#bySession.get(handle) === others) this.#bySession.delete(handle);
+    });
+  }
+
+  sendAway(): void {
+    for (const streams of this.#bySession.values()) for (const stream of streams) stream.sendAway();
+  }
+}
+
+const mostPerSession = 20;
+/** Bytes that may wait for a slow client. */
+const mostWaiting = 4096;
+/** Milliseconds between two comments, which keep proxies from closing a stream that is idle. */
+const beatInterval = 15_000;
+
+const operation: Operation = {
+  operationId: 'sessman_watch',
+  summary: 'Watch a session',
+  description:
+    'Server-sent events of the session of the cookie or of X-Session-Id: `session` at the start and after each update, patch, touch and renew, `end` with its reason when it ends. A stream of a session that ended in the last ten minutes is `end` alone.',
+  parameters: [
+    {
+      name: 'X-Session-Id',
+      in: 'header',
+      description: 'The session id, where no cookie holds it.',
+      schema: { type: 'string' },
+    },
+  ],
+  responses: {
+    200: {
+      description: 'The stream.',
+      content: {
+        'text/event-stream': {
+          schema: { type: 'string' },
+          example: `event: session\ndata: {"version":1,"updated_at":"${example.updated_at}","expires_at":"${example.expires_at}"}\n\nevent: end\ndata: {"reason":"end_all"}\n\n`,
+        },
+      },
+    },
+    401: { description: 'No session of that id, now or in the last ten minutes.' },
+  },
+};

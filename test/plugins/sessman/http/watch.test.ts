@@ -1,0 +1,202 @@
+import { readFile } from 'node:fs/promises';
+import { expect } from 'chai';
+import { type Api, aUser, backends, startApi } from '../support/api.js';
+import { WatchClient } from '../support/watcher.js';
+
+const ini = '[auth]\napikey=watch-test-key\n';
+const auth = { Authorization: 'Bearer watch-test-key' };
+
+for (const { name, settings } of backends) {
+  describe(`watch on the ${name} store`, () => {
+    let api: Api;
+    /** Another host on the same store. */
+    let other: Api;
+    let userid: string;
+    const clients: WatchClient[] = [];
+    before(async () => {
+      const given: object = { ...(await settings()), max_sessions_per_user: 20 };
+      api = await startApi(given, { ini });
+      const path = name === 'embedded' ? { path: `${api.server.folder}/data/sessman/store` } : {};
+      other = await startApi({ ...given, ...path }, { ini });
+    });
+    after(async () => {
+      await other?.close();
+      await api?.close();
+    });
+    beforeEach(() => {
+      userid = aUser();
+    });
+    afterEach(() => {
+      for (const client of clients.splice(0)) client.close();
+    });
+
+    const post = async (path: string, body: object, host = other) => {
+      const reply = await host.post(`/sessman/${path}`, body, { headers: auth });
+      expect(reply.status, reply.text).to.equal(200);
+      return reply.body;
+    };
+    const make = async (): Promise<string> => (await post('new', { userid })).session_id;
+    const watch = async (session_id: string): Promise<WatchClient> => {
+      const client = await WatchClient.open(api.server.url, { 'X-Session-Id': session_id });
+      clients.push(client);
+      return client;
+    };
+
+    it('tells of the session at the start and of each change made on another host, without a key', async () => {
+      const session_id = await make();
+      const client = await watch(session_id);
+      expect(client.status).to.equal(200);
+      expect(client.headers).to.include({
+        'content-type': 'text/event-stream; charset=utf-8',
+        'cache-control': 'no-store',
+        'x-accel-buffering': 'no',
+      });
+      const first = await client.next();
+      expect(first.event).to.equal('session');
+      expect(Object.keys(first.data)).to.deep.equal(['version', 'updated_at', 'expires_at']);
+      expect(first.data.version).to.equal(1);
+      let seen = 1;
+      for (const call of ['update', 'patch', 'touch']) {
+        const body = { session_id, ...(call !== 'touch' && { data: { a: 1 } }) };
+        const { version, updated_at, expires_at } = await post(call, body);
+        expect(await client.next(seen)).to.deep.include({
+          event: 'session',
+          data: { version, updated_at, expires_at },
+        });
+        seen++;
+      }
+    });
+
+    it('closes the streams of the old id at a renewal, without an end', async () => {
+      const session_id = await make();
+      const client = await watch(session_id);
+      const renewed = await post('renew', { session_id });
+      await client.closed;
+      expect(client.told.map(({ event }) => event)).to.deep.equal(['session', undefined]);
+      expect(client.told[1]!.retry).to.be.within(1000, 5000);
+      expect((await watch(session_id)).status).to.equal(401);
+      expect((await (await watch(renewed.session_id)).next()).event).to.equal('session');
+    });
+
+    const ends: [string, (session_id: string) => Promise<unknown>][] = [
+      ['end', (session_id) => post('end', { session_id })],
+      ['end', (session_id) => post('end', { userid, handle: session_id.slice(0, 16) }, api)],
+      ['end_all', () => post('end_all', { userid })],
+      [
+        'limit',
+        async () => {
+          for (let n = 0; n < 20; n++) await make();
+        },
+      ],
+    ];
+    for (const [reason, act] of ends) {
+      it(`tells of the end by ${reason}, also whoever comes later with the right id`, async () => {
+        const session_id = await make();
+        const client = await watch(session_id);
+        await client.next();
+        await act(session_id);
+        expect(await client.next(1)).to.deep.include({ event: 'end', data: { reason } });
+        await client.closed;
+        const late = await watch(session_id);
+        expect(late.status).to.equal(200);
+        expect(await late.next()).to.deep.include({ event: 'end', data: { reason } });
+        await late.closed;
+        const wrong = await watch(session_id.slice(0, 16) + (await make()).slice(16));
+        expect(wrong.status).to.equal(401);
+      });
+    }
+
+    it('tells of the end of everybody', async () => {
+      const session_id = await make();
+      const client = await watch(session_id);
+      await client.next();
+      await post('end_all', { everyone: true });
+      expect(await client.next(1)).to.deep.include({ event: 'end', data: { reason: 'everyone' } });
+      expect((await watch(session_id)).status).to.equal(401);
+    });
+
+    it('is a 401 without an id, and with one that is none', async () => {
+      const none = await WatchClient.open(api.server.url, {});
+      await none.closed;
+      expect([none.status, JSON.parse(none.text).code]).to.deep.equal([401, 'session_required']);
+      const unknown = await watch('A'.repeat(43));
+      await unknown.closed;
+      expect([unknown.status, JSON.parse(unknown.text).code]).to.deep.equal([401, 'session_not_found']);
+      expect((await watch('nonsense')).status).to.equal(401);
+    });
+
+    it('closes the oldest of more than 20 streams of a session', async () => {
+      const session_id = await make();
+      const first = await watch(session_id);
+      for (let n = 0; n < 19; n++) await (await watch(session_id)).next();
+      const last = await watch(session_id);
+      await first.closed;
+      expect(first.told.map(({ event }) => event)).to.deep.equal(['session']);
+      await post('end', { session_id });
+      for (const client of clients.slice(1)) expect((await client.next(1)).event).to.equal('end');
+      expect(await last.next(1)).to.deep.include({ data: { reason: 'end' } });
+    });
+
+    it('tells a plugin of each end in any worker, and who', async () => {
+      const plugin = `
+        import { definePlugin } from 'plugin-server';
+        export default definePlugin({
+          after: ['sessman'],
+          setup({ router, plugin }) {
+            const heard = [];
+            plugin('sessman').on('ended', (ended) => heard.push(ended));
+            router.get('/', (ctx) => { ctx.body = heard; });
+          },
+        });`;
+      const gone = await make();
+      await post('end', { session_id: gone });
+      const given: object = JSON.parse(JSON.stringify(await (name === 'embedded' ? {} : sameSettings())));
+      const path = name === 'embedded' ? { path: `${api.server.folder}/data/sessman/store` } : {};
+      const third = await startApi(
+        { ...given, ...path },
+        { ini: `${ini}[paths]\nplugins=plugins\n`, files: { 'plugins/ears.mjs': plugin } },
+      );
+      try {
+        const session_id = await make();
+        await post('end_all', { userid });
+        const wanted = [
+          { reason: 'end', handle: gone.slice(0, 16), userid },
+          { reason: 'end_all', handle: session_id.slice(0, 16), userid },
+        ];
+        for (;;) {
+          const heard: { userid?: string }[] = (await third.get('/ears', { headers: auth })).body;
+          const mine = heard.filter((ended) => ended.userid === userid);
+          if (mine.length < 2) continue;
+          expect(mine).to.have.deep.members(wanted);
+          break;
+        }
+        await post('end_all', { everyone: true });
+        for (;;) {
+          const heard: object[] = (await third.get('/ears', { headers: auth })).body;
+          if (heard.some((ended) => JSON.stringify(ended) === '{"reason":"everyone"}')) break;
+        }
+      } finally {
+        await third.close();
+      }
+    });
+
+    const sameSettings = async (): Promise<object> =>
+      JSON.parse(await readSettings(api.server.folder)) as object;
+  });
+
+  it(`watch tells of an end by time on the ${name} store`, async () => {
+    const api = await startApi({ ...(await settings()), session_ttl: 1 });
+    try {
+      const { body } = await api.post('/sessman/new', { userid: aUser() });
+      const client = await WatchClient.open(api.server.url, { 'X-Session-Id': body.session_id });
+      expect(await client.next(1)).to.deep.include({ event: 'end', data: { reason: 'expired' } });
+      await client.closed;
+    } finally {
+      await api.close();
+    }
+  });
+}
+
+async function readSettings(folder: string): Promise<string> {
+  return readFile(`${folder}/sessman.json`, 'utf8');
+}
