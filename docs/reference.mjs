@@ -5,6 +5,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { describeKeys } from '../dist/config/index.js';
+import { differences } from '../dist/host/commands/import/differences.js';
 import { hostErrors } from '../dist/host/http/errors.js';
 import { fileErrors } from '../dist/host/kit/file-errors.js';
 import { hostParameters } from '../dist/host/prepare/plugin-parameters.js';
@@ -23,6 +24,7 @@ const parts = [
   { page: 'sessman.md', name: 'keys', text: () => table(settingsSchema) },
   { page: 'files.md', name: 'keys', text: () => table(filesSettings) },
   { page: 'systeminfo.md', name: 'keys', text: () => table(systeminfoSettings) },
+  { page: 'migrating.md', name: 'differences', text: differenceTable },
   { page: 'errors.md', name: 'host', text: () => errorTable(hostErrors) },
   { page: 'errors.md', name: 'sessman', text: () => errorTable(sessmanErrors) },
   { page: 'errors.md', name: 'files', text: () => errorTable(fileErrors) },
@@ -69,6 +71,13 @@ function errorTable(errors) {
     ([code, { status, when, remedy }]) => `| \`${code}\` | ${status} | ${when} | ${remedy} |\n`,
   );
   return `\n| code | status | when | what to do |\n| --- | --- | --- | --- |\n${rows.join('')}\n`;
+}
+
+function differenceTable() {
+  const rows = Object.values(differences).map(
+    ({ about, before, now, remedy }) => `| ${about} | ${before} | ${now} | ${remedy ?? ''} |\n`,
+  );
+  return `\n| | before | now | what to do |\n| --- | --- | --- | --- |\n${rows.join('')}\n`;
 }
 
 function range(minimum, maximum) {

@@ -49,6 +49,12 @@ command('new', 'create a working plugin, with a test, in the plugins folder')
     finish((await import('./commands/new.js')).scaffold(name, ini(self))),
   );
 
+command('import', 'write a configuration from a pserve.ini of the Python server, and say what differs')
+  .argument('<file>', 'the pserve.ini to read')
+  .action(async (file, _options, self) =>
+    finish((async () => (await import('./commands/import/index.js')).importOriginal(file, ini(self)))()),
+  );
+
 command('reload', 'reload the running server, and wait for the result').action(async (_options, self) =>
   finish((await import('./commands/reload.js')).reload(ini(self))),
 );

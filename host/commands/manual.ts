@@ -27,6 +27,13 @@ Each problem is printed with FILE:LINE:COLUMN and the line itself.`,
 Example:
   plugin-server new hello
   plugin-server start --watch`,
+  import: `
+Comments are kept. Each thing that behaves differently is printed with its line. The command does
+not overwrite a file: -i names another one to write.
+
+Example:
+  plugin-server import pserve.ini
+  plugin-server check`,
   reload: `
 The command finds the server by its pid file: pidfile in [paths]. If the new configuration or
 a plugin has a problem, the server continues unchanged. The command then prints the problem
