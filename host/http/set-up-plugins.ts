@@ -117,7 +117,7 @@ class PluginSetup {
     const cors = origins && corsFor(origins);
     for (const { path, router, open, subrequests, middleware } of asked) {
       const opener = open ? { keys: undefined, open: true } : closed;
-      const exempt = { anyHost: subrequests, unmetered: subrequests };
+      const exempt = { anyHost: subrequests, unmetered: subrequests, exact: subrequests };
       mounts.add({
         name: this.#unit.name,
         packageName: this.#unit.plugin.uses === undefined ? undefined : this.#unit.plugin.package_.name,

@@ -96,6 +96,9 @@ function defaultExport(module: Record<string, unknown>): unknown {
 }
 
 function remedy(why: string): string {
+  if (/ before it has a value;| before initialization$/.test(why)) {
+    return 'move what both files need to a third file, or use it in a function that runs later';
+  }
   return /default/.test(why) && /(?:duplicate|only one).*export/i.test(why)
     ? 'keep one default export'
     : 'correct this file';

@@ -142,6 +142,18 @@ describe('the host name of a request', () => {
       }
     });
 
+    it("is no matter to sessman's check of a session, at its exact path", async () => {
+      expect(await statusOf('/sessman/check', { Host: 'evil.example' })).to.equal(401);
+      expect(await statusOf('/sessman/check?touch=true', { Host: 'evil.example' })).to.equal(401);
+      const others = [
+        ...['check/', 'check/x', 'check//', 'check%2f', 'check;x', 'CHECK', 'checks', 'chec%6b', './check'],
+        ...['get', 'sessions', 'watch', 'client.js', ''],
+      ];
+      for (const path of others) {
+        expect(await statusOf(`/sessman/${path}`, { Host: 'evil.example' }), path).to.equal(421);
+      }
+    });
+
     it('is not replaced by the word of a proxy that is not trusted', async () => {
       expect(await statusOf('/try', { Host: 'evil.example', 'X-Forwarded-Host': 'example.org' })).to.equal(
         421,
