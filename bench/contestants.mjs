@@ -18,6 +18,7 @@ export const contestants = new Map(
     koa: peer('koa.mjs'),
     express: peer('express.mjs'),
     'plugin-server': ours(),
+    'plugin-server with route()': ours({ checked: true }),
     'plugin-server, 1000 plugins': ours({ echoPlugins: 1000 }),
     'plugin-server, 2 workers': ours({ workers: 2 }),
     'plugin-server as shipped': ours({ shipped: true }),
@@ -52,12 +53,19 @@ function peer(file, env = {}) {
 }
 
 /** As a user starts it: the command line, an INI file and a plugins folder; supervisor, key, access log and metrics on. */
-function ours({ echoPlugins = 1, workers = 1, sessman, shipped } = {}) {
+function ours({ echoPlugins = 1, workers = 1, sessman, shipped, checked } = {}) {
   return {
     launch: ({ port, folder, databaseUrl }) => {
       const settings =
         sessman && (databaseUrl === undefined ? sessman : { ...sessman, server_url: databaseUrl });
-      const ini = writeSite(folder, { port, workers, echoPlugins, sessman: settings, shipped });
+      const ini = writeSite(folder, {
+        port,
+        workers,
+        echoPlugins,
+        sessman: settings,
+        shipped,
+        checked,
+      });
       return { args: [cli, 'start', '--ini-file', ini], env: { NODE_ENV: 'production' } };
     },
   };

@@ -24,6 +24,23 @@ export const echo = {
   expect: '"n":42',
 };
 
+/** With the five members that `route()` checks. */
+export const report = {
+  requests: () =>
+    echo.requests().map((one) => ({
+      ...one,
+      body: JSON.stringify({
+        n: 42,
+        name: 'Ada Lovelace',
+        tags: ['one', 'two', 'three'],
+        active: true,
+        note: '3 GB in 4 minutes',
+      }),
+    })),
+  right: echo.right,
+  expect: echo.expect,
+};
+
 /** Each over a connection of its own, as HTTP/1.0 clients, scripts and nginx by default send them. */
 export const echoAlone = {
   ...echo,

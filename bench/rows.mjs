@@ -1,5 +1,5 @@
 import { installed } from './machine.mjs';
-import { echo, echoAlone, sessionGet, sessionNew, sessionPatch, sessionUpdate } from './requests.mjs';
+import { echo, echoAlone, report, sessionGet, sessionNew, sessionPatch, sessionUpdate } from './requests.mjs';
 
 const durable = ['node:http + lmdb', 'node:http + SQLite', 'sessman'];
 const onMongo = ['node:http + mongodb', 'express-session + connect-mongo', 'sessman on MongoDB'];
@@ -25,6 +25,12 @@ export const rows = [
       'plugin-server',
       'plugin-server, 1000 plugins',
     ],
+  },
+  {
+    group: 'host',
+    name: 'JSON POST of five members, checked',
+    request: report,
+    contestants: ['plugin-server', 'plugin-server with route()'],
   },
   {
     group: 'workers',

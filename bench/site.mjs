@@ -21,13 +21,14 @@ export const routesPerPlugin = 10;
  * @param {number} options.echoPlugins how many plugins of ten routes to write
  * @param {object} [options.sessman] sessman's settings; without them sessman is not there
  * @param {boolean} [options.shipped] whether the plugins that come with the server run, with the settings they come with
+ * @param {boolean} [options.checked] whether the routes check their bodies by `route()`
  * @returns {string} the INI file
  */
-export function writeSite(folder, { port, workers, echoPlugins, sessman, shipped = false }) {
+export function writeSite(folder, { port, workers, echoPlugins, sessman, shipped = false, checked = false }) {
   const plugins = join(folder, 'plugins');
   mkdirSync(plugins, { recursive: true });
   install(folder);
-  for (let i = 0; i < echoPlugins; i++) writeEchoPlugin(plugins, `echo${i}`);
+  for (let i = 0; i < echoPlugins; i++) writeEchoPlugin(plugins, `echo${i}`, checked);
 
   const lines = [
     ...['[network]', `port=int:${port}`, `workers=int:${workers}`],
@@ -57,17 +58,23 @@ function install(folder) {
   symlinkSync(fileURLToPath(new URL('../node_modules/zod', import.meta.url)), join(modules, 'zod'));
 }
 
-function writeEchoPlugin(plugins, name) {
-  const routes = Array.from(
-    { length: routesPerPlugin },
-    (_, i) => `    router.post('/r${i}', (ctx) => {
-      ctx.body = { ok: true, n: ctx.request.body.n };
-    });`,
-  );
+function writeEchoPlugin(plugins, name, checked) {
+  const handler = checked
+    ? 'route({ body }, ({ body: { n } }) => ({ ok: true, n }))'
+    : '(ctx) => {\n      ctx.body = { ok: true, n: ctx.request.body.n };\n    }';
+  const routes = Array.from({ length: routesPerPlugin }, (_, i) => `    router.post('/r${i}', ${handler});`);
   mkdirSync(join(plugins, name), { recursive: true });
   writeFileSync(
     join(plugins, name, 'index.js'),
-    `import { definePlugin } from 'plugin-server';
+    `import { definePlugin, route, z } from 'plugin-server';
+
+const body = z.object({
+  n: z.int(),
+  name: z.string().max(50),
+  tags: z.array(z.string()),
+  active: z.boolean(),
+  note: z.string().max(200),
+});
 
 export default definePlugin({
   setup({ router }) {

@@ -8,6 +8,7 @@ import { hostError } from './errors.js';
 import { readArrived, takeQuickBody } from './fast/quick-body.js';
 import { parseForm } from './form-body.js';
 import { checkDepth } from './json-depth.js';
+import type { HostResponse } from './socket/response.js';
 
 /**
  * Reads a request's body into `ctx.request.body`, once, up to `limit` bytes or those of the settings; throws or rejects with
@@ -76,7 +77,10 @@ export function readRaw(ctx: Koa.Context, limit: number): Promise<void> | void {
 
 /** Tells a client that waits to be asked to send its body (RFC 9110 section 10.1.1). */
 export function askForBody({ req, res }: Koa.Context): void {
-  if (req.headers.expect !== undefined && req.httpVersionMinor > 0) res.writeContinue();
+  const response = res as HostResponse;
+  if (req.headers.expect === undefined || req.httpVersionMinor === 0 || response.hasAsked) return;
+  response.hasAsked = true;
+  response.writeContinue();
 }
 
 /** Whether a request may bring its API key in a JSON body of at most that many bytes. */

@@ -73,16 +73,21 @@ function takesNothing(body: z.ZodType): boolean {
   }
 }
 
-/** What a client sends and receives: a date is a text. */
+/** What a client sends and receives: a date is a text. Of a schema that zod cannot describe, anything. */
 function jsonSchema(schema: z.ZodType): JsonSchema {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, {
-    io: 'input',
-    unrepresentable: 'any',
-    override({ zodSchema, jsonSchema: made }) {
-      if (zodSchema._zod.def.type === 'date') Object.assign(made, { type: 'string', format: 'date-time' });
-    },
-  });
-  return rest as JsonSchema;
+  try {
+    const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, {
+      io: 'input',
+      unrepresentable: 'any',
+      override({ zodSchema, jsonSchema: made }) {
+        if (zodSchema._zod.def.type === 'date') Object.assign(made, { type: 'string', format: 'date-time' });
+      },
+    });
+    return rest as JsonSchema;
+  } catch {
+    // Two schemas have the same id, for instance. The document is that of all plugins.
+    return {};
+  }
 }
 
 /**

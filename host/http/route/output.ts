@@ -8,16 +8,17 @@ import { responseCheck } from './response-check.js';
 export function responder(
   { response }: RouteSpec,
   checksResponses: boolean,
-): (ctx: Koa.Context, value: unknown) => void {
-  const check = checksResponses && response !== undefined ? responseCheck(response) : undefined;
+): (ctx: Koa.Context, value: unknown) => void | Promise<void> {
   const set = response === undefined ? setValue : setJson;
-  return (ctx, value) => {
-    if (value !== undefined) {
-      check?.(ctx, value);
-      set(ctx, value);
-    } else if (saidNothing(ctx)) {
-      ctx.status = 204;
-    }
+  const respond = (ctx: Koa.Context, value: unknown) => {
+    if (value !== undefined) set(ctx, value);
+    else if (saidNothing(ctx)) ctx.status = 204;
+  };
+  if (!checksResponses || response === undefined) return respond;
+  const check = responseCheck(response);
+  return async (ctx, value) => {
+    if (value !== undefined) await check(ctx, value);
+    respond(ctx, value);
   };
 }
 

@@ -2,12 +2,12 @@ import type Koa from 'koa';
 import { z } from 'zod';
 import { definitionOf, type Schema } from '../../../config/shape.js';
 
-/** Throws where a value is sent that the schema of the responses does not describe. */
-export function responseCheck(response: z.ZodType): (ctx: Koa.Context, value: unknown) => void {
+/** Rejects where a value is sent that the schema of the responses does not describe. */
+export function responseCheck(response: z.ZodType): (ctx: Koa.Context, value: unknown) => Promise<void> {
   const schema = asSent(response, new Map()) as z.ZodType;
-  return (ctx, value) => {
+  return async (ctx, value) => {
     const sent = JSON.stringify(value);
-    const { error } = schema.safeParse(sent === undefined ? undefined : JSON.parse(sent));
+    const { error } = await schema.safeParseAsync(sent === undefined ? undefined : JSON.parse(sent));
     if (error === undefined) return;
     const faults = error.issues.map(({ path, message }) =>
       path.length === 0 ? message : `${path.join('.')}: ${message}`,

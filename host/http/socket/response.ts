@@ -38,6 +38,8 @@ export abstract class HostResponse extends BufferedHeaders {
   rawStatus = 0;
   /** The connection is a WebSocket, whose end is logged. */
   isWebSocket = false;
+  /** The client, which waits to be asked for its body, has been asked. */
+  hasAsked = false;
   /** Ends the timer that watches over the body in place of Node's. */
   stopTimer: () => void = noTimer;
   #cut = false;

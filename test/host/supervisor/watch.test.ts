@@ -31,6 +31,36 @@ describe('start --watch', () => {
     expect(await greeting()).to.equal('Edited');
   });
 
+  it('checks the responses of routes, and says of a route that says nothing what to do; start alone does neither', async () => {
+    const plugin = `
+import { definePlugin, route, z } from 'plugin-server';
+export default definePlugin({
+  setup({ router }) {
+    router.get('/', route({ response: z.object({ a: z.int() }) }, () => ({ a: 'text' })));
+    router.get('/silent', () => ({ a: 1 }));
+  },
+});`;
+    const outcomes = [];
+    for (const args of [['--watch'], []]) {
+      server = await startHello({
+        args,
+        ini: '[network]\nworkers=2\n',
+        files: { 'plugins/hello.js': plugin },
+      });
+      const [wrong, silent] = [await server.fetch('/hello'), await server.fetch('/hello/silent')];
+      outcomes.push([wrong.status, silent.status, ((await silent.json()) as { code: string }).code]);
+      if (args.length > 0) {
+        const line = await server.until(({ msg }) => msg === 'request failed');
+        expect(JSON.stringify(line.err)).to.include('the response of GET / is not what');
+        await server.close();
+      }
+    }
+    expect(outcomes).to.deep.equal([
+      [500, 404, 'no_response'],
+      [200, 404, 'not_found'],
+    ]);
+  });
+
   it('sees a file that an editor puts in the place of another', async () => {
     server = await startHello({ args: ['--watch'] });
     for (const word of ['once', 'twice']) {

@@ -151,6 +151,7 @@ describe('the body of a route', () => {
         }
       }
       expect(text).to.include(Buffer.from('abc').toString('base64'));
+      expect(text.match(/100 Continue/g)).to.have.length(1);
     });
 
     it('says so where another route has read it', async () => {

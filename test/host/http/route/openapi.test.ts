@@ -28,6 +28,8 @@ export default definePlugin({
     router.post('/nothing', route({ body: z.object({ note: z.string().default('') }) }, () => 1));
     router.post('/hook', route({ body: raw(), summary: 'A webhook' }, () => 1));
     router.put('/file', route({ body: stream() }, () => 1));
+    const twice = z.object({ a: z.string().meta({ id: 'Twice' }), b: z.int().meta({ id: 'Twice' }) });
+    router.post('/twice', route({ body: twice }, () => 1));
     router.get('/own', openapi({ summary: 'Its own words' }), route({ summary: 'not these' }, () => 1));
   },
 });`;
@@ -124,6 +126,11 @@ describe('route() in /openapi.json', () => {
       const [, name] = /^#\/components\/schemas\/([\w.-]+)$/.exec(target) ?? [];
       expect(document.components.schemas, target).to.have.property(name!);
     }
+  });
+
+  it('survives a schema that zod cannot describe', () => {
+    const { content } = document.paths['/api/twice']!.post!.requestBody!;
+    expect(content).to.deep.equal({ 'application/json': { schema: {} } });
   });
 
   it('gives way to openapi() on the same route', () => {

@@ -68,6 +68,7 @@ export default definePlugin({
       date: [z.date(), () => 'yesterday'],
       lost: [z.object({ a: z.number() }), () => ({ a: Number.NaN })],
       missing: [z.object({ a: z.string() }), async () => ({})],
+      later: [z.object({ a: z.string().refine(async (text) => text !== 'x', 'is x') }), () => ({ a: 'x' })],
     };
     for (const [name, [response, handler]] of Object.entries(wrong))
       router.get('/wrong/' + name, route({ response }, handler));
@@ -164,6 +165,7 @@ for (const development of [true, false]) {
       ['date', 'expected date'],
       ['lost', 'a: '],
       ['missing', 'a: '],
+      ['later', 'is x'],
     ] as const) {
       it(`${development ? 'is' : 'is not'} a 500 where it is not what response describes: ${name}`, async () => {
         const { status, text } = await get(`/wrong/${name}`);
