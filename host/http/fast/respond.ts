@@ -52,11 +52,16 @@ export function saidNothing(ctx: Koa.Context): boolean {
   );
 }
 
-/** Answers a plain object or array as JSON, or a text as it is, in one go; false when it is Koa's turn. */
+/** Answers a plain object or array as JSON, a text as it is, or a bare 204, in one go; false when it is Koa's turn. */
 export function answerQuickly(ctx: Koa.Context): boolean {
   const { response } = ctx;
   const res = ctx.res as HostResponse;
   const body = bodyOf(response);
+  if (body === undefined && res.statusCode === 204 && isUntouched(response) && response.writable) {
+    if (res.hasHeader('Content-Type')) return false;
+    res.end();
+    return true;
+  }
   const isText = typeof body === 'string';
   if (
     (!isText && !isPlain(body)) ||

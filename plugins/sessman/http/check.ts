@@ -28,7 +28,6 @@ export function addCheck(
   /** Milliseconds between two moves of the idle end: each is a write. */
   const pause = Math.min(60_000, config.session_ttl * 100);
   const handler = async (ctx: Context): Promise<void> => {
-    ctx.set('Cache-Control', 'no-store');
     const { touch, max_auth_age } = readParameters(ctx, takes);
     const id = await named(ctx, sessions, cookie);
     let session = await sessions.peek(id);
