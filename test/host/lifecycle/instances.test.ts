@@ -18,9 +18,15 @@ const setups = [];
 export default definePlugin({
   name: 'shop',
   config: z.object({ currency: z.string() }),
-  setup({ config, router, log, metrics, storage, name, path, dataFolder }) {
+  setup({ config, router, log, metrics, storage, channel, every, name, path, dataFolder }) {
     setups.push(name);
     const counts = storage('counts');
+    const orders = channel('orders');
+    const heard = [];
+    orders.subscribe((order) => { heard.push(order); });
+    every('tick', '1 s', async () => { await counts.update('ticks', (ticks = 0) => ticks + 1); });
+    router.get('/heard/here', (ctx) => { ctx.body = { heard, pid: process.pid }; });
+    router.post('/order/:item', (ctx) => { orders.publish(ctx.params.item); ctx.body = {}; });
     const sales = metrics.counter({ name: 'shop_sales_total', help: 'Sales.', labelNames: ['item'] });
     const stock = metrics.gauge({ name: 'shop_stock', help: 'Stock.', aggregator: 'max', collect() { this.set(name.length); } });
     mkdirSync(dataFolder, { recursive: true });
@@ -138,6 +144,27 @@ describe('several instances of one plugin', () => {
     expect(await server.json('/shop_us/sold/tea')).to.deep.equal({ sold: 0 });
   });
 
+  it('have channels and jobs of their own, each over both workers', async () => {
+    const heardBy = async (name: string, item: string) => {
+      const heard = new Map<number, string[]>();
+      for (
+        let i = 0;
+        i < 500 && [...heard.values()].filter((each) => each.includes(item)).length < 2;
+        i += 1
+      ) {
+        const answer = await server.json<{ heard: string[]; pid: number }>(`/${name}/heard/here`);
+        heard.set(answer.pid, answer.heard);
+      }
+      return [...heard.values()];
+    };
+    await sell('/shop_eu/order/tea');
+    expect(await heardBy('shop_eu', 'tea')).to.deep.equal([['tea'], ['tea']]);
+    await sell('/shop_us/order/milk');
+    expect(await heardBy('shop_us', 'milk')).to.deep.equal([['milk'], ['milk']]);
+    for (const name of ['shop_eu', 'shop_us'])
+      while ((await server.json<{ sold: number }>(`/${name}/sold/ticks`)).sold === 0);
+  });
+
   it('count in metrics of one name, each under its own label', async () => {
     const text = await (await server.fetch('/metrics', { headers })).text();
     const lines = text.split('\n');
@@ -146,6 +173,10 @@ describe('several instances of one plugin', () => {
     expect(lines).to.include('shop_sales_total{item="milk",plugin="shop_us"} 1');
     expect(text.match(/^# TYPE shop_sales_total counter$/gm)).to.have.lengthOf(1);
     expect(text).to.match(/^shop_stock\{plugin="shop_us"\} 7$/m);
+    for (const name of ['shop_eu', 'shop_us'])
+      expect(text).to.match(
+        new RegExp(`^plugin_server_job_runs_total\\{(?=.*plugin="${name}").*\\} [1-9]`, 'm'),
+      );
     expect(text).to.match(/http_route="\/shop_eu\/:item",plugin="shop_eu"/);
   });
 
@@ -217,7 +248,7 @@ describe('several instances of one plugin', () => {
   it('are told together where an error of their code has no place in one of them', async () => {
     await server.json('/shop_us/fail/unseen');
     const line = await server.until(({ msg }) => msg.startsWith('uncaught error'));
-    expect(line).to.include({ plugin: 'shop_europe or shop_us', at: 'plugins/shop.mjs:30:73' });
+    expect(line).to.include({ plugin: 'shop_europe or shop_us', at: 'plugins/shop.mjs:36:73' });
   });
 
   it('leave data behind that no plugin claims, which the log of the next start tells, and check', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { ConfigError, formatProblem, type Problem } from '../../../config/index.js';
 import { type Prepared, prepare } from '../../../host/prepare/index.js';
+import { StreamReader } from '../../plugins/admin/support/stream.js';
 import { makeFolder, startServer, writeFiles } from '../../support/server.js';
 
 const define = (members: string) =>
@@ -100,23 +101,30 @@ describe('a line with "uses"', () => {
     const server = await startServer({
       folder,
       files: { 'a/x.txt': 'from a', 'b/x.txt': 'from b' },
-      ini: '[plugin_parms]\nsessions_a=uses=sessman\nsessions_b=uses=sessman\nadmin=with=sessman:sessions_a\n',
+      ini: '[auth]\napikey=a-key-of-sixteen-letters\n[plugin_parms]\nsessions_a=uses=sessman\nsessions_b=uses=sessman\nadmin=with=sessman:sessions_a\n',
     });
     try {
+      const headers = { 'x-custom-auth': 'a-key-of-sixteen-letters' };
       const make = (path: string) =>
         server.fetch(`/${path}/new`, {
           method: 'POST',
-          headers: { 'content-type': 'application/json' },
+          headers: { ...headers, 'content-type': 'application/json' },
           body: '{"userid":"ann"}',
         });
       const { session_id } = (await (await make('sessions_a')).json()) as { session_id: string };
       const read = async (path: string) =>
-        (await server.fetch(`/${path}/get?session_id=${session_id}&userid=ann`)).status;
+        (await server.fetch(`/${path}/get?session_id=${session_id}&userid=ann`, { headers })).status;
       expect([await read('sessions_a'), await read('sessions_b')]).to.deep.equal([200, 404]);
       expect((await server.fetch('/sessions_b/client.js')).status).to.equal(200);
-      expect((await server.fetch('/sessman/new', { method: 'POST' })).status).to.equal(404);
-      const stream = await server.fetch('/admin/api/stream');
-      expect(stream.status).to.equal(403);
+      expect((await server.fetch('/sessman/new', { method: 'POST', headers })).status).to.equal(404);
+      const stream = new StreamReader(await server.fetch('/admin/api/stream', { headers }));
+      const { plugins } = (await stream.next('hello'))!;
+      expect(plugins.find(({ name }) => name === 'sessions_b')).to.include({
+        uses: 'sessman',
+        path: '/sessions_b',
+      });
+      expect(plugins.find(({ name }) => name === 'admin')).to.include({ uses: null });
+      await stream.close();
     } finally {
       await server.close();
     }
