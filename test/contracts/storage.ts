@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import type { Storage } from '../../host/kit/storage.js';
+import { dataNamesIn } from '../../host/storage/data-names.js';
 import { StorageCounts } from '../../host/storage/operation-counts.js';
 import { PluginStorage } from '../../host/storage/plugin-storage.js';
 import { withinRun } from '../../host/storage/run-context.js';
@@ -62,6 +63,22 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
         () => expect.fail('it did not reject'),
         (error: Error & { code?: string; status?: number }) => error,
       );
+
+    it('knows under which names there are data, however much lies under each', async () => {
+      const unique = randomBytes(6).toString('hex');
+      const [one, two] = stores;
+      const content = { text: '1', expires: Number.POSITIVE_INFINITY };
+      for (const place of ['a/x/1', 'a/x/2', 'a/y/1', 'a-b/x/1', 'a.b/x/1', 'a0/x/1', 'b/x/1'])
+        await one.write(`z${unique}${place}`, content);
+      const names = (await dataNamesIn(two)).filter((name) => name.startsWith(`z${unique}`));
+      expect(names.map((name) => name.slice(1 + unique.length))).to.have.members([
+        'a',
+        'a-b',
+        'a.b',
+        'a0',
+        'b',
+      ]);
+    });
 
     it('gives back what was set, in every process', async () => {
       const [one, two] = fresh<unknown>();
