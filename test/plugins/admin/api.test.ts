@@ -78,6 +78,28 @@ describe('the admin page, served', () => {
     }
   });
 
+  it('asks for the key before it judges path, method or body', async () => {
+    const key = { Authorization: 'Bearer the-key' };
+    const json = { 'Content-Type': 'application/json' };
+    for (const path of [
+      'stream',
+      'reload',
+      'sessions/list',
+      'sessions/end',
+      'sessions/end_all',
+      'nothing',
+      '',
+    ]) {
+      for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']) {
+        const body = method === 'GET' ? {} : { body: '{"a":', headers: json };
+        const none = await server.fetch(`/admin/api/${path}`, { method, ...body });
+        expect(none.status, `${method} ${path}`).to.equal(401);
+      }
+      const wrong = await server.fetch(`/admin/api/${path}`, { method: 'DELETE', headers: key });
+      expect(wrong.status, path).to.equal(['nothing', ''].includes(path) ? 404 : 405);
+    }
+  });
+
   it('is described in /openapi.json, with the key and the bodies that its API asks for', async () => {
     const { paths } = (await (await server.fetch('/openapi.json')).json()) as {
       paths: Record<

@@ -119,6 +119,11 @@ describe('sessman as a plugin', () => {
 
   it('describes every call in a valid OpenAPI document, with examples that hold', async () => {
     const document = (await api.get('/openapi.json')).body;
+    const list = document.paths['/sessman/list'].get.parameters;
+    expect(list.find(({ name }: { name: string }) => name === 'userid')).to.include({
+      in: 'query',
+      required: true,
+    });
     const result = await new Validator().validate(structuredClone(document));
     expect(result.errors ?? []).to.deep.equal([]);
     for (const { path, methods, takes } of calls) {
