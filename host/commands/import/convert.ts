@@ -128,7 +128,7 @@ class Conversion {
     if (section === 'SSL' && key === 'enabled' && word === undefined && falseWord.test(value))
       this.#note(line, 'text_enabled', subject);
     if (!isFalse || falseWord.test(word)) return this.#references(entry);
-    this.#note(line, 'bool_false', `${key}=${value}`);
+    this.#note(line, 'bool_false', subject);
     return 'bool:false';
   }
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { messageOf } from '../../kit/deadline.js';
@@ -22,7 +22,8 @@ export function importOriginal(file: string, ini: IniFile): boolean {
     jsonFile: (name) => readIfThere([join(dirname(file), name), join(dirname(file), 'plugins', name)]),
   });
   try {
-    writeFileSync(ini.path, text, { flag: 'wx' });
+    // It may hold keys: nobody may read it who may not read the original.
+    writeFileSync(ini.path, text, { flag: 'wx', mode: statSync(file).mode & 0o777 });
   } catch (error) {
     return refuse(messageOf(error));
   }

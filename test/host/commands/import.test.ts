@@ -1,4 +1,4 @@
-import { readFile, rm } from 'node:fs/promises';
+import { chmod, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { runCommand, ServerProcess } from '../../support/process.js';
@@ -93,7 +93,7 @@ describe('plugin-server import', () => {
       '4 [SSL] enabled: [SSL] enabled=false, without bool:',
       '5 [cors]: [cors]',
       '6 [cors] enabled: [cors] enabled with a false value',
-      '8 a=bool:yes: bool: with a word but true, enabled, enable, on and 1, in lower case',
+      '8 [main] a: bool: with a word but true, enabled, enable, on and 1, in lower case',
     ]);
     const { said: ignored } = await imported(`${key}[ssl]\nenabled=false\n`);
     expect(ignored.slice(2)).to.deep.equal(['3 [ssl]: a section [ssl] that is not written [SSL]']);
@@ -134,6 +134,16 @@ describe('plugin-server import', () => {
       'sessman.json:2 backend: backend=sqlite',
       'sessman.json:4 vacuum_interval: vacuum_interval of sessman',
     ]);
+  });
+
+  it('prints no value, and lets nobody read what they could not read before', async () => {
+    await writeFiles(folder, {
+      'pserve.ini': '[auth]\napikey=bool:hunter2\n[plugin_parms]\nmailer=password=hunter2\n',
+    });
+    await chmod(join(folder, 'pserve.ini'), 0o600);
+    const { stdout } = await runCommand(folder, 'import', 'pserve.ini');
+    expect(stdout).to.not.include('hunter2');
+    expect((await stat(join(folder, 'plugin-server.ini'))).mode & 0o777).to.equal(0o600);
   });
 
   it('overwrites nothing, and says what it cannot read', async () => {
