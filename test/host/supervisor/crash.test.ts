@@ -139,6 +139,49 @@ export default definePlugin({ setup({ router }) {
     expect(await isListening(server.url)).to.equal(false);
   });
 
+  it('of the supervisor ends workers whose main thread is busy or asleep, whatever holds it', async () => {
+    const holds: readonly string[] = [
+      'for (;;) Math.sqrt(2);',
+      'const next = () => process.nextTick(next); next();',
+      'const next = () => Promise.resolve().then(next); next();',
+      'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);',
+      "execFileSync('sleep', ['60']);",
+      "pbkdf2Sync('a', 'b', 1e9, 64, 'sha512');",
+      "/^(a+)+$/.test('a'.repeat(60) + '!');",
+      "for (;;) readFileSync('/proc/self/stat');",
+    ];
+    server = await startHello({
+      ini: `[network]\nworker_timeout=int:0\nworkers=int:${holds.length}\n`,
+      files: {
+        'plugins/hello.js': `import { execFileSync } from 'node:child_process';
+import { pbkdf2Sync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { definePlugin } from 'plugin-server';
+const holds = [${holds.map((code) => `() => { ${code} }`).join(',\n')}];
+export default definePlugin({ setup({ router }) {
+  router.post('/hold/:n', (ctx) => {
+    ctx.body = { pid: process.pid };
+    ctx.res.on('finish', () => setImmediate(holds[ctx.params.n]));
+  });
+} });`,
+      },
+      args: ['--safe'],
+    });
+    const held = new Set<number>();
+    // One that is held accepts no other connection, so each comes to a worker of its own.
+    for (const n of holds.keys()) {
+      const headers = { connection: 'close' };
+      const answer = await fetch(`${server.url}/hello/hold/${n}`, { method: 'POST', headers });
+      held.add(((await answer.json()) as { pid: number }).pid);
+    }
+    expect(held.size).to.equal(holds.length);
+    server.signal('SIGKILL');
+    await server.exited;
+    for (const pid of held) {
+      while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  });
+
   it('of the supervisor leaves a pid file that the next server takes for stale', async () => {
     server = await startHello();
     server.signal('SIGKILL');
@@ -154,3 +197,12 @@ export default definePlugin({ setup({ router }) {
     await next.close();
   });
 });
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
