@@ -1,5 +1,6 @@
 import type { Problem } from '../config/problem.js';
 import type { ChannelLink } from './channels/link.js';
+import type { ListenerLink } from './kit/plugin-listener.js';
 import type { MonitorLink } from './monitor/monitor.js';
 
 /** How a reload ended. */
@@ -21,6 +22,8 @@ export interface Control {
   retire?(reason: string): void;
   /** The Prometheus exposition of all workers together. */
   metrics(): Promise<string>;
+  /** Sockets that all workers share, for the listeners that plugins open. */
+  readonly listeners?: ListenerLink;
   /** The channels of all workers. */
   readonly channels?: ChannelLink;
   /** Where the reports of all workers come together. A Host without one keeps its own. */

@@ -20,6 +20,7 @@ import { requestProblem } from './http/request-problem.js';
 import { serverView } from './http/server-view.js';
 import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
+import { NO_SOCKETS, OwnSockets, PluginListeners } from './http/socket/plugin-listeners.js';
 import { HttpServer } from './http/socket/server.js';
 import { trustedPeers } from './http/trusted-peers.js';
 import { WebSockets } from './http/websocket/websockets.js';
@@ -99,6 +100,9 @@ export class Host {
   readonly #webSockets: WebSockets;
   readonly #jobs: Jobs;
   readonly #channels: Channels;
+  readonly #listeners: PluginListeners;
+  /** Undefined where a supervisor has the sockets of plugins. */
+  readonly #ownSockets: OwnSockets | undefined;
   #stopping = false;
   #closed: Promise<void> | undefined;
 
@@ -119,6 +123,7 @@ export class Host {
       if (options.snapshot === undefined && options.safe !== true) host.#tellStray(prepared);
       if (options.listen !== false) {
         await host.#listen(options.listen ?? settings.address);
+        await host.#ownSockets?.serve(host.#listeners);
         announce(host.log, { url: host.url, plugins: host.plugins, open: host.openPlugins });
       }
       if (options.control === undefined) host.startJobs(0);
@@ -156,6 +161,9 @@ export class Host {
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => new PluginUnit(plugin, this.log, deadlines));
     this.#channels = new Channels(this.metrics.registry, options.control?.channels);
+    const link = options.control?.listeners ?? (options.listen === false ? NO_SOCKETS : new OwnSockets());
+    this.#ownSockets = link instanceof OwnSockets ? link : undefined;
+    this.#listeners = new PluginListeners(link, this.#drain);
     this.#webSockets = new WebSockets({
       drain: this.#drain,
       metrics: this.metrics,
@@ -249,6 +257,12 @@ export class Host {
   stopAccepting(): void {
     this.#jobs.stop();
     this.#server.stopAccepting();
+    this.#listeners.stopAccepting();
+  }
+
+  /** Accepts connections for a listener that a plugin has opened, from a socket that another process has passed. */
+  acceptFor(key: string, socket: object): Promise<void> {
+    return this.#listeners.accept(key, socket);
   }
 
   /** This generation is in force: its jobs run. `upFor` is for how many milliseconds workers have been there. */
@@ -282,6 +296,7 @@ export class Host {
     const timeout = stopTimeout - Math.min(CLOSE_RESERVE, stopTimeout / 5);
     if (grace === undefined) this.#drain.begin('stop', timeout);
     else this.#drain.begin('reload', grace);
+    this.#listeners.stopAccepting();
     await Promise.all([this.#server.drain({ timeout, idle }), this.#drain.finished()]);
   }
 
@@ -300,6 +315,7 @@ export class Host {
     await this.drain({ idle });
     for (const plugin of this.plugins.toReversed()) await plugin.close();
     await this.#jobs.close();
+    this.#ownSockets?.close();
     await this.#channels.close();
     await this.#storage.close();
     this.#reporter.close();
@@ -339,6 +355,7 @@ export class Host {
       corsFor: (origins) => credentialedCors(origins, settings.corsOrigins, settings.corsHeaders),
       onPlugin: options.onPlugin,
       webSockets: this.#webSockets,
+      listeners: this.#listeners,
       shared: {
         dataFolder: settings.dataFolder,
         metrics: this.metrics.ofPlugins,

@@ -3,6 +3,6 @@ export function portRemedy(error: unknown): string | undefined {
   if ((error as NodeJS.ErrnoException | undefined)?.code !== 'EADDRINUSE') return undefined;
   return (
     'workers and reloads overlap, so another worker may still have the port: ' +
-    'run one worker, handle the error event of the listener, and listen again until the port is free'
+    'open it with listen(server, { port }) of the setup context, which all workers share'
   );
 }

@@ -11,6 +11,7 @@ import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 import { KeyRing, pluginKeys } from './api-key.js';
 import { hostError } from './errors.js';
 import type { Mount, MountTable } from './mounts.js';
+import type { PluginListeners } from './socket/plugin-listeners.js';
 import type { WebSockets } from './websocket/websockets.js';
 
 export interface PluginSurroundings {
@@ -26,6 +27,7 @@ export interface PluginSurroundings {
   /** Told of each plugin before its setup runs. */
   readonly onPlugin: ((plugin: PluginCode) => void) | undefined;
   readonly webSockets: WebSockets;
+  readonly listeners: PluginListeners;
   readonly shared: SharedSurroundings;
 }
 
@@ -82,6 +84,7 @@ class PluginSetup {
         routes.origins = origins;
       },
       use: (middleware) => routes.middleware.push(middleware),
+      listen: (server, options) => this.#around.listeners.listen(name, server, options),
       websocket: (path, options, handler) =>
         this.#around.webSockets.route(socketPlugin, path, options, handler),
     });
@@ -94,6 +97,7 @@ class PluginSetup {
         await this.#around.webSockets.ready();
         await this.#around.shared.jobs.check();
         await this.#around.shared.channels.ready();
+        await this.#around.listeners.ready();
         return exports;
       });
       return asked;

@@ -3,6 +3,7 @@
 import type { Problem } from '../../config/problem.js';
 import type { Loss, Message } from '../channels/message.js';
 import type { ReloadOutcome } from '../control.js';
+import type { BoundListener, PluginListener } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { Report } from '../monitor/report.js';
 import type { Snapshot } from '../prepare/snapshot.js';
@@ -118,6 +119,12 @@ export type ToWorker =
       readonly id: number;
       readonly reports: readonly (readonly MetricReport[])[];
     }
+  /** Carries the socket of a plugin's own listener: claim it, and answer with `listener_claimed`. */
+  | { readonly type: 'claim_listener' }
+  /** Where the listener with this id is bound, or why it is not. */
+  | { readonly type: 'bound'; readonly id: number; readonly bound: BoundListener }
+  /** Carries the socket of a plugin's own listener: accept connections from it, and answer with `accepting`. */
+  | { readonly type: 'accept'; readonly key: string }
   /** The subscription with this id is in force. */
   | { readonly type: 'subscribed'; readonly id: number }
   | { readonly type: 'messages'; readonly messages: readonly Message[]; readonly losses: readonly Loss[] }
@@ -154,6 +161,10 @@ export type FromWorker =
   | { readonly type: 'retire'; readonly reason: string }
   | { readonly type: 'all_metrics'; readonly id: number }
   | { readonly type: 'report'; readonly report: Report }
+  /** Bind the address of a plugin's own listener. Answer with `bound`. */
+  | { readonly type: 'bind'; readonly id: number; readonly listener: PluginListener }
+  | { readonly type: 'listener_claimed'; readonly error?: string | undefined }
+  | { readonly type: 'accepting'; readonly key: string; readonly error?: string | undefined }
   | { readonly type: 'publish'; readonly messages: readonly Message[] }
   /** Send the messages of this topic until `unsubscribe`. Answer with `subscribed`. */
   | { readonly type: 'subscribe'; readonly id: number; readonly topic: string }

@@ -16,6 +16,7 @@
  * });
  * ```
  */
+import type { AddressInfo, Server } from 'node:net';
 import type { Router as KoaRouter } from '@koa/router';
 import type { Context, DefaultState, Middleware } from 'koa';
 import type { Logger } from 'pino';
@@ -31,6 +32,7 @@ import { z } from 'zod';
 import type { Channel } from './channel.js';
 import type { Job, Schedule } from './jobs.js';
 import type { PluginKeys } from './plugin-keys.js';
+import type { ListenOptions } from './plugin-listener.js';
 import type { SendFileOptions } from './send-file.js';
 import type { AuthType, ServerView } from './server-view.js';
 import type { BundledServices } from './session-service.js';
@@ -51,6 +53,7 @@ export type { Job, Schedule } from './jobs.js';
 export { once } from './once.js';
 export { asksKey, type Operation, openapi } from './operation.js';
 export type { PluginKeys } from './plugin-keys.js';
+export type { ListenOptions } from './plugin-listener.js';
 export {
   type RawBody,
   type RouteInput,
@@ -197,6 +200,13 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    * Carries values to all workers. The same name is the same channel; it has 1 to 64 of a-z, 0-9, _ and -. In setup only.
    */
   channel<T>(name: string): Channel<T>;
+  /**
+   * Opens a listener of the plugin's own, beside the server's: all workers and generations share its socket. Resolves when the
+   * address is bound, and rejects where it cannot be had; connections are accepted once this generation is in force. At a drain
+   * it accepts no more; connections that are open after `stream_grace` (at a stop: `stop_timeout`) are destroyed. The server's
+   * keys, limits and log do not apply to it. In setup only.
+   */
+  listen(server: Server, options: ListenOptions): Promise<AddressInfo>;
   /** The time that `every` and ttl go by; a test may move it. */
   now(): Date;
   /**

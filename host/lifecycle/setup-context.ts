@@ -1,3 +1,4 @@
+import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 import type { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
@@ -5,6 +6,7 @@ import type { Channels } from '../channels/channels.js';
 import { messageOf } from '../kit/deadline.js';
 import type { Context, OpenMountOptions, SetupContext } from '../kit/index.js';
 import type { PluginKeys } from '../kit/plugin-keys.js';
+import type { ListenOptions } from '../kit/plugin-listener.js';
 import { sendFile } from '../kit/send-file.js';
 import type { ServerView } from '../kit/server-view.js';
 import { SettingError } from '../kit/setting-error.js';
@@ -45,6 +47,8 @@ export interface SetupSurroundings extends SharedSurroundings {
   readonly allowOrigins: (origins: readonly string[]) => void;
   /** Adds a route that opens WebSockets. */
   readonly websocket: <D>(path: string, options: WebSocketOptions<D>, handler: WebSocketHandler<D>) => void;
+  /** Opens a listener of the plugin's own. */
+  readonly listen: (server: Server, options: ListenOptions) => Promise<AddressInfo>;
   /** Adds middleware in front of the routes below the plugin's path. */
   readonly use: (middleware: Middleware) => void;
 }
@@ -77,6 +81,10 @@ export function setupContext(
         { name: plugin, dataName, log: unit.log, signal: unit.abort.signal },
         name,
       );
+    },
+    listen: async (server, options) => {
+      inSetup('listen()');
+      return around.listen(server, options);
     },
     websocket: <D>(
       path: string,

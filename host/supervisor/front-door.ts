@@ -1,7 +1,8 @@
 import { Server } from 'node:net';
 import { ACCEPT_QUEUE } from '../http/socket/accept-queue.js';
+import type { SocketHandle } from '../http/socket/bound-socket.js';
 import { monotonic } from '../ipc/monotonic.js';
-import type { ListeningSocket, SocketHandle } from './listening-socket.js';
+import type { ListeningSocket } from './listening-socket.js';
 import { refuse } from './refusal.js';
 import { StartFailure } from './start-failure.js';
 import type { WorkerProcess } from './worker-process.js';

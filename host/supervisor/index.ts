@@ -11,6 +11,7 @@ import { Generation } from './generation.js';
 import { ListeningSocket } from './listening-socket.js';
 import { MonitorHub } from './monitor-hub.js';
 import { PidFile } from './pid-file.js';
+import { PluginSockets } from './plugin-sockets.js';
 import { StartFailure } from './start-failure.js';
 import { SupervisorLog } from './supervisor-log.js';
 import { Systemd } from './systemd.js';
@@ -62,6 +63,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #metrics = new WorkerMetrics();
   readonly #monitor = new MonitorHub();
   readonly #channels = new ChannelHub<WorkerProcess>();
+  readonly #pluginSockets = new PluginSockets();
   /** Every generation that has a process: starting, serving or draining. */
   readonly #generations = new Set<Generation>();
   /** Those that drain since a reload and may keep their streams, the oldest first. */
@@ -169,6 +171,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       await this.#serve(generation, socket);
     } catch (failure) {
       await generation.kill();
+      this.#pluginSockets.dismiss(generation);
       if (socket !== this.#socket) socket?.close();
       if (pidFile !== this.#pidFile) pidFile?.remove();
       throw failure;
@@ -179,7 +182,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #newGeneration(): Generation {
     this.#count += 1;
     const generation: Generation = new Generation(this.#count, this.options, {
-      onForked: (worker) => worker.on('message', (message) => this.#onChannelMessage(worker, message)),
+      onForked: (worker) =>
+        worker.on('message', (message) => this.#onSetupMessage(generation, worker, message)),
       onReady: (worker) => {
         worker.on('message', (message) => this.#onMessage(worker, message));
         worker.on('message', (message) => {
@@ -220,6 +224,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       },
       onGone: (worker) => {
         this.#channels.remove(worker);
+        this.#pluginSockets.forget(worker);
         this.#metrics.remove(worker);
         this.#monitor.remove(worker);
       },
@@ -298,6 +303,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #employ(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
     this.#metrics.add(worker);
     await this.#frontDoor.employ(worker, socket);
+    await this.#pluginSockets.employ(worker);
   }
 
   /** Has the replacement of a lost worker accept connections. */
@@ -321,6 +327,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   async #dismiss(generation: Generation): Promise<void> {
     await Promise.all(generation.workers.map((worker) => this.#frontDoor.dismiss(worker)));
+    this.#pluginSockets.dismiss(generation);
   }
 
   async #reloadOnce(): Promise<ReloadOutcome> {
@@ -392,8 +399,13 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /** From the start of a worker on: a subscription that setup makes is in force before the worker is ready. */
-  #onChannelMessage(worker: WorkerProcess, message: FromWorker): void {
-    if (message.type === 'publish') this.#channels.publish(message.messages);
+  #onSetupMessage(generation: Generation, worker: WorkerProcess, message: FromWorker): void {
+    if (message.type === 'bind') {
+      const { id, listener } = message;
+      this.#pluginSockets
+        .bind(generation, worker, listener)
+        .then((bound) => worker.send({ type: 'bound', id, bound }));
+    } else if (message.type === 'publish') this.#channels.publish(message.messages);
     else if (message.type === 'unsubscribe') this.#channels.unsubscribe(worker, message.topic);
     else if (message.type === 'subscribe') {
       this.#channels.subscribe(worker, message.topic);

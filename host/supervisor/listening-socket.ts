@@ -1,37 +1,20 @@
-import { lookup } from 'node:dns/promises';
 import { chmodSync, closeSync, lstatSync, openSync, readSync, rmSync } from 'node:fs';
 import * as net from 'node:net';
 import { isIPv4 } from 'node:net';
-import { getSystemErrorName } from 'node:util';
+import {
+  bindPath,
+  bindPort,
+  boundAddress,
+  inheritedSocket,
+  type SocketHandle,
+  systemError,
+} from '../http/socket/bound-socket.js';
 import { explainListening } from '../http/socket/listen-error.js';
 import type { Address } from '../ipc/messages.js';
 import { StartFailure } from './start-failure.js';
 
 /** An address to listen on, or a socket that listens already, passed by systemd. */
 export type ListenTarget = Address | { readonly fd: number };
-
-/** What is sent to a worker over IPC: one of Node's TCP or Pipe handles. */
-export interface SocketHandle {
-  close(callback?: () => void): void;
-  /** Fills in the address. Returns 0 or a negative errno. A Pipe does not have this method. */
-  getsockname?(address: { address?: string; port?: number }): number;
-}
-
-/**
- * Node's only way to bind without listening. A listening server in the supervisor would accept connections itself, and
- * net.Server has no pause. Every supported release has it: test/host/supervisor/listening-socket.test.ts.
- *
- * Returns a handle or a negative errno. For a Pipe, pass the path as the address, and -1 as port and family.
- */
-type CreateServerHandle = (
-  address: string | null,
-  port: number | null,
-  family: 4 | 6 | -1 | null,
-  fd?: number,
-) => SocketHandle | number;
-
-const createServerHandle = (net as unknown as { _createServerHandle: CreateServerHandle })
-  ._createServerHandle;
 
 /** The mode of a Unix socket: its user and its group, such as that of a reverse proxy, may connect. */
 const unixSocketMode = 0o660;
@@ -60,32 +43,25 @@ export class ListeningSocket {
   static async bind(wanted: ListenTarget): Promise<ListeningSocket> {
     try {
       if ('fd' in wanted) return fromDescriptor(wanted);
-      return 'path' in wanted ? await bindPath(wanted.path) : await bindPort(wanted.host, wanted.port);
+      return 'path' in wanted ? await bindUnix(wanted.path) : await bindAddress(wanted.host, wanted.port);
     } catch (error) {
       throw new StartFailure(explainBinding(error as NodeJS.ErrnoException, wanted));
     }
 
     function fromDescriptor(target: { readonly fd: number }): ListeningSocket {
-      const handle = created(createServerHandle(null, null, null, target.fd));
+      const handle = inheritedSocket(target.fd);
       const bound = boundAddress(handle);
       return new ListeningSocket(handle, target, typeof bound === 'string' ? { path: 'systemd' } : bound);
     }
 
-    async function bindPort(host: string, port: number): Promise<ListeningSocket> {
-      const { address, family } = await lookup(host);
-      const handle = created(createServerHandle(address, port, family === 6 ? 6 : 4));
-      const bound = boundAddress(handle);
-      // libuv reports a taken port only at listen(): until then the handle has no port, or the errno.
-      if (typeof bound === 'string' || (port !== 0 && bound.port !== port)) {
-        handle.close();
-        throw systemError(typeof bound === 'string' ? bound : 'EADDRINUSE');
-      }
+    async function bindAddress(host: string, port: number): Promise<ListeningSocket> {
+      const { handle, ...bound } = await bindPort(host, port);
       return new ListeningSocket(handle, { host, port }, bound);
     }
 
-    async function bindPath(path: string): Promise<ListeningSocket> {
+    async function bindUnix(path: string): Promise<ListeningSocket> {
       await removeIfStale(path);
-      const handle = created(createServerHandle(path, -1, -1));
+      const handle = bindPath(path);
       chmodSync(path, unixSocketMode);
       return new ListeningSocket(handle, { path }, { path });
     }
@@ -121,23 +97,6 @@ export class ListeningSocket {
     this.handle.close();
     if ('path' in this.wanted) rmSync(this.wanted.path, { force: true });
   }
-}
-
-function created(handle: SocketHandle | number): SocketHandle {
-  if (typeof handle === 'number') throw systemError(getSystemErrorName(handle));
-  return handle;
-}
-
-/** The address and port, or the system's error code without one, as for a Pipe. */
-function boundAddress(handle: SocketHandle): { host: string; port: number } | string {
-  const found: { address?: string; port?: number } = {};
-  const status = handle.getsockname?.(found) ?? 0;
-  if (status !== 0) return getSystemErrorName(status);
-  return found.address === undefined ? 'ENOTSOCK' : { host: found.address, port: found.port ?? 0 };
-}
-
-function systemError(code: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(code), { code });
 }
 
 /** A socket file that refuses connections was left behind by a killed server. */

@@ -1,11 +1,11 @@
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import type { Loss, Message } from '../channels/message.js';
+import type { SocketHandle } from '../http/socket/bound-socket.js';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
 import type { JobTimes } from '../storage/jobs.js';
 import { compileCache } from './compile-cache.js';
-import type { SocketHandle } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
 
 type Answer<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>;

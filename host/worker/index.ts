@@ -60,6 +60,12 @@ process.on('message', (message: ToWorker, handle: unknown) => {
     case 'claim':
       channel.send({ type: 'claimed', error: claim(handle as ReceivedSocket) });
       break;
+    case 'claim_listener':
+      channel.send({ type: 'listener_claimed', error: claim(handle as ReceivedSocket) });
+      break;
+    case 'accept':
+      accept(message.key, handle as ReceivedSocket);
+      break;
     case 'serve':
       serve(handle as ReceivedSocket);
       break;
@@ -178,6 +184,16 @@ function summary(problems: readonly Problem[]): string {
   if (problems.length !== 1 || first === undefined) return `${problems.length} problems were found.`;
   const sentence = `One problem was found: ${first.message}${first.hint === undefined ? '' : `; ${first.hint}`}`;
   return /[.?!]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+async function accept(key: string, socket: ReceivedSocket): Promise<void> {
+  try {
+    await host?.acceptFor(key, socket);
+    await channel.send({ type: 'accepting', key });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    await channel.send({ type: 'accepting', key, error: code ?? message });
+  }
 }
 
 /** This process's copy of the socket, while the process accepts connections. */

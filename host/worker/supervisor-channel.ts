@@ -2,11 +2,12 @@ import type { SendHandle } from 'node:child_process';
 import type { ChannelLink } from '../channels/link.js';
 import type { Control, ReloadOutcome } from '../control.js';
 import type { FromWorker, ToWorker } from '../ipc/messages.js';
+import type { ListenerLink } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { MonitorLink } from '../monitor/monitor.js';
 
 type Asked = 'reload' | 'all_metrics';
-type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' | 'subscribed' }>;
+type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' | 'subscribed' | 'bound' }>;
 type Told = Extract<ToWorker, { type: 'monitor' | 'messages' }>;
 
 /** The worker's end of the IPC channel, over which a Host sends requests to its supervisor. */
@@ -27,6 +28,15 @@ export class SupervisorChannel implements Control {
         this.#watchers.delete(id);
         this.send({ type: 'unwatch', id });
       };
+    },
+  };
+
+  readonly listeners: ListenerLink = {
+    bind: async (listener) => {
+      const id = this.#nextId();
+      const answer = this.#answer(id);
+      this.send({ type: 'bind', id, listener });
+      return ((await answer) as Extract<Answer, { type: 'bound' }>).bound;
     },
   };
 

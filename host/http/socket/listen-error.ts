@@ -40,6 +40,27 @@ export function explainListening(
   }
 }
 
+/** Why a plugin's own listener cannot have its address. */
+export function explainPluginListening(
+  { code, message }: NodeJS.ErrnoException,
+  host: string,
+  port: number,
+): string {
+  switch (code) {
+    case 'EADDRINUSE':
+      return `port ${port} on ${host} is in use by another program; stop that program, or give the plugin another port`;
+    case 'EACCES':
+      return `this user may not listen on port ${port}; give the plugin a port from 1024`;
+    case 'EADDRNOTAVAIL':
+      return `${host} is not an address of this machine`;
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `the name ${host} cannot be resolved`;
+    default:
+      return `cannot listen on ${host}, port ${port} (${code ?? message})`;
+  }
+}
+
 function explainPath({ code, message }: NodeJS.ErrnoException, path: string): string {
   switch (code) {
     case 'EADDRINUSE':

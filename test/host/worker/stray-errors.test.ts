@@ -88,7 +88,7 @@ describe('an error that a plugin leaves to nobody', () => {
     [
       'a port that is taken, says that workers overlap and what to do',
       "import { createServer } from 'node:http';\nexport default definePlugin({ async setup() { const one = createServer(); await new Promise<void>((resolve) => one.listen(0, '127.0.0.1', resolve)); createServer().listen((one.address() as any).port, '127.0.0.1'); await new Promise(() => {}); } });\n",
-      /^plugins\/bad\.ts:1:1: a listener failed while plugin "bad" started: listen EADDRINUSE.*run one worker/m,
+      /^plugins\/bad\.ts:1:1: a listener failed while plugin "bad" started: listen EADDRINUSE.*open it with listen\(server, \{ port \}\)/m,
     ],
     [
       'process.exit during setup, is no riddle either',
