@@ -68,7 +68,7 @@ export function unknownKey(path: Path, at: Located, subject: Subject): Explanati
 function listKeys(keys: readonly string[]): string {
   if (keys.length === 0) return 'remove it';
   const more = keys.length > 12 ? ', …' : '';
-  return `known ${keys.length === 1 ? 'is' : 'are'} ${keys.slice(0, 12).join(', ')}${more}`;
+  return `known ${keys.length === 1 ? 'key' : 'keys'}: ${keys.slice(0, 12).join(', ')}${more}`;
 }
 
 /** The issues of the branch that the value was meant for: the one that got past its type; of several, the shortest. */

@@ -63,7 +63,10 @@ export function origins() {
       context.addIssue({ code: 'custom', message, input: given });
       return z.NEVER;
     }),
-  ).refine((given) => given.length < 2 || !given.includes('*'), 'is every origin with "*"; write "*" alone');
+  ).refine(
+    (given) => given.length < 2 || !given.includes('*'),
+    'contains "*", which already allows every origin; write "*" alone',
+  );
 }
 
 /**
@@ -83,7 +86,10 @@ export function hostNames() {
     }),
   )
     .refine((given) => given.length > 0, 'it is empty; write a host name, or remove it')
-    .refine((given) => given.length < 2 || !given.includes('*'), 'is every host with "*"; write "*" alone');
+    .refine(
+      (given) => given.length < 2 || !given.includes('*'),
+      'contains "*", which already allows every host; write "*" alone',
+    );
 }
 
 function hostNameOf(given: string): string | undefined {

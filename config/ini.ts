@@ -73,7 +73,7 @@ function scan(source: Source, fault: (fault: Fault) => void): NameMap<IniSection
 }
 
 const beforeSections = {
-  message: 'keys stand before the first [section]',
+  message: 'there are keys before the first [section]',
   hint: 'write a line such as [main] above',
 };
 

@@ -240,7 +240,7 @@ export class Interpolation {
   #spread(scope: Scope, into: NameMap<Located>, object: Located, span: Span): void {
     if (object.broken) scope.faulty = true;
     else if (!object.fields)
-      this.#fault(scope, span, 'this is not an object', 'only an object gives parameters: {"key": value}');
+      this.#fault(scope, span, 'this is not an object', 'write an object: {"key": value}');
     for (const [key, child] of named(object)) this.#addParameter(scope, into, key, span, child);
   }
 
@@ -268,7 +268,7 @@ export class Interpolation {
     const circle = this.#open.findIndex((open) => open.entry === entry);
     if (circle !== -1) return this.#circle(scope, this.#open.slice(circle));
     if (this.#open.length > longestChain) {
-      return this.#fault(scope, reference, `references lead on more than ${longestChain} times`);
+      return this.#fault(scope, reference, `references are chained more than ${longestChain} deep`);
     }
     return this.evaluate(section, entry, scope.secret);
   }
@@ -346,7 +346,7 @@ export class Interpolation {
     );
     const isVariable = frames.length === 1 && this.#variable(entered.key) !== undefined;
     const hint = isVariable ? asVariable(entered.key) : 'give one of them a plain value';
-    return this.#fault(scope, entered, `the references go in a circle: ${names.join(' -> ')}`, hint);
+    return this.#fault(scope, entered, `circular reference: ${names.join(' -> ')}`, hint);
   }
 
   #fault(scope: Scope, { start, end }: Span, message: string, hint?: string): Located {

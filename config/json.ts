@@ -109,7 +109,7 @@ function locate(node: Node, secret: boolean, reading: Reading): Located {
 }
 
 const inexact = {
-  message: 'this number cannot be held exactly',
+  message: 'this number cannot be represented exactly',
   hint: 'write it as text in double quotes, or use a number that a double holds',
 };
 
@@ -141,7 +141,7 @@ const sentences: Readonly<Record<string, { message: string; hint?: string }>> = 
   InvalidUnicode: { message: 'this is not a \\u escape', hint: 'write \\u and four hexadecimal digits' },
   InvalidEscapeCharacter: { message: 'this is not an escape', hint: 'write \\\\ for a backslash' },
   InvalidCharacter: {
-    message: 'a control character stands in a text',
+    message: 'a text contains a control character',
     hint: 'write it as an escape such as \\n or \\t',
   },
 };

@@ -52,7 +52,7 @@ export function parseParameters(
 
 const notNamed = {
   message: 'the parameter is not name=value',
-  hint: `a value that holds "&" goes on a line of its own in [main], and here \${main:key}`,
+  hint: `put a value that contains "&" in [main], and write \${main:key} here`,
 };
 const nothing = { message: 'a parameter is missing beside this "&"', hint: 'write a=1&b=2' };
 

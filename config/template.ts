@@ -74,9 +74,9 @@ const unclosed = {
   message: 'the reference is not closed: "}" is missing',
   hint: 'write ${section:key}, or $$ for a plain $',
 };
-const tooDeep = { message: `a default holds defaults more than ${deepestDefault} deep` };
+const tooDeep = { message: `defaults are nested more than ${deepestDefault} deep` };
 const empty = {
-  message: 'the reference names nothing',
+  message: 'the reference is empty',
   hint: `write \${section:key}, \${key}, \${ENV:NAME} or \${FILE:PATH}, or $$ for a plain $`,
 };
 

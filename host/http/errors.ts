@@ -30,7 +30,7 @@ export const hostErrors = {
   unknown_method: {
     status: 501,
     message: 'The server does not know the method of the request.',
-    when: 'The method is not a method of HTTP, and no plugin has the path.',
+    when: 'The method is not an HTTP method, and no plugin has this path.',
     remedy: 'Use a method of the path; "plugin-server routes" lists them.',
   },
   http_version_not_supported: {
@@ -142,22 +142,22 @@ export const hostErrors = {
   },
   websocket_required: {
     status: 426,
-    message: 'This path serves WebSockets alone. Connect with a WebSocket client.',
+    message: 'This path accepts only WebSockets. Connect with a WebSocket client.',
     when: 'A request for a WebSocket does not ask for the upgrade.',
     remedy:
-      'Connect with a WebSocket client; behind a proxy, let it pass the Upgrade and Connection headers on.',
+      'Connect with a WebSocket client; a proxy in front must pass on the Upgrade and Connection headers.',
   },
   unsupported_websocket_version: {
     status: 426,
     message: 'The WebSocket version is not supported. Use version 13.',
     when: 'Sec-WebSocket-Version is not 13.',
-    remedy: 'Connect with a client of RFC 6455.',
+    remedy: 'Use a client that implements RFC 6455.',
   },
   invalid_websocket_handshake: {
     status: 400,
     message: 'The WebSocket handshake is not valid.',
     when: 'Sec-WebSocket-Key or Sec-WebSocket-Extensions is not valid.',
-    remedy: 'Connect with a client of RFC 6455.',
+    remedy: 'Use a client that implements RFC 6455.',
   },
   unsupported_subprotocol: {
     status: 400,
@@ -296,7 +296,7 @@ export const hostErrors = {
     remedy: "Read the cause in the server's log, correct it, then reload.",
   },
 
-  // What plugins keep
+  // The storage of plugins
   ...storageErrors,
 
   // Statuses that a plugin sets without a code of its own
@@ -344,7 +344,7 @@ export const hostErrors = {
   not_implemented: {
     status: 501,
     message: ({ method }: { method: string }) => `This server is not a proxy: ${method} is not supported.`,
-    when: 'The method is CONNECT, or a plugin answers with this status and no body.',
+    when: 'The method is CONNECT, or a plugin responds with this status and no body.',
     remedy: "Send the request to a proxy, or see the plugin's documentation.",
   },
   unavailable: {
@@ -376,7 +376,7 @@ function describeFault({ in: part, path, message }: RequestFault): string {
 
 function byPlugin(meaning: string) {
   return {
-    when: `A plugin answers with this status and no body: ${meaning}.`,
+    when: `A plugin responds with this status and no body: ${meaning}.`,
     remedy: "See the plugin's documentation.",
   };
 }

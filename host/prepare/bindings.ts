@@ -95,7 +95,7 @@ function reportSeveral(
   const names = candidates.map((candidate) => `"${candidate.name}"`).join(', ');
   configuration.report(
     line ?? position,
-    `plugin "${name}" depends on "${wanted}", and several plugins are one: ${names}`,
+    `plugin "${name}" depends on "${wanted}", which several plugins provide: ${names}`,
     `write ${line === undefined ? `${name}=` : ''}with=${wanted}:${candidates[0]!.name} in its line`,
   );
 }

@@ -38,11 +38,11 @@ export function warnOfStrayFolders(
 ): void {
   // Such a folder holds more than data.
   if ([configuration.file, pluginsFolder].some((path) => isWithin(dataFolder, path))) return;
-  const where = relative(configuration.folder, dataFolder);
+  const where = `the folder "${relative(configuration.folder, dataFolder)}"`;
   warnOfStray(configuration, where, foldersIn(dataFolder), claimed);
 }
 
-/** Warns of those of the names that no plugin claims. `where` is what holds data under them. */
+/** Warns of those of the names that no plugin claims. `where` is the place of that data, for the message. */
 export function warnOfStray(
   configuration: Configuration,
   where: string,
@@ -66,7 +66,7 @@ export function strayText(
   const shown = stray.slice(0, mostShown).map((name) => `"${name}"`);
   const more = stray.length > mostShown ? ` and ${stray.length - mostShown} more` : '';
   return {
-    message: `${where} holds data of no plugin: ${shown.join(', ')}${more}`,
+    message: `${where} contains data that belongs to no plugin: ${shown.join(', ')}${more}`,
     hint: `write data=${stray[0]} in the line of the plugin that wrote it, or remove it`,
   };
 }

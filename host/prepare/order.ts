@@ -15,7 +15,7 @@ export function orderPlugins<Item extends { readonly name: string; readonly afte
     if (done.has(item)) return;
     if (trail.includes(item)) {
       const circle = [...trail.slice(trail.indexOf(item)), item].map(({ name }) => name).join(' -> ');
-      faults.push({ plugin: item.name, message: `plugins depend on each other in a circle: ${circle}` });
+      faults.push({ plugin: item.name, message: `circular dependency between plugins: ${circle}` });
       return;
     }
     for (const { name, optional } of item.after.map(parseAfter)) {

@@ -62,7 +62,7 @@ async function runCheck(
   } catch (error) {
     findings.push({
       at: locateError(error, package_.folder) ?? position,
-      message: `plugin "${name}" failed in its check: ${messageOf(error)}`,
+      message: `the check of plugin "${name}" failed: ${messageOf(error)}`,
       hint: 'correct the plugin',
     });
   }

@@ -66,12 +66,10 @@ const namePattern = /^[a-z0-9][\w.-]*$/i;
 
 /** The parameters that the host takes of each plugin's line. */
 export const hostParameters = z.object({
-  route_path: text()
-    .optional()
-    .meta({ description: "the path of its routes; the plugin's name when absent" }),
+  route_path: text().optional().meta({ description: "the path of its routes; by default the plugin's name" }),
   auth_type: choice(['global', 'plugin', 'none'])
     .default('global')
-    .meta({ description: 'which key it needs', aliases: ['auth'] }),
+    .meta({ description: 'which API key its routes require', aliases: ['auth'] }),
   apikey: keys()
     .optional()
     .meta({ description: 'its own key or keys, for `auth_type=plugin`', secret: true }),
@@ -81,23 +79,23 @@ export const hostParameters = z.object({
     .meta({ description: '`false` lets the server start when the plugin fails' }),
   body_limit: integer({ min: 1 })
     .optional()
-    .meta({ description: 'bytes of a request body, in place of `[limits] body`' }),
-  request_timeout: integer({ min: 1, max: 86_400 })
-    .optional()
-    .meta({ description: 'seconds, in place of `[limits] request_timeout`' }),
+    .meta({ description: 'maximum size of a request body, in bytes; replaces `[limits] body`' }),
+  request_timeout: integer({ min: 1, max: 86_400 }).optional().meta({
+    description: 'seconds within which a whole request must arrive; replaces `[limits] request_timeout`',
+  }),
   uses: text().optional().meta({
     description:
-      'the plugin that this line runs, where that has another name than the line: a plugin, or a package in `node_modules` beside the INI file; `npm:NAME` is always the package',
+      "the plugin that this line runs, if its name differs from the line's: a plugin, or a package in `node_modules` beside the INI file; `npm:NAME` is always the package",
   }),
   with: list(text().regex(/^[^:\s]+:[^:\s]+$/, 'is not NAME:PLUGIN, such as shop:shop_eu'))
     .default([])
     .meta({
       description:
-        'which plugins it works with, where several run one that it depends on: a `list:` of `NAME:PLUGIN`',
+        'which instances it works with, if a plugin that it depends on runs several times: a `list:` of `NAME:PLUGIN`, such as `shop:shop_eu`',
     }),
   data: text().regex(namePattern, 'is not a name; write letters, digits, ".", "_" and "-"').optional().meta({
     description:
-      "the name under which its data lie: its folder below `[paths] data`, its storage; the line's name in lower case when absent",
+      "the name of its data: of its folder below `[paths] data`, and of its storage; by default the line's name in lower case",
   }),
 });
 

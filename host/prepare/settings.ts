@@ -27,7 +27,7 @@ import { type StorageSettings, storageSettings } from './storage-settings.js';
 export const sections = {
   main: z
     .looseObject({
-      safe: list().default([]).meta({ description: 'plugins that `start --safe` still starts' }),
+      safe: list().default([]).meta({ description: 'plugins that `start --safe` loads' }),
     })
     .meta({ description: 'Free values, for references from other sections.' }),
   network: z
@@ -38,25 +38,25 @@ export const sections = {
       }),
       port: integer({ min: 0, max: 65535 })
         .default(6123)
-        .meta({ description: 'port; 0 takes a free one and logs it' }),
+        .meta({ description: 'port; 0 picks a free port and logs it' }),
       hosts: hostNames()
         .optional()
         .meta({
           description:
-            'names that Host, and X-Forwarded-Host behind a proxy, may have, such as `example.org` or `*.example.org`; ' +
-            'any other is answered 421. By default any; while no global key is set, `localhost`, `*.localhost` and addresses',
+            'host names that the server accepts in Host, and behind a proxy in X-Forwarded-Host, such as `example.org` or `*.example.org`; ' +
+            'a request for any other name gets 421. By default all; while no global key is set, only `localhost`, `*.localhost` and addresses',
         }),
       workers: z
         .union([integer({ min: 1, max: 256 }), z.literal('auto')])
         .default(1)
-        .meta({ description: 'worker processes; `auto` is one a core' }),
+        .meta({ description: 'worker processes; `auto` is one per core' }),
       worker_timeout: integer({ min: 0 }).default(10).meta({
         description:
-          'seconds after which a worker that answers nothing, as in an endless loop, is replaced; 0 is never',
+          'seconds after which a worker that does not respond, as in an endless loop, is replaced; 0 for never',
       }),
-      stop_grace: integer({ min: 0 })
-        .default(0)
-        .meta({ description: 'seconds that serving goes on at a stop while /readyz says 503' }),
+      stop_grace: integer({ min: 0 }).default(0).meta({
+        description: 'seconds that the server continues to serve at a stop, while /readyz responds 503',
+      }),
       stop_timeout: integer({ min: 1 })
         .default(25)
         .meta({ description: 'seconds that requests in flight get at a stop or reload' }),
@@ -66,7 +66,7 @@ export const sections = {
       }),
       proxy: z.union([boolean(), networks()]).default(false).meta({
         description:
-          'believe X-Forwarded-For, -Host and -Proto: of every client, or of the addresses and networks in this `list:`, where the reverse proxies in front are',
+          'trust X-Forwarded-For, -Host and -Proto from every client (`true`), or from the reverse proxies in this `list:` of addresses and networks',
       }),
     })
     .meta({ description: 'Where the server listens and how it stops.' }),
@@ -75,7 +75,7 @@ export const sections = {
       plugins: text()
         .default('plugins')
         .meta({ description: 'the folder of plugins', aliases: ['pluginpath'] }),
-      data: text().default('data').meta({ description: 'the folder that plugins keep their data under' }),
+      data: text().default('data').meta({ description: 'the folder for the data of plugins' }),
       pidfile: text()
         .optional()
         .meta({ description: 'where the process id is written while the server runs' }),
@@ -101,8 +101,12 @@ export const sections = {
         description:
           'the MongoDB server: `host:port`, `host1,host2/?replicaSet=name`, or a whole `mongodb://` or `mongodb+srv://` URL; without it a file under `[paths] data` is used',
       }),
-      username: text().optional().meta({ description: 'of the MongoDB user; any characters' }),
-      password: text().optional().meta({ description: 'of the MongoDB user; any characters', secret: true }),
+      username: text()
+        .optional()
+        .meta({ description: 'name of the MongoDB user; any characters, nothing is encoded' }),
+      password: text()
+        .optional()
+        .meta({ description: 'password of the MongoDB user, likewise', secret: true }),
       database: text()
         .regex(databaseName.pattern, databaseName.form)
         .refine(databaseName.isShort, databaseName.length)
@@ -114,13 +118,13 @@ export const sections = {
     })
     .meta({
       description:
-        'Where `storage()` and `every()` of plugins keep what they keep, so that several hosts can share it.',
+        'Where `storage()` and `every()` of plugins keep their values. In MongoDB, several hosts can share them.',
     }),
   cors: z
     .strictObject({
-      enabled: boolean().default(false).meta({ description: 'answer requests of other origins' }),
+      enabled: boolean().default(false).meta({ description: 'allow requests from other origins' }),
       origin_url: origins().default([]).meta({
-        description: 'the origins that may, `scheme://host` or `scheme://host:port`; `*` alone is any',
+        description: 'the allowed origins, `scheme://host` or `scheme://host:port`; `*` alone allows any',
       }),
       allow_headers: list(
         text().regex(/^[\w!#$%&'*+.^`|~-]+$/, 'is not the name of a header; separate names with blanks'),
@@ -133,44 +137,49 @@ export const sections = {
     .strictObject({
       level: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
         .default('info')
-        .meta({ description: 'the least severe lines that are written' }),
+        .meta({ description: 'the lowest level that is written' }),
       format: choice(['json', 'pretty'])
         .optional()
         .meta({ description: '`pretty` on a terminal, else `json`' }),
       file: text().optional().meta({ description: 'a file instead of standard output' }),
     })
-    .meta({ description: 'One JSON line an event.' }),
+    .meta({ description: 'The log: one JSON line per event.' }),
   limits: z
     .strictObject({
-      body: integer({ min: 1 }).default(1_048_576).meta({ description: 'bytes of a request body' }),
-      depth: integer({ min: 1 }).default(64).meta({ description: 'levels that a JSON body may nest' }),
+      body: integer({ min: 1 })
+        .default(1_048_576)
+        .meta({ description: 'maximum size of a request body, in bytes' }),
+      depth: integer({ min: 1 }).default(64).meta({ description: 'levels of nesting in a JSON body' }),
       header_timeout: integer({ min: 1 })
         .default(10)
-        .meta({ description: 'seconds for the head of a request to arrive' }),
+        .meta({ description: 'seconds within which the head of a request must arrive' }),
       request_timeout: integer({ min: 1 }).default(30).meta({
         description:
-          'seconds for a whole request to arrive; for a body that a handler reads itself, seconds without a byte',
+          'seconds within which a whole request must arrive; for a body that a handler reads itself, seconds without a byte',
       }),
       keep_alive: integer({ min: 1 })
         .default(65)
         .meta({ description: 'seconds that an idle connection is kept' }),
       send_timeout: integer({ min: 1 })
         .default(30)
-        .meta({ description: 'seconds that a client may take nothing of its answer' }),
-      connections: integer({ min: 0 })
-        .default(0)
-        .meta({ description: 'connections at once, of all workers together; 0 is no cap' }),
+        .meta({ description: 'seconds for which a client may read nothing of its response' }),
+      connections: integer({ min: 0 }).default(0).meta({
+        description: 'open connections of all workers together; 0 for no limit but that of file descriptors',
+      }),
       max_delay: integer({ min: 0 }).default(1000).meta({
         description:
-          'milliseconds that a request may wait for its turn; one that waited longer is answered 503; 0 is no limit',
+          'milliseconds that a request may wait for its turn; after that it gets 503; 0 for no limit',
       }),
       rate: integer({ min: 0 }).default(0).meta({
-        description: 'requests of one client in each `rate_window`, counted by each worker; 0 is no limit',
+        description:
+          'requests of one client in each `rate_window`; each worker counts for itself; 0 for no limit',
       }),
-      rate_window: integer({ min: 1, max: 86_400 }).default(60).meta({ description: 'seconds' }),
+      rate_window: integer({ min: 1, max: 86_400 })
+        .default(60)
+        .meta({ description: 'length of the window, in seconds' }),
       rate_by: choice(['address', 'key']).default('address').meta({
         description:
-          'what a client is: its address, or its API key where it sends a right one in a header or the query',
+          'what identifies a client: its address, or its API key if it sends a valid one in a header or the query',
       }),
     })
     .meta({ description: 'What a client may ask of the server.' }),
@@ -258,7 +267,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
       if (ssl[key] === undefined && !wrongSsl.has(key)) {
         configuration.report(
           section,
-          `[ssl] is enabled and has no ${key}`,
+          `[ssl] is enabled but has no ${key}`,
           `write ${key}=FILE, or enabled=false`,
         );
       }
@@ -268,7 +277,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
   if (cors.enabled && cors.origin_url.length === 0 && corsSection && !wrongCors.has('origin_url')) {
     configuration.report(
       corsSection,
-      '[cors] is enabled and has no origin_url',
+      '[cors] is enabled but has no origin_url',
       'write origin_url=https://www.example.org, or enabled=false',
     );
   }

@@ -5,20 +5,20 @@ export const storageErrors = {
   storage_unavailable: {
     status: 503,
     message: "The plugins' storage cannot be used. Try again shortly.",
-    when: 'The storage of plugins cannot be reached, has no space, or did not finish in time. A refused write may have been applied.',
+    when: 'The storage of plugins cannot be reached, is full, or does not respond in time. A write may have been applied.',
     remedy: "Try again after the delay in Retry-After; the operator finds the cause in the server's log.",
   },
   value_too_large: {
     status: 413,
     message: ({ bytes }: { bytes: number }) =>
-      `The value has ${bytes} bytes as JSON; a storage holds up to ${MAX_VALUE}.`,
+      `The value has ${bytes} bytes as JSON; ${MAX_VALUE} are allowed.`,
     when: 'A plugin stores a value of more than 1 MiB.',
     remedy: 'Send less data, or see the documentation of the plugin.',
   },
   lease_lost: {
     status: 500,
-    message: 'Another worker has taken up this run of the job.',
-    when: 'A job goes on after its lease was lost and uses its storage; clients receive it only where a request waits for the job.',
+    message: 'Another worker has taken over this run of the job.',
+    when: 'A job continues after it has lost its lease, and uses its storage. Clients receive this only if a request waits for the job.',
     remedy: 'Try again: another worker runs the job.',
   },
 } satisfies ErrorTable;

@@ -116,7 +116,10 @@ export class ScheduledJob {
       return look;
     } catch (error) {
       // An outage of the storage is told by the storage itself.
-      this.definition.log.debug({ err: error, job: this.definition.name }, 'the job could not be looked at');
+      this.definition.log.debug(
+        { err: error, job: this.definition.name },
+        'the state of the job could not be read',
+      );
       this.#lookAgain(retryPause);
       return { isIdle: false, next: undefined };
     }
@@ -206,7 +209,7 @@ export class ScheduledJob {
     clearTimeout(overdue);
     this.#lease = undefined;
     if (!finished) {
-      log.warn({ job: name, attempt }, `job "${name}" was lost: another worker takes it up`);
+      log.warn({ job: name, attempt }, `job "${name}" was lost: another worker takes it over`);
       count(this.definition, 'lost', seconds);
     } else if (failure !== undefined) {
       log.error({ err: failure.error, job: name }, `job "${name}" failed`);

@@ -33,7 +33,7 @@ export const settings = z.object({
     .describe('a stylesheet for highlighted code (highlight.js), relative to the served folder'),
   max_age: integer({ min: 0 }).default(0).meta({
     description:
-      'how long browsers may use a file without asking again; with 0 they ask each time, and get a 304 when it is unchanged',
+      'how long browsers may use a file without asking again; with 0 they ask each time, and get 304 while it is unchanged',
     unit: 'seconds',
   }),
   content_security_policy: text()

@@ -129,16 +129,16 @@ export const errors = {
     status: 401,
     message: ({ max_auth_age }: { max_auth_age: number }) =>
       `The user authenticated more than ${max_auth_age} s ago, and must do so again.`,
-    when: '`/sessman/check` was asked with a `max_auth_age` that the session exceeds.',
+    when: 'The user authenticated longer ago than `max_auth_age` of `/sessman/check` allows.',
     remedy: 'Ask the user for the password again, then call `renew` with `authenticated=true`.',
   },
   key_required: {
     status: 403,
     message: ({ what }: { what: string }) =>
       `${what} requires an API key; the session cookie is not enough. Send the key as Authorization: Bearer KEY.`,
-    when: 'In cookie mode, a request with the cookie alone wants to write data that `cookie_data` keeps from it, or sends what only a server may say.',
+    when: 'In cookie mode, a request with only the cookie writes data that `cookie_data` does not let it write, or sends a parameter that only a server may send.',
     remedy:
-      'Let a server with the API key or a plugin do it. For data, `cookie_data` set to `write` allows it.',
+      'Make the call from a server with the API key, or from a plugin. To let pages write data, set `cookie_data` to `write`.',
   },
   foreign_origin: {
     status: 403,
@@ -156,7 +156,7 @@ export const sessmanError = defineErrors(errors);
 type StoreErrorCode = Extract<SessmanErrorCode, `store_${string}`>;
 
 /**
- * The store cannot do its work now: what stores throw. The session, if there is one, is as it was, or as a write under way
+ * The store cannot do its work now: what stores throw. The session, if there is one, is as it was, or as a concurrent write
  * left it.
  */
 export class StoreError extends HttpError {
@@ -166,7 +166,7 @@ export class StoreError extends HttpError {
   }
 }
 
-/** What the store holds for this session is not a session any more. It can be replaced or ended, not read. */
+/** The stored record of this session is damaged. It can be replaced or ended, not read. */
 export class StoreDamagedError extends StoreError {
   constructor() {
     super(undefined, 'store_damaged', 60);

@@ -75,7 +75,7 @@ export default definePlugin({
     addCheck(context, sessions, mode?.cookie);
     const feed = new Feed(store, {
       signal,
-      onError: (error) => log.warn({ err: error }, 'what happens to sessions cannot be told for now'),
+      onError: (error) => log.warn({ err: error }, 'changes of sessions cannot be reported for now'),
     });
     onClose(() => feed.stopped);
     addWatch(context, { sessions, feed, cookie: mode?.cookie, origins: mode?.origins });

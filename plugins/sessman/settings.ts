@@ -6,7 +6,7 @@ const ownSettings = z.object({
     .enum(storeNames)
     .optional()
     .meta({
-      description: `${storeNames.map((name) => `\`${name}\``).join(' or ')}; by default as \`server_url\` says`,
+      description: `${storeNames.map((name) => `\`${name}\``).join(' or ')}; the default depends on \`server_url\``,
     }),
   session_ttl: z.int().min(1).max(3_153_600_000).default(86_400).meta({
     description: 'the idle timeout: a session expires this many seconds after its last write, touch or renew',
@@ -18,32 +18,33 @@ const ownSettings = z.object({
     unit: 'seconds',
   }),
   max_data: z.int().min(2).max(15_000_000).default(262_144).meta({
-    description: 'the data of one session as JSON text; `[limits] body` limits whole requests',
+    description: 'the maximum size of the data of one session as JSON; `[limits] body` limits whole requests',
     unit: 'bytes',
   }),
   max_sessions_per_user: z.int().min(0).max(10_000).default(0).meta({
-    description: 'live sessions of one user; beyond it the session used longest ago ends; 0 for no limit',
+    description:
+      'live sessions per user; a further one ends the session that was used least recently; 0 for no limit',
   }),
   record: z
     .array(z.enum(['ip', 'user_agent']))
     .default([])
     .meta({
       description:
-        'what is kept of a visitor, shown by `list` and `sessions`: `ip`, `user_agent`, as `new` and `renew` were told',
+        'what to record of a visitor: `ip`, `user_agent`. `new` and `renew` receive them, `list` and `sessions` show them',
     }),
   cookie: z.boolean().default(false).meta({ description: 'cookie mode: sessions for browsers' }),
   cookie_data: z.enum(['none', 'read', 'write']).default('none').meta({
-    description: 'what a caller with the cookie alone may do with `data`: `none`, `read` or `write`',
+    description: 'what a caller with only the cookie may do with `data`: nothing (`none`), `read` or `write`',
   }),
   cookie_name: z
     .string()
     .regex(/^[\w!#$%&'*+.^`|~-]{1,100}$/, "write letters, digits and !#$%&'*+-.^_`|~, such as PS_SESSID")
     .regex(/^(?!__(?:host|secure)-)/i, 'leave the prefix out: the server adds __Host- or __Secure- to it')
     .default('PS_SESSID')
-    .meta({ description: 'its name, without the prefix that a Secure cookie has' }),
+    .meta({ description: 'the name of the cookie, without the prefix that a Secure cookie gets' }),
   cookie_secure: z.boolean().optional().meta({
     description:
-      'whether browsers send it by HTTPS only, and the name gets the prefix `__Host-`, or `__Secure-` with a domain or another path; by default with `[ssl]` or `[network] proxy`',
+      'send the cookie over HTTPS only, and prefix its name with `__Host-`, or with `__Secure-` if `cookie_domain` or `cookie_path` is set; by default true with `[ssl]` or `[network] proxy`',
   }),
   cookie_domain: z
     .string()
@@ -52,20 +53,20 @@ const ownSettings = z.object({
       'write a domain name, such as example.com',
     )
     .optional()
-    .meta({ description: 'the domain whose hosts all receive it; by default the host that sets it' }),
+    .meta({
+      description: 'the domain whose hosts all receive the cookie; by default only the host that sets it',
+    }),
   cookie_path: z
     .string()
     .regex(/^\/[\x21-\x3a\x3c-\x7e]*$/, 'write a path, such as /app')
     .default('/')
-    .meta({ description: 'the path below which browsers send it' }),
-  cookie_same_site: z
-    .enum(['lax', 'strict', 'none'])
-    .default('lax')
-    .meta({ description: '`lax`, `strict` or `none`; none requires a Secure cookie' }),
-  cookie_partitioned: z
-    .boolean()
-    .default(false)
-    .meta({ description: 'a cookie for each site that embeds the page (CHIPS); requires a Secure cookie' }),
+    .meta({ description: 'the path below which browsers send the cookie' }),
+  cookie_same_site: z.enum(['lax', 'strict', 'none']).default('lax').meta({
+    description: 'SameSite of the cookie: `lax`, `strict` or `none`; `none` requires a Secure cookie',
+  }),
+  cookie_partitioned: z.boolean().default(false).meta({
+    description: 'a separate cookie for each site that embeds the page (CHIPS); requires a Secure cookie',
+  }),
   cookie_origins: z
     .array(
       z
@@ -73,10 +74,10 @@ const ownSettings = z.object({
         .refine(isOrigin, 'write an origin without a path, such as https://app.example.com'),
     )
     .default([])
-    .meta({ description: "origins, besides the server's own, whose pages may use the cookie" }),
+    .meta({ description: 'other origins whose pages may use the cookie' }),
 });
 
-/** Whether a URL is one of a scheme, a host and a port alone. */
+/** Whether a URL has nothing but a scheme, a host and a port. */
 function isOrigin(url: string): boolean {
   if (!URL.canParse(url)) return true;
   const { pathname, search, hash, username, password } = new URL(url);

@@ -65,7 +65,7 @@ export const brokenCases: readonly BrokenCase[] = [
   {
     what: 'keys before the first section, once for all of them',
     ini: ['# comment', 'port=1', 'bindto=x', '[network]'],
-    problems: ['2:1: keys stand before the first [section]; write a line such as [main] above'],
+    problems: ['2:1: there are keys before the first [section]; write a line such as [main] above'],
   },
   {
     what: 'a section that is not closed, whose keys count all the same',
@@ -134,9 +134,7 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'an environment variable named as a key',
     ini: ['[main]', 'home=${HOME}'],
     env: { HOME: '/root' },
-    problems: [
-      '2:6: the references go in a circle: ${main:home} -> ${main:home}; write ${ENV:HOME} for the variable',
-    ],
+    problems: ['2:6: circular reference: ${main:home} -> ${main:home}; write ${ENV:HOME} for the variable'],
   },
   {
     what: 'an environment variable named as a key of another name',
@@ -181,20 +179,20 @@ export const brokenCases: readonly BrokenCase[] = [
     ini: ['[main]', 'a=${} ${main:} ${:a}'],
     problems: [3, 7, 16].map(
       (column) =>
-        `2:${column}: the reference names nothing; write \${section:key}, \${key}, \${ENV:NAME} or \${FILE:PATH}, or $$ for a plain $`,
+        `2:${column}: the reference is empty; write \${section:key}, \${key}, \${ENV:NAME} or \${FILE:PATH}, or $$ for a plain $`,
     ),
   },
   {
     what: 'a circle, once, with all that is in it',
     ini: ['[main]', 'start=${a}', 'a=1${other:b}', '[other]', 'b=${c}', 'c=${main:a}'],
     problems: [
-      '3:4: the references go in a circle: ${main:a} -> ${other:b} -> ${other:c} -> ${main:a}; give one of them a plain value',
+      '3:4: circular reference: ${main:a} -> ${other:b} -> ${other:c} -> ${main:a}; give one of them a plain value',
     ],
   },
   {
     what: 'a circle of one',
     ini: ['[main]', 'a=${main:a}'],
-    problems: ['2:3: the references go in a circle: ${main:a} -> ${main:a}; give one of them a plain value'],
+    problems: ['2:3: circular reference: ${main:a} -> ${main:a}; give one of them a plain value'],
   },
   {
     what: 'a list within text',
@@ -211,8 +209,8 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'names that are long, or would not print',
     ini: ['[network]', `${'x'.repeat(100)}=1`, 'a\u001B[31m\u202E=1'],
     problems: [
-      `2:1: unknown key "${'x'.repeat(59)}…" in [network]; known are bindto, port, workers, level, proxy, hosts, ratio, apikey`,
-      '3:1: unknown key "a\\u001b[31m\\u{202e}" in [network]; known are bindto, port, workers, level, proxy, hosts, ratio, apikey',
+      `2:1: unknown key "${'x'.repeat(59)}…" in [network]; known keys: bindto, port, workers, level, proxy, hosts, ratio, apikey`,
+      '3:1: unknown key "a\\u001b[31m\\u{202e}" in [network]; known keys: bindto, port, workers, level, proxy, hosts, ratio, apikey',
     ],
   },
   {
@@ -271,7 +269,7 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'parameters without a name',
     ini: ['[plugin_parms]', 'shop=url=a&b'],
     problems: [
-      '2:12: the parameter is not name=value; a value that holds "&" goes on a line of its own in [main], and here ${main:key}',
+      '2:12: the parameter is not name=value; put a value that contains "&" in [main], and write ${main:key} here',
     ],
   },
   {
@@ -341,7 +339,7 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'JSON that is no object where parameters are meant',
     ini: ['[plugin_parms]', 'shop=json=shop.json'],
     files: { 'shop.json': '[1]' },
-    problems: ['2:11: this is not an object; only an object gives parameters: {"key": value}'],
+    problems: ['2:11: this is not an object; write an object: {"key": value}'],
   },
   ...(
     [
@@ -356,7 +354,7 @@ export const brokenCases: readonly BrokenCase[] = [
       ['{"url": "\\u12"}', '1:9: this is not a \\u escape; write \\u and four hexadecimal digits'],
       [
         '{"url": "a\tb"}',
-        '1:9: a control character stands in a text; write it as an escape such as \\n or \\t',
+        '1:9: a text contains a control character; write it as an escape such as \\n or \\t',
       ],
       ['{"url": "a"', '1:12: "}" is missing'],
       ['{"tags": ["a"', '1:14: "]" is missing'],
@@ -382,7 +380,7 @@ export const brokenCases: readonly BrokenCase[] = [
     what: 'an unknown key without a near one',
     ini: ['[network]', 'colour=red'],
     problems: [
-      '2:1: unknown key "colour" in [network]; known are bindto, port, workers, level, proxy, hosts, ratio, apikey',
+      '2:1: unknown key "colour" in [network]; known keys: bindto, port, workers, level, proxy, hosts, ratio, apikey',
     ],
   },
   {

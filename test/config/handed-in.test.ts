@@ -48,7 +48,7 @@ describe('a value that a file hands in', () => {
     const ini = '[main]\npassword=${FILE:/run/secrets/db}\nb=${FILE:}';
     expect(sentences(read(ini))).to.deep.equal([
       'plugin-server.ini:2:10: the file "/run/secrets/db" does not exist; create it, or correct the path',
-      'plugin-server.ini:3:3: the reference names nothing; write ${section:key}, ${key}, ${ENV:NAME} or ${FILE:PATH}, or $$ for a plain $',
+      'plugin-server.ini:3:3: the reference is empty; write ${section:key}, ${key}, ${ENV:NAME} or ${FILE:PATH}, or $$ for a plain $',
     ]);
   });
 
@@ -112,7 +112,7 @@ describe('a value that a file hands in', () => {
         'j.json': `{ // a comment\n "a": [0.1, ${number}],}`,
       });
       expect(sentences(configuration), number).to.deep.equal([
-        'j.json:2:13: this number cannot be held exactly; write it as text in double quotes, or use a number that a double holds',
+        'j.json:2:13: this number cannot be represented exactly; write it as text in double quotes, or use a number that a double holds',
       ]);
     }
   });

@@ -131,7 +131,7 @@ describe('checking against a schema', () => {
     const [a, b] = [z.object({ a: z.string() }), z.object({ b: z.string() })];
     configuration.read('s', z.intersection(a, b));
     expect(sentences(configuration)).to.deep.equal([
-      'plugin-server.ini:4:1: unknown key "c" in [s]; known are a, b',
+      'plugin-server.ini:4:1: unknown key "c" in [s]; known keys: a, b',
     ]);
   });
 

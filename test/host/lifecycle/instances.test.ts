@@ -256,19 +256,23 @@ describe('several instances of one plugin', () => {
     await server.write('plugin-server.ini', text.replace(/^shop_us=.*\ntill_.*\ntill_.*\n/m, ''));
     const from = server.logs.length;
     await reload();
-    await server.until(({ msg }) => msg.startsWith("the plugins' storage holds"), from);
-    const told = server.logs.slice(from).filter(({ msg }) => msg.includes('data of no plugin'));
+    await server.until(({ msg }) => msg.startsWith("the plugins' storage contains"), from);
+    const told = server.logs.slice(from).filter(({ msg }) => msg.includes('belongs to no plugin'));
     const remedy = 'write data=shop_us in the line of the plugin that wrote it, or remove it';
     expect(
       told.map(({ msg }) => msg.replace(/^(plugin-server.ini):[\d:]+ (?:warning: )?/, '$1: ')),
     ).to.have.members([
-      `plugin-server.ini: data holds data of no plugin: "shop_us"; ${remedy}`,
-      `the plugins' storage holds data of no plugin: "shop_us"; ${remedy}`,
+      `plugin-server.ini: the folder "data" contains data that belongs to no plugin: "shop_us"; ${remedy}`,
+      `the plugins' storage contains data that belongs to no plugin: "shop_us"; ${remedy}`,
     ]);
     const { stderr, status } = await server.command('check');
     expect(status).to.equal(0);
-    expect(stderr).to.include(`warning: data holds data of no plugin: "shop_us"; ${remedy}`);
-    expect(stderr).to.include(`warning: the plugins' storage holds data of no plugin: "shop_us"; ${remedy}`);
+    expect(stderr).to.include(
+      `warning: the folder "data" contains data that belongs to no plugin: "shop_us"; ${remedy}`,
+    );
+    expect(stderr).to.include(
+      `warning: the plugins' storage contains data that belongs to no plugin: "shop_us"; ${remedy}`,
+    );
   });
 
   it('start by their names with --safe', async () => {

@@ -104,7 +104,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     files: {
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  async check() {\n    throw new Error('cannot look');\n  },\n  setup() {},\n});\n`,
     },
-    message: /plugin "bad" failed in its check: cannot look/,
+    message: /the check of plugin "bad" failed: cannot look/,
     at: 'plugins/bad/index.ts:5',
   },
   {
@@ -112,7 +112,7 @@ const misbehaviours: readonly Misbehaviour[] = [
     files: {
       'plugins/bad/index.ts': `${kit}\nexport default definePlugin({\n  check: () => new Promise<void>(() => {}),\n  setup() {},\n});\n`,
     },
-    message: /plugin "bad" failed in its check: it did not finish within 0\.5 s/,
+    message: /the check of plugin "bad" failed: it did not finish within 0\.5 s/,
     at: 'plugin-server.ini:2',
   },
   {
@@ -435,13 +435,13 @@ describe('plugins among each other', () => {
       },
     });
     expect(problems.map(({ message }) => message)).to.deep.equal([
-      'plugins depend on each other in a circle: a -> b -> c -> a',
+      'circular dependency between plugins: a -> b -> c -> a',
     ]);
   });
 
   it('one that waits for itself is a circle too', async () => {
     const { problems } = await failedStart({ files: { 'plugins/a.ts': waitingFor(['a']) } });
-    expect(problems[0]?.message).to.equal('plugins depend on each other in a circle: a -> a');
+    expect(problems[0]?.message).to.equal('circular dependency between plugins: a -> a');
   });
 
   it('one that comes after a failed one that it uses fails with it, and says why', async () => {

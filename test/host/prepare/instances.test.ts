@@ -215,7 +215,7 @@ describe('a line with "uses"', () => {
       expect(
         await problemsOf('', till('shop_eu=uses=shop\nshop_us=uses=shop\ntill=auth=none')),
       ).to.deep.equal([
-        'plugin-server.ini:4:6: plugin "till" depends on "shop", and several plugins are one: "shop_eu", "shop_us"; write with=shop:shop_eu in its line',
+        'plugin-server.ini:4:6: plugin "till" depends on "shop", which several plugins provide: "shop_eu", "shop_us"; write with=shop:shop_eu in its line',
       ]);
     });
 
@@ -251,7 +251,7 @@ describe('a line with "uses"', () => {
       'data/file': '',
     });
     expect(print(configuration.warnings)).to.deep.equal([
-      'plugin-server.ini:1:2: warning: data holds data of no plugin: "shop"; write data=shop in the line of the plugin that wrote it, or remove it',
+      'plugin-server.ini:1:2: warning: the folder "data" contains data that belongs to no plugin: "shop"; write data=shop in the line of the plugin that wrote it, or remove it',
     ]);
   });
 });

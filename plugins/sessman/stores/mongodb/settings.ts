@@ -15,11 +15,14 @@ export const mongodb = storeKind({
         'the MongoDB server: `host:port`, `host1,host2/?replicaSet=name`, or a whole `mongodb://` or `mongodb+srv://` URL; without it the embedded store is used',
       example: 'localhost:27017',
     }),
-    username: z.string().optional().meta({ description: 'of the MongoDB user; any characters' }),
+    username: z
+      .string()
+      .optional()
+      .meta({ description: 'name of the MongoDB user; any characters, nothing is encoded' }),
     password: z
       .string()
       .optional()
-      .meta({ description: 'of the MongoDB user; any characters', secret: true }),
+      .meta({ description: 'password of the MongoDB user, likewise', secret: true }),
     database: z
       .string()
       .regex(databaseName.pattern, databaseName.form)

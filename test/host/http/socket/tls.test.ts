@@ -77,8 +77,8 @@ describe('TLS', () => {
 
   it('is refused when it is enabled and a file is not named', async () => {
     expect(await problemsOf('[ssl]\nenabled=on\n', {})).to.deep.equal([
-      '1:2 [ssl] is enabled and has no keyfile',
-      '1:2 [ssl] is enabled and has no certfile',
+      '1:2 [ssl] is enabled but has no keyfile',
+      '1:2 [ssl] is enabled but has no certfile',
     ]);
   });
 
