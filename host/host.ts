@@ -8,7 +8,7 @@ import { blame } from './diagnostics/blame.js';
 import { accessLog, socketLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
 import { Application } from './http/application.js';
-import { bodyReader } from './http/body.js';
+import { Bodies } from './http/bodies.js';
 import { corsMiddleware, credentialedCors, unlessOwn } from './http/cors.js';
 import { foreignJudge, socketJudge } from './http/foreign-origin.js';
 import { nameJudge } from './http/host-names.js';
@@ -185,8 +185,11 @@ export class Host {
     const around = { folder: configuration.folder, codeOf: (plugin: string) => code.get(plugin) };
     const application = new Application({
       mounts: this.mounts,
-      readBody: bodyReader(settings.limits),
-      bodyLimit: settings.limits.body,
+      bodies: new Bodies(settings.limits, {
+        watchUnread: (...given) => this.#server.refusals.watchUnread(...given),
+        limitArrival: (...given) => this.#server.refusals.limitArrival(...given),
+        limitBytes: (...given) => this.#server.refusals.limitBytes(...given),
+      }),
       metrics: this.metrics,
       accessLog: accessLog(log),
       log: this.log,
@@ -196,11 +199,6 @@ export class Host {
       sendTimeout: settings.limits.sendTimeout * 1000,
       judgeName: settings.hosts && nameJudge(settings.hosts),
       rateLimit,
-      watchBodies: {
-        watchUnread: (...given) => this.#server.refusals.watchUnread(...given),
-        limitArrival: (...given) => this.#server.refusals.limitArrival(...given),
-        limitBytes: (...given) => this.#server.refusals.limitBytes(...given),
-      },
       development: options.development === true,
     });
     if (settings.corsOrigins.length > 0)

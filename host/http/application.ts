@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import Koa from 'koa';
 import type { Logger } from 'pino';
@@ -8,9 +7,9 @@ import { makeRunner, type RouteSpec } from '../kit/route.js';
 import type { Metrics, RouteLabels } from '../monitor/metrics.js';
 import type { AccessLog } from './access-log.js';
 import { Turns } from './admission.js';
-import { checkKey, headKey, type KeyRing, takeBodyKey } from './api-key.js';
-import { askForBody, hasBody, mayHoldKey, type ReadBody, readRaw } from './body.js';
-import { type BodyBounds, type BodyWish, UNBOUND } from './body-wish.js';
+import { checkKey, headKey, takeBodyKey } from './api-key.js';
+import type { Bodies } from './bodies.js';
+import { hasBody } from './body.js';
 import { type ErrorAnswer, errorAnswer, statusAnswer } from './error-answer.js';
 import { hostError, OVERLOADED } from './errors.js';
 import { type Chain, compose } from './fast/compose.js';
@@ -31,9 +30,7 @@ import { believeOnly, type TrustedPeers } from './trusted-peers.js';
 
 export interface ApplicationOptions {
   readonly mounts: MountTable;
-  readonly readBody: ReadBody;
-  /** Bytes that a body may have where its route says nothing. */
-  readonly bodyLimit: number;
+  readonly bodies: Bodies;
   readonly metrics: Metrics;
   readonly accessLog: AccessLog;
   readonly log: Logger;
@@ -48,19 +45,8 @@ export interface ApplicationOptions {
   /** Undefined where any host name will do. */
   readonly judgeName: JudgeName | undefined;
   readonly rateLimit: RateLimit | undefined;
-  readonly watchBodies: BodyWatch;
   /** The server runs for the author of a plugin: responses are checked, and say what is for the author alone. */
   readonly development: boolean;
-}
-
-/** Watches over the bodies that Node's own timer does not watch over. Times are in milliseconds. */
-export interface BodyWatch {
-  /** A handler reads the body while it comes in: nothing of it may fail to come for that long. */
-  watchUnread(request: IncomingMessage, response: HostResponse, timeout?: number): void;
-  /** The whole request has to arrive in that time. */
-  limitArrival(request: IncomingMessage, response: HostResponse, timeout: number): void;
-  /** A body that is read while it comes in may have so many bytes. */
-  limitBytes(request: IncomingMessage, response: HostResponse, limit: number): void;
 }
 
 /** A request that was answered with 5xx. */
@@ -224,30 +210,19 @@ export class Application extends Koa {
       checkKey(keys, key);
       return this.#serve(ctx, mount, path, url);
     }
+    const { bodies } = this.#options;
     const wish =
-      isBodyless(ctx) || !mayHoldKey(ctx, KEY_BODY) ? undefined : mount.routes.wish(ctx.req.method!, path);
-    if (wish?.kind !== 'parsed') {
-      checkKey(keys, undefined);
-      return;
-    }
-    return this.#keyFromBody(ctx, keys, wish).then(() => this.#serve(ctx, mount, path, url));
-  }
-
-  /** What cannot be read has no key in it. */
-  async #keyFromBody(ctx: Koa.Context, keys: KeyRing, { limit, timeout }: BodyWish): Promise<void> {
-    const { readBody, bodyLimit, watchBodies } = this.#options;
-    if (timeout !== undefined) watchBodies.limitArrival(ctx.req, ctx.res as HostResponse, timeout);
-    try {
-      await readBody(ctx, Math.min(KEY_BODY, limit ?? bodyLimit));
-    } catch (error) {
-      if (!(error instanceof HttpError)) throw error;
-    }
-    checkKey(keys, takeBodyKey(ctx));
+      isBodyless(ctx) || !bodies.mayHoldKey(ctx) ? undefined : mount.routes.wish(ctx.req.method!, path);
+    if (wish?.kind !== 'parsed') return checkKey(keys, undefined);
+    return bodies.readForKey(ctx, wish).then(() => {
+      checkKey(keys, takeBodyKey(ctx));
+      return this.#serve(ctx, mount, path, url);
+    });
   }
 
   #serve(ctx: Koa.Context, mount: Mounted, path: string, url: string): unknown {
     if (mount.uses === undefined) return this.#pass(ctx, mount, path);
-    this.#leaveUnread(ctx, mount.bounds);
+    this.#options.bodies.leave(ctx, mount.bounds);
     const below = url.slice(mount.path.length);
     const rest = below.startsWith('/') ? below : `/${below}`;
     return mount.uses(ctx, rest, () => this.#pass(ctx, mount, path));
@@ -265,36 +240,19 @@ export class Application extends Koa {
     const wish = routes.wish(req.method!, path);
     // The body of a request that no route takes is nobody's.
     if (wish === undefined) return routes.run(ctx, path);
+    const { bodies } = this.#options;
     if (wish.kind === 'stream') {
-      this.#leaveUnread(ctx, wish);
+      bodies.leave(ctx, wish);
       return routes.run(ctx, path);
     }
     if (!isUtf8) throw hostError('invalid_parameter');
     if (wish.kind === 'parsed' && isBodyless(ctx)) return routes.run(ctx, path);
-    const { readBody, watchBodies } = this.#options;
     const proceed = () => {
-      if (!req.complete) watchBodies.watchUnread(req, ctx.res as HostResponse, wish.timeout);
       if (keys !== undefined && checksKeys !== true) takeBodyKey(ctx);
       return routes.run(ctx, path);
     };
-    if (wish.timeout !== undefined) watchBodies.limitArrival(req, ctx.res as HostResponse, wish.timeout);
-    const reading =
-      wish.kind === 'raw' ? readRaw(ctx, wish.limit ?? this.#options.bodyLimit) : readBody(ctx, wish.limit);
+    const reading = bodies.read(ctx, wish);
     return reading === undefined ? proceed() : reading.then(proceed);
-  }
-
-  /** The body is for a handler to read, if one does. */
-  #leaveUnread(ctx: Koa.Context, { limit, timeout }: BodyBounds = UNBOUND): void {
-    const { req, request } = ctx;
-    const res = ctx.res as HostResponse;
-    // What has arrived of it waits in the request.
-    if (limit !== undefined && (Number(req.headers['content-length']) > limit || req.readableLength > limit))
-      throw hostError('body_too_large', { limit });
-    if (!req.complete) {
-      this.#options.watchBodies.watchUnread(req, res, timeout);
-      if (limit !== undefined) this.#options.watchBodies.limitBytes(req, res, limit);
-    }
-    if (request.body === undefined) askForBody(ctx);
   }
 
   /** Answers an error, whatever it is; what the client is not told goes to the log. */
@@ -409,9 +367,6 @@ function pathOfAbsolute(ctx: Koa.Context): string {
   }
   return ctx.path + ctx.search;
 }
-
-/** The largest body that is read for a key, in bytes. */
-const KEY_BODY = 65_536;
 
 function isBodyless({ req }: Koa.Context): boolean {
   return req.method === 'GET' || req.method === 'HEAD';

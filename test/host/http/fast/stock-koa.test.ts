@@ -13,7 +13,7 @@ import Koa from 'koa';
 import bodyParser from 'koa-bodyparser';
 import { pino } from 'pino';
 import { Application } from '../../../../host/http/application.js';
-import { bodyReader } from '../../../../host/http/body.js';
+import { Bodies } from '../../../../host/http/bodies.js';
 import { MountTable } from '../../../../host/http/mounts.js';
 import { responseClass } from '../../../../host/http/socket/response.js';
 import { Metrics } from '../../../../host/monitor/metrics.js';
@@ -411,8 +411,10 @@ describe('the short cuts of the request path', () => {
     mounts.add({ name: 'p', path: '/p', router: fill(new Router()), keys: undefined });
     const application = new Application({
       mounts,
-      readBody: bodyReader({ body: 1_048_576, depth: 64 }),
-      bodyLimit: 1_048_576,
+      bodies: new Bodies(
+        { body: 1_048_576, depth: 64 },
+        { watchUnread: () => {}, limitArrival: () => {}, limitBytes: () => {} },
+      ),
       metrics,
       accessLog: () => {},
       onFailure: () => {},
@@ -422,7 +424,6 @@ describe('the short cuts of the request path', () => {
       sendTimeout: 30_000,
       judgeName: undefined,
       rateLimit: undefined,
-      watchBodies: { watchUnread: () => {}, limitArrival: () => {}, limitBytes: () => {} },
       development: false,
     });
     const ServerResponse = responseClass({ headers: [], closes: () => false });
