@@ -72,7 +72,7 @@ export const contained: Fault = {
       slowest,
       recovery,
       notes: [
-        `acknowledged is what others were answered meanwhile, on a connection each; ${lost} were with a worker as it fell and got no answer; recovery is until both workers serve, ${workerTimeout} s of it the endless loop's notice (worker_timeout) and up to 30 s the growing pause before the next worker of a row`,
+        `acknowledged counts the responses to other requests meanwhile, each on its own connection; ${lost} requests were in a worker that crashed and got no response; recovery is until both workers serve, which includes ${workerTimeout} s until the endless loop is noticed (worker_timeout) and up to 30 s of growing pause before the next worker`,
       ],
       failures: verdict.failures,
     };

@@ -72,7 +72,7 @@ export const damaged: Fault = {
       lost,
       wrong,
       notes: [
-        `${refused} were refused at the start with what is wrong and what to do, the file left as it was; ${partly} hit nothing but the data of single sessions, which were answered 503 store_damaged; ${harmless} hit only what no session stands on`,
+        `${refused} were refused at the start with a message that names the damage and the remedy, and the file was left unchanged; ${partly} hit only the data of single sessions, whose requests got 503 store_damaged; ${harmless} hit only unused parts of the file`,
       ],
       failures: verdict.failures,
     };

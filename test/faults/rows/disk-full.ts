@@ -63,7 +63,7 @@ export const diskFull: Fault = {
       slowest,
       recovery,
       notes: [
-        `${refused.toLocaleString('en')} writes were refused with 503; every second time the server was killed and started while there was no room`,
+        `${refused.toLocaleString('en')} writes were refused with 503; every second time the server was killed and started while the disk was full`,
       ],
       failures: verdict.failures,
     };

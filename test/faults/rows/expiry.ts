@@ -63,8 +63,8 @@ export const expiry: Fault = {
         slowest,
         recovery: clearing,
         notes: [
-          `${Math.round(users.made / (busy / 1000)).toLocaleString('en')} sessions a second, each made and read, a tenth patched; recovery is from the last session until the store holds none`,
-          `the store's file after each quarter: ${sizes.join(', ')} MB: the room of the expired is used again`,
+          `${Math.round(users.made / (busy / 1000)).toLocaleString('en')} sessions a second, each created and read, a tenth patched; recovery is from the last session until the store is empty`,
+          `the store's file after each quarter: ${sizes.join(', ')} MB: the space of expired sessions is used again`,
           `memory of all processes ${before} MB before, ${peak} MB at most, ${after} MB after`,
         ],
         failures: verdict.failures,
