@@ -163,6 +163,31 @@ export class Session<Data extends object = Record<string, unknown>> {
     return this.#inTurn(async () => void (await this.#ask('end')));
   }
 
+  /**
+   * Tells of changes and of the end of the session, wherever they happen, until the function that it gives is called. For
+   * the tabs of one origin, one of them asks the server.
+   */
+  watch(listener: (event: SessionEvent) => void): () => void {
+    let isWatched = true;
+    let stop = () => {};
+    // Loaded by those who watch. Its URL is no literal, so that this module can be bundled alone.
+    import(new URL('./watch.js', import.meta.url).href).then(({ watch }) => {
+      if (!isWatched) return;
+      stop = watch({
+        url: this.get_command_url('watch'),
+        init: this.#init({ 'X-Session-Id': this.session_id }),
+        fetch: this.options.fetch ?? fetch,
+        name: `sessman ${this.base_url} ${this.handle}`,
+        read: () => this.get(),
+        tell: listener,
+      });
+    });
+    return () => {
+      isWatched = false;
+      stop();
+    };
+  }
+
   /** The URL of a call. */
   get_command_url(command: string, parameters: Parameters = {}): string {
     const query = `${new URLSearchParams(parse(stringify(parameters)))}`;
@@ -286,6 +311,20 @@ export interface SessionOptions<Data extends object = Record<string, unknown>> {
   /** Called in place of the global fetch. */
   fetch?: typeof fetch;
 }
+
+/** What a watcher is told: how the session is now, or that it has ended. More reasons may come. */
+export type SessionEvent =
+  | {
+      readonly type: 'session';
+      readonly version: number;
+      readonly updated_at: string;
+      readonly expires_at: string;
+    }
+  | {
+      readonly type: 'end';
+      /** `end`, `end_all`, `everyone`, `limit`, `login`, `expired`; or `gone`, where the server does not know any more. */
+      readonly reason: string;
+    };
 
 /** Why a call failed. */
 export class SessionError extends Error {

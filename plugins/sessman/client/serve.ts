@@ -4,6 +4,7 @@ import { type Context, etagOf, openapi, type Router } from 'plugin-server';
 /** Serves the client class and its types beside the calls, without a key: browsers fetch modules without one. */
 export function serveClient({ path, mountOpen }: { path: string; mountOpen(path: string): Router }): void {
   serve('client.js', 'text/javascript', 'The client, a class as an ES module');
+  serve('watch.js', 'text/javascript', 'The part of the client that watches a session');
   serve('client.d.ts', 'application/typescript', "The types of the client's class");
 
   function serve(file: string, type: string, summary: string): void {

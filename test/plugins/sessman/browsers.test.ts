@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
@@ -39,7 +40,7 @@ for (const { name, settings } of backends) {
       const port = await freePort();
       server = await ServerProcess.start({
         exactIni: true,
-        ini: `[network]\nport=int:${port}\nworkers=int:2\nhosts=list:shop.example\n[ssl]\nenabled=bool:on\ncertfile=cert.pem\nkeyfile=key.pem\n[auth]\napikey=${apiKey}\n[plugin_parms]\nsessman=json=sessman.json\n`,
+        ini: `[paths]\npidfile=server.pid\n[network]\nport=int:${port}\nworkers=int:2\nhosts=list:shop.example\n[ssl]\nenabled=bool:on\ncertfile=cert.pem\nkeyfile=key.pem\n[auth]\napikey=${apiKey}\n[plugin_parms]\nsessman=json=sessman.json\n`,
         files: {
           'cert.pem': cert,
           'key.pem': key,
@@ -129,7 +130,10 @@ for (const { name, settings } of backends) {
     });
 
     it('a tab of the session before changes nothing of the one that another tab has logged in', async () => {
-      const first = await login();
+      await login();
+      const first = await context.newPage();
+      // A page that does not watch: the account page would reload itself.
+      await first.goto(`${shop}/sessman/get`);
       await first.evaluate(async () => {
         const { Session } = await import('/sessman/client.js' as string);
         Object.assign(globalThis, { session: await Session.current() });
@@ -260,6 +264,80 @@ for (const { name, settings } of backends) {
       await page.goForward();
       await page.getByRole('button', { name: 'Log in' }).waitFor();
       expect(await page.locator('h1').count()).to.equal(0);
+    });
+
+    it('every tab notices a logout elsewhere, and all tabs share one stream', async () => {
+      const first = await login();
+      const second = await context.newPage();
+      const opened = first.waitForRequest(`${shop}/sessman/watch`);
+      await first.reload();
+      await opened;
+      const more: string[] = [];
+      for (const page of [first, second])
+        page.on('request', (request) => request.url().endsWith('/sessman/watch') && more.push(request.url()));
+      await second.goto(`${shop}/account`);
+      const events = second.evaluate(async () => {
+        const { Session } = await import('/sessman/client.js' as string);
+        const session = await Session.current();
+        const seen: string[] = [];
+        return new Promise((resolve) => {
+          session.watch((event: { type: string; version?: number }) => {
+            seen.push(event.type);
+            // The state comes from the tab that holds the stream; then this tab changes the session itself.
+            if (seen.length === 1) session.patch({ seen: true });
+            if (event.version === 2) resolve(seen);
+          });
+        });
+      });
+      expect(new Set((await events) as string[])).to.deep.equal(new Set(['session']));
+      expect(more).to.deep.equal([]);
+      const phone = await browser.newContext({ ignoreHTTPSErrors: true });
+      const laptop = context;
+      context = phone;
+      const there = await login();
+      context = laptop;
+      await there.getByRole('button', { name: 'Log out everywhere' }).click();
+      for (const page of [first, second]) await page.getByRole('button', { name: 'Log in' }).waitFor();
+      await phone.close();
+    });
+
+    it('goes on watching over a renewal, a reload and a killed worker', async () => {
+      const page = await login();
+      const other = await context.newPage();
+      await other.goto(`${shop}/account`);
+      await page.evaluate(async () => {
+        const { Session } = await import('/sessman/client.js' as string);
+        const session = await Session.current();
+        const versions: number[] = [];
+        Object.assign(globalThis, { versions, session });
+        session.watch((event: { type: string; version?: number }) => versions.push(event.version ?? -1));
+      });
+      /** Changes the session in the other tab, and waits until this one has heard of it. */
+      const change = async () => {
+        const version = await other.evaluate(async () => {
+          const { Session } = await import('/sessman/client.js' as string);
+          for (;;) {
+            try {
+              return (await (await Session.current()).patch({ at: Math.random() })).version as number;
+            } catch (error) {
+              if ((error as { code?: string }).code !== 'network_error') throw error;
+            }
+          }
+        });
+        await page.waitForFunction(`versions.includes(${version})`);
+      };
+      await change();
+      await other.evaluate(async () => {
+        const { Session } = await import('/sessman/client.js' as string);
+        await (await Session.current()).renew();
+      });
+      await change();
+      expect((await server.command('reload')).status).to.equal(0);
+      await change();
+      const workers = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
+      for (const pid of workers.trim().split(' ')) process.kill(Number(pid), 'SIGKILL');
+      await change();
+      expect(await page.evaluate('versions.includes(-1)')).to.equal(false);
     });
 
     it('log out everywhere ends the sessions of every browser', async () => {

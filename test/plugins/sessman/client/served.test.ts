@@ -50,7 +50,11 @@ describe('the client as it is served', () => {
     expect(await statusFor('"other"')).to.equal(200);
   });
 
-  for (const [file, exports, limit] of <const>[['client.js', ['Session', 'SessionError'], 5120]])
+  for (const [file, exports, limit] of <const>[
+    ['client.js', ['Session', 'SessionError'], 5120],
+    // Loaded by pages that watch a session, and by no others.
+    ['watch.js', ['watch'], 2560],
+  ])
     it(`${file} is a module without imports, under ${limit} bytes minified`, async () => {
       const contents = await fetchText(file);
       const { outputFiles, metafile } = await build({
@@ -80,7 +84,12 @@ describe('the client as it is served', () => {
          session.data.m = 1;
          const error = new SessionError('timeout', 'no answer');
          const current = await Session.current<{ n: number }>();
-         return session.data.n + error.status + (current?.data.n ?? 0);
+         const stop: () => void = current!.watch((event) => {
+           if (event.type === 'end') console.log(event.reason);
+           else console.log(event.version, event.expires_at);
+         });
+         stop();
+         return session.data.n + error.status;
        }`,
     );
     const tsc = fileURLToPath(new URL('../../../../../node_modules/typescript/bin/tsc', import.meta.url));
