@@ -76,21 +76,30 @@ function isResolvedFrom(folder: string): boolean {
 }
 
 function indexFile(name: string): string {
-  return `import { definePlugin, z } from 'plugin-server';
+  return `import { definePlugin, route, z } from 'plugin-server';
 
 export default definePlugin({
   // The plugin's parameters in the INI file: ${name}=greeting=Good day
   config: z.object({ greeting: z.string().default('Hello') }),
 
-  setup({ config, router, log, onClose }) {
-    // GET /${name}/world
-    router.get('/:name', (ctx) => {
-      ctx.body = { message: \`\${config.greeting}, \${ctx.params.name}\` };
-    });
+  setup({ config, router, storage }) {
+    // On disk, and the same in all workers and after a reload. A variable here would be neither.
+    const visits = storage<number>('visits');
 
-    onClose(() => {
-      log.debug('closing');
-    });
+    const greet = route(
+      {
+        summary: 'Greets a visitor and counts the visits',
+        params: z.object({ name: z.string().max(50) }),
+        response: z.object({ message: z.string(), visits: z.number() }),
+      },
+      async ({ params }) => {
+        const count = await visits.update(params.name, (before = 0) => before + 1);
+        return { message: \`\${config.greeting}, \${params.name}\`, visits: count! };
+      },
+    );
+
+    // GET /${name}/world
+    router.get('/:name', greet);
   },
 });
 `;
@@ -104,16 +113,30 @@ import { startPlugin } from '${kit}';
 let server;
 
 before(async () => {
-  server = await startPlugin(new URL('..', import.meta.url), { parameters: { greeting: 'Hi' } });
+  server = await startPlugin(new URL('..', import.meta.url), {
+    parameters: { greeting: 'Hi' },
+    workers: 2,
+  });
 });
 
 after(() => server.close());
 
 test('greets by name', async () => {
-  const answer = await fetch(\`\${server.url}/${name}/world\`);
-  assert.equal(answer.status, 200);
-  assert.deepEqual(await answer.json(), { message: 'Hi, world' });
+  assert.deepEqual(await visit('world'), { message: 'Hi, world', visits: 1 });
 });
+
+test('counts all visits, in two workers and over a reload', async () => {
+  await Promise.all(Array.from({ length: 10 }, () => visit('Ada')));
+  await server.reload();
+  assert.equal((await visit('Ada')).visits, 11);
+});
+
+async function visit(visitor) {
+  // A connection for each request, so that both workers get some.
+  const response = await fetch(\`\${server.url}/${name}/\${visitor}\`, { headers: { Connection: 'close' } });
+  assert.equal(response.status, 200);
+  return response.json();
+}
 `;
 }
 

@@ -28,7 +28,7 @@ describe('plugin-server new', () => {
     const { scripts } = JSON.parse(await readFile(join(plugin, 'package.json'), 'utf8'));
     expect(scripts.test).to.equal('node --test');
     const tested = await runProgram(process.execPath, ['--test', '--test-reporter=tap'], plugin);
-    expect(tested.stdout, tested.stderr).to.match(/^# pass 1$/m);
+    expect(tested.stdout, tested.stderr).to.match(/^# pass 2$/m);
     expect(tested.status).to.equal(0);
 
     const server = await ServerProcess.start({
@@ -36,7 +36,7 @@ describe('plugin-server new', () => {
       ini: '[main]\nsafe=list:greeter\n[plugin_parms]\ngreeter=greeting=Good day\n',
       args: ['--safe'],
     });
-    expect(await server.json('/greeter/world')).to.deep.equal({ message: 'Good day, world' });
+    expect(await server.json('/greeter/world')).to.deep.equal({ message: 'Good day, world', visits: 1 });
     await server.close();
   });
 
