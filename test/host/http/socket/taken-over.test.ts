@@ -63,6 +63,77 @@ describe('a request that its handler has taken over', () => {
     expect(server.logs.filter(({ level }) => level !== 'info')).to.deep.equal([]);
   });
 
+  it('as an upgrade is left alone whatever its first bytes look like', async () => {
+    const beginnings = [
+      ...[
+        'G',
+        'GET',
+        'GET / HTTP/1.1',
+        'GET / HTTP/1.1\r\nHost: a\r\n',
+        'POST / HTTP/1.1\r\n',
+        'PRI * HTTP/2.0\r\n\r\nSM',
+      ],
+      ...['\r\n', '\r\n\r\n', 'nonsense\r\n\r\n', 'HTTP/1.1 408 Request Timeout\r\n\r\n', '0\r\n\r\n', ' '],
+      ...['\x16\x03\x01', '\x00', '\x88\x80\x00\x00\x00\x00', 'x'.repeat(60_000)],
+    ].map((text) => Buffer.from(text, 'latin1'));
+    const sockets = await Promise.all(
+      beginnings.map(async (bytes) => {
+        const socket = await open();
+        socket.write(
+          'GET /try/socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n',
+        );
+        await once(socket, 'data');
+        const received: Buffer[] = [];
+        socket.on('data', (chunk: Buffer) => received.push(chunk));
+        socket.write(bytes);
+        return { socket, bytes, received };
+      }),
+    );
+    await outlast(2.5);
+    for (const { socket, bytes, received } of sockets) {
+      socket.write('end');
+      while (!received.at(-1)?.toString().endsWith('end')) await once(socket, 'data');
+      expect(Buffer.concat(received).equals(Buffer.concat([bytes, Buffer.from('end')])), `${bytes}`).to.equal(
+        true,
+      );
+      socket.destroy();
+    }
+    const lines = server.logs.filter(({ msg }) => msg === 'request');
+    expect(lines.map(({ status }) => status)).to.deep.equal(beginnings.map(() => 101));
+  });
+
+  it('as an upload takes as long as bytes come in, whatever its type and form', async () => {
+    const types = [
+      'image/png',
+      'text/csv',
+      'video/mp4',
+      'multipart/form-data; boundary=x',
+      'application/x-tar',
+    ];
+    const forms = types.flatMap((type) => [
+      { type, length: 'Content-Length: 30', chunk: 'x' },
+      { type, length: 'Transfer-Encoding: chunked', chunk: '1\r\nx\r\n' },
+    ]);
+    await Promise.all(
+      forms.map(async ({ type, length, chunk }) => {
+        const socket = await open();
+        const answered = once(socket, 'data');
+        socket.write(
+          `POST /try/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\n${length}\r\nConnection: close\r\n\r\n`,
+        );
+        for (let i = 0; i < 30; i += 1) {
+          socket.write(chunk);
+          await outlast(0.1);
+        }
+        if (chunk !== 'x') socket.write('0\r\n\r\n');
+        const [answer] = (await answered) as [Buffer];
+        expect(answer.toString(), `${type} ${length}`)
+          .to.match(/^HTTP\/1.1 200 /)
+          .and.include('{"bytes":30}');
+      }),
+    );
+  });
+
   it('as an upload takes as long as bytes come in', async () => {
     const socket = await open();
     socket.write(
