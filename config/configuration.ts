@@ -17,8 +17,8 @@ export interface ReadOptions {
   /** What `${ENV:NAME}` refers to. Default: the environment of the process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /**
-   * Where a JSON file is looked for that is not beside the INI file, in this order. The folders may depend on values of
-   * the configuration, and are relative to the INI file.
+   * The folders in which a JSON file is looked for when it is not beside the INI file, in order. They may depend on values
+   * of the configuration, and are relative to the INI file.
    */
   readonly jsonFolders?: (value: (section: string, key: string) => string | undefined) => readonly string[];
   /** The sections in which every value is a list of parameters, `a=1&b=2`. */
@@ -28,7 +28,7 @@ export interface ReadOptions {
 }
 
 /**
- * Reads an INI file and the JSON files that it names. It never throws for what they hold, nor where they are missing:
+ * Reads an INI file and the JSON files that it names. It never throws because of their content, nor when one is missing:
  * everything that is wrong is in `problems`.
  */
 export function readConfiguration(file: string, options: ReadOptions = {}): Configuration {
@@ -48,7 +48,7 @@ interface Finding {
 export class Configuration {
   /** Absolute path of the INI file. */
   readonly file: string;
-  /** The INI file's folder, to which relative paths in it are relative. */
+  /** The INI file's folder: relative paths in the file start from it. */
   readonly folder: string;
   readonly #options: ReadOptions;
   readonly #texts = new Map<string, string>();
@@ -78,7 +78,7 @@ export class Configuration {
     return [...this.#sections.keys()];
   }
 
-  /** The sections that nothing has read so far and no reference leads to: perhaps misspelt. */
+  /** The sections that nothing has read and no reference uses so far: perhaps misspelt. */
   get unusedSections(): readonly string[] {
     return this.sectionNames.filter((name) => !this.#usedSections.has(name));
   }
@@ -88,7 +88,7 @@ export class Configuration {
     return this.#sections.get(name);
   }
 
-  /** What lies at a section, a key, and further keys or indexes into that, as far as they lead. */
+  /** The value at a section, a key, and further keys or indexes; the nearest one around it where the path ends early. */
   locate([section = '', ...keys]: readonly (string | number)[]): Located | undefined {
     let found = this.section(String(section));
     for (const key of keys) {
@@ -104,7 +104,7 @@ export class Configuration {
     return this.#sorted((finding) => finding.severity === undefined);
   }
 
-  /** What deserves a second look and stops nothing, in the same order. */
+  /** What is probably wrong but stops nothing, in the same order. */
   get warnings(): readonly Problem[] {
     return this.#sorted((finding) => finding.severity === 'warning');
   }
@@ -131,8 +131,8 @@ export class Configuration {
   }
 
   /**
-   * A section whose schema has a default for every key, or lets it be absent. Where it is wrong, which is reported, its
-   * right keys still count: one mistake must not make the others' values be forgotten.
+   * A section in whose schema every key is optional or has a default. Mistakes are reported, and the valid keys still
+   * count: one mistake must not discard the other values.
    */
   readSound<Output>(
     section: string,
@@ -225,7 +225,7 @@ export class Configuration {
     return undefined;
   }
 
-  /** A file's text without its last line end, as Docker, Kubernetes and systemd hand out secrets. */
+  /** A file's text without its last line break: Docker, Kubernetes and systemd provide secrets as files. */
   #loadText(name: string, source: Source, span: Span): string | undefined {
     const path = this.resolvePath(name);
     const text = this.#texts.get(path) ?? this.#readFile(path);
@@ -235,7 +235,7 @@ export class Configuration {
     return undefined;
   }
 
-  /** In a string of JSON, `${ENV:…}` and `${FILE:…}` stand for values; every other `$` is itself. */
+  /** In a string of JSON, `${ENV:…}` and `${FILE:…}` are replaced with their values; every other `$` is literal. */
   #expand(text: string, source: Source, span: Span, isSecret: boolean): Expanded | undefined {
     if (!text.includes('${')) return { value: text, secret: false };
     const { env = process.env } = this.#options;
@@ -305,7 +305,7 @@ export class Configuration {
     return source;
   }
 
-  /** What is checked where nothing is written. */
+  /** Stands for a value that is not written anywhere. */
   #nothing(): Located {
     const place = { position: start(this.file), length: 0 };
     return { ...place, value: {}, fields: new NameMap(), secret: false, notation: 'absent' };

@@ -4,14 +4,14 @@ export interface Conversion {
   readonly refusal: { readonly message: string; readonly hint: string };
 }
 
-/** Reads `6123` or `-5`: digits alone, no leading zero, and nothing that a number could not hold exactly. */
+/** Reads `6123` or `-5`: only digits, no leading zero, and nothing that a number cannot represent exactly. */
 export function parseInteger(text: string): number | undefined {
   if (!/^-?(?:0|[1-9]\d*)$/.test(text)) return undefined;
   const value = Number(text);
   return Number.isSafeInteger(value) ? value + 0 : undefined;
 }
 
-/** Reads a decimal number such as `0.5`, `-2` or `1e-3`; finite ones alone. */
+/** Reads a finite decimal number such as `0.5`, `-2` or `1e-3`. */
 export function parseDecimal(text: string): number | undefined {
   if (!/^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(text)) return undefined;
   const value = Number(text);

@@ -1,6 +1,6 @@
 /** A place in a JSON text at which `JSON.parse` silently loses something. */
 export interface InexactJson {
-  /** `number`: a double does not hold it. `duplicate`: the object has a member of this name already. */
+  /** `number`: a double cannot represent it. `duplicate`: the object already has a member of this name. */
   readonly kind: 'number' | 'duplicate';
   /** From the start of the text, in UTF-16 units. */
   readonly offset: number;
@@ -13,17 +13,16 @@ export interface InexactJson {
 }
 
 /**
- * The first number that a double does not hold, or the first member given twice in one object. `text` must be valid
- * JSON, and `value` what it parses to. Most texts are cleared by counting: as many
- * members as names, and every number safe.
+ * The first number that a double cannot represent, or the first member given twice in one object. `text` must be valid
+ * JSON, and `value` what it parses to. For most texts, counting is enough: as many members as names, and only safe numbers.
  */
 export function findInexact(text: string, value: unknown): InexactJson | undefined {
   return countNames(text) === countMembers(value, mayUnderflow(text), 0) ? undefined : scan(text);
 }
 
 /**
- * Whether a double holds a number of JSON. One of 2^53 or more must print as the same number; zero must not come from
- * anything else. A smaller one is held as the nearest double, which is what its author expects of 0.1.
+ * Whether a double represents a number of JSON. From 2^53 on, it must print as the same number; zero must come from zero.
+ * A smaller number becomes the nearest double, which is what its author expects of 0.1.
  */
 export function isExactNumber(text: string): boolean {
   const value = Number(text);
@@ -35,7 +34,7 @@ const quote = 0x22;
 const backslash = 0x5c;
 const deepest = 200;
 
-/** How many names the text has at most: a string may hold what looks like one, and a name is never missed. */
+/** An upper bound of the names in the text: a string may contain what looks like one, and no name is missed. */
 function countNames(text: string): number {
   let count = 0;
   for (let at = text.indexOf(':'); at !== -1; at = text.indexOf(':', at + 1)) {
@@ -54,7 +53,7 @@ function mayUnderflow(text: string): boolean {
 
 const zeros = '0'.repeat(300);
 
-/** How many members its objects have together; NaN, which equals nothing, where only a scan can tell. */
+/** The number of members of all its objects; NaN, which equals nothing, when only a scan can tell. */
 function countMembers(value: unknown, isZeroSuspect: boolean, depth: number): number {
   if (typeof value === 'number') {
     if (value === 0) return isZeroSuspect ? Number.NaN : 0;
@@ -85,7 +84,7 @@ interface Frame {
 }
 
 /**
- * Strings are jumped over, so this sees structure and numbers alone. jsonc-parser's `visit` would take eighteen times as
+ * Skips strings, so that it sees only structure and numbers. jsonc-parser's `visit` would take eighteen times as
  * long over the body of a request, and calls itself for each level.
  */
 function scan(text: string): InexactJson | undefined {
@@ -139,7 +138,7 @@ function unescaped(literal: string): string {
   return literal.includes('\\') ? JSON.parse(literal) : literal.slice(1, -1);
 }
 
-/** A number's significant digits and the exponent of its last one: the same for all ways to write it. */
+/** A number's significant digits and the exponent of the last digit: the same however the number is written. */
 function decimal(text: string): string {
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
@@ -167,7 +166,7 @@ function found(
   return { kind, offset, length: end - offset, ...place, path: pathOf(frames) };
 }
 
-/** The path, its middle left out where it is long. */
+/** The path; if it is long, without its middle. */
 function pathOf(frames: readonly Frame[]): string {
   const steps = frames.map(({ isList, index, name = '' }) => {
     if (isList) return `[${index}]`;

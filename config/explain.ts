@@ -5,20 +5,20 @@ import { nearest, quoteName } from './names.js';
 import { childSchemas, keysOf, metaOf, type Schema } from './shape.js';
 import { mask } from './source.js';
 
-/** Stands for the message of an issue to which the schema's author gave none. */
+/** Marks an issue for which the schema's author wrote no message. */
 export const noMessage = '\u0000';
 
 /** What is wrong with a value, for people. */
 export interface Explanation {
   readonly at: Located;
-  /** It is the key, rather than the value, that is pointed at. */
+  /** The message points at the key instead of the value. */
   readonly atKey?: boolean;
-  /** It holds though the value at the key is broken. */
+  /** Report it even if the value at the key is broken. */
   readonly evenIfBroken?: boolean;
-  /** The path of a key that is missing; or of the one that was probably meant by an unknown key. */
+  /** `missing`: the path of a missing key. `meant`: the path of the key that an unknown key probably stands for. */
   readonly missing?: string;
   readonly meant?: string;
-  /** The value must not be shown, since that key's may not. */
+  /** The value must not be shown, because the key that was meant is a secret. */
   readonly isSecret?: boolean;
   readonly message: string;
   readonly hint?: string | undefined;
@@ -29,14 +29,14 @@ export interface Subject {
   readonly schema: Schema;
   /** How messages name it: `[network]`. */
   readonly where: string;
-  /** Keys that it may have beside those of the schema. */
+  /** Keys that it may have in addition to those of the schema. */
   readonly alsoKnown: readonly string[];
 }
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-/** Says what an issue of zod's means to somebody who looks at the file. */
+/** Explains an issue of zod to somebody who looks at the file. */
 export function explain(issue: Issue, subject: Subject): Explanation[] {
   if (issue.code === 'unrecognized_keys') {
     const { at } = find(subject, issue.path);
@@ -71,7 +71,7 @@ function listKeys(keys: readonly string[]): string {
   return `known ${keys.length === 1 ? 'key' : 'keys'}: ${keys.slice(0, 12).join(', ')}${more}`;
 }
 
-/** The issues of the branch that the value was meant for: the one that got past its type; of several, the shortest. */
+/** The issues of the branch that was probably meant: one where the type matches, and of several, the one with the fewest. */
 function closestBranch(errors: readonly Issue[][]): Issue[] | undefined {
   return errors
     .filter(
@@ -108,7 +108,7 @@ function explainValue(issue: Issue, subject: Subject): Explanation {
   return { at, message: `${name} ${demand(issue, schemas, at.value, secret)}`, hint };
 }
 
-/** Where a path of zod's leads: the value there or the nearest one around it, and the schemas of the place. */
+/** Follows a path of zod: the value there, or the nearest one around it, and the schemas that apply. */
 function find({ located, schema }: Subject, path: Path) {
   let at = located;
   let schemas = [schema];
@@ -132,7 +132,7 @@ function schemasAt(schema: Schema, path: Path): Schema[] {
   );
 }
 
-/** What the value must be, and where that says something, what it is. */
+/** What the value must be, and where it helps, what it is. */
 function demand(issue: Issue, schemas: readonly Schema[], value: unknown, secret: boolean): string {
   const found = describe(value, secret);
   switch (issue.code) {

@@ -9,22 +9,22 @@ interface Range {
   readonly max?: number;
 }
 
-/** An integer, written `int:6123` or plainly `6123`. */
+/** An integer, written `int:6123` or just `6123`. */
 export function integer({ min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }: Range = {}) {
   return z.preprocess(fromText(parseInteger), z.int().min(min).max(max));
 }
 
-/** A number, written `float:0.5` or plainly `0.5`. */
+/** A number, written `float:0.5` or just `0.5`. */
 export function decimal({ min = -Number.MAX_VALUE, max = Number.MAX_VALUE }: Range = {}) {
   return z.preprocess(fromText(parseDecimal), z.number().min(min).max(max));
 }
 
-/** True or false, written `bool:on` or plainly `on`, by any of the words that `bool:` takes. */
+/** True or false, written `bool:on` or just `on`, in any of the words that `bool:` accepts. */
 export function boolean() {
   return z.preprocess(fromText(parseBoolean), z.boolean());
 }
 
-/** Text that is not empty. What was written with a prefix (`int:5`) is not text. */
+/** Text that is not empty. A value with a prefix (`int:5`) is not text. */
 export function text() {
   return z.string().min(1);
 }
@@ -34,12 +34,12 @@ export function choice<const Words extends readonly [string, ...string[]]>(words
   return z.enum(words);
 }
 
-/** A list, written `list:a b`, or plainly `a b` with blanks between its items. */
+/** A list, written `list:a b` or just `a b`, with blanks between its items. */
 export function list<Item extends z.ZodType = z.ZodString>(item?: Item) {
   return z.preprocess(fromText(splitWords), z.array(item ?? (z.string() as unknown as Item)));
 }
 
-/** Text that a comma would split for the reader alone: blanks set the items of a list apart. */
+/** Text without commas: readers would take a comma for a separator, but blanks separate the items of a list. */
 function item() {
   return text().refine((given) => !given.includes(','), {
     error: ({ input }) => `a comma does not separate items; write ${withBlanks(String(input))}`,
@@ -100,7 +100,7 @@ function hostNameOf(given: string): string | undefined {
   return ascii === '' ? undefined : star + ascii;
 }
 
-/** The origin in the form that a browser sends, or undefined where it is not one. */
+/** The origin in the form that a browser sends, or undefined if it is not an origin. */
 function originOf(given: string): string | undefined {
   const [, scheme = '', host = ''] = /^([a-z][a-z0-9+.-]*):\/\/([^/\\?#@,\s*]+)\/?$/i.exec(given) ?? [];
   if (host === '' || host.startsWith(':')) return undefined;
@@ -113,7 +113,7 @@ function originOf(given: string): string | undefined {
   }
 }
 
-/** A secret key, or a `list:` of keys that are all valid; never none, so that an empty one does not open what it is to close. */
+/** A secret key, or a `list:` of keys that are all valid. Never empty: an empty key would open what it should protect. */
 export function keys() {
   return z
     .union([item(), list(item())])
@@ -124,7 +124,7 @@ function splitWords(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '');
 }
 
-/** What the text says, or the text itself where it says nothing of the kind: the schema behind then refuses it. */
+/** The parsed text, or the text itself if it does not parse: the schema that follows then refuses it. */
 function fromText(parse: (text: string) => unknown) {
   return (value: unknown) => (typeof value === 'string' ? (parse(value) ?? value) : value);
 }

@@ -11,7 +11,7 @@ export interface IniEntry {
   /** The text to the end of the line, without the blanks around it. */
   readonly value: string;
   readonly valueSpan: Span;
-  /** The line was refused: it is here so that nobody reports the key as missing. */
+  /** The line was refused. It is kept so that the key is not reported as missing, too. */
   readonly refused: boolean;
 }
 
@@ -25,13 +25,13 @@ export interface IniSection {
 
 /**
  * Reads INI text. A line is blank, a comment (its first character is `#` or `;`), a `[section]`, or `key=value`, whose
- * value is everything from the first `=` to the end of the line. Nothing in a value is special: not `#`, `;`, quotes,
- * backslashes or another `=`. Blanks around names and values do not count. A section given twice is one section, its
- * lines taken together, as systemd does; a key given twice in it is a fault.
+ * value is everything from the first `=` to the end of the line. `#`, `;`, quotes, backslashes and a second `=` are
+ * ordinary characters in a value. Blanks around names and values do not count. A section given twice is one section: its
+ * lines are merged, as in systemd. A key given twice in it is a fault.
  *
- * The `ini` package parses. It gives no positions, and it takes or drops silently what a user never means, so a scan
- * stands beside it: what the scan refuses never reaches the parser, and the rest reaches it escaped, so that it gives
- * exactly what was written.
+ * The `ini` package parses. It gives no positions, and silently accepts or drops what no user means, so a scan runs before
+ * it: what the scan refuses never reaches the parser, and the rest is escaped, so that the parser returns exactly what was
+ * written.
  */
 export function readIni(source: Source, fault: (fault: Fault) => void): NameMap<IniSection> {
   const sections = scan(source, fault);
@@ -46,7 +46,7 @@ export function readIni(source: Source, fault: (fault: Fault) => void): NameMap<
   return sections;
 }
 
-/** Finds sections and entries with their places, and tells of every line that is neither. */
+/** Finds sections and entries with their positions, and reports every line that is neither. */
 function scan(source: Source, fault: (fault: Fault) => void): NameMap<IniSection> {
   const sections = new NameMap<IniSection>();
   let section: IniSection | undefined;
@@ -94,12 +94,12 @@ function escapeIni(sections: NameMap<IniSection>): string {
   return lines.join('\n');
 }
 
-/** Only letters and digits are left as they are: `.`, `]`, `[]`, `__proto__` and the like mean something to `ini`. */
+/** Escapes everything but letters and digits: `.`, `]`, `[]`, `__proto__` and others have a meaning to `ini`. */
 function escapeName(name: string): string {
   return foldName(name).replace(/[^a-z0-9]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`);
 }
 
-/** A JSON string, which `ini` takes literally; led by `=` so that it takes none for true, false or null. */
+/** A JSON string, which `ini` reads literally. The leading `=` keeps it from reading true, false or null as a value. */
 function escapeValue(value: string): string {
   return JSON.stringify(`=${value}`).replace(/[\u2028\u2029]/g, (character) =>
     character === '\u2028' ? '\\u2028' : '\\u2029',
@@ -164,7 +164,7 @@ function refuse(source: Source, text: Span, afterSecret: boolean, fault: (fault:
   const line = source.text.slice(text.start, text.end);
   const [key = ''] = line.split(/[\s:]/, 1);
   const isSecret = afterSecret || isSecretName(key);
-  // It may be the rest of a secret that a line break cut, or follow its key after a colon or a blank.
+  // It may be the rest of a secret that contains a line break, or a secret after a colon or a blank instead of "=".
   if (isSecret) source.hide(afterSecret ? text : { start: text.start + key.length, end: text.end });
   const hint = line[key.length] === ':' && !isSecret ? `write ${key}=value` : 'write key=value, on one line';
   fault({ ...text, message: '"=" is missing', hint });

@@ -23,23 +23,23 @@ export interface InterpolationContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether the values of this section are lists of parameters, `a=1&b=2`. */
   isParameterSection(section: string): boolean;
-  /** The value in a JSON file, or undefined after having reported why there is none; its name may be a secret. */
+  /** The value in a JSON file, or undefined once the reason has been reported. The file's name may be a secret. */
   loadJson(name: string, span: Span, isSecret: boolean): Located | undefined;
-  /** A file's text, or undefined after having reported why there is none. */
+  /** A file's text, or undefined once the reason has been reported. */
   loadText(name: string, span: Span): string | undefined;
-  /** A reference leads to this section. */
+  /** A reference uses this section. */
   use(section: string): void;
   /** The value turns out to be a secret. */
   hide(located: Located): void;
   fault(fault: Fault): void;
 }
 
-/** How long a chain of references may be, and what one value may grow to by them, in characters or items. */
+/** The longest chain of references, and the size to which they may expand one value, in characters or items. */
 const longestChain = 100;
 const longestText = 1_048_576;
 const longestList = 10_000;
 
-/** An entry whose value is being worked out, and the reference that is being followed from there. */
+/** An entry that is being evaluated, and the reference in it that is being followed. */
 interface Frame {
   readonly section: IniSection;
   readonly entry: IniEntry;
@@ -49,7 +49,7 @@ interface Frame {
 /** Where a value stands, and what is known of it so far. */
 interface Scope {
   readonly section: IniSection;
-  /** It is a secret, or goes into one. */
+  /** It is a secret, or part of one. */
   readonly secret: boolean;
   /** Something in it has been reported. */
   faulty: boolean;
@@ -67,7 +67,7 @@ export class Interpolation {
     this.#context = context;
   }
 
-  /** The value of an entry. Each is worked out once, so that what is wrong with it is told once. */
+  /** The value of an entry. Each is evaluated once, so that its mistakes are reported once. */
   evaluate(section: IniSection, entry: IniEntry, intoSecret = false): Located {
     const done = this.#done.get(entry) ?? this.#evaluateNow(section, entry, intoSecret);
     if (intoSecret && !done.secret) this.#context.hide(done);
@@ -88,14 +88,14 @@ export class Interpolation {
       ...value,
       secret: value.secret || secret,
       broken: value.broken || scope.faulty,
-      // A refused line has no key to point at: it has been pointed at as a whole.
+      // A refused line has no key to point at: the whole line has been reported.
       ...(!entry.refused && keyPlace(source, entry.keySpan)),
     };
     this.#done.set(entry, located);
     return located;
   }
 
-  /** One value by the rules that hold everywhere: a prefix converts, a reference alone keeps its type. */
+  /** One value, by the rules of all sections: a prefix converts, and a single reference keeps its type. */
   #value(scope: Scope, parts: readonly Part[], span: Span): Located {
     const [first] = parts;
     const prefix =
@@ -157,7 +157,7 @@ export class Interpolation {
     return this.#fault(scope, span, message, blanks);
   }
 
-  /** Items are told apart before references are followed, unless one reference is all there is. */
+  /** Splits into items before references are followed, unless the whole list is one reference. */
   #list(scope: Scope, parts: readonly Part[], span: Span): Located {
     const pieces = splitParts(parts, /\s+/g).filter((piece) => piece.length > 0);
     const items: Located[] = [];
@@ -192,7 +192,7 @@ export class Interpolation {
   }
 
   #json(scope: Scope, parts: readonly Part[], span: Span): Located {
-    // The file's name is no secret because its value is one.
+    // That the value is a secret does not make the file's name one.
     const name = this.#text({ ...scope, secret: false }, parts, span);
     if (name.broken) return name;
     if (name.value === '')
@@ -212,7 +212,7 @@ export class Interpolation {
         this.#spread(scope, fields, this.#follow(scope, parameter.reference), parameter.reference);
       } else if (parameter.key === 'json') {
         const loaded = this.#json(scope, parameter.value, parameter.valueSpan);
-        // A file that holds all the parameters is where one that is missing belongs.
+        // When a file has all the parameters, a missing one belongs there.
         if (parameters.length === 1 && loaded.fields) return { ...loaded, fields: named(loaded) };
         this.#spread(scope, fields, loaded, parameter.valueSpan);
       } else {
@@ -255,7 +255,7 @@ export class Interpolation {
     }
   }
 
-  /** What a reference stands for; broken after a fault in it, or in what it leads to. */
+  /** The value of a reference; broken after a fault in it, or in what it refers to. */
   #follow(scope: Scope, reference: Reference): Located {
     if (reference.environment) return this.#environment(scope, reference);
     if (reference.file) return this.#file(reference, scope);
@@ -295,7 +295,7 @@ export class Interpolation {
     );
   }
 
-  /** Files hand out secrets, so what one holds is never shown. */
+  /** Such files usually contain secrets, so their text is never shown. */
   #file(reference: Reference, scope: Scope): Located {
     const value = this.#context.loadText(reference.key, reference);
     if (value === undefined) {
@@ -311,7 +311,7 @@ export class Interpolation {
   }
 
   #missing(scope: Scope, reference: Reference, section: IniSection | undefined): Located {
-    // A secret that happens to hold a "${" must not be told by its name; that a value is one may turn out only later.
+    // A secret may happen to contain "${": do not name it. Whether a value is a secret may turn out only later.
     if (!isOrdinary(reference)) {
       return this.#fault(scope, reference, 'a key of this name does not exist', 'write $$ for a plain $');
     }
@@ -324,7 +324,7 @@ export class Interpolation {
     return this.#fault(scope, reference, message, meant ?? add);
   }
 
-  /** What to write in place of a reference that leads nowhere, where that can be guessed. */
+  /** What to write in place of a reference to nothing, if that can be guessed. */
   #meantBy(reference: Reference, section: IniSection | undefined): string | undefined {
     const { sections } = this.#context;
     const { key } = reference;
@@ -338,7 +338,7 @@ export class Interpolation {
     return section && this.#variable(key) !== undefined ? asVariable(key) : undefined;
   }
 
-  /** Told at the reference by which the circle was entered. */
+  /** Reported at the reference through which the circle was entered. */
   #circle(scope: Scope, frames: readonly Frame[]): Located {
     const entered = frames[0]!.via!;
     const names = [...frames, frames[0]!].map(({ section, entry }) =>
@@ -377,14 +377,14 @@ function keyPlace(source: Source, keySpan: Span) {
   return { keyPosition: source.position(keySpan.start), keyLength: keySpan.end - keySpan.start };
 }
 
-/** An object's values by names that are matched without case, as those of parameters are. */
+/** An object's values by name; like parameters, the names are not case-sensitive. */
 function named({ fields = new Map<string, Located>() }: Located): NameMap<Located> {
   const result = new NameMap<Located>();
   for (const [key, child] of fields) result.set(key, child);
   return result;
 }
 
-/** Where else a parameter is given, when that is a JSON file. */
+/** Where else a parameter is given, if that is in a JSON file. */
 function elsewhere(source: Source, { keyPosition: at }: Located): string {
   return !at || at.file === source.path ? '' : `; ${basename(at.file)} has it in line ${at.line}`;
 }

@@ -21,8 +21,9 @@ const Token = {
 } as const;
 
 /**
- * Reads a JSON text, comments and trailing commas allowed, into a value every part of which knows its place. A key
- * given twice in an object, of which the first counts, and a `__proto__` key are faults. A number that a double does not hold is one too. Undefined where it is not JSON.
+ * Reads a JSON text, in which comments and trailing commas are allowed, into a value whose parts know their positions.
+ * Faults are a key given twice in an object (the first counts), a `__proto__` key, and a number that a double cannot
+ * represent. Undefined if the text is not JSON.
  */
 export function readJson(
   source: Source,
@@ -46,7 +47,7 @@ export function readJson(
   return locate(tree, false, { source, fault, expand });
 }
 
-/** What a string stands for once its references are followed; undefined after a fault in them. */
+/** The string with its references replaced; undefined after a fault in them. */
 export type Expand = (text: string, span: Span, secret: boolean) => Expanded | undefined;
 
 export interface Expanded {
@@ -113,7 +114,7 @@ const inexact = {
   hint: 'write it as text in double quotes, or use a number that a double holds',
 };
 
-/** Errors after the first of a line follow from it more often than not. */
+/** Further errors on the same line usually follow from the first. */
 function firstOfEachLine(source: Source, errors: readonly ParseError[]): ParseError[] {
   const seen = new Set<number>();
   return errors.filter(({ offset }) => {
@@ -153,7 +154,7 @@ function syntaxFault(source: Source, error: ParseError): Fault {
   return { ...span, ...(sentences[printParseErrorCode(error.error)] ?? { message: 'this is not JSON' }) };
 }
 
-/** The offset of the first bracket that goes too deep: the parser calls itself, and such a text would end the process. */
+/** The offset of the first bracket that is nested too deep: the parser is recursive, and such a text would end the process. */
 function firstTooDeep(tokens: readonly JsonToken[]): number | undefined {
   let depth = 0;
   for (const { kind, start } of tokens) {
@@ -164,7 +165,7 @@ function firstTooDeep(tokens: readonly JsonToken[]): number | undefined {
   return undefined;
 }
 
-/** Hides what stands under secret names, and passwords in URLs, also in text that is not valid JSON. */
+/** Masks the values of secret names, and passwords in URLs, even in text that is not valid JSON. */
 function hideSecrets(source: Source, tokens: readonly JsonToken[]): void {
   for (let index = 0; index < tokens.length; index += 1) {
     const { kind, start, end, text } = tokens[index]!;
@@ -175,7 +176,7 @@ function hideSecrets(source: Source, tokens: readonly JsonToken[]): void {
     const next = endOfValue(tokens, first);
     const [from, to] = [tokens[first], tokens[next - 1]];
     if (!from || !to || next <= first) continue;
-    // More tokens than a value has: quotes are missing somewhere, and it may reach to the end of its line.
+    // More tokens than a value has: a quote is missing, and the value may reach to the end of its line.
     const isWhole = next === first + 1 || (opens(from.kind) && closes(to.kind));
     const line = source.position(to.end).line;
     source.hide({ start: from.start, end: isWhole ? to.end : source.lines[line - 1]!.end });

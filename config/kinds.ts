@@ -18,7 +18,7 @@ const phrases: Readonly<Record<string, Kind>> = {
   null: 'null',
 };
 
-/** What a schema takes. */
+/** The kinds of values that a schema accepts. */
 export function kindsOf(schema: Schema): Kind[] {
   const kinds = branches(schema).flatMap((branch) => {
     const { type, values, entries } = definitionOf(branch);
@@ -39,7 +39,7 @@ function isInteger(schema: Schema): boolean {
   return [format, ...checks.map((check) => check._zod.def.format)].some((name) => name?.includes('int'));
 }
 
-/** How a value is described in a message, its text left out when it is a secret. */
+/** The value as a message describes it, without its text if it is a secret. */
 export function describe(value: unknown, secret: boolean): string {
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object' && value !== null) return 'an object';
@@ -47,7 +47,7 @@ export function describe(value: unknown, secret: boolean): string {
   return secret ? `a ${typeof value}` : String(value);
 }
 
-/** The value written as one of these kinds, `port=int:6123`, where what is there leaves no doubt what is meant. */
+/** The value rewritten as one of these kinds, `port=int:6123`, if there is no doubt what is meant. */
 export function rewritten(key: PropertyKey, at: Located, kinds: readonly Kind[]): string | undefined {
   const { value, notation, written = '' } = at;
   for (const kind of kinds) {
@@ -70,7 +70,7 @@ function convert(value: unknown, kind: Kind): unknown {
   return kind === phrases.boolean ? parseBoolean(value) : undefined;
 }
 
-/** A value that the schema takes, written out: `port=int:6123`, `"port": 6123`. */
+/** An example of a value that the schema accepts: `port=int:6123`, `"port": 6123`. */
 export function example(key: PropertyKey, schema: Schema | undefined, notation: Located['notation']): string {
   const value = schema ? exampleOf(schema) : 'VALUE';
   return notation === 'json' ? writeJson(key, value) : writeIni(key, iniText(value));

@@ -12,7 +12,7 @@ export interface Located extends Place {
   readonly value: unknown;
   readonly keyPosition?: Position;
   readonly keyLength?: number;
-  /** It must not be shown: its key sounds like a secret, a schema says so, or a secret was interpolated into it. */
+  /** It must not be shown: its key has the name of a secret, a schema says so, or a secret was interpolated into it. */
   readonly secret: boolean;
   /** The values in a section or an object, by key (matched without case where INI text gave the keys). */
   readonly fields?: ReadonlyMap<string, Located>;
@@ -22,11 +22,11 @@ export interface Located extends Place {
   readonly notation: 'ini' | 'json' | 'absent';
   /** As it stands in the INI file, where it is one value of a key or of a list. */
   readonly written?: string;
-  /** Part of it could not be read, and that has been reported: nobody else complains of what is missing in it. */
+  /** Part of it could not be read, and that has been reported: do not report what is missing in it. */
   readonly broken?: boolean;
 }
 
-/** Where the key of a value is; of one without, the value itself. */
+/** The position of a value's key; of a value without a key, its own. */
 export function keyPlace({ position, length, keyPosition = position, keyLength = length }: Located): Place {
   return { position: keyPosition, length: keyLength };
 }
@@ -36,12 +36,12 @@ export function plainObject(fields: ReadonlyMap<string, Located>): Record<string
   return Object.fromEntries([...fields].map(([key, child]) => [key, child.value]));
 }
 
-/** What lies under a key or an index, if anything. */
+/** The value at a key or an index, if there is one. */
 export function childAt(located: Located | undefined, key: PropertyKey): Located | undefined {
   return located?.fields?.get(String(key)) ?? located?.items?.[Number(key)];
 }
 
-/** What lies in a section or an object by key, or in a list by index. */
+/** The values of a section or an object by key, or of a list by index. */
 export function childrenOf({ fields, items }: Located): Iterable<[PropertyKey, Located]> {
   return fields?.entries() ?? items?.entries() ?? [];
 }

@@ -1,11 +1,11 @@
 import { distance } from 'fastest-levenshtein';
 
-/** The form of a section or key name by which it is matched: without case. */
+/** The form in which names of sections and keys are compared: in lower case. */
 export function foldName(name: string): string {
   return name.toLowerCase();
 }
 
-/** A Map whose keys are names matched without case. It lists them as they were first written. */
+/** A Map whose keys are names that are not case-sensitive. It lists them as they were first written. */
 export class NameMap<Value> extends Map<string, Value> {
   readonly #written = new Map<string, string>();
 
@@ -80,7 +80,7 @@ export function quoteName(name: string): string {
   return JSON.stringify(shortName(name)).replace(unprintable, escaped);
 }
 
-/** A name, cut so that it leaves room for the rest of a message. */
+/** A name, cut so that the rest of a message fits. */
 export function shortName(name: string): string {
   return name.length > 60 ? `${name.slice(0, 59)}…` : name;
 }

@@ -38,7 +38,7 @@ function judge(given: string): string | undefined {
   if (!isAddress || address.includes('%') || (bits !== undefined && !ipaddr.isValidCIDR(given))) {
     return 'is not an address or a network; write an address such as 10.0.0.7, or a network such as 10.0.0.0/8';
   }
-  // Bits beyond the prefix leave open whether the one address or the whole network is meant.
+  // With bits beyond the prefix, it is unclear whether the address or the whole network is meant.
   const network = bits === undefined ? given : `${networkAddress(given)}/${bits}`;
   const isSame = ipaddr.parse(network.split('/', 1)[0]!).toString() === ipaddr.parse(address).toString();
   return isSame

@@ -10,14 +10,14 @@ export interface Parameter {
   readonly valueSpan: Span;
 }
 
-/** A reference that stands where a parameter would: to an object, all of whose keys are meant. */
+/** A reference in place of a parameter: to an object whose keys all become parameters. */
 export interface Spread {
   readonly reference: Reference;
 }
 
 /**
- * Splits a list of parameters. That happens before references are followed, so that what they stand for may hold `&`.
- * There is no percent-decoding; blanks around `&` and around `=` do not count.
+ * Splits a list of parameters. This happens before references are followed, so that their values may contain `&`.
+ * Nothing is percent-decoded; blanks around `&` and around `=` do not count.
  */
 export function parseParameters(
   parts: readonly Part[],
@@ -38,7 +38,7 @@ export function parseParameters(
       parameters.push(parameter);
       afterSecret = 'key' in parameter && isSecretName(parameter.key);
     } else if (span) {
-      // What follows a secret may be the rest of one that holds a "&".
+      // This may be the rest of a secret that contains "&".
       if (afterSecret) source.hide(span);
       fault({ ...span, ...notNamed });
     } else {

@@ -1,7 +1,7 @@
 import { basename, isAbsolute, relative } from 'node:path';
 import { unprintable } from './names.js';
 
-/** Where something stands in a file. Line and column count from 1; column counts UTF-16 units, as editors do. */
+/** A position in a file. Line and column count from 1; columns are UTF-16 units, as in editors. */
 export interface Position {
   /** Absolute path. */
   readonly file: string;

@@ -13,7 +13,7 @@ export interface Unreadable {
   readonly position?: Position;
 }
 
-/** Reads UTF-8 text. Other bytes are an error, since what they stand for would be a guess. */
+/** Reads UTF-8 text. Other bytes are an error, because their meaning would be a guess. */
 export function readTextFile(path: string): string {
   const bytes = readFileSync(path);
   const text = bytes.toString('utf8');

@@ -5,7 +5,7 @@ import { branches, defaultOf, type KeyMeta, keysOf, metaOf } from './shape.js';
 /** One key of a section or of a plugin's parameters, as a reference page shows it. */
 export interface KeyReference {
   readonly name: string;
-  /** What it takes: `an integer`, `text`, `"json"`; several where it takes any of them. */
+  /** The kinds of values that it accepts: `an integer`, `text`, `"json"`. */
   readonly kinds: readonly string[];
   /** The bounds of a number, where its schema sets them. */
   readonly minimum?: number;
@@ -15,7 +15,7 @@ export interface KeyReference {
   readonly meta: KeyMeta;
 }
 
-/** The keys of an object schema, in its order. A page made from them says what the code does, and cannot drift from it. */
+/** The keys of an object schema, in its order. A page generated from them cannot drift from the code. */
 export function describeKeys(schema: z.ZodType): KeyReference[] {
   return [...keysOf(schema)].map(([name, child]) => ({
     name,

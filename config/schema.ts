@@ -4,7 +4,7 @@ import { childAt, childrenOf, everything, type Located, plainObject } from './lo
 import { NameMap, quoteName } from './names.js';
 import { childSchemas, isClosed, keysOf, metaOf, type Schema } from './shape.js';
 
-/** Who is told what a check finds. */
+/** Receives what a check finds. */
 export interface Reporter {
   report(explanation: Explanation): void;
   /** The value turns out to be a secret, though its key does not sound like one. */
@@ -12,14 +12,14 @@ export interface Reporter {
 }
 
 export interface CheckOptions {
-  /** Keys that are read elsewhere: nobody complains of them, and a misspelt one is compared with them too. */
+  /** Keys that are read elsewhere: they are not unknown, and a misspelt key is compared with them, too. */
   readonly alsoKnown?: readonly string[];
 }
 
 /**
- * Checks a value against a schema and gives the schema's output, or undefined after having reported everything that is
- * wrong. Keys that an object schema does not have are wrong too, unless it is a loose one: in a configuration a
- * misspelt key must not pass in silence. `where` names the place in messages: `[network]`.
+ * Checks a value against a schema and returns the schema's output, or undefined once everything that is wrong has been
+ * reported. Keys that an object schema does not have are wrong too, unless the schema is loose: a misspelt key must not go
+ * unnoticed. `where` names the place in messages: `[network]`.
  */
 export function checkValue<Output>(
   given: Located,
@@ -55,7 +55,7 @@ export function checkValue<Output>(
       for (const found of explain(issue, subject)) report(found);
     return isSound ? result.data : undefined;
   } catch (error) {
-    // A schema's own code threw, or gave a promise.
+    // The schema's own code threw, or returned a promise.
     const reason = withoutSecrets(String((error as Error)?.message ?? error).split('\n', 1)[0]!, located);
     report({
       at: located,
@@ -70,7 +70,7 @@ export function checkValue<Output>(
 const foreignSchema = 'create it with the z of this package';
 const brokenSchema = 'a schema checks at once, and reports what is wrong without throwing';
 
-/** The value with its keys named as the schema names them: INI text is matched without case, and may use aliases. */
+/** The value with its keys as the schema spells them: keys in INI text are not case-sensitive, and may be aliases. */
 function canonical(located: Located, schema: Schema, report: (explanation: Explanation) => void): Located {
   if (!(located.fields instanceof NameMap)) return located;
   const names = new NameMap<string>();
@@ -126,8 +126,8 @@ function inspect(
 }
 
 /**
- * What can be used of a section that is wrong somewhere: each key that is right, and the default of every other. `wrong`
- * names the keys whose value is not what was meant.
+ * What can be used of a section with mistakes: each valid key, and the default of every other. `wrong` names the keys
+ * whose value is not the one that was meant.
  */
 export function soundPart<Output>(
   given: Located,
@@ -146,7 +146,7 @@ export function soundPart<Output>(
   return { value: value as Output, wrong };
 }
 
-/** The value in two parts, of which the first has these keys: for a line that has two readers. */
+/** Splits the value in two, of which the first part has these keys: for a line that two readers share. */
 export function splitKeys(located: Located, keys: readonly string[]): { taken: Located; rest: Located } {
   const taken = new NameMap<Located>();
   const rest = new NameMap<Located>();

@@ -21,7 +21,7 @@ const words = [
 const wholeNames = new Set(['pass', 'pwd', 'pw', 'pin', 'passcode']);
 /** Headers and parameters of requests, which a log line may show; a key of a file may be called `cookie`. */
 const ofRequests = new Set(['cookie', 'setcookie', 'sessionid', 'xsessionid', 'xcustomauth']);
-/** What such a name ends in when its value only tells about a secret: `token_ttl`, `password_file`. */
+/** Endings of such names whose value only describes a secret: `token_ttl`, `password_file`. */
 const about =
   /(?:file|path|folder|dir|url|uri|endpoint|name|header|field|prefix|ttl|age|length|timeout|type|count|size)$/;
 
@@ -37,14 +37,14 @@ export function isSecretMember(name: string): boolean {
   return isSecretName(name) || ofRequests.has(name.toLowerCase().replace(/[^a-z0-9]/g, ''));
 }
 
-/** One edit away; of a short word that could be another one. */
+/** One edit away; a short word could then be a different word. */
 function isMisspelt(name: string, word: string): boolean {
   return word.length > 6 && Math.abs(name.length - word.length) <= 1 && distance(name, word) === 1;
 }
 
 /**
- * The stretches of an INI value that must not be shown: all of it under a secret name, else the secrets within it.
- * References stay visible, since what they name is no secret; what they default to may be.
+ * The spans of an INI value that must not be shown: all of it under a secret name, else the secrets within it.
+ * References stay visible, because the names in them are not secret; their defaults may be.
  */
 export function secretSpans(name: string, value: string, start: number): Span[] {
   const secrets = isSecretName(name) ? [{ start, end: start + value.length }] : embeddedSecrets(value, start);

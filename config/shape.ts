@@ -1,15 +1,15 @@
 import type { z } from 'zod';
 
-/** What a schema may say of itself by `.meta()` for this reader and for reference pages. */
+/** What a schema may declare with `.meta()`, for this reader and for reference pages. */
 export interface KeyMeta {
   readonly description?: string;
-  /** A value to show where one has to be written. */
+  /** An example value, for messages about a missing one. */
   readonly example?: unknown;
   /** The value must never be shown. */
   readonly secret?: boolean;
-  /** Other names that the key may be written by. */
+  /** Other names of the key. */
   readonly aliases?: readonly string[];
-  /** What is counted: `seconds`, `bytes`. */
+  /** The unit: `seconds`, `bytes`. */
   readonly unit?: string;
 }
 
@@ -43,7 +43,7 @@ export function definitionOf(schema: Schema): Definition {
   return schema._zod.def as unknown as Definition;
 }
 
-/** The schemas that take a value in the end: without defaults, preprocessing and the like, unions taken apart. */
+/** The schemas that finally check a value: without defaults and preprocessing, and each branch of a union by itself. */
 export function branches(schema: Schema): Schema[] {
   const found = new Set<Schema>();
   const seen = new Set<Schema>();
@@ -60,7 +60,7 @@ export function branches(schema: Schema): Schema[] {
   return [...found];
 }
 
-/** All that `.meta()` said, an outer schema's word before an inner one's. */
+/** Everything from `.meta()`; an outer schema overrides an inner one. */
 export function metaOf(schema: Schema): KeyMeta {
   return Object.assign(
     {},
@@ -70,14 +70,14 @@ export function metaOf(schema: Schema): KeyMeta {
   );
 }
 
-/** What a key is when it is not written, where the schema says so. */
+/** The default of a key, if the schema has one. */
 export function defaultOf(schema: Schema): unknown {
   return layers(schema)
     .map((layer) => definitionOf(layer).defaultValue)
     .find((value) => value !== undefined);
 }
 
-/** The keys that an object of this schema has by name. */
+/** The keys that an object schema declares. */
 export function keysOf(schema: Schema): ReadonlyMap<string, Schema> {
   const keys = new Map<string, Schema>();
   for (const branch of branches(schema)) {
@@ -90,7 +90,7 @@ export function keysOf(schema: Schema): ReadonlyMap<string, Schema> {
   return keys;
 }
 
-/** Whether an object of this schema may have no other keys than those of `keysOf`. */
+/** Whether an object of this schema may have only the keys of `keysOf`. */
 export function isClosed(schema: Schema): boolean {
   const definitions = branches(schema).map(definitionOf);
   const takesAny = definitions.some(({ type, shape, catchall }) =>
@@ -101,7 +101,7 @@ export function isClosed(schema: Schema): boolean {
   return !takesAny && definitions.some(({ shape }) => shape);
 }
 
-/** The schemas that may apply to what lies under `key`. */
+/** The schemas that may apply to the value at `key`. */
 export function childSchemas(schema: Schema, key: PropertyKey): Schema[] {
   return branches(schema).flatMap((branch) => {
     const { shape, catchall, valueType, element, items, rest } = definitionOf(branch);

@@ -13,12 +13,12 @@ export interface Fault extends Span {
   readonly hint?: string | undefined;
 }
 
-/** A line as it may be shown: secrets masked, and where in it the caret goes. */
+/** A line with its secrets masked, and the position of the caret in it. */
 export interface Quotation {
   readonly source: string;
-  /** Index into `source` of what is pointed at. */
+  /** Index into `source` at which the caret points. */
   readonly caret: number;
-  /** How many characters of `source` are pointed at, at least 1. */
+  /** How many characters of `source` the caret line underlines, at least 1. */
   readonly length: number;
 }
 
@@ -58,7 +58,7 @@ export class Source {
     return { start: from, end: from + trimmed.trimEnd().length };
   }
 
-  /** From now on no quotation shows this stretch. */
+  /** From now on, this span is masked in every quoted line. */
   hide({ start, end }: Span): void {
     for (let index = this.#lineIndex(start); index < this.lines.length; index += 1) {
       const line = this.lines[index]!;

@@ -17,7 +17,7 @@ export interface Reference extends Span {
   readonly environment: boolean;
   /** `key` is the path of a file, whose text is meant. */
   readonly file: boolean;
-  /** What an environment variable that is not set, or empty, is taken to be. */
+  /** The value of an environment variable that is unset or empty. */
   readonly fallback: readonly Part[] | undefined;
 }
 
@@ -26,8 +26,8 @@ export type Part = TextPart | Reference;
 const deepestDefault = 20;
 
 /**
- * Takes a value apart into text and references. Spans count from `start`, where the value stands in its file.
- * A faulty reference stays in the text, and is told to `fault`.
+ * Splits a value into text and references. Spans count from `start`, the value's offset in its file. A faulty reference
+ * stays in the text, and is reported to `fault`.
  */
 export function parseTemplate(
   value: string,
@@ -80,7 +80,7 @@ const empty = {
   hint: `write \${section:key}, \${key}, \${ENV:NAME} or \${FILE:PATH}, or $$ for a plain $`,
 };
 
-/** Splits at each match of `separator` in the text; what a reference stands for is never split. */
+/** Splits at each match of `separator` in the text; the value of a reference is never split. */
 export function splitParts(parts: readonly Part[], separator: RegExp): Part[][] {
   const pieces: Part[][] = [[]];
   for (const part of parts) {
@@ -116,14 +116,14 @@ export function dropStart(parts: readonly Part[], count: number): Part[] {
   return first?.kind === 'text' ? [...sliceText(first, count, first.text.length), ...rest] : [...parts];
 }
 
-/** The stretches that are written out, those in defaults included: all but references to what has an ordinary name. */
+/** The literal spans, including those in defaults: everything but references to ordinary names. */
 export function literalSpans(parts: readonly Part[]): Span[] {
   return parts.flatMap((part) =>
     part.kind === 'text' || !isOrdinary(part) ? [part] : literalSpans(part.fallback ?? []),
   );
 }
 
-/** Whether its names are such as people give; of others it is doubtful that a reference was meant at all. */
+/** Whether its names are ordinary; with others, it is doubtful that a reference was meant at all. */
 export function isOrdinary({
   section = '',
   key,

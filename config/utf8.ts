@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 
 /**
  * Where bytes stop being UTF-8, as an index into the text that `bytes.toString()` gives; undefined where all of them
- * are. Whoever decodes such bytes gets U+FFFD in their place, and has lost them.
+ * are. Decoding such bytes replaces them with U+FFFD and loses them.
  */
 export function findInvalidUtf8(bytes: Buffer): number | undefined {
   if (isUtf8(bytes)) return undefined;
