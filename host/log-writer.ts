@@ -1,33 +1,33 @@
 import { closeSync, constants, open, openSync, write, writeSync } from 'node:fs';
 
-/** Characters of lines that wait while the system takes the lines before them. Any more are dropped. */
+/** How many characters of lines may wait while earlier lines are being written. Further lines are dropped. */
 const MOST_HELD = 1024 * 1024;
-/** Milliseconds between two attempts after one that failed. */
+/** Milliseconds between two attempts after a failed write. */
 const RETRY = 1000;
-/** Milliseconds until a pipe that was full is tried again. */
+/** Milliseconds until a full pipe is tried again. */
 const RETRY_FULL = 20;
-/** Milliseconds that the end of the process waits for lines on their way. */
+/** Milliseconds that the process waits for unwritten lines before it ends. */
 const PATIENCE = 1000;
-/** Milliseconds after which a write is taken for one that does not come back. */
+/** Milliseconds after which a write counts as hanging. */
 const STALLED = 500;
 /**
- * Milliseconds from one write to the next. A write goes through the thread pool, which costs as much as a small request:
- * on a busy server many lines share one. A quiet server writes each line at once.
+ * Milliseconds from one write to the next. A write goes through the thread pool, which costs as much as a small request, so
+ * on a busy server many lines share a write. A quiet server writes each line at once.
  */
 const PACE = 10;
-/** Characters that are written without waiting for the pace. */
+/** From this many characters on, lines are written without waiting. */
 const ENOUGH = 64 * 1024;
 
-/** A named pipe without a reader is not waited for. */
+/** Do not wait for the reader of a named pipe. */
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 const STDOUT = 1;
 const STDERR = 2;
 
 /**
- * Writes log lines to a file or to standard output, one write at a time, and never makes anyone wait for it. Lines that
- * the system refuses (a full disk, a pipe without a reader) or does not take in time (a file system that hangs) are
- * dropped and counted. Standard error says so once, and again when it is over.
+ * Writes log lines to a file or to standard output, one write at a time, and never makes its callers wait. Lines that the
+ * system refuses (a full disk, a pipe without a reader) or does not accept in time (a file system that hangs) are dropped
+ * and counted. Standard error says so once, and again when it is over.
  */
 export class LogWriter {
   /** Lines since the start. */
@@ -38,11 +38,11 @@ export class LogWriter {
   #waiting = '';
   #isWriting = false;
   #writingSince = Number.NEGATIVE_INFINITY;
-  /** Set while lines wait for their pace. */
+  /** Set while lines wait for the next write. */
   #paced: NodeJS.Timeout | undefined;
   /** `performance.now()` of the latest failure; 0 while all is well. */
   #failedAt = 0;
-  /** The file ends within a line. */
+  /** The file ends in the middle of a line. */
   #isTorn = false;
   /** `dropped` when this trouble began; undefined while there is none. */
   #droppedBefore: number | undefined;
@@ -75,12 +75,12 @@ export class LogWriter {
     }
   }
 
-  /** A write does not come back. */
+  /** A write hangs. */
   get isStalled(): boolean {
     return this.#isWriting && performance.now() - this.#writingSince > STALLED;
   }
 
-  /** Writes what waits, at once: the process is about to end. */
+  /** Writes all waiting lines at once: the process is about to end. */
   flush(): void {
     if (this.#waiting === '' || this.#fd === undefined || this.#failedAt !== 0 || this.isStalled) return;
     let rest = Buffer.from(this.#waiting);
@@ -88,11 +88,11 @@ export class LogWriter {
     try {
       while (rest.length > 0) rest = rest.subarray(writeSync(this.#fd, rest));
     } catch {
-      // Nobody is left to be told.
+      // Nobody is left to report this to.
     }
   }
 
-  /** Resolves when all lines are out, or after a second. */
+  /** Resolves when all lines have been written, or after a second. */
   async end(): Promise<void> {
     if (this.#paced !== undefined) this.#next();
     if (!this.#isWriting) return;
@@ -105,7 +105,7 @@ export class LogWriter {
     });
   }
 
-  /** Lets go of the file once its lines are out. */
+  /** Closes the file once its lines have been written. */
   async close(): Promise<void> {
     await this.end();
     if (this.#fd !== undefined && this.#fd !== STDOUT && !this.#isWriting) {
@@ -149,7 +149,7 @@ export class LogWriter {
   }
 
   #writeWaiting(): void {
-    // The line that a full disk has cut is ended, so that it does not spoil the next.
+    // End the line that a full disk has cut off, so that it does not spoil the next.
     const text = (this.#isTorn ? '\n' : '') + this.#takeWaiting();
     write(this.#fd!, text, null, 'utf8', (error, written) => {
       if (error?.code !== 'EAGAIN' && (error !== null || written === Buffer.byteLength(text))) {
@@ -168,7 +168,7 @@ export class LogWriter {
 
   #wrote(error: NodeJS.ErrnoException | null, text: string): void {
     if (error !== null) {
-      // A part of the text may have gone out.
+      // A part of the text may have been written.
       this.#isTorn = true;
       this.#fail(error, text);
       return;
@@ -208,8 +208,8 @@ export class LogWriter {
 const writers = new Set<LogWriter>();
 
 /**
- * Node waits at its end for the threads of its pool, and a write that hangs would keep the process for ever. A fatal signal
- * ends it whatever its threads do; after a stop it is the one that systemd and shells take for a stop.
+ * At its end, Node waits for the threads of its pool, so a write that hangs would keep the process alive forever. A fatal
+ * signal ends it whatever its threads do; after a stop, it is the signal that systemd and shells regard as a stop.
  */
 function endThoughWriting(status: number): void {
   if (![...writers].some((writer) => writer.isStalled)) return;
@@ -217,7 +217,7 @@ function endThoughWriting(status: number): void {
   process.kill(process.pid, status === 0 ? 'SIGTERM' : 'SIGKILL');
 }
 
-/** Not by way of process.stderr, which blocks where nobody reads. */
+/** Not through process.stderr, which blocks when nobody reads it. */
 function say(text: string): void {
   write(STDERR, `plugin-server: ${text}\n`, null, 'utf8', () => {});
 }

@@ -6,7 +6,7 @@ import { LogWriter } from './log-writer.js';
 
 export interface LogSettings {
   readonly level: string;
-  /** Undefined: pretty on a terminal, else JSON. */
+  /** By default, pretty on a terminal and JSON elsewhere. */
   readonly format: 'json' | 'pretty' | undefined;
   /** Absolute path; undefined for standard output. */
   readonly file: string | undefined;
@@ -14,11 +14,11 @@ export interface LogSettings {
 
 export interface Log {
   readonly logger: Logger;
-  /** Writes lines that are JSON already, past pino and its redaction. */
+  /** Writes lines that are already JSON, bypassing pino and its masking. */
   write(lines: string): void;
-  /** Writes out what is still in memory, at once. */
+  /** Writes the lines that are still in memory, at once. */
   flush(): void;
-  /** Resolves when all lines are out, or cannot be written. */
+  /** Resolves when all lines have been written, or cannot be. */
   end(): Promise<void>;
   /** Lines that could not be written. */
   readonly dropped: number;
@@ -45,7 +45,7 @@ async function prettyInto(writer: LogWriter, colorize: boolean): Promise<Destina
   const print = prettyFactory({ colorize, translateTime: 'SYS:HH:MM:ss.l' });
   return {
     write(lines) {
-      // Several lines may come at once.
+      // Several lines may arrive together.
       for (const line of lines.split('\n')) {
         if (line !== '') writer.write(print(line) ?? '');
       }
@@ -53,7 +53,7 @@ async function prettyInto(writer: LogWriter, colorize: boolean): Promise<Destina
   };
 }
 
-/** The log file cannot be written. The message says which it is. */
+/** The log file cannot be written. The message names it. */
 export class LogFileError extends Error {
   override readonly name = 'LogFileError';
 
@@ -62,7 +62,7 @@ export class LogFileError extends Error {
   }
 }
 
-/** A file that cannot be written is found out now, when somebody can do something about it. */
+/** Finds a file that cannot be written now, when somebody can do something about it. */
 function openWriter(file: string | undefined): LogWriter {
   try {
     if (file !== undefined) mkdirSync(dirname(file), { recursive: true });
@@ -75,7 +75,7 @@ function openWriter(file: string | undefined): LogWriter {
 let time = 0;
 let timeText = '';
 
-/** The time in RFC 3339. Many lines are of one millisecond. */
+/** The time as RFC 3339 text, kept for the many lines of one millisecond. */
 export function timestamp(): string {
   const now = Date.now();
   if (now !== time) {
@@ -99,7 +99,7 @@ function logTo(stream: DestinationStream, options: LoggerOptions, writer?: LogWr
 
 const DEEPEST = 4;
 
-/** The same object where nothing in it is a secret by its name, else a copy with `[masked]` in those places. */
+/** The same object if no member has the name of a secret, else a copy with `[masked]` in its place. */
 function masked(object: Record<string, unknown>, depth = 0): Record<string, unknown> {
   let copy: Record<string, unknown> | undefined;
   for (const key in object) {
@@ -115,12 +115,12 @@ function masked(object: Record<string, unknown>, depth = 0): Record<string, unkn
   return copy ?? object;
 }
 
-/** `tokens: 7` counts them. */
+/** `tokens: 7` is a count, not a secret. */
 function isCount(key: string, value: unknown): boolean {
   return (typeof value === 'number' || typeof value === 'boolean') && /s$/i.test(key);
 }
 
-/** Names repeat from line to line, and judging one takes a while. */
+/** Names repeat from line to line, and checking one takes a while. */
 const judged = new Map<string, boolean>();
 const MOST_JUDGED = 1000;
 

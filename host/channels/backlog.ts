@@ -1,9 +1,9 @@
 import type { Limits } from './message.js';
 
-/** Values that wait, the oldest first, as JSON texts. */
+/** Waiting values as JSON texts, the oldest first. */
 export class Backlog {
   #texts: string[] = [];
-  /** Where the oldest is: moving the others at each step would take a time that grows with their number. */
+  /** Index of the oldest. Shifting the array at each step would take time in proportion to its length. */
   #first = 0;
   /** UTF-16 units, which are bytes for nearly every text. */
   #size = 0;

@@ -11,7 +11,7 @@ interface Subscription {
   readonly sender: PacedSender;
 }
 
-/** Passes each message on to every process that has subscribed to its topic. None of them waits for another that is slow. */
+/** Passes each message on to every process that has subscribed to its topic. A slow process does not delay the others. */
 export class ChannelHub<Process extends Receiver> {
   readonly #subscriptions = new Map<Process, Subscription>();
 

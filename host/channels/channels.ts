@@ -8,10 +8,10 @@ import { type Loss, MAX_MESSAGE, type Message, RECEIVER_LIMITS } from './message
 import { PacedSender } from './paced-sender.js';
 import { Subscriber } from './subscriber.js';
 
-/** The plugin whose channel it is. */
+/** The plugin that a channel belongs to. */
 export interface ChannelPlugin {
   readonly name: string;
-  /** What its data is kept under. */
+  /** The name of its data. */
   readonly dataName: string;
   readonly log: Logger;
   /** Aborts when the plugin closes: its subscriptions end. */
@@ -25,7 +25,7 @@ interface Topic {
   readonly drop: (count: number) => void;
 }
 
-/** How long what was published last may take to leave this process, in milliseconds. */
+/** How long the last published values may take to leave this process, in milliseconds. */
 const FAREWELL = 1000;
 
 /** The channels of all plugins, as one process has them. */
@@ -38,7 +38,7 @@ export class Channels {
   /** Without a link, this process is the whole server. */
   constructor(registry: Registry, link: ChannelLink = new LocalLink()) {
     this.#link = link;
-    // A burst goes out as a whole: it is each receiver that may be too slow for it.
+    // A burst goes out as a whole: only receivers may be too slow for it.
     this.#outbox = new PacedSender(link.publish, { ...RECEIVER_LIMITS, values: Number.POSITIVE_INFINITY });
     link.onMessages = (messages, losses) => this.#deliver(messages, losses);
     this.#dropped = new Counter({
@@ -49,7 +49,7 @@ export class Channels {
     });
   }
 
-  /** Throws where the name is not one. */
+  /** Throws when the name is not valid. */
   channel<T>(plugin: ChannelPlugin, name: string): Channel<T> {
     if (!/^[a-z0-9_-]{1,64}$/.test(name))
       throw new TypeError(`channel(${JSON.stringify(name)}): a name has 1 to 64 of a-z, 0-9, _ and -`);

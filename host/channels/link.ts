@@ -11,7 +11,7 @@ export interface ChannelLink {
   onMessages: (messages: readonly Message[], losses: readonly Loss[]) => void;
 }
 
-/** Of a server that is one process: all comes back. */
+/** For a server that is a single process: every message comes back. */
 export class LocalLink implements ChannelLink {
   onMessages: ChannelLink['onMessages'] = () => {};
 

@@ -1,10 +1,10 @@
-/** A value on its way: its topic and its JSON text. A topic is `DATA_NAME/CHANNEL`. */
+/** A value in transit: its topic and its JSON text. A topic is `DATA_NAME/CHANNEL`. */
 export type Message = readonly [topic: string, json: string];
 
-/** How many values of a topic were dropped on their way. */
+/** How many values of a topic were dropped in transit. */
 export type Loss = readonly [topic: string, count: number];
 
-/** What may wait for one receiver of a topic. */
+/** How much may wait for one receiver of a topic. */
 export interface Limits {
   readonly values: number;
   readonly bytes: number;

@@ -4,16 +4,16 @@ import type { Limits, Loss, Message } from './message.js';
 /** Sends messages to another process, and calls `done` when the system has taken them. */
 export type Send = (messages: readonly Message[], losses: readonly Loss[], done: () => void) => void;
 
-/** How much is given to the system before it has taken what it was given, in bytes. */
+/** How many bytes may be in the hands of the system before it has sent them. */
 const WINDOW = 1024 * 1024;
 /** Bytes of messages that are sent together. */
 const CHUNK = 65_536;
-/** More than this many times what may wait is dropped at once, not at the end of the turn. */
+/** Beyond this multiple of what may wait, values are dropped at once, not at the end of the turn. */
 const EXCESS = 16;
 
 /**
- * Sends messages no faster than the other process reads them. Those that wait are limited for each topic; beyond that, the
- * oldest are dropped. All of one turn of the event loop go together.
+ * Sends messages no faster than the other process reads them. The number of waiting messages per topic is limited; beyond
+ * that, the oldest are dropped. All messages of one turn of the event loop are sent together.
  */
 export class PacedSender {
   readonly #send: Send;
@@ -47,7 +47,7 @@ export class PacedSender {
     });
   }
 
-  /** Resolves when all that waits has been taken. */
+  /** Resolves when all waiting messages have been sent. */
   async emptied(): Promise<void> {
     this.#flush();
     if (this.#inFlight === 0) return;

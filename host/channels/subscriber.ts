@@ -7,7 +7,7 @@ export interface SubscriberOptions {
   readonly onDropped: (count: number) => void;
 }
 
-/** One subscription: calls its handler with one value after the other. */
+/** One subscription: calls its handler with one value after another. */
 export class Subscriber {
   readonly #options: SubscriberOptions;
   readonly #backlog = new Backlog();
@@ -25,7 +25,7 @@ export class Subscriber {
     if (!this.#running) this.#run();
     if (this.#trimming || this.#backlog.length === 0) return;
     this.#trimming = true;
-    // A handler that keeps up has taken all that arrived together by then.
+    // By then, a handler that keeps up has handled all values that arrived together.
     setImmediate(() => {
       this.#trimming = false;
       const dropped = this.#backlog.trim(RECEIVER_LIMITS);

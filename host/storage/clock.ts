@@ -1,4 +1,4 @@
-/** The time that `every`, ttl and `now` go by: the storage's own once that is open, and what a test has moved it by. */
+/** The time of `every`, ttl and `now`: the storage's clock once that is open, plus the time by which a test has moved it. */
 export class Clock {
   /** Milliseconds. */
   shift = 0;

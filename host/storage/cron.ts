@@ -35,7 +35,7 @@ interface Walls {
   upTo(wall: number): number | undefined;
 }
 
-/** A fixed hour: once a day, however often the clocks show it, and after the gap where they do not. */
+/** A fixed hour: once a day, even if the clocks show it twice; if they skip it, right after the gap. */
 function fixedTimes(walls: Walls, zone: TimeZone): Times {
   /** Never runs backwards with the wall time. */
   const instantOf = (wall: number): number => {
@@ -46,7 +46,7 @@ function fixedTimes(walls: Walls, zone: TimeZone): Times {
   return {
     next(after) {
       const from = after + zone.offset(after);
-      // After the clocks were put back, times that have come already are ahead again.
+      // After clocks are put back, times that have already come lie ahead again.
       let wall = walls.after(isSteady(zone, after) ? from : from - near);
       for (; wall !== undefined; wall = walls.after(wall)) {
         const instant = instantOf(wall);
@@ -104,13 +104,13 @@ function realTimes(walls: Walls, zone: TimeZone): Times {
   };
 }
 
-/** Whether clocks are left alone around an instant. */
+/** Whether no clock change is near an instant. */
 function isSteady(zone: TimeZone, instant: number): boolean {
   return zone.transition(instant - near, instant + near) === undefined;
 }
 
 function wallTimes(pattern: string, text: string): Walls {
-  // Loaded only where a schedule is one of cron.
+  // Loaded only for schedules in cron's form.
   const { Cron } = createRequire(import.meta.url)('croner') as typeof import('croner');
   const [, , day = '', , weekday = ''] = pattern.split(' ');
   // As in Vixie's cron, a field that begins with * restricts nothing by itself, a step of it included.

@@ -1,6 +1,6 @@
 import type { Store } from './store.js';
 
-/** The names under which plugins keep values in a store, whether they run or not. Each takes one look-up. */
+/** The names under which plugins keep values in a store, whether they run or not. Each costs one look-up. */
 export async function dataNamesIn(store: Store): Promise<readonly string[]> {
   const names: string[] = [];
   for (let from = start; ; ) {
@@ -8,12 +8,12 @@ export async function dataNamesIn(store: Store): Promise<readonly string[]> {
     if (first === undefined) return names;
     const [name = ''] = first[0].split('/', 1);
     if (/^[a-z0-9]/.test(name)) names.push(name);
-    // "0" comes behind "/": behind all that lies under the name.
+    // "0" sorts after "/", and so after everything under the name.
     from = `${name}0`;
   }
 }
 
 /** A name begins with a digit or a letter. */
 const start = '0';
-/** Behind every name. */
+/** Sorts after every name. */
 const end = '\u{10ffff}';

@@ -137,7 +137,7 @@ export class EmbeddedStore implements Store {
       : this.#entries.ifVersion(key, revision as number, putBoth);
   }
 
-  /** What is kept longer by now, or is gone, leaves a key to drop. */
+  /** An entry that has been prolonged or removed leaves a key that is out of date. */
   async #removeDue(key: Buffer, time: number): Promise<void> {
     const place = key.subarray(8);
     const found = this.#reading(() => {
@@ -176,7 +176,7 @@ const layout = {
   ownSetting: '[paths] data',
 };
 
-/** The value of keys that hold everything. */
+/** The value of entries whose key says everything. */
 const present = Buffer.from([1]);
 
 const refusals = {

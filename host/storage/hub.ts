@@ -17,7 +17,7 @@ export interface HubOptions {
   readonly mongodb: StorageSettings | undefined;
   readonly log: Logger;
   readonly registry: Registry;
-  /** Has this process replaced, where somebody can. */
+  /** Asks for a replacement of this process, if there is a supervisor. */
   readonly retire: (reason: string) => void;
 }
 
@@ -55,7 +55,7 @@ export class StorageHub {
   base(): Promise<StorageBase> {
     if (this.#opening === undefined) {
       this.#opening = this.#open();
-      // Whoever uses the storage hears of it.
+      // Callers of the storage receive the error.
       this.#opening.catch(() => {});
     }
     return this.#opening;
@@ -101,12 +101,12 @@ export class StorageHub {
     return EmbeddedStore.open(folder, (error) => {
       const what = "the plugins' storage cannot be written any more in this process";
       log.error({ err: error.cause ?? error }, what);
-      // It cannot open the file again: another takes its place.
+      // This process cannot open the file again; another takes its place.
       retire(what);
     });
   }
 
-  /** Removes what has expired. Each process does, at times of its own; what one has removed the others do not find. */
+  /** Removes expired entries. Each process does so, at random times; the others no longer find what one has removed. */
   #sweepLater(store: Store): void {
     this.#sweep = setTimeout(
       async () => {

@@ -11,7 +11,7 @@ export interface JobsOptions {
   readonly registry: Registry;
   /** Aborts when no further run may start. */
   readonly begun: AbortSignal;
-  /** Aborts when what runs has to end. */
+  /** Aborts when runs have to end. */
   readonly deadline: AbortSignal;
   /** The server does not close before this has settled, or its time is over. */
   readonly hold: (run: Promise<unknown>) => void;
@@ -62,7 +62,7 @@ export class Jobs {
     });
   }
 
-  /** @throws TypeError when something is not as the kit asks, Error when the plugin has a job of that name */
+  /** @throws TypeError when an argument is not valid, Error when the plugin already has a job of that name */
   every(
     owner: JobOwner,
     name: string,
@@ -107,7 +107,7 @@ export class Jobs {
     if (store.fenceProblem !== undefined) throw new Error(store.fenceProblem);
   }
 
-  /** This generation is in force. `upFor` is for how many milliseconds workers have been there. */
+  /** This generation is in force. `upFor`: the milliseconds for which the server has had workers. */
   start(upFor: number): void {
     if (this.#upSince !== undefined) return;
     this.#upSince = this.#options.storage.clock.now() - upFor;
@@ -119,7 +119,7 @@ export class Jobs {
     this.#stopped.abort();
   }
 
-  /** Runs what is due, and resolves when nothing is, to the time now and when the next run is due. */
+  /** Runs everything that is due. Then resolves to the current time, and the time of the next run. */
   async settle(): Promise<JobTimes> {
     const next = await Promise.all(this.#jobs.map((job) => job.settle()));
     const times = next.filter((time) => time !== undefined);
@@ -129,7 +129,7 @@ export class Jobs {
     };
   }
 
-  /** Gives up what still runs. */
+  /** Abandons the runs that have not ended. */
   async close(): Promise<void> {
     this.stop();
     await Promise.all(this.#jobs.map((job) => job.close()));

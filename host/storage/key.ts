@@ -11,7 +11,7 @@ export function keyFault(key: unknown): string | undefined {
   return `the key has ${Buffer.byteLength(text)} bytes of UTF-8; keys have 1 to ${MAX_KEY}`;
 }
 
-/** Why no key can begin with this, to follow its name; undefined when one can. */
+/** Why no key can begin with this, as the rest of a sentence; undefined when one can. */
 export function textFault(text: unknown): string | undefined {
   if (typeof text !== 'string') return `is not a text but ${kindOf(text)}`;
   if (text.includes('\0')) return 'contains NUL';
@@ -25,7 +25,7 @@ export function afterAll(text: string): string {
   const points = Array.from(text, (character) => character.codePointAt(0)!);
   while (points.at(-1) === 0x10ffff) points.pop();
   const last = points.pop()!;
-  // U+D800 to U+DFFF are no characters.
+  // U+D800 to U+DFFF are not characters.
   points.push(last === 0xd7ff ? 0xe000 : last + 1);
   return String.fromCodePoint(...points);
 }

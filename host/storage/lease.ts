@@ -2,30 +2,30 @@ import { storageError } from './errors.js';
 import type { RunContext } from './run-context.js';
 import type { Store } from './store.js';
 
-/** What is stored of a job: JSON. Times are in milliseconds since the Unix epoch. */
+/** The stored state of a job, as JSON. Times are in milliseconds since the Unix epoch. */
 export interface LeaseRecord {
-  /** Of the latest run; it only grows. */
+  /** The number of the latest run; it only grows. */
   readonly fence: number;
   /** Times up to this one have been finished or skipped. */
   readonly last: number;
-  /** What runs now. */
+  /** The current run. */
   readonly run?: {
     readonly at: number;
     readonly attempt: number;
     readonly catchUp: boolean;
-    /** By the store's own clock, which no test moves. */
+    /** By the store's clock, which tests do not move. */
     readonly until: number;
   };
 }
 
-/** How long a lease lasts that is not renewed, in milliseconds. */
+/** How long a lease lasts without renewal, in milliseconds. */
 export const leaseTime = 15_000;
 const renewPause = 5000;
 const retryPause = 500;
 
 /**
  * The right to run a job at one time, held by one worker. The entry of the lease has the fence as its revision while it is
- * held; whoever takes it, and whoever ends it, gives it another one, so a write that minds the revision is the holder's.
+ * held. Taking or ending the lease changes the revision, so a write that checks it can only come from the holder.
  */
 export class Lease implements RunContext {
   readonly fence: { readonly place: string; readonly revision: number };
@@ -36,7 +36,7 @@ export class Lease implements RunContext {
   #timer: NodeJS.Timeout | undefined;
   #expiry: NodeJS.Timeout | undefined;
 
-  /** Takes a lease that is free, or whose time is over. Undefined when another worker was faster. */
+  /** Takes a lease that is free or has expired. Undefined when another worker was faster. */
   static async take(
     store: Store,
     place: string,
@@ -59,7 +59,7 @@ export class Lease implements RunContext {
     this.#watch();
   }
 
-  /** Aborts when another worker may take the run up. */
+  /** Aborts when another worker may take over the run. */
   get lost(): AbortSignal {
     this.#look();
     return this.#lost.signal;
@@ -70,7 +70,7 @@ export class Lease implements RunContext {
     return this.lost.aborted ? 'lost' : 'running';
   }
 
-  /** Ends it with its time done, and all others up to `last`. False when it was lost before. */
+  /** Ends the lease, and marks its time and all others up to `last` as done. False when the lease was lost before. */
   async finish(last: number): Promise<boolean> {
     const { fence } = this.#record;
     while (!this.lost.aborted) {
@@ -80,20 +80,20 @@ export class Lease implements RunContext {
         this.#stop();
         return this.#ended;
       } catch {
-        // The storage cannot be used: as long as the lease lasts, nobody else takes it.
+        // The storage cannot be used. Until the lease expires, nobody else takes it.
         await new Promise((resolve) => setTimeout(resolve, retryPause));
       }
     }
     return false;
   }
 
-  /** Lets another worker take the run up at once. */
+  /** Lets another worker take over the run at once. */
   async giveUp(): Promise<void> {
     if (this.state !== 'running') return;
     this.#lose();
     const { run } = this.#record;
     const record = { ...this.#record, run: { ...run!, until: 0 } };
-    // Without this, it is taken up when its time is over.
+    // Without this, another worker takes over when the lease expires.
     await this.#write(record, record.fence + 0.5).catch(() => {});
   }
 
@@ -120,7 +120,7 @@ export class Lease implements RunContext {
     }
   }
 
-  /** A process that was frozen finds out before anything else that it does with the lease. */
+  /** A process that was frozen notices here, before it uses the lease. */
   #look(): void {
     if (!this.#ended && this.#store.now() >= this.#record.run!.until) this.#lose();
   }

@@ -20,7 +20,7 @@ import {
 /**
  * The storage of all hosts that share a MongoDB database: one document for each entry, in one collection. A write is one
  * conditional operation on its document. A write under a fence is a transaction, which also writes the document of the
- * fence: whoever takes the lease at the same time conflicts with it, and one of the two sees the other.
+ * fence: it conflicts with a worker that takes the lease at the same time, and one of the two sees the other.
  */
 export class MongoStore implements Store {
   #link!: MongoLink<HttpError>;
@@ -43,7 +43,7 @@ export class MongoStore implements Store {
       store: "the plugins' storage",
       prepare: async (db) => {
         await store.#readServer(db);
-        // Not by the server's own clock, which a test does not move.
+        // Not by the database's clock, which tests do not move.
         await entriesOf(db).createIndex({ e: 1 }, { name: 'expires', sparse: true });
       },
       unavailable,
@@ -164,7 +164,7 @@ export class MongoStore implements Store {
   }
 
   async #checkClock(): Promise<void> {
-    // An outage is told by the operations that somebody waits for.
+    // Outages are reported by the operations that somebody waits for.
     await this.#link.run((db) => this.#readServer(db)).catch(() => {});
   }
 }
@@ -180,7 +180,7 @@ interface EntryDocument {
   r: number;
   /** When it expires, if ever. */
   e?: Date;
-  /** Counts the writes under it, of a lease. */
+  /** In a lease: the number of writes under it. */
   w?: number;
 }
 
@@ -227,7 +227,7 @@ async function put(
     } catch (error) {
       if (!hasCode(error, duplicateKey)) throw error;
       if (revision === null) return false;
-      // Two made it at once; what is there now is replaced. A transaction has to begin again.
+      // Two processes created it at the same time: replace what is there now. A transaction has to begin again.
       if (session) throw Object.assign(error as object, { isTransient: true });
     }
   }

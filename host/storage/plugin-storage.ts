@@ -14,18 +14,18 @@ export interface StorageBase {
 }
 
 export interface PluginStorageOptions {
-  /** The name that the plugin gave it. */
+  /** The name that the plugin chose. */
   readonly name: string;
-  /** What the places of its entries begin with. */
+  /** The prefix of the places of its entries. */
   readonly space: string;
   /** Resolves once the store is open. */
   readonly base: () => StorageBase | Promise<StorageBase>;
-  /** The time that ttl goes by, in milliseconds since the Unix epoch. */
+  /** The time for ttl, in milliseconds since the Unix epoch. */
   readonly now: () => number;
   readonly counts: StorageCounts;
 }
 
-/** One storage of a plugin: checks what it is given, and turns values into texts and back. */
+/** One storage of a plugin: checks arguments, and converts values to text and back. */
 export class PluginStorage<T> implements Storage<T> {
   readonly #options: PluginStorageOptions;
 
@@ -200,12 +200,12 @@ export class PluginStorage<T> implements Storage<T> {
   }
 }
 
-/** Entries read at once: well under a millisecond. */
+/** Entries per read: well under a millisecond. */
 const pageSize = 100;
 
 function isThenable(value: unknown): boolean {
   if (typeof (value as { then?: unknown } | undefined)?.then !== 'function') return false;
-  // Nobody else would hear of its rejection.
+  // Nobody else would handle its rejection.
   Promise.resolve(value).catch(() => {});
   return true;
 }

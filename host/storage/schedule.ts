@@ -15,7 +15,7 @@ export function timetable(schedule: unknown, timeZone: string = 'UTC'): Timetabl
 }
 
 const units = { s: 1000, min: 60_000, h: 3_600_000, d: 86_400_000 };
-/** Milliseconds: a job that finishes sooner would be held up by its lease alone. */
+/** Milliseconds: with a shorter interval, the lease alone would delay the job. */
 const shortest = 100;
 
 function interval(text: string, period: number): Timetable {

@@ -7,10 +7,10 @@ import type { Timetable } from './timetable.js';
 
 export type Outcome = 'ok' | 'error' | 'lost';
 
-/** What a plugin gave to `every`. */
+/** The arguments of `every`. */
 export interface JobDefinition {
   readonly plugin: string;
-  /** The name that the plugin's data lies under. */
+  /** The name of the plugin's data. */
   readonly dataName: string;
   readonly name: string;
   readonly timetable: Timetable;
@@ -20,33 +20,33 @@ export interface JobDefinition {
   readonly ended: AbortSignal;
 }
 
-/** What all jobs of a server share. */
+/** Shared by all jobs of a server. */
 export interface JobSurroundings {
   readonly base: () => StorageBase | Promise<StorageBase>;
-  /** The time that schedules go by. */
+  /** The clock of schedules. */
   readonly now: () => number;
-  /** Aborts when what runs has to end. */
+  /** Aborts when runs have to end. */
   readonly deadline: AbortSignal;
   /** The server does not close before this has settled, or its time is over. */
   readonly hold: (run: Promise<unknown>) => void;
   readonly count: (job: JobDefinition, outcome: Outcome, seconds: number) => void;
 }
 
-/** What a look at a job found. */
+/** The state of a job, as a check found it. */
 interface Look {
   /** Whether nothing is due and nothing runs. */
   readonly isIdle: boolean;
-  /** When to look again, by the clock of schedules; undefined for never. */
+  /** When to check again, by the clock of schedules; undefined for never. */
   readonly next: number | undefined;
 }
 
-/** One job of this worker: looks when its time comes, and runs it where no other worker was faster. */
+/** One job in this worker: checks when its time comes, and runs it if no other worker was faster. */
 export class ScheduledJob {
   readonly definition: JobDefinition;
   readonly #around: JobSurroundings;
   readonly #leasePlace: string;
   readonly #schedulePlace: string;
-  /** Times before this one were missed while no worker was there. */
+  /** Times before this one were missed while there was no worker. */
   #upSince = 0;
   /** From when the schedule counts: times up to this one have not been missed. Undefined until it is known. */
   #since: number | undefined;
@@ -66,14 +66,14 @@ export class ScheduledJob {
     definition.ended.addEventListener('abort', () => clearTimeout(this.#timer), { once: true });
   }
 
-  /** From now on it starts runs. */
+  /** From now on, it starts runs. */
   start(upSince: number): void {
     this.#upSince = upSince;
     this.#inForceSince = this.#around.now();
     this.#lookAgain(0);
   }
 
-  /** Looks now, for as long as something is due or runs, here or elsewhere. Resolves to when it is due next. */
+  /** Checks now, until nothing is due and nothing runs, here or elsewhere. Resolves to the next time. */
   async settle(): Promise<number | undefined> {
     for (;;) {
       const { isIdle, next } = await this.#look();
@@ -82,7 +82,7 @@ export class ScheduledJob {
     }
   }
 
-  /** What still runs has had its time. */
+  /** The time of a run that has not ended is over. */
   async close(): Promise<void> {
     clearTimeout(this.#timer);
     await this.#lease?.giveUp();
@@ -101,7 +101,7 @@ export class ScheduledJob {
     ).unref();
   }
 
-  /** One look at a time. */
+  /** One check at a time. */
   #look(): Promise<Look> {
     const look = this.#looking.then(() => this.#lookOnce());
     this.#looking = look.catch(() => {});
@@ -115,7 +115,7 @@ export class ScheduledJob {
       this.#lookAgain(look.next === undefined ? longestPause : look.next - this.#around.now());
       return look;
     } catch (error) {
-      // An outage of the storage is told by the storage itself.
+      // The storage reports its own outages.
       this.definition.log.debug(
         { err: error, job: this.definition.name },
         'the state of the job could not be read',
@@ -156,7 +156,7 @@ export class ScheduledJob {
     return { isIdle: false, next: this.#around.now() };
   }
 
-  /** A name that is new, and a schedule that has changed, have missed nothing. */
+  /** A new job, or one whose schedule has changed, has missed nothing. */
   async #scheduleSince(): Promise<number> {
     if (this.#since !== undefined) return this.#since;
     const { store } = await this.#around.base();
@@ -222,5 +222,5 @@ export class ScheduledJob {
 const longestPause = 3_600_000;
 const retryPause = 1000;
 const settlePause = 10;
-/** What runs may take so long to end once its signal has aborted. */
+/** How long a run may take to end once its signal has aborted. */
 const endingTime = 5000;

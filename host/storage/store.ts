@@ -1,11 +1,12 @@
 /**
- * The contract between the storage of plugins and a database. A store keeps texts under places and judges nothing but the
- * conditions of a write. test/contracts/storage.ts tests it through what is built on it; each store runs all of it.
+ * The contract between the storage of plugins and a database. A store keeps texts under places, and checks only the
+ * conditions of a write. test/contracts/storage.ts tests every store, through the layers above.
  *
  * - A write resolves when a crash of the process or the machine can no longer undo it.
  * - A write is one atomic step with its conditions.
- * - Reads see each write that was acknowledged before, by whichever process.
- * - A store that cannot do its work rejects with `storage_unavailable`; the write may then have been applied, or still be.
+ * - Reads see each write that any process has acknowledged before.
+ * - A store that cannot do its work rejects with `storage_unavailable`; the write may then have been applied, or be applied
+ *   later.
  */
 export interface Store {
   /** Why writes under a fence are impossible here, for the operator; undefined where they are possible. */
@@ -14,7 +15,7 @@ export interface Store {
   /** The store's clock, in milliseconds since the Unix epoch: the same for each process that shares the store. */
   now(): number;
 
-  /** Gives the entry without a promise where no waiting is needed. An expired one too. */
+  /** Returns the entry, even if it has expired; without a promise where no waiting is needed. */
   read(place: string): Awaitable<Entry | undefined>;
 
   /**
@@ -23,7 +24,7 @@ export interface Store {
    */
   write(place: string, content: Content | undefined, condition?: Condition): Promise<boolean>;
 
-  /** The first entries of a range, all of one moment. Expired ones too. */
+  /** The first entries of a range, as of one moment, including expired ones. */
   page(range: Range): Awaitable<readonly (readonly [place: string, entry: Entry])[]>;
 
   /** Removes up to `limit` of the entries that expired before `time`. Resolves to whether there may be more. */
@@ -43,12 +44,12 @@ export interface Content {
 }
 
 export interface Entry extends Content {
-  /** Another one after each write. */
+  /** Changes with each write. */
   readonly revision: number;
 }
 
 export interface Condition {
-  /** What the entry must still have; null: there must be none. Without it, whatever is there is replaced. */
+  /** The revision that the entry must still have; null: no entry may exist. Without it, any entry is replaced. */
   readonly revision?: number | null | undefined;
   /** The revision that the new entry gets; a new one without it. */
   readonly becomes?: number | undefined;
@@ -69,7 +70,7 @@ export interface Range {
   readonly reverse: boolean;
 }
 
-/** Revisions do not repeat, so that an entry that was removed and made again is another one. */
+/** Revisions never repeat, so that an entry that was removed and created again is a different one. */
 export function newRevision(): number {
   return Math.floor(Math.random() * Number.MAX_SAFE_INTEGER);
 }

@@ -1,12 +1,12 @@
 /**
- * The clock on the wall of a time zone. A wall time is a number, too: the milliseconds since the epoch of the same time in UTC.
+ * The wall clock of a time zone. A wall time is a number, too: the milliseconds since the epoch of the same time in UTC.
  */
 export interface TimeZone {
   /** Milliseconds that its clocks are ahead of UTC at an instant. */
   offset(instant: number): number;
-  /** The instants at which its clocks show a wall time, the first one first: none in a gap, two where it comes twice. */
+  /** The instants at which its clocks show a wall time, in order: none in a gap, two when the time comes twice. */
   instants(wall: number): number[];
-  /** The first instant in (from, to] with another offset than `from`, where there is one. */
+  /** The first instant in (from, to] whose offset differs from that of `from`, if any. */
   transition(from: number, to: number): number | undefined;
 }
 

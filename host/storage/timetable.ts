@@ -1,6 +1,6 @@
 /** When a job is due. Times are in milliseconds since the Unix epoch. */
 export interface Timetable {
-  /** The same for schedules that are the same. */
+  /** Equal for equal schedules. */
   readonly text: string;
   /** The first time after this one; undefined where none is left. */
   next(after: number): number | undefined;

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { unavailable } from './errors.js';
 import type { Content, Entry, Fence, Store } from './store.js';
 
-/** What an entry becomes; it may throw. Called again when another process was faster. */
+/** Returns the new entry, or throws. Called again when another process was faster. */
 export type Change = (content: Content | undefined) => Content | undefined;
 
 /**
- * Changes entries by what is in them: reads, computes and writes if nothing was written since. Changes of one entry that come
- * while it is being written share the next write, so that a busy counter takes one write for all that wait.
+ * Changes entries depending on their values: reads, computes, and writes if nothing was written in between. Changes of an
+ * entry that arrive while it is being written share the next write, so that a busy counter needs one write for all of them.
  */
 export class Updates {
   readonly #queues = new Map<string, Pending[]>();
@@ -50,7 +50,7 @@ export class Updates {
     this.#queues.delete(key);
   }
 
-  /** For each change, what it threw, if it did. */
+  /** For each change, what it threw, if anything. */
   async #write(place: string, batch: readonly Pending[], fence: Fence | undefined) {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const entry = await this.store.read(place);

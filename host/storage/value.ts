@@ -3,7 +3,7 @@ import { MAX_VALUE, storageError } from './errors.js';
 
 /**
  * The JSON text of a value that reads back as the same value.
- * @throws TypeError that names the place of what JSON cannot hold; HttpError `value_too_large`
+ * @throws TypeError that names the place of a value that JSON cannot represent; HttpError `value_too_large`
  */
 export function encodeValue(value: unknown, where: () => string): string {
   const text = jsonText(value, where);
