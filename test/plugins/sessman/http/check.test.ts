@@ -88,7 +88,7 @@ for (const { name, settings } of backends) {
         { Range: 'bytes=5-1', 'If-Range': 'x' },
         { 'X-Forwarded-Host': 'evil.example' },
         { 'X-Session-Handle': 'another' },
-        { 'Content-Type': 'application/json' },
+        { 'Content-Type': 'application/json; charset=klingon', 'Content-Encoding': 'nope' },
       ]) {
         const reply = await check({ ...at.cookie(id), ...headers });
         expect(reply.status, JSON.stringify(headers)).to.equal(204);

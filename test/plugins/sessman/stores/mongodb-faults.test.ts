@@ -191,6 +191,29 @@ describe('sessman when MongoDB does not work', () => {
       expect((await api.post('/sessman/new', { userid })).status).to.equal(200);
     });
 
+    it("lets a proxy's visitor in although touch=true cannot be written", async () => {
+      const soon = await startApi(settings({ session_ttl: 5 }));
+      try {
+        const made = (await soon.post('/sessman/new', { userid })).body;
+        const check = () =>
+          soon.get('/sessman/check?touch=true', { headers: { 'X-Session-Id': made.session_id } });
+        // A tenth of session_ttl after the last move, another is due.
+        while (Date.now() - Date.parse(made.updated_at) < 500)
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        await failing(1, { errorCode: 14031 }, ['findAndModify']);
+        const unmoved = await check();
+        expect([unmoved.status, unmoved.headers.get('x-session-expires')]).to.deep.equal([
+          204,
+          made.expires_at,
+        ]);
+        const moved = await check();
+        expect(moved.status).to.equal(204);
+        expect(Date.parse(moved.headers.get('x-session-expires')!)).to.be.above(Date.parse(made.expires_at));
+      } finally {
+        await soon.close();
+      }
+    });
+
     async function failing(times: number, data: object, failCommands: string[]): Promise<void> {
       const root = new MongoClient(mongo.rootUrl);
       try {
