@@ -8,8 +8,14 @@ export function needsBrowser(suite: Mocha.Context): void {
   if (!existsSync(executablePath) && !process.env.CI) suite.skip();
 }
 
-/** A browser of its own, without a window. It asks nobody on the network for anything but what its pages do. */
-export function launchBrowser(...args: readonly string[]): Promise<Browser> {
+/**
+ * A browser of its own, without a window. It asks nobody on the network for anything but what its pages do. Of Playwright's
+ * own switches, `without` are left out.
+ */
+export function launchBrowser(
+  args: readonly string[] = [],
+  without: readonly string[] = [],
+): Promise<Browser> {
   if (!existsSync(executablePath)) {
     throw new Error(
       `no browser at ${executablePath}: apt-get install chromium, or set CHROMIUM to the path of one`,
@@ -17,6 +23,7 @@ export function launchBrowser(...args: readonly string[]): Promise<Browser> {
   }
   return chromium.launch({
     executablePath,
+    ignoreDefaultArgs: [...without],
     args: [
       '--headless',
       '--no-sandbox',

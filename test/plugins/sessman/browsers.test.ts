@@ -55,7 +55,8 @@ for (const { name, settings } of backends) {
       });
       shop = `https://shop.example:${port}`;
       browser = await launchBrowser(
-        `--host-resolver-rules=${names.map((host) => `MAP ${host} 127.0.0.1`).join(', ')}`,
+        [`--host-resolver-rules=${names.map((host) => `MAP ${host} 127.0.0.1`).join(', ')}`],
+        ['--disable-back-forward-cache'],
       );
     });
     after(async () => {
@@ -338,6 +339,37 @@ for (const { name, settings } of backends) {
       for (const pid of workers.trim().split(' ')) process.kill(Number(pid), 'SIGKILL');
       await change();
       expect(await page.evaluate('versions.includes(-1)')).to.equal(false);
+    });
+
+    it('a page from the back-forward cache reads the session before it goes on watching', async () => {
+      const account = await login();
+      const page = await context.newPage();
+      const watching = origin('app.shop.example');
+      await page.goto(watching);
+      await page.evaluate(async (base) => {
+        const events: string[] = [];
+        Object.assign(globalThis, { events, restored: 0 });
+        const { Session } = await import(`${base}/sessman/client.js`);
+        (await Session.current()).watch((event: { type: string; reason?: string }) =>
+          events.push(event.reason ?? event.type),
+        );
+      }, shop);
+      await page.evaluate("addEventListener('pageshow', () => { globalThis.restored = 1; })");
+      await page.waitForFunction('events.length === 1');
+      for (const expected of [
+        ['session', 'session'],
+        ['session', 'session', 'gone'],
+      ]) {
+        await page.goto(origin('sub.shop.example'));
+        if (expected.length === 3) {
+          await account.getByRole('button', { name: 'Log out', exact: true }).click();
+          await account.getByRole('button', { name: 'Log in' }).waitFor();
+        }
+        await page.evaluate('history.back()');
+        await page.waitForFunction(`globalThis.restored === 1 && events.length === ${expected.length}`);
+        expect(await page.evaluate('[location.href, events]')).to.deep.equal([`${watching}/`, expected]);
+        await page.evaluate('globalThis.restored = 0');
+      }
     });
 
     it('log out everywhere ends the sessions of every browser', async () => {
