@@ -26,6 +26,14 @@ export class Child {
     return this.#process.exitCode !== null || this.#process.signalCode !== null;
   }
 
+  /** What it prints until it ends. */
+  async output() {
+    let text = '';
+    for await (const chunk of this.#process.stdout.setEncoding('utf8')) text += chunk;
+    await this.#ended;
+    return text;
+  }
+
   /** Asks it to end; after a deadline ends it and all that descends from it. */
   async stop() {
     if (this.hasEnded) return;

@@ -4,7 +4,8 @@ import { cli, writeSite } from './site.mjs';
 
 /**
  * The servers, by the name the table shows. `launch` is told where to listen, a folder of the server's own, and, in the
- * rows that have one, the database; it gives what node runs and the environment. `preload` is how many sessions are in
+ * rows that have one, the database; it gives what node runs and the environment. One with `calls` is no server: see
+ * calls.mjs. `preload` is how many sessions are in
  * the store before the first round.
  */
 export const contestants = new Map(
@@ -23,6 +24,9 @@ export const contestants = new Map(
     'plugin-server, 2 workers': ours({ workers: 2 }),
     'plugin-server as shipped': ours({ shipped: true }),
     'fastify, 1000 plugins': peer('fastify.mjs', { ECHO_PLUGINS: '1000' }),
+
+    'lmdb by hand': { calls: 'lmdb' },
+    'storage of a plugin': { calls: 'storage' },
 
     'node:http + lmdb': peer('node-lmdb.mjs'),
     'node:http + lmdb, 1M sessions': { ...peer('node-lmdb.mjs'), preload: 1_000_000 },

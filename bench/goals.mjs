@@ -122,6 +122,8 @@ const wanted = [
     // Heaps differ that much from run to run; a hundred bytes a session would double it.
     atMost: 1.25,
   },
+  { row: 'storage set', of: 'storage of a plugin', than: ['lmdb by hand'], atLeast: 0.8 },
+  { row: 'storage get', of: 'storage of a plugin', than: ['lmdb by hand'], atLeast: 0.8 },
 ];
 
 /**

@@ -1,3 +1,4 @@
+import { Calls } from './calls.mjs';
 import { Contest } from './contest.mjs';
 
 /**
@@ -25,7 +26,10 @@ export async function measureRow(
     for (let round = 1; round <= rounds; round++) {
       for (const name of rotated(row.contestants, round)) {
         const contest =
-          running.get(name) ?? (await Contest.open(name, row, folder, stores, environment?.(name)));
+          running.get(name) ??
+          (row.measure === 'calls'
+            ? await Calls.open(name, row, folder)
+            : await Contest.open(name, row, folder, stores, environment?.(name)));
         running.set(name, contest);
         const sample = await take(contest, row, seconds);
         samples.get(name).push(sample);
@@ -43,6 +47,7 @@ export async function measureRow(
 }
 
 function take(contest, { measure }, seconds) {
+  if (measure === 'calls') return contest.underCalls(seconds);
   if (measure === 'start') return contest.atRest();
   return measure === 'idle' ? contest.withIdleConnections() : contest.underLoad(seconds);
 }

@@ -41,6 +41,11 @@ const loadColumns = [
   { title: 'of it anonymous', text: ({ anonymousMemory }) => megabytes(anonymousMemory) },
 ];
 
+const callColumns = [
+  { title: 'calls/s', text: ({ rate }) => rate.toFixed(0), ratio: (one, first) => one.rate / first.rate },
+  { title: 'CPU µs/call', text: ({ cpu }) => cpu.toFixed(2), ratio: (one, first) => first.cpu / one.cpu },
+];
+
 const startColumns = [
   {
     title: 'ms to first answer',
@@ -65,6 +70,7 @@ const idleColumns = [
 ];
 
 function columnsOf(row) {
+  if (row.measure === 'calls') return callColumns;
   if (row.measure === 'idle') return idleColumns;
   return row.measure === 'start' ? startColumns : loadColumns;
 }

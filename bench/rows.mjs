@@ -8,7 +8,7 @@ const databases = ['in-memory responder', ...(installed('mongod') ? ['mongod'] :
 
 /**
  * What is measured, in order. A row is one kind of request, sent to each contestant; the table compares them with the
- * first. `measure` is `load`, the default, `start` or `idle`. A `proxied` row sends its requests through nginx. A `shared` row lets server and load have both cores. `database`
+ * first. `measure` is `load`, the default, `start`, `idle` or `calls`. A `proxied` row sends its requests through nginx. A `shared` row lets server and load have both cores. `database`
  * is the MongoDB that contestants are given.
  */
 export const rows = [
@@ -96,6 +96,13 @@ export const rows = [
     measure: 'start',
     contestants: ['fastify, 1000 plugins', 'plugin-server, 1000 plugins'],
   },
+  ...['set', 'get'].map((operation) => ({
+    group: 'storage',
+    name: `storage ${operation}`,
+    measure: 'calls',
+    operation,
+    contestants: ['lmdb by hand', 'storage of a plugin'],
+  })),
   {
     group: 'sessions',
     name: 'session get',

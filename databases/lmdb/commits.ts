@@ -53,7 +53,7 @@ export class Commits<Refusal extends Error> {
   /** Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal. */
   run<T>(begin: () => Promise<T>): Promise<T> {
     this.check();
-    return this.#deadline.within(begin(), async (error) => this.#explain(await causeOf(error)));
+    return this.#deadline.within(begin(), async (error) => this.explain(await causeOf(error)));
   }
 
   /** @throws Refusal */
@@ -61,7 +61,7 @@ export class Commits<Refusal extends Error> {
     try {
       return work();
     } catch (cause) {
-      throw this.#explain(cause);
+      throw this.explain(cause);
     }
   }
 
@@ -69,7 +69,8 @@ export class Commits<Refusal extends Error> {
     this.#deadline.close();
   }
 
-  #explain(cause: unknown): Refusal {
+  /** What the caller is told of an error. */
+  explain(cause: unknown): Refusal {
     if (this.#failure) return this.#failure;
     if (this.refusals.isRefusal(cause)) return cause;
     if (isFull(cause) || (isWriteError(cause) && isOutOfSpace(this.file))) {

@@ -44,7 +44,9 @@ export class PluginStorage<T> implements Storage<T> {
         entry = await entry;
         currentFence();
       }
-      const isLive = entry !== undefined && entry.expires > this.#options.now();
+      const isLive =
+        entry !== undefined &&
+        (entry.expires === Number.POSITIVE_INFINITY || entry.expires > this.#options.now());
       const value = isLive ? (JSON.parse(entry!.text) as T) : undefined;
       this.#options.counts.ok.get += 1;
       return value;
