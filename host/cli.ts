@@ -49,7 +49,7 @@ command('new', 'create a working plugin, with a test, in the plugins folder')
     finish((await import('./commands/new.js')).scaffold(name, ini(self))),
   );
 
-command('import', 'write a configuration from a pserve.ini of the Python server, and say what differs')
+command('import', 'convert the pserve.ini of a Python server, and print what differs')
   .argument('<file>', 'the pserve.ini to read')
   .action(async (file, _options, self) =>
     finish((async () => (await import('./commands/import/index.js')).importOriginal(file, ini(self)))()),

@@ -28,8 +28,8 @@ Example:
   plugin-server new hello
   plugin-server start --watch`,
   import: `
-Comments are kept. Each thing that behaves differently is printed with its line. The command does
-not overwrite a file: -i names another one to write.
+Keeps the comments, and prints each thing that behaves differently, with its line. The command
+never overwrites a file: -i names another file to write.
 
 Example:
   plugin-server import pserve.ini
@@ -37,7 +37,7 @@ Example:
   reload: `
 The command finds the server by its pid file: pidfile in [paths]. If the new configuration or
 a plugin has a problem, the server continues unchanged. The command then prints the problem
-and exits with 1.`,
+and exits with status 1.`,
   completion: `
 Example:
   plugin-server completion bash >> ~/.bashrc`,

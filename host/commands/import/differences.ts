@@ -1,6 +1,6 @@
 /** Something that behaves differently from the Python server. */
 export interface Difference {
-  /** What it is about, for the table in docs/migrating.md. */
+  /** The subject, for the table in docs/migrating.md. */
   readonly about: string;
   readonly before: string;
   readonly now: string;
@@ -8,13 +8,13 @@ export interface Difference {
   readonly remedy?: string;
 }
 
-/** All of them. docs/migrating.md has a table that is made from this one. */
+/** All of them. The table in docs/migrating.md is generated from them. */
 export const differences = {
   // Keys and access
   open_plugin: {
     about: 'a plugin without `auth_type`',
     before: 'open to everybody',
-    now: 'requires the key of `[auth]`, where there is one',
+    now: 'requires the key in `[auth]`, if one is set',
     remedy: 'write `auth_type=none` to leave it open',
   },
   auth_ignored: {
@@ -26,49 +26,49 @@ export const differences = {
   no_key: {
     about: 'no `[auth] apikey`',
     before: '`/plugins` and `/reload` were open to everybody',
-    now: 'they respond 403, and other requests are answered under `localhost` and addresses only',
-    remedy: 'set a key in `[auth]`, and the names of the server in `[network] hosts`',
+    now: 'they respond 403; other paths respond only under `localhost` and IP addresses',
+    remedy: 'set a key in `[auth]`, and list the names of the server in `[network] hosts`',
   },
   status_401: {
     about: 'a missing or wrong key',
     before: '403',
     now: '401, with `WWW-Authenticate`',
-    remedy: 'expect 401 in clients that look at the status',
+    remedy: 'expect 401 in clients that check the status',
   },
   control_answers: {
     about: 'the responses of `/plugins` and `/reload/all`',
     before: '`loaded_plugins`, and `status`',
     now: '`plugins`, with the state of each; `reloaded` and `success`. A reload reads everything again, and changes nothing if anything is wrong',
-    remedy: 'change what reads them',
+    remedy: 'update the programs that read them',
   },
   // Values
   bool_false: {
-    about: '`bool:` with a word but `true`, `enabled`, `enable`, `on` and `1`, in lower case',
-    before: 'false, `bool:yes` and `bool:True` as well',
+    about: '`bool:` with any word but `true`, `enabled`, `enable`, `on` or `1` in lower case',
+    before: 'false, even `bool:yes` and `bool:True`',
     now: 'written as `bool:false`; `yes` and `True` would be true',
   },
   text_enabled: {
     about: '`[SSL] enabled=false`, without `bool:`',
-    before: 'text, and any text counted as true',
+    before: 'text, and every text counted as true',
     now: 'false',
     remedy: 'write `enabled=true` if the server used TLS',
   },
   ssl_case: {
     about: 'a section `[ssl]` that is not written `[SSL]`',
     before: 'ignored',
-    now: 'read: names of sections ignore case',
+    now: 'read: names of sections are not case-sensitive',
     remedy: 'write `enabled=false` in it to serve without TLS',
   },
   cors_enabled: {
     about: '`[cors] enabled` with a false value',
-    before: 'CORS was on: the key only had to be there',
+    before: 'CORS was on as soon as the key was there',
     now: 'CORS is off',
     remedy: 'write `enabled=true` to leave it on',
   },
   cors_credentials: {
     about: '`[cors]`',
-    before: 'pages of other origins sent cookies along',
-    now: 'they do not, but to plugins that allow it, such as sessman with `cookie_origins`',
+    before: 'pages of other origins sent cookies',
+    now: 'they do so only to plugins that allow it, such as sessman with `cookie_origins`',
   },
   environment: {
     about: `\`\${ENV:NAME}\` of a variable that is not set`,
@@ -77,20 +77,20 @@ export const differences = {
     remedy: `set it, or write \`\${ENV:NAME:-default}\``,
   },
   joined: {
-    about: 'a value that goes on in the lines below',
+    about: 'a value that continues on the next lines',
     before: 'one value with line breaks',
     now: 'one line, joined with blanks',
   },
   defaults: {
     about: '`[DEFAULT]`',
-    before: 'its keys counted in every section',
+    before: 'its keys were part of every section',
     now: 'a section like any other',
     remedy: `refer to them as \`\${DEFAULT:key}\``,
   },
   unknown_key: {
     about: 'a key that the server does not know, in one of its own sections',
     before: 'a free value',
-    now: 'a mistake, so it is commented out; where others refer to it, it is in `[imported]`',
+    now: 'a mistake, so it is commented out; if other values refer to it, it moves to `[imported]`',
   },
   relative_path: {
     about: 'a relative path',
@@ -102,25 +102,25 @@ export const differences = {
   decoded: {
     about: '`%XX` and `+` in parameters of plugins',
     before: 'decoded, as in a query string',
-    now: 'taken as they are; written decoded',
+    now: 'literal, so the value is written decoded',
   },
   ampersand: {
     about: '`%26` in parameters of plugins',
     before: 'an `&` in the value',
-    now: 'taken as it is: an `&` begins the next parameter',
-    remedy: `put the value into \`[main]\`, and refer to it as \`\${main:key}\``,
+    now: 'literal; an `&` begins the next parameter',
+    remedy: `put the value in \`[main]\`, and refer to it as \`\${main:key}\``,
   },
   typed: {
     about: '`int:`, `float:`, `bool:` and `list:` within parameters of plugins',
     before: 'part of the text',
     now: 'conversions',
-    remedy: 'leave them out where text is meant',
+    remedy: 'remove them from values that are text',
   },
   python_plugin: {
     about: 'a Python plugin',
     before: 'loaded from the plugins folder',
     now: 'not loaded, and its line is commented out: plugins are TypeScript or JavaScript',
-    remedy: 'write it again as docs/plugins.md shows, and uncomment its line',
+    remedy: 'rewrite it as docs/plugins.md shows, and uncomment its line',
   },
   dropped_parameter: {
     about: 'a parameter that the included plugin no longer has',
@@ -131,12 +131,12 @@ export const differences = {
   documents: {
     about: '`[paths] documents`',
     before: 'the folder to serve, in older versions',
-    now: '`[file_server] documents`, where it has been moved',
+    now: 'moved to `[file_server] documents`',
   },
   common_log: {
     about: '`[file_server] common_log` and `log_includes`',
     before: 'a log file in the Common Log Format',
-    now: 'commented out: the log of the server has a line for each request',
+    now: 'commented out: the server logs every request',
   },
   markdown_envelope: {
     about: '`[file_server] markdown_envelope`',
@@ -146,48 +146,48 @@ export const differences = {
   },
   file_variables: {
     about: 'variables in served files',
-    before: '`@TIME=…@` and `@FILETIME=…@`; all of them in HTML files too; includes from anywhere',
+    before: '`@TIME=…@` and `@FILETIME=…@`; variables in HTML files; includes from anywhere',
     now: '`@TITLE=…@` and `@INCLUDE=…@` in Markdown only; includes from the served folder only',
   },
   systeminfo_names: {
     about: 'the responses of `/systeminfo`',
     before: 'text such as `1.2mbps`, with `info` and `upgrades`',
     now: 'numbers under other names, without `info` and `upgrades`',
-    remedy: 'change what reads them; docs/systeminfo.md lists them',
+    remedy: 'update the programs that read them; docs/systeminfo.md lists the names',
   },
   session_cookie: {
     about: 'the cookie `PS_SESSID`',
     before: 'set by each `new`',
-    now: 'not set, and not read; `cookie` in sessman.json sets one of another name',
-    remedy: 'see docs/sessman.md if browsers relied on it',
+    now: 'neither set nor read; with `cookie` in sessman.json, a cookie of another name',
+    remedy: 'see docs/sessman.md if browsers used it',
   },
   session_get: {
     about: '`GET /sessman/new` and `/sessman/update`',
     before: 'accepted',
-    now: '405: they change something, so they require POST',
+    now: '405: they change data, so they require POST',
   },
   session_address: {
     about: 'a session and the address of its client',
-    before: 'a session was found from the address alone that created it',
-    now: 'from any; the parameter `userid` guards it',
+    before: 'a session could be read only from the address that created it',
+    now: 'from any address; the parameter `userid` protects it',
   },
   stored_sessions: {
     about: 'stored sessions',
     before: 'documents of MongoDB, or a SQLite file',
-    now: 'not read: users log in again once',
-    remedy: 'name another `database` or `collection` on the same MongoDB',
+    now: 'not read: users have to log in once more',
+    remedy: 'set another `database` or `collection` if it is the same MongoDB',
   },
   sqlite: {
     about: '`backend=sqlite`',
     before: 'sessions in a SQLite file, named by `database`',
     now: 'the embedded store, below `[paths] data`',
-    remedy: 'leave out `backend`, and the file in `database`',
+    remedy: 'remove `backend`, and the file in `database`',
   },
   vacuum_interval: {
     about: '`vacuum_interval` of sessman',
     before: 'seconds between two searches for expired sessions',
-    now: 'unknown: expired sessions are never seen, and are removed in the background',
-    remedy: 'leave it out',
+    now: 'unknown: expired sessions are never returned, and are removed in the background',
+    remedy: 'remove it',
   },
 } as const satisfies Record<string, Difference>;
 

@@ -40,7 +40,7 @@ describe('plugin-server import', () => {
       `# ours\n[main]\n; values\ndomain=example.org\nmore=list:a b c\n\n${key}[CORS]\nenabled=bool:true\norigin_url=list:https://a.example.org\n`,
     );
     expect(said).to.deep.equal([
-      '5 [main] more: a value that goes on in the lines below',
+      '5 [main] more: a value that continues on the next lines',
       ...ofAuth(9),
       '11 [CORS]: [cors]',
     ]);
@@ -93,7 +93,7 @@ describe('plugin-server import', () => {
       '4 [SSL] enabled: [SSL] enabled=false, without bool:',
       '5 [cors]: [cors]',
       '6 [cors] enabled: [cors] enabled with a false value',
-      '8 [main] a: bool: with a word but true, enabled, enable, on and 1, in lower case',
+      '8 [main] a: bool: with any word but true, enabled, enable, on or 1 in lower case',
     ]);
     const { said: ignored } = await imported(`${key}[ssl]\nenabled=false\n`);
     expect(ignored.slice(2)).to.deep.equal(['3 [ssl]: a section [ssl] that is not written [SSL]']);
