@@ -22,6 +22,8 @@ export interface Control {
   retire?(reason: string): void;
   /** The Prometheus exposition of all workers together. */
   metrics(): Promise<string>;
+  /** This process holds as many connections as it may and has paused, or has space again. */
+  tellCapacity?(isFull: boolean): void;
   /** Sockets that all workers share, for the listeners that plugins open. */
   readonly listeners?: ListenerLink;
   /** The channels of all workers. */

@@ -209,6 +209,7 @@ export class Host {
       log: this.log,
       drain: this.#drain,
       tls,
+      tellCapacity: options.control?.tellCapacity && ((isFull) => options.control?.tellCapacity?.(isFull)),
       // The workers of one server share its connections.
       limits: { ...settings.limits, connections: Math.ceil(settings.limits.connections / processes) },
     });
@@ -246,9 +247,17 @@ export class Host {
     this.#stopping = true;
   }
 
-  /** Accepts connections from a bound socket that another process has passed; `socket` is a handle of Node's. */
-  serve(socket: object): Promise<void> {
-    return this.#server.listen(socket);
+  /**
+   * Accepts connections from a bound socket that another process has passed; `socket` is a handle of Node's. `refusing`: at the
+   * limit of connections it goes on to accept and refuses them, even where another process could take them.
+   */
+  serve(socket: object, { refusing = false }: { refusing?: boolean } = {}): Promise<void> {
+    return this.#server.listen(socket, refusing);
+  }
+
+  /** Accepts no connection until the next `serve`. */
+  pause(): void {
+    this.#server.stopAccepting();
   }
 
   /** Accepts no further connection and starts no further job. Those that are open stay. */

@@ -91,8 +91,10 @@ export type ToWorker =
   | { readonly type: 'proceed' }
   /** Carries the bound socket: listen on it once and close it, so that no other program can take the address. */
   | { readonly type: 'claim' }
-  /** Carries the socket: accept connections from it. */
-  | { readonly type: 'serve' }
+  /** Carries the socket: accept connections from it. `refusing`: those that are too many get a 503. Without it, pause at the limit. */
+  | { readonly type: 'serve'; readonly refusing?: true }
+  /** Accept no connection until the next `serve`. */
+  | { readonly type: 'pause' }
   /** Answer with `stopped_accepting`. Open connections stay open. */
   | { readonly type: 'stop_accepting' }
   /** This generation is in force: its jobs run. `upFor`: for how many milliseconds workers have been there. */
@@ -140,6 +142,10 @@ export type FromWorker =
   | { readonly type: 'claimed'; readonly error?: string | undefined }
   | { readonly type: 'listening'; readonly error?: string | undefined }
   | { readonly type: 'stopped_accepting' }
+  /** The worker holds as many connections as it may, and has paused. */
+  | { readonly type: 'full' }
+  /** It holds fewer again. */
+  | { readonly type: 'space' }
   /** A draining worker has closed the connections that ask nothing. */
   | { readonly type: 'idle_ended' }
   | ({ readonly type: 'clock_moved' } & JobTimes)

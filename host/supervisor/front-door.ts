@@ -2,6 +2,7 @@ import { Server } from 'node:net';
 import { ACCEPT_QUEUE } from '../http/socket/accept-queue.js';
 import type { SocketHandle } from '../http/socket/bound-socket.js';
 import { monotonic } from '../ipc/monotonic.js';
+import { Capacity } from './capacity.js';
 import type { ListeningSocket } from './listening-socket.js';
 import { refuse } from './refusal.js';
 import { StartFailure } from './start-failure.js';
@@ -36,6 +37,7 @@ const tolerance = 1.1;
  */
 export class FrontDoor {
   readonly #employed = new Set<WorkerProcess>();
+  readonly #capacity = new Capacity(this.#employed, () => (this.#socket as ListeningSocket).handle);
   #socket: ListeningSocket | undefined;
   #policy: FrontDoorPolicy = { maxDelay: 0, scheme: 'http' };
   /** Copies of the socket, to accept from when the workers cannot. */
@@ -82,10 +84,13 @@ export class FrontDoor {
           if (this.#refusingFor === 'silence') this.#stopRefusing();
           this.#judgeQueue(message.time);
         }
+        if (message.type === 'full') this.#capacity.fill(worker);
+        if (message.type === 'space') this.#capacity.free(worker);
         if (message.type === 'spare') this.#keepSpare(socket, handle as SocketHandle);
       });
       worker.once('exit', () => {
         this.#employed.delete(worker);
+        this.#capacity.settle();
         this.#looks = [];
       });
     }
@@ -96,12 +101,14 @@ export class FrontDoor {
     if (worker.ended !== undefined)
       throw new StartFailure('A worker process ended before it accepted connections.');
     this.#employed.add(worker);
+    this.#capacity.settle();
     this.#looks = [];
   }
 
   /** Has a worker accept no further connection; resolves when it has stopped, or has ended. */
   async dismiss(worker: WorkerProcess): Promise<void> {
     this.#employed.delete(worker);
+    this.#capacity.settle();
     this.#looks = [];
     if (worker.ended !== undefined) return;
     const stopped = worker.until('stopped_accepting', patience);

@@ -67,7 +67,11 @@ process.on('message', (message: ToWorker, handle: unknown) => {
       accept(message.key, handle as ReceivedSocket);
       break;
     case 'serve':
-      serve(handle as ReceivedSocket);
+      serve(handle as ReceivedSocket, message.refusing);
+      break;
+    case 'pause':
+      accepting = undefined;
+      host?.pause();
       break;
     case 'stop_accepting':
       accepting = undefined;
@@ -199,11 +203,11 @@ async function accept(key: string, socket: ReceivedSocket): Promise<void> {
 /** This process's copy of the socket, while the process accepts connections. */
 let accepting: ReceivedSocket | undefined;
 
-async function serve(socket: ReceivedSocket): Promise<void> {
+async function serve(socket: ReceivedSocket, refusing = false): Promise<void> {
   try {
     // The supervisor accepts from this copy when no worker responds.
     await channel.send({ type: 'spare' }, socket);
-    await host?.serve(socket);
+    await host?.serve(socket, { refusing });
     accepting = socket;
     await channel.send({ type: 'listening' });
   } catch (error) {

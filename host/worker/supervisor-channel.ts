@@ -81,6 +81,10 @@ export class SupervisorChannel implements Control {
     return answer.outcome;
   }
 
+  tellCapacity(isFull: boolean): void {
+    this.send({ type: isFull ? 'full' : 'space' });
+  }
+
   retire(reason: string): void {
     this.send({ type: 'retire', reason });
   }

@@ -9,12 +9,17 @@ const MOST_FAREWELLS = 64;
 /** Milliseconds between two lines about refused connections. */
 const LOG_INTERVAL = 1000;
 
+/** The share of the limit that has to be free before new connections are wanted again. */
+const SPACE = 0.02;
+
 const TOO_MANY = hostError('too_many_connections', { headers: { 'Retry-After': '1' } });
 
 export interface ConnectionCap {
   readonly cap: number;
   readonly tls: boolean;
   readonly log: Logger;
+  /** Told when the limit is reached, and when there is space again for some. */
+  readonly onChange: (isFull: boolean) => void;
 }
 
 /**
@@ -24,11 +29,14 @@ export interface ConnectionCap {
  *
  * Call it before anything but Node listens for connections.
  */
-export function capConnections(server: Server, { cap, tls, log }: ConnectionCap): void {
+export function capConnections(server: Server, { cap, tls, log, onChange }: ConnectionCap): void {
   const event = tls ? 'secureConnection' : 'connection';
   const accept = server.listeners(event) as ((socket: Socket) => void)[];
   server.removeAllListeners(event);
+  /** Not at once: each change costs messages between processes. */
+  const space = cap - Math.max(1, Math.floor(cap * SPACE));
   let open = 0;
+  let isFull = false;
   let leaving = 0;
   let refused = 0;
   let isTold = false;
@@ -61,7 +69,14 @@ export function capConnections(server: Server, { cap, tls, log }: ConnectionCap)
     open += 1;
     socket.once('close', () => {
       open -= 1;
+      if (!isFull || open > space) return;
+      isFull = false;
+      onChange(isFull);
     });
+    if (open === cap && !isFull) {
+      isFull = true;
+      onChange(isFull);
+    }
     for (const listener of accept) listener.call(server, socket);
   });
 }

@@ -18,6 +18,11 @@ export interface ServerOptions {
   /** PEM texts; undefined for plain HTTP. */
   readonly tls: { readonly key: string; readonly cert: string } | undefined;
   readonly drain: Drain;
+  /**
+   * Told when as many connections are open as there may be, and then when there is space. The server pauses meanwhile, so that
+   * another process accepts. Absent where there is none: those beyond are refused.
+   */
+  readonly tellCapacity?: ((isFull: boolean) => void) | undefined;
   /** Seconds, but for `connections`: how many at once, 0 for as many as there are file descriptors for. */
   readonly limits: {
     readonly headerTimeout: number;
@@ -55,6 +60,7 @@ export class HttpServer {
   readonly refusals: Refusals;
   readonly #server: Server;
   readonly #drain: Drain;
+  readonly #options: ServerOptions;
   /** Every connection, upgraded ones included, which Node's own list leaves out. */
   readonly #sockets = new Set<Socket>();
   #drained: Promise<void> | undefined;
@@ -66,10 +72,14 @@ export class HttpServer {
   /** Those that close with their next answer. */
   readonly #shed = new WeakSet<Socket>();
   #accepted = 0;
+  #isFull = false;
+  #refusing = false;
+  #canPause = false;
 
   constructor(options: ServerOptions) {
     const { limits, log, tls, drain } = options;
     this.#drain = drain;
+    this.#options = options;
     this.refusals = new Refusals({
       log,
       tls: tls !== undefined,
@@ -102,7 +112,9 @@ export class HttpServer {
     // may have 16 KiB.
     this.#server.maxHeadersCount = 0;
     const cap = Math.min(limits.connections || Number.POSITIVE_INFINITY, connectionsThatFit());
-    if (cap < Number.POSITIVE_INFINITY) capConnections(this.#server, { cap, tls: tls !== undefined, log });
+    const onChange = (isFull: boolean) => this.#onCapacity(isFull);
+    if (cap < Number.POSITIVE_INFINITY)
+      capConnections(this.#server, { cap, tls: tls !== undefined, log, onChange });
     this.#server.on('connection', (socket) => {
       this.#accepted += 1;
       this.#sockets.add(socket);
@@ -121,7 +133,11 @@ export class HttpServer {
    * Listens on an address, or on a bound socket (a handle of Node's). Rejects with the system's error, such as EADDRINUSE.
    * The backlog is an argument of its own since Node ignores it beside a handle.
    */
-  async listen(target: ListenOptions | object): Promise<void> {
+  async listen(target: ListenOptions | object, refusing = false): Promise<void> {
+    // A full server may have got space while it was told to refuse.
+    this.#refusing = refusing && this.#isFull;
+    // Node has a second handle for the descriptor of a Unix socket, which would go on accepting.
+    this.#canPause = 'getsockname' in target;
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
       this.#server.listen(target as ListenOptions, ACCEPT_QUEUE as never, () => {
@@ -142,14 +158,27 @@ export class HttpServer {
     let left = count - [...this.#sockets].filter((socket) => this.#shed.has(socket)).length;
     for (const socket of this.#sockets) {
       if (left <= 0) return;
-      if (this.#shed.has(socket)) continue;
+      if (this.#shed.has(socket) || this.refusals.isStreaming(socket)) continue;
       this.#shed.add(socket);
       left -= 1;
     }
   }
 
+  #onCapacity(isFull: boolean): void {
+    this.#isFull = isFull;
+    const { tellCapacity } = this.#options;
+    if (tellCapacity === undefined || !this.#canPause || this.#drain.begun.aborted) return;
+    if (isFull && this.#refusing) return;
+    this.#refusing = false;
+    if (isFull) this.stopAccepting();
+    tellCapacity(isFull);
+  }
+
+  /** Accepted in all, and open now but for event streams and upgraded ones: those cannot be told to go elsewhere. */
   get counts(): { readonly accepted: number; readonly connections: number } {
-    return { accepted: this.#accepted, connections: this.#sockets.size };
+    let connections = 0;
+    for (const socket of this.#sockets) if (!this.refusals.isStreaming(socket)) connections += 1;
+    return { accepted: this.#accepted, connections };
   }
 
   /** A Unix socket's is its path. */
