@@ -175,7 +175,7 @@ export class Session<Data extends object = Record<string, unknown>> {
       if (!isWatched) return;
       stop = watch({
         url: this.get_command_url('watch'),
-        init: this.#init({ 'X-Session-Id': this.session_id }),
+        init: () => this.#init({ 'X-Session-Id': this.session_id }),
         fetch: this.options.fetch ?? fetch,
         name: `sessman ${this.base_url} ${this.handle}`,
         read: () => this.get(),

@@ -1,8 +1,8 @@
 /** What a Session gives to be watched. */
 export interface Watched {
-  /** The URL of the event stream, and how it is asked for. */
+  /** The URL of the event stream, and how it is asked for now. */
   readonly url: string;
-  readonly init: RequestInit;
+  readonly init: () => RequestInit;
   readonly fetch: typeof fetch;
   /** The same in every tab that shows this session. */
   readonly name: string;
@@ -125,7 +125,7 @@ async function readEvents(
       // Node's types of RequestInit lack `cache`.
       const response = await fetch(
         url,
-        Object.assign({ ...init, signal: one.signal }, { cache: 'no-store' }),
+        Object.assign({ ...init(), signal: one.signal }, { cache: 'no-store' }),
       );
       ({ status } = response);
       if (status === 200) {

@@ -302,6 +302,18 @@ for (const { name, settings } of backends) {
       await phone.close();
     });
 
+    it('each tab has its own stream where the browser has no locks', async () => {
+      await context.addInitScript('delete Navigator.prototype.locks');
+      const tabs = [await login(), await context.newPage()];
+      const opened = Promise.all(tabs.map((tab) => tab.waitForRequest(`${shop}/sessman/watch`)));
+      await Promise.all(tabs.map((tab) => tab.goto(`${shop}/account`)));
+      await opened;
+      const third = await context.newPage();
+      await third.goto(`${shop}/account`);
+      await third.getByRole('button', { name: 'Log out everywhere' }).click();
+      for (const tab of tabs) await tab.getByRole('button', { name: 'Log in' }).waitFor();
+    });
+
     it('goes on watching over a renewal, a reload and a killed worker', async () => {
       const page = await login();
       const other = await context.newPage();

@@ -1,0 +1,83 @@
+import { expect } from 'chai';
+import { Session, type SessionEvent } from '../../../../plugins/sessman/client/client.js';
+import { type Api, apiKey, aUser, startApi } from '../support/api.js';
+
+describe("the client's watch, outside a browser", () => {
+  let api: Api;
+  before(async () => {
+    api = await startApi({}, { ini: `[auth]\napikey=${apiKey}\n` });
+  });
+  after(() => api?.close());
+
+  const options = () => ({ base_url: `${api.server.url}/sessman`, auth: apiKey });
+
+  /** The events as they come, and the next one. */
+  const watched = (session: Session) => {
+    const events: SessionEvent[] = [];
+    let wake = () => {};
+    const stop = session.watch((event) => {
+      events.push(event);
+      wake();
+    });
+    let read = 0;
+    return {
+      events,
+      stop,
+      async next(): Promise<SessionEvent> {
+        while (events.length === read) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+        return events[read++]!;
+      },
+    };
+  };
+
+  it('tells of the state, of each change, and of the end with its reason', async () => {
+    const session = await Session.create(aUser(), options());
+    const { next, events } = watched(session);
+    expect(await next()).to.deep.equal({
+      type: 'session',
+      version: 1,
+      updated_at: session.updated_at,
+      expires_at: session.expires_at,
+    });
+    const elsewhere = await Session.open(session.user, session.session_id!, options());
+    await elsewhere.patch({ seen: true });
+    expect(await next()).to.include({ type: 'session', version: 2, updated_at: elsewhere.updated_at });
+    await elsewhere.end();
+    expect(await next()).to.deep.equal({ type: 'end', reason: 'end' });
+    expect(events).to.have.length(3);
+  });
+
+  it('goes on over its own renewal, and says that the session is gone to whoever has the old id', async () => {
+    const session = await Session.create(aUser(), options());
+    const thief = await Session.open(session.user, session.session_id!, options());
+    const { next } = watched(thief);
+    expect(await next()).to.include({ type: 'session' });
+    const owner = watched(session);
+    expect(await owner.next()).to.include({ type: 'session' });
+    await session.renew();
+    expect(await next()).to.deep.equal({ type: 'end', reason: 'gone' });
+    await session.patch({ seen: true });
+    let event = await owner.next();
+    while (event.type === 'session' && event.version < 2) event = await owner.next();
+    expect(event).to.include({ type: 'session', version: 2 });
+    owner.stop();
+  }).timeout(30_000);
+
+  it('tells nothing once it is stopped, whether it has begun or not', async () => {
+    const session = await Session.create(aUser(), options());
+    const early = watched(session);
+    early.stop();
+    const begun = watched(session);
+    await begun.next();
+    begun.stop();
+    const other = watched(session);
+    await other.next();
+    await session.end();
+    expect(await other.next()).to.deep.equal({ type: 'end', reason: 'end' });
+    expect([early.events.length, begun.events.length]).to.deep.equal([0, 1]);
+  });
+});
