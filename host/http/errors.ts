@@ -369,9 +369,12 @@ interface RequestFault {
 
 /** How many faults of a request its sentence names. */
 const SHOWN = 3;
+/** Characters of each. */
+const LONGEST_FAULT = 200;
 
 function describeFault({ in: part, path, message }: RequestFault): string {
-  return `${[part, ...path].join('.')}: ${message}`;
+  const text = `${[part, ...path].join('.')}: ${message}`;
+  return text.length > LONGEST_FAULT ? `${text.slice(0, LONGEST_FAULT)}…` : text;
 }
 
 function byPlugin(meaning: string) {

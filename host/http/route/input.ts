@@ -61,17 +61,22 @@ function accept(ctx: Koa.Context, problems: RouteProblem[], { params, query, bod
   if (params.error !== undefined) addIssues(problems, 'params', params.error);
   if (query.error !== undefined) addIssues(problems, 'query', query.error);
   if (body.error !== undefined) addIssues(problems, 'body', body.error);
-  if (problems.length > 0) throw hostError('invalid_request', { problems }, { details: { problems } });
+  if (problems.length > 0) {
+    const details = { problems: problems.slice(0, MOST_PROBLEMS) };
+    throw hostError('invalid_request', { problems }, { details });
+  }
   return { params: params.data, query: query.data, body: body.data, ctx };
 }
 
+/** A small request can have a fault at each of its bytes; its answer stays small. */
+const MOST_PROBLEMS = 100;
+
 function addIssues(problems: RouteProblem[], part: Part, { issues }: z.ZodError): void {
+  // A member of the query that is given twice has been told of.
+  const told = new Set(problems.flatMap((known) => (known.in === part ? [known.path[0]] : [])));
   for (const { path, message } of issues) {
     const place = path.map((step) => (typeof step === 'symbol' ? String(step) : step));
-    // A member that is given twice has been told of.
-    if (problems.some((known) => known.in === part && part === 'query' && known.path[0] === place[0]))
-      continue;
-    problems.push({ in: part, path: place, message });
+    if (place.length === 0 || !told.has(place[0])) problems.push({ in: part, path: place, message });
   }
 }
 

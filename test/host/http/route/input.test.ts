@@ -30,6 +30,7 @@ export default definePlugin({
       query: z.object({ q: z.string().optional() }),
     }, ({ body, query }) => ({ body, query })));
     router.post('/throws', route({ body: z.object({}).refine(() => { throw new Error('in a check'); }) }, () => 1));
+    router.post('/many', route({ body: z.array(z.string()) }, () => 1));
     router.post('/changes', route({
       body: z.object({ at: z.iso.datetime().transform((text) => new Date(text)) }),
     }, ({ body }) => ({ year: body.at.getUTCFullYear() })));
@@ -105,6 +106,18 @@ describe('the input of route()', () => {
   it('keeps a request with a fault away from the handler, and shows a single fault in the sentence', async () => {
     const { error } = (await (await post('/all/1', {})).json()) as Refusal;
     expect(error).to.match(/^The request is not valid: body\.name: [^;]*\.$/);
+  });
+
+  it('is refused in few words however many faults it has, and soon', async () => {
+    const response = await post('/many', `[${'1,'.repeat(200_000)}1]`);
+    const text = await response.text();
+    expect(response.status).to.equal(400);
+    expect(text).to.have.length.below(20_000);
+    const { error, problems } = JSON.parse(text) as Refusal;
+    expect(problems).to.have.length(100);
+    expect(error).to.match(/; and 199998 more\.$/);
+    const long = await post('/all/1', { name: 'Ann', ['x'.repeat(100_000)]: 1 });
+    expect(((await long.json()) as Refusal).error).to.have.length.below(300);
   });
 
   it('is as it came without schemas', async () => {
