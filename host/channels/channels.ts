@@ -52,7 +52,9 @@ export class Channels {
   /** Throws when the name is not valid. */
   channel<T>(plugin: ChannelPlugin, name: string): Channel<T> {
     if (!/^[a-z0-9_-]{1,64}$/.test(name))
-      throw new TypeError(`channel(${JSON.stringify(name)}): a name has 1 to 64 of a-z, 0-9, _ and -`);
+      throw new TypeError(
+        `channel(${JSON.stringify(name)}): a name has 1 to 64 characters of a-z, 0-9, _ and -`,
+      );
     const topic = `${plugin.dataName.toLowerCase()}/${name}`;
     return {
       publish: (value) => this.#outbox.push([topic, encode(name, value)]),
@@ -135,9 +137,7 @@ function encode(name: string, value: unknown): string {
   if (json.length * 3 > MAX_MESSAGE) {
     const bytes = Buffer.byteLength(json);
     if (bytes > MAX_MESSAGE)
-      throw new TypeError(
-        `${where()}: the value has ${bytes} bytes as JSON; a channel carries up to ${MAX_MESSAGE}`,
-      );
+      throw new TypeError(`${where()}: the value has ${bytes} bytes as JSON; ${MAX_MESSAGE} are allowed`);
   }
   return json;
 }

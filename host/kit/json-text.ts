@@ -26,7 +26,7 @@ function findFault(value: unknown, path: (string | number)[], within: object[]):
     case 'number':
       return Number.isFinite(value)
         ? undefined
-        : fault(path, String(value), 'JSON has no such number; store null or a text');
+        : fault(path, String(value), 'JSON has no number for it; store null or a string');
     case 'undefined':
       return fault(path, 'undefined', path.length === 0 ? 'delete the key instead' : 'store null instead');
     case 'bigint':

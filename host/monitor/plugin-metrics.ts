@@ -78,7 +78,7 @@ class SharedMetric {
   /** Throws where the plugin cannot have a metric of this name. */
   refuse(plugin: string, kind: Kind, code: object): void {
     const [owner] = this.#parts.keys();
-    if (this.#parts.has(plugin)) throw new Error(`the metric "${this.name}" has been made already`);
+    if (this.#parts.has(plugin)) throw new Error(`the metric "${this.name}" already exists`);
     if (code !== this.#code) throw new Error(`the metric "${this.name}" belongs to plugin "${owner}"`);
     if (kind !== this.type) throw new Error(`the metric "${this.name}" is a ${this.type}, not a ${kind}`);
   }

@@ -17,7 +17,7 @@ export function cron(text: string, zoneName: string): Timetable {
   const walls = wallTimes(fields.join(' '), text);
   const zone = timeZone(zoneName);
   const times = fields[1]!.startsWith('*') ? realTimes(walls, zone) : fixedTimes(walls, zone);
-  if (times.next(Date.now()) === undefined) throw new TypeError(`"${text}" never comes`);
+  if (times.next(Date.now()) === undefined) throw new TypeError(`"${text}" never occurs`);
   return { text: `${fields.join(' ').toLowerCase()} ${zoneName}`, ...times };
 }
 

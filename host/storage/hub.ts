@@ -39,7 +39,9 @@ export class StorageHub {
   /** The storage that a plugin has under this name. It stays with the plugin's data when the plugin is renamed. */
   storage<T>(plugin: { readonly name: string; readonly dataName: string }, name: string): Storage<T> {
     if (!/^[a-z0-9_-]{1,64}$/.test(name)) {
-      throw new TypeError(`storage(${JSON.stringify(name)}): a name has 1 to 64 of a-z, 0-9, _ and -`);
+      throw new TypeError(
+        `storage(${JSON.stringify(name)}): a name has 1 to 64 characters of a-z, 0-9, _ and -`,
+      );
     }
     this.base();
     return new PluginStorage<T>({

@@ -75,7 +75,7 @@ export class Jobs {
     if (fault !== undefined) throw new TypeError(`${where}: ${fault.replace('the key', 'the name')}`);
     if (typeof run !== 'function') throw new TypeError(`${where}: run is not a function`);
     if (this.#jobs.some(({ definition }) => definition.plugin === owner.name && definition.name === name)) {
-      throw new Error(`${where}: the plugin has a job of this name already; give each job a name of its own`);
+      throw new Error(`${where}: the plugin already has a job of this name; give each job a different name`);
     }
     const { storage, begun, deadline, hold } = this.#options;
     const job = new ScheduledJob(

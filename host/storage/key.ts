@@ -17,7 +17,7 @@ export function textFault(text: unknown): string | undefined {
   if (text.includes('\0')) return 'contains NUL';
   return (text as WellFormed).isWellFormed()
     ? undefined
-    : 'contains half a surrogate pair, which UTF-8 cannot hold';
+    : 'contains half a surrogate pair, which UTF-8 cannot represent';
 }
 
 /** The first text, in the order of UTF-8 bytes, after all that begin with `text`. One of its characters is below U+10FFFF. */

@@ -135,7 +135,7 @@ export class PluginStorage<T> implements Storage<T> {
       if (fault !== undefined) throw new TypeError(`${where}: ${name} ${fault}`);
     }
     if (!(limit === Number.POSITIVE_INFINITY || (Number.isInteger(limit) && limit >= 0))) {
-      throw new TypeError(`${where}: the limit is not a whole number from 0 on`);
+      throw new TypeError(`${where}: the limit is not an integer from 0 on`);
     }
     let from = space + prefix;
     let to = afterAll(from);

@@ -6,7 +6,7 @@ import type { Timetable } from './timetable.js';
  * @throws TypeError
  */
 export function timetable(schedule: unknown, timeZone: string = 'UTC'): Timetable {
-  if (typeof schedule !== 'string') throw new TypeError('the schedule is not a text');
+  if (typeof schedule !== 'string') throw new TypeError('the schedule is not a string');
   checkZone(timeZone);
   const text = schedule.trim();
   const [, count, unit] = /^(\S+)\s+(s|min|h|d)$/.exec(text) ?? [];

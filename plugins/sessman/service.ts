@@ -67,7 +67,7 @@ function checkJson(value: unknown, place: string, depth: number): void {
       }
       return;
   }
-  throw new TypeError(`session ${place} is ${kindOf(value)}, which JSON cannot hold`);
+  throw new TypeError(`session ${place} is ${kindOf(value)}, which JSON cannot represent`);
 }
 
 const maxDepth = 500;

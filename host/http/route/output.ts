@@ -35,7 +35,7 @@ function setJson(ctx: Koa.Context, value: unknown): void {
   }
   const text = JSON.stringify(value);
   if (text === undefined)
-    throw new TypeError(`the handler returned a ${typeof value}, which JSON cannot hold`);
+    throw new TypeError(`the handler returned a ${typeof value}, which JSON cannot represent`);
   if (!/\bjson\b/i.test(ctx.type)) ctx.type = JSON_TYPE;
   ctx.body = text;
 }

@@ -101,7 +101,7 @@ export class PluginListeners {
       const owner = this.#owners.get(key);
       if (owner !== undefined)
         throw new Error(
-          `plugin "${owner}" listens on port ${port} of ${host} already; give this listener another port`,
+          `plugin "${owner}" already listens on port ${port} of ${host}; give this listener another port`,
         );
       this.#owners.set(key, plugin);
       return key;

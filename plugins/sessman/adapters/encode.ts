@@ -33,9 +33,10 @@ export function encode(data: object): string {
 /** Why JSON would lose a member, if it would. */
 function unkept(key: string, value: unknown): string | undefined {
   if (key === '__proto__') return 'is a name that sessman refuses; use another name';
-  if (typeof value === 'bigint') return `is the BigInt ${value}, which JSON cannot hold; save it as text`;
+  if (typeof value === 'bigint')
+    return `is the BigInt ${value}, which JSON cannot represent; save it as text`;
   if (typeof value === 'number' && !Number.isFinite(value)) {
-    return `is ${value}, which JSON cannot hold; save it as text, or leave it out`;
+    return `is ${value}, which JSON cannot represent; save it as text, or leave it out`;
   }
   return undefined;
 }

@@ -411,7 +411,7 @@ function textOf(data: unknown): string {
   } catch (cause) {
     throw new SessionError(
       'invalid_data',
-      `JSON cannot hold ${place.slice(0, 99)}: ${(cause as Error).message}`,
+      `JSON cannot represent ${place.slice(0, 99)}: ${(cause as Error).message}`,
     );
   }
 }

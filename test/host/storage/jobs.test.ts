@@ -193,7 +193,7 @@ describe('every() of the plugin kit', () => {
   it('fails the start where two jobs of a plugin have one name, or a schedule is none', async () => {
     const twice = cleaner().replace('router.get', "every('clean', '1 h', () => {});\n    router.get");
     const cases: readonly (readonly [string, RegExp])[] = [
-      [twice, /every\("clean"\): the plugin has a job of this name already/],
+      [twice, /every\("clean"\): the plugin already has a job of this name/],
       [
         cleaner('10 minutes'),
         /every\("clean"\): "10 minutes" is not a schedule; write an interval such as "10 min"/,

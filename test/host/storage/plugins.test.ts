@@ -90,7 +90,7 @@ describe('storage() of the plugin kit', () => {
     );
     expect(error).to.be.instanceOf(ConfigError);
     expect((error as ConfigError).problems[0]!.message).to.match(
-      /plugin "shop" failed in its setup: storage\("Counts"\): a name has 1 to 64 of a-z, 0-9, _ and -/,
+      /plugin "shop" failed in its setup: storage\("Counts"\): a name has 1 to 64 characters of a-z, 0-9, _ and -/,
     );
   });
 

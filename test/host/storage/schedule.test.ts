@@ -149,8 +149,8 @@ describe('the schedule of a job', () => {
       ['@daily', /five fields/],
       ['0 0 L * *', /five fields/],
       ['60 * * * *', /"60 \* \* \* \*" is not a schedule: Invalid value for minute: 60/],
-      ['0 0 30 2 *', /"0 0 30 2 \*" never comes/],
-      [5, /not a text/],
+      ['0 0 30 2 *', /"0 0 30 2 \*" never occurs/],
+      [5, /not a string/],
       ['0 0 * * *', /timeZone "Mars" is not an IANA time zone/, 'Mars'],
     ];
     for (const [schedule, message, zone] of cases) {

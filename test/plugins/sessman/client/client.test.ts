@@ -395,7 +395,7 @@ describe('the client class', () => {
           expect(error.status).to.equal(0);
         }
         const error = await rejects('invalid_data', session.updateSession());
-        expect(error.message).to.contain(`JSON cannot hold ${place}`);
+        expect(error.message).to.contain(`JSON cannot represent ${place}`);
         if (data !== null) await rejects('invalid_data', create(data));
         expect(calls).to.equal(0);
         expect((await session.get()).data).to.deep.equal({ a: 1 });
@@ -411,7 +411,7 @@ describe('the client class', () => {
       }
       const error = await rejects('invalid_data', create(chain));
       expect(error.message)
-        .to.match(/^JSON cannot hold data\.n\.n/)
+        .to.match(/^JSON cannot represent data\.n\.n/)
         .and.to.have.length.below(200);
     });
 
