@@ -1,53 +1,45 @@
 import type { AddressInfo, ListenOptions } from 'node:net';
-import type { DestinationStream, Logger } from 'pino';
-import { ConfigError, type Configuration, childAt, formatProblem } from '../config/index.js';
+import type { Logger } from 'pino';
+import type { Configuration } from '../config/index.js';
 import { announce } from './announce.js';
 import { Channels } from './channels/channels.js';
 import type { Control } from './control.js';
 import { blame } from './diagnostics/blame.js';
-import { accessLog, socketLog } from './http/access-log.js';
+import { socketLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
-import { Application } from './http/application.js';
-import { Bodies } from './http/bodies.js';
-import { corsMiddleware, credentialedCors, unlessOwn } from './http/cors.js';
+import { credentialedCors } from './http/cors.js';
 import { foreignJudge, socketJudge } from './http/foreign-origin.js';
-import { nameJudge } from './http/host-names.js';
 import { hostRoutes } from './http/host-routes.js';
+import { makeApplication } from './http/make-application.js';
 import { MountTable } from './http/mounts.js';
+import { openPlugins } from './http/open-plugins.js';
 import { openapiDocument } from './http/openapi.js';
 import type { RateLimit } from './http/rate-limit.js';
-import { requestProblem } from './http/request-problem.js';
 import { serverView } from './http/server-view.js';
 import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { NO_SOCKETS, OwnSockets, PluginListeners } from './http/socket/plugin-listeners.js';
 import { HttpServer } from './http/socket/server.js';
-import { trustedPeers } from './http/trusted-peers.js';
 import { WebSockets } from './http/websocket/websockets.js';
 import { DEADLINES } from './kit/deadline.js';
 import { Drain } from './lifecycle/drain.js';
 import { place } from './lifecycle/failure.js';
 import { PluginUnit } from './lifecycle/plugin-unit.js';
-import { type Log, LogFileError, openLog } from './log.js';
+import type { Log } from './log.js';
 import { Metrics } from './monitor/metrics.js';
 import { LocalMonitor, type MonitorLink } from './monitor/monitor.js';
 import { Reporter } from './monitor/reporter.js';
 import { version } from './package-layout.js';
 import { strayText } from './prepare/data-names.js';
 import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js';
-import { RESERVED_PATHS } from './prepare/paths.js';
+import { type LogOptions, logWarnings, openLogOf } from './prepare/open-log.js';
 import { isHttps, type Settings, storageFolder } from './prepare/settings.js';
 import { StorageHub } from './storage/hub.js';
 import { Jobs, type JobTimes } from './storage/jobs.js';
 
-export interface HostOptions extends PrepareOptions {
+export interface HostOptions extends PrepareOptions, LogOptions {
   /** What the process around it offers; a Host by itself can neither reload nor sum metrics over workers. */
   readonly control?: Control;
-  /** In place of `[log] level` and `file`. */
-  readonly logLevel?: string;
-  readonly logFile?: string;
-  /** Where log lines go, in place of standard output and `[log] file`. */
-  readonly logDestination?: DestinationStream;
   /** In place of `[network] bindto` and `port`. `false`: it listens only when `serve` is called. */
   readonly listen?: ListenOptions | false;
   /** Milliseconds that the time of `every`, ttl and `now` differs from the real one: for tests. */
@@ -177,32 +169,19 @@ export class Host {
       metrics: this.metrics,
       send: (report) => this.#monitor.report(report),
     });
-    const code = new Map(
-      prepared.plugins
-        .filter(({ package_ }) => !package_.bundled)
-        .map(({ name, package_ }) => [name, package_.folder]),
-    );
-    const around = { folder: configuration.folder, codeOf: (plugin: string) => code.get(plugin) };
-    const application = new Application({
+    const application = makeApplication(prepared, {
+      log,
       mounts: this.mounts,
-      bodies: new Bodies(settings.limits, {
+      metrics: this.metrics,
+      rateLimit,
+      development: options.development === true,
+      onProblem: (problem) => this.#reporter.addProblem(problem),
+      watchBodies: {
         watchUnread: (...given) => this.#server.refusals.watchUnread(...given),
         limitArrival: (...given) => this.#server.refusals.limitArrival(...given),
         limitBytes: (...given) => this.#server.refusals.limitBytes(...given),
-      }),
-      metrics: this.metrics,
-      accessLog: accessLog(log),
-      log: this.log,
-      onFailure: (failure) => this.#reporter.addProblem(requestProblem(failure, around)),
-      proxy: typeof settings.proxy === 'boolean' ? settings.proxy : trustedPeers(settings.proxy),
-      maxDelay: settings.limits.maxDelay,
-      sendTimeout: settings.limits.sendTimeout * 1000,
-      judgeName: settings.hosts && nameJudge(settings.hosts),
-      rateLimit,
-      development: options.development === true,
+      },
     });
-    if (settings.corsOrigins.length > 0)
-      application.use(unlessOwn(this.mounts, corsMiddleware(settings.corsOrigins, settings.corsHeaders)));
     const processes = options.control === undefined ? 1 : settings.workers;
     this.#server = new HttpServer({
       listener: application.complete().callback(),
@@ -230,16 +209,7 @@ export class Host {
 
   /** The plugins that are served to whoever asks, since no key is set for them. */
   get openPlugins(): readonly string[] {
-    const hostPaths = new Set(RESERVED_PATHS.map((path) => `/${path}`));
-    const own = new Set(
-      this.plugins.filter(({ plugin }) => plugin.definition.auth === 'own').map(({ name }) => name),
-    );
-    return [...this.mounts]
-      .filter(
-        ({ name, path, keys, open, checksKeys }) =>
-          keys === undefined && !open && !checksKeys && !own.has(name) && !hostPaths.has(path),
-      )
-      .map(({ name }) => name);
+    return openPlugins(this.mounts, this.plugins);
   }
 
   /** From now on /readyz says 503, while serving goes on. */
@@ -421,28 +391,4 @@ export class Host {
 /** Its library is loaded where it is asked for. */
 async function loadRateLimit({ rateLimit: options }: Settings): Promise<RateLimit | undefined> {
   return options && (await import('./http/rate-limit.js')).rateLimit(options);
-}
-
-/** The level says that they are warnings. */
-function logWarnings({ warnings, folder }: Configuration, log: Logger): void {
-  for (const { position, message, hint } of warnings) {
-    log.warn(formatProblem({ position, message, ...(hint !== undefined && { hint }) }, { cwd: folder }));
-  }
-}
-
-/** A log file that the INI file names and that cannot be written is a problem at that place. */
-async function openLogOf({ configuration, settings }: Prepared, options: HostOptions): Promise<Log> {
-  const { logLevel: level = settings.log.level, logFile: file = settings.log.file } = options;
-  try {
-    return await openLog({ ...settings.log, level, file }, options.logDestination);
-  } catch (error) {
-    if (!(error instanceof LogFileError) || options.logFile !== undefined) throw error;
-    const section = configuration.section('log')!;
-    configuration.report(
-      childAt(section, 'file') ?? section,
-      error.message,
-      'write the path of another file, or make this one writable',
-    );
-    throw new ConfigError(configuration.problems);
-  }
 }

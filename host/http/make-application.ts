@@ -1,0 +1,51 @@
+import type { ServerProblem } from '../kit/server-view.js';
+import type { Log } from '../log.js';
+import type { Metrics } from '../monitor/metrics.js';
+import type { Prepared } from '../prepare/index.js';
+import { accessLog } from './access-log.js';
+import { Application } from './application.js';
+import { Bodies, type BodyWatch } from './bodies.js';
+import { corsMiddleware, unlessOwn } from './cors.js';
+import { nameJudge } from './host-names.js';
+import type { MountTable } from './mounts.js';
+import type { RateLimit } from './rate-limit.js';
+import { requestProblem } from './request-problem.js';
+import { trustedPeers } from './trusted-peers.js';
+
+export interface ApplicationSurroundings {
+  readonly log: Log;
+  readonly mounts: MountTable;
+  readonly metrics: Metrics;
+  readonly rateLimit: RateLimit | undefined;
+  readonly development: boolean;
+  /** Told of each request that failed. */
+  readonly onProblem: (problem: ServerProblem) => void;
+  readonly watchBodies: BodyWatch;
+}
+
+/** The application that handles requests as the settings say. */
+export function makeApplication(
+  { configuration, settings, plugins }: Prepared,
+  { log, mounts, metrics, rateLimit, development, onProblem, watchBodies }: ApplicationSurroundings,
+): Application {
+  const own = plugins.filter(({ package_ }) => !package_.bundled);
+  const code = new Map(own.map(({ name, package_ }) => [name, package_.folder]));
+  const around = { folder: configuration.folder, codeOf: (plugin: string) => code.get(plugin) };
+  const { limits, proxy, hosts, corsOrigins, corsHeaders } = settings;
+  const application = new Application({
+    mounts,
+    bodies: new Bodies(limits, watchBodies),
+    metrics,
+    accessLog: accessLog(log),
+    log: log.logger,
+    onFailure: (failure) => onProblem(requestProblem(failure, around)),
+    proxy: typeof proxy === 'boolean' ? proxy : trustedPeers(proxy),
+    maxDelay: limits.maxDelay,
+    sendTimeout: limits.sendTimeout * 1000,
+    judgeName: hosts && nameJudge(hosts),
+    rateLimit,
+    development,
+  });
+  if (corsOrigins.length > 0) application.use(unlessOwn(mounts, corsMiddleware(corsOrigins, corsHeaders)));
+  return application;
+}
