@@ -253,3 +253,77 @@ describe('the recipe for a webhook', () => {
     }
   }).timeout(30_000);
 });
+
+describe('the recipe for events', () => {
+  it('tells pages of every worker, before and after a reload', async () => {
+    const server = await startRecipe('notices', '');
+    try {
+      const before = await openStreams(server, 6);
+      await tell(server, 'first');
+      await Promise.all(before.map((page) => page.hears('first')));
+      const reloaded = server.next('reloaded');
+      server.signal('SIGHUP');
+      await reloaded;
+      const after = await openStreams(server, 6);
+      await tell(server, 'second');
+      await Promise.all([...before, ...after].map((page) => page.hears('second')));
+      for (const page of [...before, ...after]) page.close();
+    } finally {
+      await server.close();
+    }
+  }).timeout(30_000);
+
+  const tell = async (server: ServerProcess, text: string) => {
+    const headers = { 'Content-Type': 'application/json' };
+    const body = JSON.stringify({ text });
+    expect((await server.fetch('/notices', { method: 'POST', headers, body })).status).to.equal(204);
+  };
+
+  /** Pages, each with a connection of its own, whose streams are open. */
+  const openStreams = (server: ServerProcess, count: number) =>
+    Promise.all(
+      Array.from({ length: count }, async () => {
+        const controller = new AbortController();
+        const response = await server.fetch('/notices', { signal: controller.signal });
+        const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+        let text = '';
+        const hears = async (part: string) => {
+          while (!text.includes(part)) {
+            const { value, done } = await reader.read();
+            expect(done, `the stream ended before ${part}; it had ${text}`).to.equal(false);
+            text += value;
+          }
+        };
+        await hears('retry');
+        return { hears, close: () => controller.abort() };
+      }),
+    );
+});
+
+describe('the recipe for SQLite', () => {
+  it('loses no points of requests at once, over a reload and a killed worker', async () => {
+    const server = await startRecipe('scores', '');
+    const add = async () => {
+      const headers = { 'Content-Type': 'application/json', Connection: 'close' };
+      const response = await server.fetch('/scores/ada', { method: 'POST', headers, body: '{"points": 1}' });
+      expect(response.status).to.equal(200);
+    };
+    const points = async () =>
+      ((await (await server.fetch('/scores')).json()) as { points: number }[])[0]?.points;
+    try {
+      const reloaded = server.next('reloaded');
+      server.signal('SIGHUP');
+      for (let i = 0; i < 10; i += 1) await Promise.all(Array.from({ length: 10 }, add));
+      await reloaded;
+      expect(await points()).to.equal(100);
+      const replaced = server.next('a new worker serves');
+      const text = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
+      process.kill(Number(text.trim().split(' ').at(-1)), 'SIGKILL');
+      await replaced;
+      await add();
+      expect(await points()).to.equal(101);
+    } finally {
+      await server.close();
+    }
+  }).timeout(30_000);
+});

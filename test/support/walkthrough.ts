@@ -139,6 +139,7 @@ const peers = [
   'fastify',
   '@fastify',
   'http-proxy',
+  'libsql',
   'koa',
   'koa-session',
   'koa-static',
