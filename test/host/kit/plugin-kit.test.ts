@@ -84,5 +84,34 @@ describe('the plugin of ten lines', () => {
         expect(await check({ 'hello.ts': plugin.replace(from, to) }), to).to.contain(complaint);
       }
     }).timeout(120_000);
+
+    it('knows what a storage holds and how a schedule is written', async () => {
+      const counter = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ storage, every, now }) {
+    const counts = storage<{ runs: number }>('counts');
+    every('count', '10 min', async ({ scheduledAt, signal, attempt, catchUp, fence }) => {
+      const count = await counts.update('all', (last) => ({ runs: (last?.runs ?? 0) + attempt + fence }));
+      const due: number = now().getTime() - scheduledAt.getTime();
+      if (catchUp || signal.aborted || due > (count?.runs ?? 0)) await counts.delete('all');
+      for await (const [key, { runs }] of counts.entries({ prefix: 'a' })) key.slice(runs);
+    }, { timeZone: 'Europe/Berlin' });
+    every('nightly', '30 2 * * *', () => {});
+  },
+});
+`;
+      expect(await check({ 'counter.ts': counter })).to.equal('');
+      for (const [from, to, complaint] of [
+        ["'10 min'", "'10 minutes'", '\'"10 minutes"\' is not assignable'],
+        ['({ runs: (last', '({ ruins: (last', "'runs' is missing"],
+        ['(last?.runs', '(last.runs', "'last' is possibly 'undefined'"],
+        ['{ prefix:', '{ prefx:', "'prefx' does not exist"],
+        ["update('all', (last)", "update('all', async (last)", 'Promise'],
+      ] as const) {
+        expect(counter).to.contain(from);
+        expect(await check({ 'counter.ts': counter.replace(from, to) }), to).to.contain(complaint);
+      }
+    }).timeout(120_000);
   });
 });

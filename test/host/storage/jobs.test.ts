@@ -369,6 +369,18 @@ describe('a job whose worker fails it', () => {
     expect(metrics).to.match(/plugin_server_job_runs_total\{.*outcome="lost".*\} 1/);
   });
 
+  it('skips the times that come while a run lasts', async () => {
+    await start('workers=2');
+    const run = await busyRun();
+    await until(() => Date.now() >= Date.parse(run.at) + 3500);
+    const released = Date.now();
+    await setBusy(false);
+    const next = await until(({ at, what }) => at > run.at && what === 'begin');
+    expect(Date.parse(next.at)).to.be.greaterThan(released);
+    expect(Date.parse(next.at) % 1000).to.equal(0);
+    await expectOnce();
+  });
+
   it('ends within stream_grace of a reload, and only the new generation starts the next', async () => {
     await start('workers=2\nstream_grace=30');
     const run = await busyRun();

@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import { expect } from 'chai';
 import { ConfigError, formatProblem } from '../../../config/index.js';
-import { sharedMongo } from '../../support/mongodb.js';
+import { sharedMongo, startMongo } from '../../support/mongodb.js';
 import { ServerProcess } from '../../support/process.js';
 import { startServer } from '../../support/server.js';
 
@@ -136,6 +136,57 @@ describe('storage() of the plugin kit', () => {
     );
     expect(wrong.problems[0]!.message).to.include('MongoDB does not accept the credentials');
   });
+
+  it('answers 503 with storage_unavailable while MongoDB is down, and works again when it is back', async () => {
+    const mongo = await startMongo();
+    const server = await startServer({
+      safe: true,
+      env: { PASSWORD: mongo.password },
+      ini: `[main]\nsafe=list:shop\n[storage]\nserver_url=${mongo.host}\nusername=${mongo.user}\npassword=\${ENV:PASSWORD}\ndatabase=${mongo.database}\n`,
+      files: { 'plugins/shop.js': shop },
+    });
+    try {
+      expect((await send(server.url, 'POST', '/shop/count'))!.body.count).to.equal(1);
+      await mongo.kill();
+      const refused = await server.fetch('/shop/count', { method: 'POST' });
+      expect(refused.status).to.equal(503);
+      expect(refused.headers.get('retry-after')).to.equal('1');
+      expect(await refused.json()).to.include({ code: 'storage_unavailable' });
+      await mongo.restart();
+      let answer: Answer | undefined;
+      do answer = await send(server.url, 'POST', '/shop/count');
+      while (answer?.status !== 200);
+      expect(answer.body.count).to.equal(2);
+      expect(
+        server.logs.filter(({ msg }) => msg.startsWith("the plugins' storage cannot be used")),
+      ).to.have.length(1);
+    } finally {
+      await server.close();
+      await mongo.stop();
+    }
+  }).timeout(60_000);
+
+  it('fails the start where a job needs transactions that MongoDB does not have', async () => {
+    const mongo = await startMongo({ standalone: true });
+    const job =
+      "import { definePlugin } from 'plugin-server';\nexport default definePlugin({ setup({ every }) { every('a', '1 h', () => {}); } });";
+    try {
+      const error = await startServer({
+        safe: true,
+        env: { PASSWORD: mongo.password },
+        ini: `[main]\nsafe=list:job\n[storage]\nserver_url=${mongo.host}\nusername=${mongo.user}\npassword=\${ENV:PASSWORD}\ndatabase=${mongo.database}\n`,
+        files: { 'plugins/job.js': job },
+      }).then(
+        () => expect.fail('it started'),
+        (failure: unknown) => failure as ConfigError,
+      );
+      expect(error.problems[0]!.message).to.include(
+        'every() requires transactions, and this MongoDB server has none',
+      );
+    } finally {
+      await mongo.stop();
+    }
+  }).timeout(60_000);
 
   it('tells at the key what is wrong with [storage]', async () => {
     const cases: readonly (readonly [string, RegExp])[] = [
