@@ -36,6 +36,10 @@ export const contestants = new Map(
     'koa-session': peer('koa-session.mjs'),
     'express-session + connect-mongo': peer('express-session-mongo.mjs'),
     sessman: ours({ echoPlugins: 0, sessman: {} }),
+    'sessman, encrypted': ours({
+      echoPlugins: 0,
+      sessman: { encryption_key: Buffer.alloc(32, 1).toString('base64') },
+    }),
     'sessman, 1M sessions': { ...ours({ echoPlugins: 0, sessman: {} }), preload: 1_000_000 },
     'sessman on MongoDB': ours({ echoPlugins: 0, sessman: {} }),
   }),

@@ -95,6 +95,12 @@ const wanted = [
     { row: `session ${call}`, of: 'sessman', than: ['node:http + lmdb'], atLeast: 1 },
     { row: `session ${call}`, of: 'sessman', than: ['node:http + SQLite'], atLeast: 3.2 },
   ]),
+  ...['new', 'update'].map((call) => ({
+    row: `session ${call}, encrypted`,
+    of: 'sessman, encrypted',
+    than: ['sessman'],
+    atLeast: 0.85,
+  })),
   ...rows
     .filter((row) => row.group === 'mongodb')
     .flatMap((row) => [

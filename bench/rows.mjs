@@ -2,6 +2,7 @@ import { installed } from './machine.mjs';
 import { echo, echoAlone, report, sessionGet, sessionNew, sessionPatch, sessionUpdate } from './requests.mjs';
 
 const durable = ['node:http + lmdb', 'node:http + SQLite', 'sessman'];
+const encrypted = ['sessman', 'sessman, encrypted'];
 const onMongo = ['node:http + mongodb', 'express-session + connect-mongo', 'sessman on MongoDB'];
 const many = ['node:http + lmdb', 'node:http + lmdb, 1M sessions', 'sessman', 'sessman, 1M sessions'];
 const databases = ['in-memory responder', ...(installed('mongod') ? ['mongod'] : [])];
@@ -112,6 +113,8 @@ export const rows = [
   { group: 'sessions', name: 'session new', request: sessionNew, contestants: durable },
   { group: 'sessions', name: 'session update', request: sessionUpdate, contestants: durable },
   { group: 'sessions', name: 'session patch', request: sessionPatch, contestants: durable },
+  { group: 'encryption', name: 'session new, encrypted', request: sessionNew, contestants: encrypted },
+  { group: 'encryption', name: 'session update, encrypted', request: sessionUpdate, contestants: encrypted },
   ...databases.flatMap((database) => [
     {
       group: 'mongodb',

@@ -14,7 +14,9 @@ import { Sessions } from './sessions.js';
 import { type Settings, settingsSchema } from './settings.js';
 import { Feed } from './stores/feed.js';
 import { checkStore, openStore } from './stores/index.js';
+import { Keyring } from './stores/keyring.js';
 import { observeStore } from './stores/observed-store.js';
+import { runReencryption } from './stores/reencrypt.js';
 import { runSweeper } from './stores/sweeper.js';
 
 /** sessman, the session manager: docs/sessman.md. */
@@ -24,16 +26,18 @@ export default definePlugin({
   check: checkCookie,
   async setup(context) {
     const { config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose } = context;
-    const opened = await openStore(config, {
+    const keys = config.encryption_key && new Keyring(config.encryption_key);
+    const place = {
       folder: join(dataFolder, 'store'),
       resolvePath,
       log,
       // It can never work again in this process. Readiness says so, too.
-      onFailed: (error) => {
+      onFailed: (error: Error) => {
         log.error({ err: error }, error.message);
         context.server.retire(error.message);
       },
-    });
+    };
+    const opened = await openStore(config, place, keys);
     onClose(() => opened.close());
     onCheck('store', () => checkStore(opened));
 
@@ -48,6 +52,11 @@ export default definePlugin({
       onError: (error) => log.warn({ err: error }, 'expired sessions could not be removed from the store'),
     });
     onClose(() => sweeping);
+    const reencryption = runReencryption(store, keys, {
+      signal,
+      onError: (error) => log.warn({ err: error }, 'sessions cannot be encrypted again for now'),
+    });
+    onClose(() => reencryption);
 
     const made = metrics.counter({ name: 'sessman_sessions_made_total', help: 'Sessions created.' });
     const ended = metrics.counter({

@@ -1,5 +1,20 @@
 import { z } from 'plugin-server';
 import { checkStoreSettings, type StoreSettings, storeNames, storeSettings } from './stores/index.js';
+import { plain } from './stores/keyring.js';
+
+const encryptionKey = z
+  .string()
+  .refine(
+    (key) => key === plain || (/^[A-Za-z0-9+/]{43}=$/.test(key) && Buffer.from(key, 'base64').length === 32),
+    'write 32 random bytes in base64, 44 characters, as `openssl rand -base64 32` prints them, or the word plain',
+  );
+
+const encryptionKeys = z.union([encryptionKey, z.array(encryptionKey).min(1)]).transform((keys, context) => {
+  const list = typeof keys === 'string' ? [keys] : keys;
+  if (new Set(list).size < list.length)
+    context.addIssue({ code: 'custom', message: 'a key is listed twice; list each once' });
+  return list;
+});
 
 const ownSettings = z.object({
   backend: z
@@ -32,6 +47,11 @@ const ownSettings = z.object({
       description:
         'what to record of a visitor: `ip`, `user_agent`. `new` and `renew` receive them, `list` and `sessions` show them',
     }),
+  encryption_key: encryptionKeys.optional().meta({
+    description:
+      'encrypts data, `about`, `ip` and `user_agent` in the store: 32 random bytes in base64, or a list of such keys; the first encrypts, all decrypt. `plain` in the list also reads what is not encrypted',
+    secret: true,
+  }),
   cookie: z.boolean().default(false).meta({ description: 'cookie mode: sessions for browsers' }),
   cookie_data: z.enum(['none', 'read', 'write']).default('none').meta({
     description: 'what a caller with only the cookie may do with `data`: nothing (`none`), `read` or `write`',

@@ -82,8 +82,24 @@ export interface Store {
   /** Whether there is anything to remove. Cheap, and writes nothing. */
   isSweepDue(now: number): Awaitable<boolean>;
 
-  /** Acquires or extends the right to sweep until `until`; false while another owner holds it. */
-  leaseSweep(owner: string, now: number, until: number): Promise<boolean>;
+  /** Acquires or extends the right to a duty, such as `sweeper`, until `until`; false while another owner holds it. */
+  lease(duty: string, owner: string, now: number, until: number): Promise<boolean>;
+
+  /** Keeps version 0.1.0 off the store from now on, for what it would not honour. */
+  raise(): Promise<void>;
+  isRaised(): Awaitable<boolean>;
+
+  /** What is sealed of some records, live or not, in the order of handles. */
+  sealed(limit: number, after?: string): Promise<readonly Sealed[]>;
+
+  /** Replaces what is sealed of a record, and nothing else of it; false where it is not as it was `before`. */
+  replaceSealed(before: Sealed, after: Sealed): Promise<boolean>;
+
+  /** Something that holds for the whole store, as JSON. */
+  fact<T extends object>(name: string): Awaitable<T | undefined>;
+
+  /** Changes it in one atomic step: `change` is called again when another process was faster. */
+  changeFact<T extends object>(name: string, change: (before: T | undefined) => T): Promise<void>;
 
   /** Resolves when the store can work, and rejects with a StoreError while it cannot. */
   check(): Promise<void>;
@@ -125,12 +141,12 @@ export interface SessionExtras {
   readonly authenticated?: number | undefined;
   /** False where its cookie ends with the browser; absent and true are the same. */
   readonly remember?: boolean | undefined;
-  /** What the application says of the device: a JSON object as text. */
+  /** What the application says of the device: a JSON object as text; `null` where it cannot be decrypted. */
   readonly about?: string | undefined;
-  /** The visitor's address. */
-  readonly ip?: string | undefined;
-  /** The visitor's browser, by its User-Agent. */
-  readonly userAgent?: string | undefined;
+  /** The visitor's address; null where it cannot be decrypted. */
+  readonly ip?: string | null | undefined;
+  /** The visitor's browser, by its User-Agent; null likewise. */
+  readonly userAgent?: string | null | undefined;
 }
 
 /** A record without its data. */
@@ -184,6 +200,15 @@ export interface Page {
 
 export interface WalkedSession extends SessionSummary {
   readonly userid: string;
+}
+
+/** The fields of a record that may be encrypted, as they are stored. */
+export interface Sealed {
+  readonly handle: string;
+  readonly data: string;
+  readonly about?: string | undefined;
+  readonly ip?: string | undefined;
+  readonly userAgent?: string | undefined;
 }
 
 /** Why a session was ended: by `end`, by `end_all`, over the limit of its user's sessions, or replaced by a login. */

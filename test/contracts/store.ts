@@ -540,13 +540,13 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
     });
 
     it('gives the right to sweep to one owner at a time', async () => {
-      expect(await store.leaseSweep('a', now, now + 100)).to.equal(true);
-      expect(await store.leaseSweep('b', now + 99, now + 199)).to.equal(false);
-      expect(await store.leaseSweep('a', now + 99, now + 199)).to.equal(true);
-      expect(await store.leaseSweep('b', now + 199, now + 299)).to.equal(true);
-      expect(await store.leaseSweep('a', now + 200, now + 300)).to.equal(false);
+      expect(await store.lease('sweeper', 'a', now, now + 100)).to.equal(true);
+      expect(await store.lease('sweeper', 'b', now + 99, now + 199)).to.equal(false);
+      expect(await store.lease('sweeper', 'a', now + 99, now + 199)).to.equal(true);
+      expect(await store.lease('sweeper', 'b', now + 199, now + 299)).to.equal(true);
+      expect(await store.lease('sweeper', 'a', now + 200, now + 300)).to.equal(false);
       const many = await Promise.all(
-        Array.from({ length: 8 }, (_, n) => store.leaseSweep(`many ${n}`, now + 1000, now + 2000)),
+        Array.from({ length: 8 }, (_, n) => store.lease('sweeper', `many ${n}`, now + 1000, now + 2000)),
       );
       expect(many.filter(Boolean)).to.have.length(1);
     });

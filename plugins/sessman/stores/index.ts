@@ -1,9 +1,12 @@
-import { HttpError, type z } from 'plugin-server';
+import { HttpError, SettingError, type z } from 'plugin-server';
 import { StoreRefusal } from '../../../databases/refusal.js';
 import { StoreError } from '../errors.js';
 import type { Store } from '../store.js';
 import { embedded } from './embedded/settings.js';
+import { encryptStore } from './encrypted-store.js';
+import type { Keyring } from './keyring.js';
 import { mongodb } from './mongodb/settings.js';
+import { noneCanBeRead } from './reencrypt.js';
 import type { ReportSetting, StoreKind, StorePlace } from './store-kind.js';
 
 /**
@@ -30,11 +33,34 @@ export function checkStoreSettings(settings: StoreSettings, report: ReportSettin
 }
 
 /** Opens the store that the settings select. The code of the others is not loaded. */
-export function openStore(settings: StoreSettings, place: StorePlace): Promise<Store> {
+export async function openStore(
+  settings: StoreSettings,
+  place: StorePlace,
+  keys: Keyring | undefined,
+): Promise<Store> {
   const isChosen = ([name, kind]: [string, StoreKind]) =>
     settings.backend === undefined ? kind.isMeant(settings) : name === settings.backend;
   const [, kind] = Object.entries(stores).find(isChosen)!;
-  return kind.open(settings, place);
+  const store = await kind.open(settings, place);
+  if (!keys?.encrypts) return store;
+  if (await failsToRead(store, keys)) {
+    await store.close();
+    throw new SettingError(
+      ['encryption_key'],
+      'no key of encryption_key opens the sessions of the store; list the key that encrypted them as well, or "plain" where they are not encrypted',
+    );
+  }
+  return encryptStore(store, keys);
+}
+
+/** A store that cannot be reached says nothing. */
+async function failsToRead(store: Store, keys: Keyring): Promise<boolean> {
+  try {
+    return await noneCanBeRead(store, keys);
+  } catch (error) {
+    if (error instanceof StoreError) return false;
+    throw error;
+  }
 }
 
 /** Resolves when the store can work. Rejects with a message that everyone may read at /readyz. */

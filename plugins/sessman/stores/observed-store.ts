@@ -1,6 +1,7 @@
 import { HttpError, type PluginMetrics } from 'plugin-server';
 import { StoreError } from '../errors.js';
-import type { Change, EndReason, Match, Page, SessionRecord, Store } from '../store.js';
+import type { Change, EndReason, Match, Page, Sealed, SessionRecord, Store } from '../store.js';
+import type { KeyCounts } from './reencrypt.js';
 
 /** Wraps a store to count and time its operations, for /metrics. */
 export function observeStore(store: Store, metrics: PluginMetrics): Store {
@@ -39,6 +40,22 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
       },
     });
   }
+
+  metrics.gauge({
+    name: 'sessman_records',
+    help: 'Records by the fingerprint of the key that encrypts them, or plain, as they were counted last; with encryption_key.',
+    labelNames: ['key'],
+    aggregator: 'max',
+    async collect() {
+      this.reset();
+      try {
+        const found = await store.fact<KeyCounts>('records-by-key');
+        for (const [key, count] of Object.entries(found?.counts ?? {})) this.set({ key }, count);
+      } catch {
+        // As long as the store cannot be reached, nothing is known.
+      }
+    },
+  });
 
   /** Times an operation, without a promise where it returns none. */
   function observed<Args extends unknown[], Result>(operation: string, run: (...args: Args) => Result) {
@@ -104,7 +121,15 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     countLive: (now) => store.countLive(now),
     sweep: observed('sweep', (now: number, limit: number) => store.sweep(now, limit)),
     isSweepDue: (now) => store.isSweepDue(now),
-    leaseSweep: (owner, now, until) => store.leaseSweep(owner, now, until),
+    lease: (duty, owner, now, until) => store.lease(duty, owner, now, until),
+    raise: () => store.raise(),
+    isRaised: () => store.isRaised(),
+    sealed: (limit, after) => store.sealed(limit, after),
+    replaceSealed: observed('replace_sealed', (before: Sealed, after: Sealed) =>
+      store.replaceSealed(before, after),
+    ),
+    fact: (name) => store.fact(name),
+    changeFact: (name, change) => store.changeFact(name, change),
     check: () => store.check(),
     count: () => store.count(),
     close: () => store.close(),

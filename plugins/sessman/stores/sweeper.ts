@@ -35,7 +35,7 @@ export async function runSweeper(store: Store, options: SweeperOptions): Promise
       // A lease lasts much longer than a step, and expires soon after its sweeper has died.
       if (leasedUntil - at < 5 * every) {
         leasedUntil = at + 10 * every;
-        if (!(await store.leaseSweep(owner, at, leasedUntil))) return;
+        if (!(await store.lease('sweeper', owner, at, leasedUntil))) return;
       }
       const swept = await store.sweep(at, stepSize);
       if (swept.removed > 0) onSwept?.(swept.removed);

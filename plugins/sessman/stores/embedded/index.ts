@@ -19,6 +19,7 @@ import {
   type NewNotes,
   type NotePlace,
   type Page,
+  type Sealed,
   type SessionExtras,
   type SessionHead,
   type SessionRecord,
@@ -70,6 +71,8 @@ export class EmbeddedStore implements Store {
   readonly #meta: Database<Buffer, string>;
   readonly #notes: Notes;
   readonly #folder: string;
+  /** Whether this process knows that version 0.1.0 is kept off. */
+  #isRaised: boolean;
   readonly #epochs = new Leased(() => this.#readMeta<EpochState>(epochKey)?.value ?? firstEpoch);
   /** Up to where the records of earlier epochs are removed. */
   #purgedTo: Buffer = zero;
@@ -96,6 +99,7 @@ export class EmbeddedStore implements Store {
 
   private constructor(file: string, events: StoreEvents) {
     this.#folder = dirname(file);
+    this.#isRaised = isRaised(this.#folder);
     this.#commits = new Commits(file, refusals, events.onFailed);
     this.#root = openDurable(file);
     const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
@@ -115,7 +119,7 @@ export class EmbeddedStore implements Store {
     const epoch = this.epoch();
     return this.#commit(() =>
       this.#records.ifNoExists(key, () => {
-        this.#records.put(key, encodeRecord(record, indexed, epoch, epoch > 0), 1);
+        this.#records.put(key, encodeRecord(record, indexed, epoch, this.#isSecond(epoch)), 1);
         if (extras) this.#extras.put(key, encodeExtras(extras, record.created));
         this.#byUser.put(userKey(record, key), present);
         this.#byExpiry.put(expiryKey(indexed, key), present);
@@ -180,14 +184,18 @@ export class EmbeddedStore implements Store {
       // One conditional put is enough here; a conditional block of writes costs three times as many instructions.
       return this.#records.put(
         key,
-        encodeRecord(next, next.indexed, next.epoch, next.epoch > 0),
+        encodeRecord(next, next.indexed, next.epoch, this.#isSecond(next.epoch)),
         revision + 1,
         revision,
       );
     }
     const indexed = indexedFor(Math.floor(record.indexed + 0.75), true);
     return this.#records.ifVersion(key, revision, () => {
-      this.#records.put(key, encodeRecord(next, indexed, next.epoch, next.epoch > 0), revision + 1);
+      this.#records.put(
+        key,
+        encodeRecord(next, indexed, next.epoch, this.#isSecond(next.epoch)),
+        revision + 1,
+      );
       this.#extras.put(key, encodeExtras(extrasOf(next)!, next.created));
       if (indexed === record.indexed) return;
       this.#byExpiry.remove(expiryKey(record.indexed, key));
@@ -249,7 +257,7 @@ export class EmbeddedStore implements Store {
   }
 
   async endEveryone(): Promise<void> {
-    raiseFormat(this.#folder);
+    await this.raise();
     for (;;) {
       const found = this.#readMeta<EpochState>(epochKey);
       const { epoch, purged } = found?.value ?? firstEpoch;
@@ -320,7 +328,7 @@ export class EmbeddedStore implements Store {
           this.#records.ifVersion(key, found.revision, () => {
             this.#records.put(
               key,
-              encodeRecord(found.record, indexed, found.record.epoch, found.record.epoch > 0),
+              encodeRecord(found.record, indexed, found.record.epoch, this.#isSecond(found.record.epoch)),
               found.revision + 1,
             );
             this.#byExpiry.remove(dueKey);
@@ -358,10 +366,52 @@ export class EmbeddedStore implements Store {
     return this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit: 1 }).length > 0;
   }
 
-  async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
-    const found = this.#readMeta<{ owner: string; until: number }>(leaseKey);
+  async lease(duty: string, owner: string, now: number, until: number): Promise<boolean> {
+    const found = this.#readMeta<{ owner: string; until: number }>(duty);
     if (found && found.value.owner !== owner && found.value.until > now) return false;
-    return this.#writeMeta(leaseKey, { owner, until }, found?.revision);
+    return this.#writeMeta(duty, { owner, until }, found?.revision);
+  }
+
+  async raise(): Promise<void> {
+    raiseFormat(this.#folder);
+    this.#isRaised = true;
+  }
+
+  /** Whether a record of that epoch is of format 2. */
+  #isSecond(epoch: number): boolean {
+    return epoch > 0 || this.#isRaised;
+  }
+
+  async sealed(limit: number, after?: string): Promise<Sealed[]> {
+    const start = after === undefined ? zero : Buffer.concat([handleBytes(after), zero]);
+    // All of one snapshot: a page that is not full is the last one.
+    return this.#fresh(() =>
+      [...this.#records.getKeys({ start, limit })].map((each) => {
+        const key = Buffer.from(each);
+        return sealedOf(
+          this.#decoded(key, (buffer) => decodeRecord(key.toString('base64url'), buffer, buffer.length))!,
+        );
+      }),
+    );
+  }
+
+  async replaceSealed(before: Sealed, after: Sealed): Promise<boolean> {
+    const key = handleBytes(before.handle);
+    const found = this.#load(key, before.handle);
+    if (!found || JSON.stringify(sealedOf(found.record)) !== JSON.stringify(before)) return false;
+    const next = { ...found.record, ...after };
+    return this.#commit(() => this.#replace(key, found, next, extrasOf(next) !== undefined));
+  }
+
+  fact<T extends object>(name: string): T | undefined {
+    return this.#readMeta<T>(name)?.value;
+  }
+
+  async changeFact<T extends object>(name: string, change: (before: T | undefined) => T): Promise<void> {
+    for (;;) {
+      const found = this.#readMeta<T>(name);
+      if (await this.#writeMeta(name, change(found?.value), found?.revision)) return;
+    }
   }
 
   #readMeta<T>(key: string): { readonly value: T; readonly revision: number } | undefined {
@@ -394,11 +444,10 @@ export class EmbeddedStore implements Store {
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
     await this.#root.backup(join(folder, storeFile), true);
-    markStoreFolder(folder, this.isRaised);
+    markStoreFolder(folder, this.isRaised());
   }
 
-  /** Whether versions before this one cannot use the store. */
-  get isRaised(): boolean {
+  isRaised(): boolean {
     return isRaised(this.#folder);
   }
 
@@ -521,7 +570,6 @@ interface EpochState {
 
 const firstEpoch: EpochState = { epoch: 0, purged: 0 };
 const epochKey = 'epoch';
-const leaseKey = 'sweeper';
 /** Records that are counted one by one. */
 const mostCounted = 20_000;
 /** Bytes. */
@@ -534,6 +582,16 @@ const present = Buffer.from([1]);
 const zero = Buffer.from([0]);
 /** Sorts after every handle. */
 const highest = Buffer.alloc(13, 0xff);
+
+function sealedOf({ handle, data, about, ip, userAgent }: SessionRecord): Sealed {
+  return {
+    handle,
+    data,
+    ...(about !== undefined && { about }),
+    ...(ip && { ip }),
+    ...(userAgent && { userAgent }),
+  };
+}
 
 function plainSummary(stored: SessionSummary): SessionSummary {
   const { handle, created, touched, expires, ends } = stored;

@@ -23,7 +23,7 @@ export const embedded = storeKind({
         ),
     });
     place.log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
-    if (store.isRaised) place.log.info({ store: 'embedded', folder }, raisedStore);
+    if (store.isRaised()) place.log.info({ store: 'embedded', folder }, raisedStore);
     return store;
   },
 });

@@ -16,6 +16,7 @@ import type {
   NotePlace,
   Page,
   Position,
+  Sealed,
   SessionExtras,
   SessionHead,
   SessionRecord,
@@ -204,13 +205,93 @@ export class MongoStore implements Store {
   }
 
   async endEveryone(): Promise<void> {
-    if (!(await this.#states.current()).raised) {
-      await this.#changeState({ $set: { raised: true } });
-      // Every host must look for the secret's hash in its other field before the first one puts it there.
-      await setTimeout(changePause);
-    }
+    await this.raise();
     await this.#changeState({ $inc: { epoch: 1 } });
     await setTimeout(changePause);
+  }
+
+  async raise(): Promise<void> {
+    if ((await this.#states.current()).raised) return;
+    await this.#changeState({ $set: { raised: true } });
+    // Every host must look for the secret's hash in its other field before the first one puts it there.
+    await setTimeout(changePause);
+  }
+
+  async isRaised(): Promise<boolean> {
+    return (await this.#states.current()).raised;
+  }
+
+  async sealed(limit: number, after?: string): Promise<Sealed[]> {
+    const filter = { ...byHandle(after === undefined ? undefined : { handle: after }), ended: notEnded };
+    const documents = await this.#run((sessions) =>
+      sessions
+        .find(filter as Filter<SessionDocument>, {
+          ...reading,
+          sort: { _id: 1 },
+          limit,
+          projection: { data: 1, about: 1, ip: 1, user_agent: 1 },
+        })
+        .toArray(),
+    );
+    return documents.map(({ _id, data, about, ip, user_agent }) => ({
+      handle: handleOf(_id),
+      data,
+      ...(about !== undefined && { about }),
+      ...(ip !== undefined && { ip }),
+      ...(user_agent !== undefined && { userAgent: user_agent }),
+    }));
+  }
+
+  async replaceSealed(before: Sealed, after: Sealed): Promise<boolean> {
+    const _id = handleBinary(before.handle);
+    const document = await this.#run((sessions) =>
+      sessions.findOne({ _id }, { ...reading, projection: { secret: 1, verifier: 1 } }),
+    );
+    if (!document) return false;
+    const { secret, verifier = secret } = document;
+    const fields = ({ data, about, ip, userAgent }: Sealed) => ({
+      data,
+      ...extraFields({ about, ip, userAgent }),
+    });
+    // Where version 0.1.0 finds the hash of a secret, it would take sealed text for data.
+    const { modifiedCount } = await this.#run((sessions) =>
+      sessions.updateOne(
+        { _id, ...fields(before), ...(secret && { secret }) },
+        { $set: { ...fields(after), ...(verifier && { verifier }) }, $unset: { secret: '' } },
+      ),
+    );
+    return modifiedCount === 1;
+  }
+
+  async fact<T extends object>(name: string): Promise<T | undefined> {
+    return (await this.#link.run((db) => this.#factsIn(db).findOne({ _id: name }, reading)))?.value as
+      | T
+      | undefined;
+  }
+
+  async changeFact<T extends object>(name: string, change: (before: T | undefined) => T): Promise<void> {
+    for (;;) {
+      const found = await this.#link.run((db) => this.#factsIn(db).findOne({ _id: name }, reading));
+      const next = {
+        _id: name,
+        value: change(found?.value as T | undefined),
+        revision: (found?.revision ?? 0) + 1,
+      };
+      try {
+        const filter = { _id: name, revision: found?.revision ?? { $exists: false } };
+        const { matchedCount, upsertedCount } = await this.#link.run((db) =>
+          this.#factsIn(db).replaceOne(filter as Filter<FactDocument>, next, { upsert: found === null }),
+        );
+        if (matchedCount + upsertedCount === 1) return;
+      } catch (error) {
+        // Another host was the first.
+        if (!hasCode((error as Error).cause, duplicateKey)) throw error;
+      }
+    }
+  }
+
+  #factsIn(db: Db): Collection<FactDocument> {
+    return db.collection<FactDocument>(`${this.#name}_leases`);
   }
 
   async epoch(): Promise<number> {
@@ -296,8 +377,8 @@ export class MongoStore implements Store {
     );
   }
 
-  async leaseSweep(owner: string, now: number, until: number): Promise<boolean> {
-    const free = { _id: 'sweeper', $or: [{ owner }, { until: { $lte: new Date(now) } }] };
+  async lease(duty: string, owner: string, now: number, until: number): Promise<boolean> {
+    const free = { _id: duty, $or: [{ owner }, { until: { $lte: new Date(now) } }] };
     try {
       await this.#link.run((db) =>
         db
@@ -373,6 +454,13 @@ interface StateDocument extends Partial<State> {
   _id: string;
 }
 
+interface FactDocument {
+  _id: string;
+  value: object;
+  revision: number;
+}
+
+const notEnded = { $exists: false };
 const stateId = 'store';
 const firstState: State = { epoch: 0, purged: 0, raised: false };
 /** Records that are counted one by one. */
@@ -472,8 +560,8 @@ function extraFields({ authenticated, remember, about, ip, userAgent }: SessionE
     ...(authenticated !== undefined && { authenticated: new Date(authenticated) }),
     ...(remember !== undefined && { remember }),
     ...(about !== undefined && { about }),
-    ...(ip !== undefined && { ip }),
-    ...(userAgent !== undefined && { user_agent: userAgent }),
+    ...(ip && { ip }),
+    ...(userAgent && { user_agent: userAgent }),
   };
 }
 
@@ -504,6 +592,10 @@ function toSummary(document: Omit<SessionDocument, 'data'>): SessionSummary {
     ...(ip !== undefined && { ip }),
     ...(user_agent !== undefined && { userAgent: user_agent }),
   };
+}
+
+function handleOf(_id: Binary): string {
+  return Buffer.from(_id.buffer).toString('base64url');
 }
 
 function handleBinary(handle: string): Binary {

@@ -1,0 +1,110 @@
+import { StoreDamagedError } from '../errors.js';
+import type { Change, Match, SessionExtras, SessionRecord, Store } from '../store.js';
+import type { Keyring, SealedField } from './keyring.js';
+
+/**
+ * Encrypts on the way to a store and decrypts on the way back: data, about, ip and user_agent. The store keeps text, and
+ * never sees a key. What no key opens can be replaced or ended, not read.
+ */
+export function encryptStore(store: Store, keys: Keyring): Store {
+  /** Nothing is written before the store keeps off versions that would take sealed text for data. */
+  let raised: Promise<void> | undefined;
+  const raise = (): Promise<void> => {
+    raised ??= store.raise().catch((error: unknown) => {
+      raised = undefined;
+      throw error;
+    });
+    return raised;
+  };
+
+  const openAll = <Extras extends SessionExtras>(handle: string, found: Extras): Extras => {
+    const { about, ip, userAgent } = found;
+    if ((about ?? ip ?? userAgent) === undefined) return found;
+    const open = (field: SealedField, text: string) => keys.open(field, handle, text);
+    return {
+      ...found,
+      ...(about && { about: open('about', about) ?? 'null' }),
+      ...(ip && { ip: open('ip', ip) ?? null }),
+      ...(userAgent && { userAgent: open('user_agent', userAgent) ?? null }),
+    };
+  };
+  const sealAll = (handle: string, { data, about, ip, userAgent }: Partial<SessionRecord>) => ({
+    ...(data !== undefined && { data: keys.seal('data', handle, data) }),
+    ...(about !== undefined && { about: keys.seal('about', handle, about) }),
+    ...(ip && { ip: keys.seal('ip', handle, ip) }),
+    ...(userAgent && { userAgent: keys.seal('user_agent', handle, userAgent) }),
+  });
+  const openData = (handle: string, data: string): string => {
+    const text = keys.open('data', handle, data);
+    if (text === undefined) throw new StoreDamagedError();
+    return text;
+  };
+  const openRecord = (record: SessionRecord | undefined) =>
+    record && { ...openAll(record.handle, record), data: openData(record.handle, record.data) };
+
+  return {
+    get needsSweeping() {
+      return store.needsSweeping;
+    },
+    async insert(record) {
+      await raise();
+      return store.insert({ ...record, ...sealAll(record.handle, record) });
+    },
+    read(handle, now) {
+      const found = store.read(handle, now);
+      return found instanceof Promise ? found.then(openRecord) : openRecord(found);
+    },
+    peek(handle, now) {
+      const found = store.peek(handle, now);
+      if (found instanceof Promise) return found.then((head) => head && openAll(handle, head));
+      return found && openAll(handle, found);
+    },
+    async write(match: Match, change: Change) {
+      await raise();
+      const written = await store.write(match, { ...change, ...sealAll(match.handle, change) });
+      if (!written) return undefined;
+      const { handle } = written;
+      // Whoever only touches a session need not be able to read it.
+      const data = change.data ?? keys.open('data', handle, written.data) ?? 'null';
+      return { ...openAll(handle, written), data };
+    },
+    async rewrite(match, change, rewrite) {
+      await raise();
+      let data = '';
+      const written = await store.rewrite(
+        match,
+        { ...change, ...sealAll(match.handle, change) },
+        (sealed) => {
+          data = rewrite(openData(match.handle, sealed));
+          return keys.seal('data', match.handle, data);
+        },
+      );
+      return written && { ...openAll(written.handle, written), data };
+    },
+    remove: (match, reason) => store.remove(match, reason),
+    removeEach: (matches, reason) => store.removeEach(matches, reason),
+    list: async (userid, now, limit) =>
+      (await store.list(userid, now, limit)).map((found) => openAll(found.handle, found)),
+    walk: async (now, page) => (await store.walk(now, page)).map((found) => openAll(found.handle, found)),
+    removeOfUser: (userid, now, except) => store.removeOfUser(userid, now, except),
+    endEveryone: () => store.endEveryone(),
+    epoch: () => store.epoch(),
+    notes: (since) => store.notes(since),
+    noteOf: (handle, now) => store.noteOf(handle, now),
+    // For watchers, who are shown none of what is sealed.
+    peekEach: (handles, now) => store.peekEach(handles, now),
+    countLive: (now) => store.countLive(now),
+    sweep: (now, limit) => store.sweep(now, limit),
+    isSweepDue: (now) => store.isSweepDue(now),
+    lease: (duty, owner, now, until) => store.lease(duty, owner, now, until),
+    raise,
+    isRaised: () => store.isRaised(),
+    sealed: (limit, after) => store.sealed(limit, after),
+    replaceSealed: (before, after) => store.replaceSealed(before, after),
+    fact: (name) => store.fact(name),
+    changeFact: (name, change) => store.changeFact(name, change),
+    check: () => store.check(),
+    count: () => store.count(),
+    close: () => store.close(),
+  };
+}

@@ -1,0 +1,163 @@
+import { randomUUID } from 'node:crypto';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import type { Sealed, Store } from '../store.js';
+import { Keyring, plain, type SealedField, sealedWith } from './keyring.js';
+
+export interface ReencryptionOptions {
+  /** Ends it. */
+  readonly signal: AbortSignal;
+  readonly onError?: (error: unknown) => void;
+  readonly now?: () => number;
+}
+
+/** How many records each key sealed when they were counted last. */
+export interface KeyCounts {
+  /** The fingerprint of the key with which who counted encrypts. */
+  readonly first: string;
+  /** By fingerprint; empty until the first count. */
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+/** What hosts tell each other: the fingerprints of those that live, each until a time. */
+type Hosts = Readonly<Record<string, { readonly fingerprints: readonly string[]; readonly until: number }>>;
+
+/**
+ * Tells the other hosts which keys this one lists. While it has the lease, which one worker of all hosts has at a time,
+ * it walks over all records, counts them by key, and seals those of other keys with the first one: never while another
+ * live host does not list that key. Resolves when it has stopped.
+ */
+export async function runReencryption(
+  store: Store,
+  keys: Keyring | undefined,
+  { signal, onError, now = Date.now }: ReencryptionOptions,
+): Promise<void> {
+  const owner = randomUUID();
+  // A host without keys reads records in the clear, once others have raised the store.
+  const ring = keys ?? new Keyring([plain]);
+  let nextPass = 0;
+  let told = 0;
+  let isHealthy = true;
+  while (!signal.aborted) {
+    try {
+      if (keys || (await store.isRaised())) {
+        await tell();
+        if (keys && now() >= nextPass && (await lease())) await pass();
+      }
+      isHealthy = true;
+    } catch (error) {
+      if (isHealthy) onError?.(error);
+      isHealthy = false;
+    }
+    await sleep(tick, undefined, { signal, ref: false }).catch(() => {});
+  }
+  await forget().catch(() => {});
+
+  async function tell(): Promise<void> {
+    const at = now();
+    if (at - told < toldFor / 3) return;
+    const mine = { fingerprints: ring.fingerprints, until: at + toldFor };
+    await store.changeFact<Hosts>('hosts', (hosts = {}) => ({ ...living(hosts, at), [owner]: mine }));
+    // What was counted before a host encrypts with another key says nothing any more.
+    if (told === 0 && keys) {
+      await store.changeFact<KeyCounts>('records-by-key', (before) =>
+        before?.first === ring.first ? before : { first: ring.first, counts: {} },
+      );
+    }
+    told = at;
+  }
+
+  /** Lets the others go on at once. */
+  async function forget(): Promise<void> {
+    if (told === 0) return;
+    if (keys) await store.lease('reencryption', owner, now(), now());
+    await store.changeFact<Hosts>('hosts', ({ [owner]: _, ...others } = {}) => others);
+  }
+
+  function lease(): Promise<boolean> {
+    return store.lease('reencryption', owner, now(), now() + leaseTime);
+  }
+
+  async function pass(): Promise<void> {
+    const began = performance.now();
+    const counts: Record<string, number> = Object.fromEntries(ring.fingerprints.map((each) => [each, 0]));
+    const writers = await firstKeys();
+    for (let after: string | undefined; ; ) {
+      const page = await store.sealed(stepSize, after);
+      const mayReplace = await isListedByAll();
+      for (const sealed of page) {
+        const used = keysOf(sealed);
+        const isReplaced = mayReplace && used.some((key) => key !== ring.first) && (await replace(sealed));
+        for (const key of isReplaced ? [ring.first] : used) counts[key] = (counts[key] ?? 0) + 1;
+      }
+      if (page.length < stepSize) break;
+      after = page.at(-1)!.handle;
+      await tell();
+      if (signal.aborted || !(await lease())) return;
+      await nextTurn();
+    }
+    // A key with which a host has encrypted meanwhile is in use, whatever was counted.
+    for (const key of [...writers, ...(await firstKeys())]) counts[key] = Math.max(counts[key] ?? 0, 1);
+    await store.changeFact<KeyCounts>('records-by-key', () => ({ first: ring.first, counts }));
+    // A twentieth of the time at most.
+    nextPass = now() + Math.max(shortestPause, 20 * (performance.now() - began));
+  }
+
+  /** The keys with which other hosts encrypt, where it is not this one's. */
+  async function firstKeys(): Promise<string[]> {
+    const hosts = living((await store.fact<Hosts>('hosts')) ?? {}, now());
+    return Object.values(hosts)
+      .map(({ fingerprints }) => fingerprints[0]!)
+      .filter((key) => key !== ring.first);
+  }
+
+  async function isListedByAll(): Promise<boolean> {
+    const hosts = living((await store.fact<Hosts>('hosts')) ?? {}, now());
+    return Object.values(hosts).every(({ fingerprints }) => fingerprints.includes(ring.first));
+  }
+
+  /** False where no key opens the record, or somebody changed it meanwhile: then it has the first key of that host. */
+  async function replace(sealed: Sealed): Promise<boolean> {
+    const { handle } = sealed;
+    const next: Partial<Record<keyof Sealed, string>> = {};
+    for (const [name, field] of fields) {
+      const stored = sealed[name];
+      if (stored === undefined) continue;
+      const text = ring.open(field, handle, stored);
+      if (text === undefined) return false;
+      next[name] = ring.seal(field, handle, text);
+    }
+    return store.replaceSealed(sealed, { ...next, handle } as Sealed);
+  }
+}
+
+/** The keys with which the fields of a record are sealed. */
+function keysOf(sealed: Sealed): string[] {
+  const used = new Set<string>();
+  for (const [name] of fields) if (sealed[name] !== undefined) used.add(sealedWith(sealed[name]));
+  return [...used];
+}
+
+/** Whether of the first records there are, all of them, none can be read: the keys are others than before. */
+export async function noneCanBeRead(store: Store, keys: Keyring): Promise<boolean> {
+  const first = await store.sealed(100);
+  return first.length > 0 && first.every(({ handle, data }) => keys.open('data', handle, data) === undefined);
+}
+
+function living(hosts: Hosts, now: number): Hosts {
+  return Object.fromEntries(Object.entries(hosts).filter(([, { until }]) => until > now));
+}
+
+const fields: readonly (readonly [Exclude<keyof Sealed, 'handle'>, SealedField])[] = [
+  ['data', 'data'],
+  ['about', 'about'],
+  ['ip', 'ip'],
+  ['userAgent', 'user_agent'],
+];
+
+/** Milliseconds. */
+const tick = 1000;
+const toldFor = 15_000;
+const leaseTime = 15_000;
+const shortestPause = 3000;
+/** Records of one step. */
+const stepSize = 100;

@@ -1,0 +1,271 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { MongoClient } from 'mongodb';
+import { fingerprintOf } from '../../../../plugins/sessman/stores/keyring.js';
+import { sharedMongo } from '../../../support/mongodb.js';
+import { type Api, aUser, startApi } from '../support/api.js';
+
+const newKey = () => randomBytes(32).toString('base64');
+
+interface Place {
+  readonly settings: object;
+  /** All that the store has kept, as its bytes. */
+  bytes(): Promise<Buffer>;
+}
+
+const places: { name: string; make: (folder: () => string) => Promise<Place> }[] = [
+  {
+    name: 'embedded',
+    make: async (folder) => ({
+      settings: {},
+      async bytes() {
+        const files = await readdir(folder());
+        return Buffer.concat(await Promise.all(files.map((file) => readFile(join(folder(), file)))));
+      },
+    }),
+  },
+  {
+    name: 'mongodb',
+    async make() {
+      const { host, user, password, database, url } = await (await sharedMongo()).createDatabase();
+      return {
+        settings: { server_url: host, username: user, password, database },
+        async bytes() {
+          const client = new MongoClient(url());
+          try {
+            const all = await client.db(database).collection('sessions').find().toArray();
+            return Buffer.from(JSON.stringify(all));
+          } finally {
+            await client.close();
+          }
+        },
+      };
+    },
+  },
+];
+
+for (const { name, make } of places) {
+  describe(`encryption on the ${name} store`, () => {
+    let folder: string;
+    let place: Place;
+    const hosts: Api[] = [];
+    beforeEach(async () => {
+      place = await make(() => folder);
+    });
+    afterEach(async () => {
+      for (const host of hosts.splice(0).reverse()) await host.close();
+    });
+
+    /** A host on the place's store, which the first one creates. */
+    const start = async (encryption_key: string | string[] | undefined, more: object = {}): Promise<Api> => {
+      const path = name === 'embedded' && hosts.length > 0 ? { path: folder } : {};
+      const host = await startApi({
+        ...place.settings,
+        ...path,
+        ...(encryption_key && { encryption_key }),
+        record: ['ip', 'user_agent'],
+        ...more,
+      });
+      if (hosts.length === 0) folder = join(host.server.folder, 'data/sessman/store');
+      hosts.push(host);
+      return host;
+    };
+    /** Stops a host when its calls have ended, and leaves the store where it is. */
+    const stop = (host: Api) => host.server.host.close();
+    const post = async (host: Api, path: string, body: object) => {
+      const reply = await host.post(`/sessman/${path}`, body);
+      expect(reply.status, `${path}: ${reply.text}`).to.equal(200);
+      return reply.body;
+    };
+    const countsOf = async (host: Api): Promise<Record<string, number>> => {
+      const text = await (await host.server.fetch('/metrics')).text();
+      const found = [...text.matchAll(/^sessman_records\{[^}]*key="(\w+)"[^}]*\} (\d+)$/gm)];
+      return Object.fromEntries(found.map(([, key, count]) => [key, Number(count)]));
+    };
+    const until = async (host: Api, fits: (counts: Record<string, number>) => boolean): Promise<void> => {
+      while (!fits(await countsOf(host)));
+    };
+
+    it('leaves not one plain byte of data, about, ip and user_agent in the store', async () => {
+      const host = await start(newKey());
+      const [one, two, three] = [aUser(), aUser(), aUser()];
+      const secret = () => `secret${randomBytes(8).toString('hex')}`;
+      const secrets = Array.from({ length: 8 }, secret);
+      const ip = '2001:db8::5ec2:e7';
+      const told = { about: { device: secrets[0] }, user_agent: secrets[1], ip };
+      const made = await post(host, 'new', { userid: one, data: { a: secrets[2] }, ...told });
+      const { session_id } = made;
+      expect(made.data).to.deep.equal({ a: secrets[2] });
+      await post(host, 'update', { session_id, data: { b: secrets[3] } });
+      const patched = await post(host, 'patch', { session_id, data: { c: secrets[4] } });
+      expect(patched.data).to.deep.equal({ b: secrets[3], c: secrets[4] });
+      const renewed = await post(host, 'renew', {
+        session_id,
+        about: { d: secrets[5] },
+        user_agent: secrets[6],
+      });
+      expect(renewed.data).to.deep.equal(patched.data);
+      expect((await post(host, 'touch', { session_id: renewed.session_id })).data).to.deep.equal(
+        patched.data,
+      );
+      expect((await post(host, 'list', { userid: one })).sessions[0]).to.deep.include({
+        about: { d: secrets[5] },
+        user_agent: secrets[6],
+        ip,
+      });
+      for (const userid of [two, three])
+        await post(host, 'new', { userid, data: { a: secrets[7] }, ...told });
+      await post(host, 'end_all', { userid: two });
+      const bytes = await place.bytes();
+      for (const text of [...secrets, ip]) expect(bytes.includes(text), text).to.equal(false);
+      // What was searched is the store.
+      expect(bytes.includes(one)).to.equal(true);
+      expect(host.server.logText()).not.to.match(/secret[0-9a-f]{16}/);
+    });
+
+    it('rotates in three roll-outs over two hosts, with no failed call', async () => {
+      const [old, next] = [newKey(), newKey()];
+      const userid = aUser();
+      const first = await start([old]);
+      const ids: string[] = [];
+      for (let n = 0; n < 30; n++) {
+        const about = { n };
+        ids.push((await post(first, 'new', { userid, data: { n }, about, ip: '::1' })).session_id);
+      }
+      const before = await post(first, 'list', { userid });
+      const failed: string[] = [];
+      let stopped = false;
+      const calls: Promise<unknown>[] = [];
+      const load = async (which: number, host: () => Api) => {
+        for (let n = 0; !stopped; n++) {
+          const call = host().post('/sessman/patch', { session_id: ids[n % ids.length]!, data: { at: n } });
+          calls[which] = call;
+          const reply = await call;
+          if (reply.status !== 200) failed.push(reply.text);
+        }
+      };
+      /** As a load balancer does it: no new calls, then an end. */
+      const replace = async (host: Api) => {
+        await Promise.all(calls);
+        await stop(host);
+      };
+      // Roll-outs one host after the other; calls go to those that serve.
+      let [a, b] = [first, await start([old])];
+      const loads = [load(0, () => a), load(1, () => b)];
+      for (const keys of [[old, next], [next, old], [next]]) {
+        if (keys[0] === next && keys.length === 1)
+          await until(a, (counts) => counts[fingerprintOf(old)] === 0);
+        const replaced = [b, a];
+        b = await start(keys);
+        await replace(replaced[0]!);
+        a = await start(keys);
+        await replace(replaced[1]!);
+      }
+      stopped = true;
+      await Promise.all(loads);
+      expect(failed).to.deep.equal([]);
+      const seen = (await post(a, 'list', { userid })).sessions;
+      expect(seen.map(({ about }: { about: object }) => about)).to.deep.equal(
+        before.sessions.map(({ about }: { about: object }) => about),
+      );
+      for (const [n, session_id] of ids.entries()) {
+        const { body } = await b.post('/sessman/get', { session_id, userid });
+        expect(body.data.n).to.equal(n);
+      }
+    });
+
+    it('encrypts again without moving a version or a time, and never to a key that a live host does not list', async () => {
+      const [old, next] = [newKey(), newKey()];
+      const userid = aUser();
+      const plainHost = await start(undefined);
+      const made = await post(plainHost, 'new', { userid, data: { a: 1 }, about: { b: 2 } });
+      expect((await place.bytes()).includes('{"a":1}') || name === 'mongodb').to.equal(true);
+      await stop(plainHost);
+
+      const one = await start([old, 'plain']);
+      await until(one, (counts) => counts.plain === 0 && counts[fingerprintOf(old)] === 1);
+      const { body } = await one.post('/sessman/get', { session_id: made.session_id, userid });
+      expect(body).to.deep.equal(made);
+      expect((await post(one, 'list', { userid })).sessions[0].about).to.deep.equal({ b: 2 });
+
+      const two = await start([next, old]);
+      await until(two, (counts) => counts[fingerprintOf(old)] === 1);
+      expect((await one.post('/sessman/get', { session_id: made.session_id, userid })).body).to.deep.equal(
+        made,
+      );
+      await stop(one);
+      await until(two, (counts) => counts[fingerprintOf(next)] === 1 && counts[fingerprintOf(old)] === 0);
+      expect((await two.post('/sessman/get', { session_id: made.session_id, userid })).body).to.deep.equal(
+        made,
+      );
+    });
+
+    it('ends, renews and replaces what no key opens, and does not read it', async () => {
+      const [key, other] = [newKey(), newKey()];
+      const [userid, mine] = [aUser(), aUser()];
+      const writer = await start([key]);
+      const made = await post(writer, 'new', { userid, data: { a: 1 }, about: { b: 1 }, ip: '::1' });
+      const start2 = await startApi({
+        ...place.settings,
+        ...(name === 'embedded' && { path: folder }),
+        encryption_key: [other],
+      }).then(
+        async (api) => {
+          await api.close();
+          return undefined;
+        },
+        (error: Error) => error.message,
+      );
+      expect(start2).to.match(/encryption_key/);
+      expect(start2).not.to.include(other);
+      // One that it can read, and it starts.
+      const both = await start([other, key]);
+      await post(both, 'new', { userid: mine });
+      const host = await start([other]);
+      let { session_id } = made;
+      for (const [call, body] of [
+        ['get', { userid }],
+        ['patch', { data: {} }],
+      ] as const) {
+        const reply = await host.post(`/sessman/${call}`, { session_id, ...body });
+        // Another host may have encrypted it again by now: it lists both keys.
+        if (reply.status === 200) return;
+        expect([reply.status, reply.body.code], call).to.deep.equal([503, 'store_damaged']);
+      }
+      const { sessions } = await post(host, 'list', { userid });
+      expect(sessions[0]).to.deep.include({ about: null });
+      await post(host, 'touch', { session_id });
+      const check = await host.get('/sessman/check', { headers: { 'X-Session-Id': session_id } });
+      expect(check.status).to.equal(204);
+      ({ session_id } = await post(host, 'renew', { session_id }));
+      expect((await post(host, 'update', { session_id, data: { c: 1 } })).data).to.deep.equal({ c: 1 });
+      expect((await host.post('/sessman/get', { session_id, userid })).body.data).to.deep.equal({ c: 1 });
+      expect(await post(host, 'end', { session_id })).to.deep.equal({ ended: 1 });
+    });
+  });
+}
+
+describe('encryption_key', () => {
+  const key = newKey();
+  const wrong: [string, unknown][] = [
+    ['a short key', key.slice(4)],
+    ['hexadecimal', randomBytes(32).toString('hex')],
+    ['no key', []],
+    ['a key twice', [key, key]],
+  ];
+  for (const [what, encryption_key] of wrong) {
+    it(`is refused where it is ${what}`, async () => {
+      const error = await startApi({ encryption_key }).then(
+        async (api) => {
+          await api.close();
+          return undefined;
+        },
+        (thrown: Error) => thrown,
+      );
+      expect(error?.message).to.include('encryption_key');
+      expect(error?.message).not.to.include(key);
+    });
+  }
+});
