@@ -64,11 +64,11 @@ export default definePlugin({
         const told = await server.until(({ msg }) => msg.startsWith('a worker asked to be replaced'));
         expect(told).to.include({ worker });
 
-        // It takes no more writes, reads on, and the next worker opens the store again, and works.
+        // It takes no more writes, reads as long as LMDB lets it, and the next worker opens the store again, and works.
         let written: Response;
         do {
           const read = await fetch(get);
-          expect(read.status).to.equal(200);
+          if (read.status !== 200) expect(await read.json()).to.deep.include({ code: 'store_failed' });
           written = await post('/sessman/new?userid=ann');
           if (written.status !== 200) expect(await written.json()).to.deep.include({ code: 'store_failed' });
         } while (written.status !== 200);
@@ -161,7 +161,7 @@ describe('the embedded store beside a reader that is stopped', () => {
     const server = await startServer();
     const lag = async () => {
       const text = await (await server.fetch('/metrics')).text();
-      return Number(/^sessman_store_oldest_reader_seconds (\S+)$/m.exec(text)?.[1]);
+      return Number(/^sessman_store_oldest_reader_seconds(?:\{[^}]*\})? (\S+)$/m.exec(text)?.[1]);
     };
     expect(await lag()).to.equal(0);
     const child = await stop(join(server.folder, 'data/sessman/store/sessions.mdb'));
