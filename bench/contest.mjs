@@ -160,9 +160,9 @@ async function launch(name, { request, folder, cores, databaseUrl, env }) {
   });
 }
 
-async function verify(port, message, { right }) {
+async function verify(port, message, { right, status: wanted = 200 }) {
   const { status, body } = await send(port, message);
-  if (status !== 200 || !right(JSON.parse(body))) {
+  if (status !== wanted || !right(body === '' ? undefined : JSON.parse(body))) {
     throw new Error(`${message.method} ${message.path} is answered ${status}: ${body}`);
   }
 }

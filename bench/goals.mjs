@@ -90,6 +90,7 @@ const wanted = [
     atMost: 1,
   },
   { row: 'session get', of: 'sessman', than: ['node:http + lmdb'], atLeast: 0.9 },
+  { row: 'session check', of: 'sessman', than: ['node:http + lmdb'], atLeast: 0.9 },
   { row: 'session get', of: 'sessman', than: ['@fastify/session', 'koa-session'], atLeast: 1.3 },
   ...['new', 'update', 'patch'].flatMap((call) => [
     { row: `session ${call}`, of: 'sessman', than: ['node:http + lmdb'], atLeast: 1 },

@@ -5,7 +5,8 @@ import { key } from './peers/key.mjs';
 
 /*
  * The kinds of request that are measured. Each has `requests(sessions)`, the messages to send in turn; `right(answer)`,
- * whether an answer's JSON is the one wanted; `expect`, a text that the body of each answer holds; and `needsSessions`.
+ * whether an answer's JSON is the one wanted; `expect`, a text that the body of each answer holds; `status`, where it is not
+ * 200; and `needsSessions`.
  */
 
 const headers = { Authorization: `Bearer ${key}` };
@@ -76,6 +77,19 @@ export const sessionGet = {
   ...sameData,
   needsSessions: true,
   requests: (sessions) => sessions.map((session) => callOn(session, 'GET', 'get')),
+};
+
+/** What a proxy asks before it passes a visitor's request on. */
+export const sessionCheck = {
+  status: 204,
+  right: (answer) => answer === undefined,
+  needsSessions: true,
+  requests: (sessions) =>
+    sessions.map(({ id }) => ({
+      method: 'GET',
+      path: '/sessman/check',
+      headers: { ...headers, 'X-Session-Id': id },
+    })),
 };
 
 export const sessionUpdate = {

@@ -1,5 +1,14 @@
 import { installed } from './machine.mjs';
-import { echo, echoAlone, report, sessionGet, sessionNew, sessionPatch, sessionUpdate } from './requests.mjs';
+import {
+  echo,
+  echoAlone,
+  report,
+  sessionCheck,
+  sessionGet,
+  sessionNew,
+  sessionPatch,
+  sessionUpdate,
+} from './requests.mjs';
 
 const durable = ['node:http + lmdb', 'node:http + SQLite', 'sessman'];
 const encrypted = ['sessman', 'sessman, encrypted'];
@@ -109,6 +118,12 @@ export const rows = [
     name: 'session get',
     request: sessionGet,
     contestants: ['node:http + lmdb', '@fastify/session', 'koa-session', 'sessman'],
+  },
+  {
+    group: 'sessions',
+    name: 'session check',
+    request: sessionCheck,
+    contestants: ['node:http + lmdb', 'sessman'],
   },
   { group: 'sessions', name: 'session new', request: sessionNew, contestants: durable },
   { group: 'sessions', name: 'session update', request: sessionUpdate, contestants: durable },

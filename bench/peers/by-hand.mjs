@@ -6,14 +6,14 @@ const bodyLimit = 1 << 20;
 /**
  * A server on node:http without a framework: checks the key, reads a JSON body, answers JSON.
  *
- * @param {(request: import('node:http').IncomingMessage, body: unknown, answer: (status: number, text: string) => void) => void} handle
+ * @param {(request: import('node:http').IncomingMessage, body: unknown, answer: (status: number, text: string, headers?: object) => void) => void} handle
  */
 export function serveByHand(handle) {
   createServer((request, response) => {
     if (!allowed(request.headers.authorization)) {
       return send(response, 401, '{"error":"a key is needed"}');
     }
-    const answer = (status, text) => send(response, status, text);
+    const answer = (status, text, headers) => send(response, status, text, headers);
     if (request.method === 'GET') return handle(request, undefined, answer);
     readJson(request, (error, body) =>
       error ? answer(400, '{"error":"bad body"}') : handle(request, body, answer),
@@ -41,7 +41,12 @@ function readJson(request, done) {
   });
 }
 
-function send(response, status, text) {
+function send(response, status, text, headers) {
+  if (status === 204) {
+    response.writeHead(status, headers);
+    response.end();
+    return;
+  }
   response.writeHead(status, {
     'Content-Type': 'application/json; charset=utf-8',
     'Content-Length': Buffer.byteLength(text),

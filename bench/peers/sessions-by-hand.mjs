@@ -7,7 +7,7 @@ const absoluteTimeout = 30 * idleTimeout;
 
 /**
  * What sessman does, by hand: ids of 256 bits, of which the store keeps the first 96 to find the record and a hash of
- * the rest; expiry by idle and absolute time; versions; `new`, `get`, `update` and `patch`.
+ * the rest; expiry by idle and absolute time; versions; `new`, `get`, `check`, `update` and `patch`.
  *
  * A record is `{ handle, secret, userid, data, version, created, touched, ends, expires }`: handle and secret are Buffers,
  * data is JSON text, times are in milliseconds. A store has
@@ -29,6 +29,7 @@ export function serveSessions(store) {
   serveByHand((request, body, answer) => {
     const { url } = request;
     const mark = url.indexOf('?');
+    if (url === '/sessman/check') return check(request, answer);
     const call = calls.get(mark < 0 ? url : url.slice(0, mark));
     if (call === undefined) return answer(404, '{"error":"not found"}');
     call(mark < 0 ? {} : parse(url.slice(mark + 1)), body).then(
@@ -60,6 +61,18 @@ export function serveSessions(store) {
     return record !== undefined && record.userid === userid && valid(record, secret)
       ? answerText(id, record)
       : undefined;
+  }
+
+  async function check({ headers }, answer) {
+    const { handle, secret } = partsOf(headers['x-session-id']);
+    const record = await store.read(handle);
+    if (record === undefined || !valid(record, secret)) return answer(401, '{"error":"no such session"}');
+    answer(204, '', {
+      'X-Session-User': encodeURIComponent(record.userid),
+      'X-Session-Handle': headers['x-session-id'].slice(0, 16),
+      'X-Session-Expires': time(Math.min(record.expires, record.ends)),
+      'Cache-Control': 'no-store',
+    });
   }
 
   function update(query, { data }) {

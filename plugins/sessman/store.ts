@@ -119,6 +119,11 @@ export interface Store {
 
 export type Awaitable<T> = T | Promise<T>;
 
+/** Goes on at once where nothing is awaited. */
+export function whenSettled<T, R>(result: Awaitable<T>, then: (settled: T) => Awaitable<R>): Awaitable<R> {
+  return result instanceof Promise ? result.then(then) : then(result);
+}
+
 /** Times are whole milliseconds since the Unix epoch. */
 export interface SessionSummary extends SessionExtras {
   /** Names the record: 12 bytes as 16 characters of base64url. */

@@ -1,10 +1,11 @@
 import { type Context, HttpError, type Operation, openapi, type Router } from 'plugin-server';
 import { sessmanError } from '../errors.js';
 import type { SessionState, Sessions } from '../sessions.js';
+import { type Awaitable, whenSettled } from '../store.js';
 import { example, timestamp } from './answer.js';
 import type { SessionCookie } from './cookie.js';
 import { liveId } from './live.js';
-import { parameters } from './parameters.js';
+import { type Parameters, parameters } from './parameters.js';
 import { readParameters } from './read-parameters.js';
 
 /** What a plugin's setup offers to mount the route with. */
@@ -27,39 +28,52 @@ export function addCheck(
 ): void {
   /** Milliseconds between two moves of the idle end: each is a write. */
   const pause = Math.min(60_000, config.session_ttl * 100);
-  const handler = async (ctx: Context): Promise<void> => {
-    const { touch, max_auth_age } = readParameters(ctx, takes);
-    const id = await named(ctx, sessions, cookie);
-    let session = await sessions.peek(id);
+  const send = (ctx: Context, { userid, handle, expires }: SessionState): void => {
+    ctx.status = 204;
+    ctx.set('X-Session-User', encodeUser(userid));
+    ctx.set('X-Session-Handle', handle);
+    ctx.set('X-Session-Expires', timestamp(expires));
+  };
+  const judge = (ctx: Context, { touch, max_auth_age }: Asked, id: string, session: SessionState) => {
     const now = Date.now();
     if (max_auth_age !== undefined && now - session.authenticated > max_auth_age * 1000)
       throw sessmanError('reauthentication_required', { max_auth_age });
-    if (touch === true && now - session.touched >= pause) session = await touched(sessions, id, session);
-    ctx.status = 204;
-    ctx.set('X-Session-User', encodeUser(session.userid));
-    ctx.set('X-Session-Handle', session.handle);
-    ctx.set('X-Session-Expires', timestamp(session.expires));
+    if (touch !== true || now - session.touched < pause) return send(ctx, session);
+    return touched(sessions, id, session).then((moved) => send(ctx, moved));
   };
-  mountOpen(`${path}/check`, { subrequests: true }).get('/', openapi(operation), async (ctx) => {
+  /** At once where the store answers at once, without a promise. */
+  const check = (ctx: Context): void | Promise<void> => {
+    const asked = readParameters(ctx, takes);
+    return whenSettled(named(ctx, sessions, cookie), (id) =>
+      whenSettled(sessions.peek(id), (session) => judge(ctx, asked, id, session)),
+    );
+  };
+  mountOpen(`${path}/check`, { subrequests: true }).get('/', openapi(operation), (ctx) => {
     try {
-      await handler(ctx);
+      return check(ctx)?.catch((error) => {
+        throw unauthorized(error);
+      });
     } catch (error) {
       throw unauthorized(error);
     }
   });
 }
 
+type Asked = Partial<Pick<Parameters, 'touch' | 'max_auth_age'>>;
+
 /** The id that the request brings, in its cookie or in X-Session-Id: of one session only. */
-async function named(ctx: Context, sessions: Sessions, cookie: SessionCookie | undefined): Promise<string> {
+function named(ctx: Context, sessions: Sessions, cookie: SessionCookie | undefined): Awaitable<string> {
   const held = cookie?.read(ctx) ?? [];
   const inHeader = ctx.req.headers['x-session-id'] as string | undefined;
   if (held.length === 0) {
     if (inHeader === undefined) throw sessmanError('session_required');
     return inHeader;
   }
-  const id = held.length === 1 ? held[0]! : await liveId(sessions, held);
-  if ((inHeader ?? id) !== id) throw sessmanError('session_required');
-  return id;
+  const id = held.length === 1 ? held[0]! : liveId(sessions, held);
+  return whenSettled(id, (one) => {
+    if ((inHeader ?? one) !== one) throw sessmanError('session_required');
+    return one;
+  });
 }
 
 /** Moves the idle end. The visitor is known already: where the store cannot write, the old end stays. */
@@ -87,6 +101,7 @@ function codeOf(error: unknown): unknown {
 
 /** Headers hold no Unicode, and a `%` of the name must not be taken for part of a code. */
 function encodeUser(userid: string): string {
+  if (/^[\w.~@-]+$/.test(userid)) return userid;
   let text = '';
   for (const byte of Buffer.from(userid)) text += encoded[byte];
   return text;

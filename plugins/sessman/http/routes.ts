@@ -1,6 +1,6 @@
 import { asksKey, type Context, openapi, type Router } from 'plugin-server';
 import type { Sessions, StoredSession } from '../sessions.js';
-import type { Awaitable } from '../store.js';
+import { whenSettled } from '../store.js';
 import type { Access, Admitted } from './access.js';
 import { type Call, calls } from './calls.js';
 import type { SessionCookie } from './cookie.js';
@@ -62,8 +62,4 @@ function parametersFor(ctx: Context, call: Call): Given<Takes> {
   return call.namesSession
     ? completeParameters(ctx, call.takes, values)
     : requireParameters(call.takes, values);
-}
-
-function whenSettled<T>(result: Awaitable<T>, then: (settled: T) => void): void | Promise<void> {
-  return result instanceof Promise ? result.then(then) : then(result);
 }
