@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import type { Logger } from 'pino';
 import type { Configuration } from '../config/index.js';
@@ -38,6 +39,8 @@ import { StorageHub } from './storage/hub.js';
 import { Jobs, type JobTimes } from './storage/jobs.js';
 
 export interface HostOptions extends PrepareOptions, LogOptions {
+  /** The same for all processes of one server; a new one when absent. */
+  readonly serverId?: string;
   /** What the process around it offers; a Host by itself can neither reload nor sum metrics over workers. */
   readonly control?: Control;
   /** In place of `[network] bindto` and `port`. `false`: it listens only when `serve` is called. */
@@ -152,7 +155,17 @@ export class Host {
     });
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => new PluginUnit(plugin, this.log, deadlines));
-    this.#channels = new Channels(this.metrics.registry, options.control?.channels);
+    this.#channels = new Channels({
+      registry: this.metrics.registry,
+      link: options.control?.channels,
+      relay:
+        settings.storage &&
+        (async (events) => {
+          const { MongoRelay } = await import('./channels/mongodb-relay.js');
+          const host = options.serverId ?? randomUUID();
+          return MongoRelay.open({ settings: settings.storage!, log: this.log, host, ...events });
+        }),
+    });
     const link = options.control?.listeners ?? (options.listen === false ? NO_SOCKETS : new OwnSockets());
     this.#ownSockets = link instanceof OwnSockets ? link : undefined;
     this.#listeners = new PluginListeners(link, this.#drain);

@@ -18,6 +18,25 @@ export interface ChannelPlugin {
   readonly signal: AbortSignal;
 }
 
+/** Carries messages to other hosts. */
+export interface ChannelRelay {
+  publish(message: Message): void;
+  close(): Promise<void>;
+}
+
+export interface ChannelsOptions {
+  readonly registry: Registry;
+  /** Without one, this process is all of this host. */
+  readonly link?: ChannelLink | undefined;
+  /** Opens the way to other hosts, where there are any. */
+  readonly relay?:
+    | ((events: {
+        readonly onMessages: (messages: readonly Message[]) => void;
+        readonly onDropped: (topic: string, count: number) => void;
+      }) => Promise<ChannelRelay>)
+    | undefined;
+}
+
 interface Topic {
   readonly subscribers: Set<Subscriber>;
   /** Resolves when messages arrive here. */
@@ -34,10 +53,13 @@ export class Channels {
   readonly #outbox: PacedSender;
   readonly #topics = new Map<string, Topic>();
   readonly #dropped: Counter<'plugin' | 'channel'>;
+  readonly #openRelay: ChannelsOptions['relay'];
+  /** Opened for the first channel. */
+  #relay: Promise<ChannelRelay> | undefined;
 
-  /** Without a link, this process is the whole server. */
-  constructor(registry: Registry, link: ChannelLink = new LocalLink()) {
+  constructor({ registry, link = new LocalLink(), relay }: ChannelsOptions) {
     this.#link = link;
+    this.#openRelay = relay;
     // A burst goes out as a whole: only receivers may be too slow for it.
     this.#outbox = new PacedSender(link.publish, { ...RECEIVER_LIMITS, values: Number.POSITIVE_INFINITY });
     link.onMessages = (messages, losses) => this.#deliver(messages, losses);
@@ -56,8 +78,20 @@ export class Channels {
         `channel(${JSON.stringify(name)}): a name has 1 to 64 characters of a-z, 0-9, _ and -`,
       );
     const topic = `${plugin.dataName.toLowerCase()}/${name}`;
+    if (this.#openRelay !== undefined && this.#relay === undefined) {
+      this.#relay = this.#openRelay({
+        onMessages: (messages) => this.#deliver(messages, []),
+        onDropped: (lost, count) => this.#topics.get(lost)?.drop(count),
+      });
+      // `ready` reports it.
+      this.#relay.catch(() => {});
+    }
     return {
-      publish: (value) => this.#outbox.push([topic, encode(name, value)]),
+      publish: (value) => {
+        const message = [topic, encode(name, value)] as const;
+        this.#outbox.push(message);
+        this.#relay?.then((relay) => relay.publish(message));
+      },
       subscribe: (handler) => {
         if (typeof handler !== 'function')
           throw new TypeError(`channel("${name}").subscribe: the handler is not a function`);
@@ -68,12 +102,14 @@ export class Channels {
 
   /** Resolves when all subscriptions made so far are in force. */
   async ready(): Promise<void> {
-    await Promise.all([...this.#topics.values()].map(({ inForce }) => inForce));
+    await Promise.all([this.#relay, ...[...this.#topics.values()].map(({ inForce }) => inForce)]);
   }
 
   /** Sends out what has been published. */
   async close(): Promise<void> {
     await withDeadline(FAREWELL, () => this.#outbox.emptied()).catch(() => {});
+    const relay = await this.#relay?.catch(() => undefined);
+    if (relay !== undefined) await withDeadline(FAREWELL, () => relay.close()).catch(() => {});
   }
 
   #subscribe(

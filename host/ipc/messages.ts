@@ -13,6 +13,8 @@ export type { Snapshot };
 
 /** What a worker needs to start its Host. */
 export interface WorkerOptions {
+  /** The same for all workers of one supervisor, which sets it. */
+  serverId?: string;
   readonly iniFile: string;
   /** Without the file, every setting has its default. */
   readonly iniOptional: boolean;

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { announce } from '../announce.js';
@@ -85,6 +86,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     private readonly own: SupervisorOptions = {},
   ) {
     super();
+    options.serverId = randomUUID();
   }
 
   get stopping(): boolean {

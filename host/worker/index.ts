@@ -127,9 +127,11 @@ async function bringUp(options: WorkerOptions): Promise<void> {
 }
 
 function hostOptions(options: WorkerOptions): HostOptions {
-  const { iniFile, iniOptional, logFile, logLevel, safe, development, snapshot, timeShift } = options;
+  const { serverId, iniFile, iniOptional, logFile, logLevel, safe, development, snapshot, timeShift } =
+    options;
   return {
     iniFile,
+    ...(serverId && { serverId }),
     safe,
     development,
     ...(timeShift !== undefined && { timeShift }),
