@@ -2,7 +2,7 @@ import { HttpError } from '../kit/http-error.js';
 import type { Storage } from '../kit/storage.js';
 import { afterAll, keyFault, textFault } from './key.js';
 import type { Operation, StorageCounts } from './operation-counts.js';
-import { currentFence } from './run-context.js';
+import { currentFence, lossOfLease } from './run-context.js';
 import type { Content, Store } from './store.js';
 import type { Updates } from './updates.js';
 import { encodeValue } from './value.js';
@@ -191,7 +191,9 @@ export class PluginStorage<T> implements Storage<T> {
     if (fault !== undefined) throw new TypeError(`${this.#where(operation)}: ${fault}`);
   }
 
-  #failed(operation: Operation, error: unknown): unknown {
+  #failed(operation: Operation, cause: unknown): unknown {
+    // What a frozen process waited for has failed in its own way meanwhile.
+    const error = lossOfLease() ?? cause;
     this.#options.counts.fail(operation, error instanceof HttpError ? error.code : 'error');
     return error;
   }

@@ -24,3 +24,8 @@ export function currentFence(): Fence | undefined {
   if (run.state === 'lost') throw storageError('lease_lost');
   return run.fence;
 }
+
+/** The error of a call that a run makes whose lease is lost; undefined for any other. */
+export function lossOfLease(): Error | undefined {
+  return runs.getStore()?.state === 'lost' ? storageError('lease_lost') : undefined;
+}

@@ -279,6 +279,14 @@ export default definePlugin({
 });
 `;
 
+let password = '';
+/** The keys of [storage] for a new database. */
+async function database(): Promise<string> {
+  const made = await (await sharedMongo()).createDatabase();
+  password = made.password;
+  return `server_url=${made.host}\nusername=${made.user}\npassword=\${ENV:PASSWORD}\ndatabase=${made.database}`;
+}
+
 interface Told {
   readonly pid: number;
   readonly at: string;
@@ -287,127 +295,130 @@ interface Told {
   readonly late?: string;
 }
 
-describe('a job whose worker fails it', () => {
-  let server: ServerProcess;
-  const start = async (ini: string) => {
-    server = await ServerProcess.start({
-      ini: `[main]\nsafe=list:worker\n[paths]\npidfile=server.pid\n[plugin_parms]\nworker=auth_type=none\n[network]\n${ini}\n`,
-      files: { 'plugins/worker.js': worker },
-      args: ['--safe'],
+for (const storage of ['embedded', 'mongodb'] as const)
+  describe(`a job whose worker fails it, ${storage}`, () => {
+    let server: ServerProcess;
+    const start = async (ini: string) => {
+      const place = storage === 'embedded' ? '' : `[storage]\n${await database()}\n`;
+      server = await ServerProcess.start({
+        ini: `${place}[main]\nsafe=list:worker\n[paths]\npidfile=server.pid\n[plugin_parms]\nworker=auth_type=none\n[network]\n${ini}\n`,
+        env: { PASSWORD: password },
+        files: { 'plugins/worker.js': worker },
+        args: ['--safe'],
+      });
+    };
+    afterEach(() => server.close());
+
+    const told = async (): Promise<Told[]> => {
+      const text = await readFile(join(server.folder, 'told.log'), 'utf8').catch(() => '');
+      return text
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as Told);
+    };
+    const until = async (fits: (line: Told) => boolean): Promise<Told> => {
+      for (;;) {
+        const line = (await told()).find(fits);
+        if (line !== undefined) return line;
+        await sleep(20);
+      }
+    };
+    const setBusy = async (busy: boolean) => {
+      const response = await fetch(`${server.url}/worker/busy`, {
+        method: busy ? 'PUT' : 'DELETE',
+        headers: { connection: 'close' },
+      });
+      expect(response.status).to.equal(204);
+    };
+    /** Waits until a run is busy. */
+    const busyRun = async (): Promise<Told> => {
+      await setBusy(true);
+      const before = (await told()).length;
+      for (;;) {
+        const begun = (await told()).slice(before).find(({ what }) => what === 'begin');
+        if (begun !== undefined) return begun;
+        await sleep(20);
+      }
+    };
+    /** Each time is done at most once. */
+    const expectOnce = async () => {
+      const ends = (await told()).filter(({ what }) => what === 'end').map(({ at }) => at);
+      expect(ends).to.deep.equal([...new Set(ends)]);
+    };
+
+    it('is taken up by another when the worker is killed, with the next attempt', async function () {
+      this.timeout(60_000);
+      await start('workers=2');
+      const run = await busyRun();
+      process.kill(run.pid, 'SIGKILL');
+      const second = await until(({ at, attempt }) => at === run.at && attempt === 2);
+      expect(second.pid).not.to.equal(run.pid);
+      await setBusy(false);
+      await until(({ at, what }) => at === run.at && what === 'end');
+      await until(({ at, what }) => at > run.at && what === 'end');
+      await expectOnce();
     });
-  };
-  afterEach(() => server.close());
 
-  const told = async (): Promise<Told[]> => {
-    const text = await readFile(join(server.folder, 'told.log'), 'utf8').catch(() => '');
-    return text
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Told);
-  };
-  const until = async (fits: (line: Told) => boolean): Promise<Told> => {
-    for (;;) {
-      const line = (await told()).find(fits);
-      if (line !== undefined) return line;
-      await sleep(20);
-    }
-  };
-  const setBusy = async (busy: boolean) => {
-    const response = await fetch(`${server.url}/worker/busy`, {
-      method: busy ? 'PUT' : 'DELETE',
-      headers: { connection: 'close' },
+    it('is taken up by another when the worker is frozen, which can write nothing once it wakes', async function () {
+      this.timeout(60_000);
+      await start('workers=2\nworker_timeout=0');
+      const run = await busyRun();
+      process.kill(run.pid, 'SIGSTOP');
+      try {
+        await until(({ at, attempt }) => at === run.at && attempt === 2);
+      } finally {
+        process.kill(run.pid, 'SIGCONT');
+      }
+      const lost = await until(({ pid, what }) => pid === run.pid && what === 'lease_lost');
+      expect([lost.at, lost.attempt, lost.late]).to.deep.equal([run.at, 1, 'lease_lost']);
+      await until(({ pid, what }) => pid === run.pid && what === 'aborted');
+      await setBusy(false);
+      await until(({ at, what }) => at === run.at && what === 'end');
+      await expectOnce();
+      expect(await server.json('/worker')).to.deep.equal({ late: null });
+      const metrics = await (await server.fetch('/metrics')).text();
+      expect(metrics).to.match(/plugin_server_job_runs_total\{.*outcome="lost".*\} 1/);
     });
-    expect(response.status).to.equal(204);
-  };
-  /** Waits until a run is busy. */
-  const busyRun = async (): Promise<Told> => {
-    await setBusy(true);
-    const before = (await told()).length;
-    for (;;) {
-      const begun = (await told()).slice(before).find(({ what }) => what === 'begin');
-      if (begun !== undefined) return begun;
-      await sleep(20);
-    }
-  };
-  /** Each time is done at most once. */
-  const expectOnce = async () => {
-    const ends = (await told()).filter(({ what }) => what === 'end').map(({ at }) => at);
-    expect(ends).to.deep.equal([...new Set(ends)]);
-  };
 
-  it('is taken up by another when the worker is killed, with the next attempt', async function () {
-    this.timeout(60_000);
-    await start('workers=2');
-    const run = await busyRun();
-    process.kill(run.pid, 'SIGKILL');
-    const second = await until(({ at, attempt }) => at === run.at && attempt === 2);
-    expect(second.pid).not.to.equal(run.pid);
-    await setBusy(false);
-    await until(({ at, what }) => at === run.at && what === 'end');
-    await until(({ at, what }) => at > run.at && what === 'end');
-    await expectOnce();
-  });
+    it('skips the times that come while a run lasts', async () => {
+      await start('workers=2');
+      const run = await busyRun();
+      await until(() => Date.now() >= Date.parse(run.at) + 3500);
+      const released = Date.now();
+      await setBusy(false);
+      const next = await until(({ at, what }) => at > run.at && what === 'begin');
+      expect(Date.parse(next.at)).to.be.greaterThan(released);
+      expect(Date.parse(next.at) % 1000).to.equal(0);
+      await expectOnce();
+    });
 
-  it('is taken up by another when the worker is frozen, which can write nothing once it wakes', async function () {
-    this.timeout(60_000);
-    await start('workers=2\nworker_timeout=0');
-    const run = await busyRun();
-    process.kill(run.pid, 'SIGSTOP');
-    try {
-      await until(({ at, attempt }) => at === run.at && attempt === 2);
-    } finally {
-      process.kill(run.pid, 'SIGCONT');
-    }
-    const lost = await until(({ pid, what }) => pid === run.pid && what === 'lease_lost');
-    expect([lost.at, lost.attempt, lost.late]).to.deep.equal([run.at, 1, 'lease_lost']);
-    await until(({ pid, what }) => pid === run.pid && what === 'aborted');
-    await setBusy(false);
-    await until(({ at, what }) => at === run.at && what === 'end');
-    await expectOnce();
-    expect(await server.json('/worker')).to.deep.equal({ late: null });
-    const metrics = await (await server.fetch('/metrics')).text();
-    expect(metrics).to.match(/plugin_server_job_runs_total\{.*outcome="lost".*\} 1/);
-  });
+    it('ends within stream_grace of a reload, and only the new generation starts the next', async () => {
+      await start('workers=2\nstream_grace=30');
+      const run = await busyRun();
+      expect((await server.command('reload')).status).to.equal(0);
+      await setBusy(false);
+      await until(({ at, what }) => at === run.at && what === 'end');
+      const next = await until(({ at, what }) => at > run.at && what === 'end');
+      const old = new Set((await told()).filter(({ at }) => at <= run.at).map(({ pid }) => pid));
+      expect(old.has(next.pid)).to.equal(false);
+      expect((await told()).filter(({ at }) => at === run.at).map(({ attempt }) => attempt)).to.deep.equal([
+        1, 1,
+      ]);
+      await expectOnce();
+    });
 
-  it('skips the times that come while a run lasts', async () => {
-    await start('workers=2');
-    const run = await busyRun();
-    await until(() => Date.now() >= Date.parse(run.at) + 3500);
-    const released = Date.now();
-    await setBusy(false);
-    const next = await until(({ at, what }) => at > run.at && what === 'begin');
-    expect(Date.parse(next.at)).to.be.greaterThan(released);
-    expect(Date.parse(next.at) % 1000).to.equal(0);
-    await expectOnce();
+    it('is aborted after stream_grace, and given up 5 s later', async function () {
+      this.timeout(60_000);
+      await start('workers=1\nstream_grace=1');
+      const run = await busyRun();
+      expect((await server.command('reload')).status).to.equal(0);
+      const second = await until(({ at, attempt }) => at === run.at && attempt === 2);
+      expect(second.pid).not.to.equal(run.pid);
+      const lines = (await told()).filter(({ pid, at }) => pid === run.pid && at === run.at);
+      expect(lines.map(({ what }) => what).slice(0, 2)).to.deep.equal(['begin', 'aborted']);
+      await setBusy(false);
+      await until(({ at, attempt, what }) => at === run.at && attempt === 2 && what === 'end');
+      await expectOnce();
+      expect(await server.json('/worker')).to.deep.equal({ late: null });
+    });
   });
-
-  it('ends within stream_grace of a reload, and only the new generation starts the next', async () => {
-    await start('workers=2\nstream_grace=30');
-    const run = await busyRun();
-    expect((await server.command('reload')).status).to.equal(0);
-    await setBusy(false);
-    await until(({ at, what }) => at === run.at && what === 'end');
-    const next = await until(({ at, what }) => at > run.at && what === 'end');
-    const old = new Set((await told()).filter(({ at }) => at <= run.at).map(({ pid }) => pid));
-    expect(old.has(next.pid)).to.equal(false);
-    expect((await told()).filter(({ at }) => at === run.at).map(({ attempt }) => attempt)).to.deep.equal([
-      1, 1,
-    ]);
-    await expectOnce();
-  });
-
-  it('is aborted after stream_grace, and given up 5 s later', async function () {
-    this.timeout(60_000);
-    await start('workers=1\nstream_grace=1');
-    const run = await busyRun();
-    expect((await server.command('reload')).status).to.equal(0);
-    const second = await until(({ at, attempt }) => at === run.at && attempt === 2);
-    expect(second.pid).not.to.equal(run.pid);
-    const lines = (await told()).filter(({ pid, at }) => pid === run.pid && at === run.at);
-    expect(lines.map(({ what }) => what).slice(0, 2)).to.deep.equal(['begin', 'aborted']);
-    await setBusy(false);
-    await until(({ at, attempt, what }) => at === run.at && attempt === 2 && what === 'end');
-    await expectOnce();
-    expect(await server.json('/worker')).to.deep.equal({ late: null });
-  });
-});
