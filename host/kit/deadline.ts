@@ -1,9 +1,9 @@
-/** The work did not finish in time. It goes on, and may still be done. */
+/** The work did not finish in time. It continues, and may still finish. */
 export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
 }
 
-/** The work's result, or a rejection with `late()` when it takes longer than `limit` milliseconds. */
+/** Resolves to the work's result, or rejects with `late()` when the work takes longer than `limit` milliseconds. */
 export async function withDeadline<Result>(
   limit: number,
   work: () => Result | Promise<Result>,

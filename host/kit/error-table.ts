@@ -1,27 +1,27 @@
 import { HttpError, type HttpErrorOptions } from './http-error.js';
 
-/** One error that clients may receive. docs/errors.md is made from these entries. */
+/** One error that clients may receive. docs/errors.md is generated from these entries. */
 export interface ErrorEntry {
   /** 400 to 599. */
   readonly status: number;
-  /** The sentence in the answer, or a function that makes it from the facts of the case. */
+  /** The sentence in the response, or a function that builds it from facts of the case. */
   readonly message: string | ((facts: never) => string);
-  /** When the error is answered, as a sentence. */
+  /** When clients get the error, as a sentence. */
   readonly when: string;
-  /** What the reader does about it, as a sentence. */
+  /** What the reader can do about it, as a sentence. */
   readonly remedy: string;
 }
 
 /** The errors of one area by code: snake_case, stable, for programs. */
 export type ErrorTable = Readonly<Record<string, ErrorEntry>>;
 
-/** What the message of an entry needs to know, if anything, and then the options of HttpError. */
+/** The facts for the message of an entry, if it needs any, and then the options of HttpError. */
 type Rest<Entry extends ErrorEntry> = Entry['message'] extends (facts: infer Facts) => string
   ? [facts: Facts, options?: HttpErrorOptions]
   : [options?: HttpErrorOptions];
 
 /**
- * Makes the function that creates the errors of a table, so that no code outside the table can be thrown:
+ * Returns the function that creates the errors of a table, so that no code outside the table can be thrown:
  *
  * ```ts
  * export const errors = {

@@ -1,13 +1,13 @@
 export interface HttpErrorOptions {
-  /** Sent with the answer, such as `Retry-After`. */
+  /** Sent with the response, such as `Retry-After`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** More members of the answer's JSON, beside `error`, `code` and `request_id`. */
+  /** Further members of the response's JSON, beside `error`, `code` and `request_id`. */
   readonly details?: Readonly<Record<string, unknown>>;
   /** Logged, never sent. */
   readonly cause?: unknown;
 }
 
-/** An error whose sentence is meant for the client: answered as `{"error": message, "code": code, "request_id": …}`. */
+/** An error whose message is meant for the client: the response is `{"error": message, "code": code, "request_id": …}`. */
 export class HttpError extends Error {
   override readonly name = 'HttpError';
   readonly expose = true;

@@ -31,10 +31,10 @@ export function operationOf(middleware: unknown): Operation | undefined {
 const keyMark = Symbol.for('plugin-server.key');
 
 /**
- * Says which key a middleware asks for, so that `plugin-server routes` and /openapi.json show it for every route behind the
+ * Declares which key a middleware requires, so that `plugin-server routes` and /openapi.json show it for every route behind the
  * middleware. For plugins that check keys themselves (`auth: 'own'`): `router.use('/api', asksKey('session', checkSession))`.
- * Such a middleware runs before the body is read and before a 404 or 405, unless other middleware of the router stands in
- * front of it. `server.requireGlobalKey` says so already.
+ * Such a middleware runs before the body is read and before a 404 or 405, unless other middleware of the router comes
+ * before it. `server.requireGlobalKey` declares this already.
  */
 export function asksKey(key: string, middleware: Middleware): Middleware {
   // It runs once a request: before the body is read, where it stands in front of everything else.
@@ -47,7 +47,7 @@ export function asksKey(key: string, middleware: Middleware): Middleware {
   return Object.assign(once, { [keyMark]: key });
 }
 
-/** The key that a middleware says it asks for. */
+/** The key that a middleware declares. */
 export function askedKeyOf(middleware: unknown): string | undefined {
   return typeof middleware === 'function'
     ? ((middleware as unknown as Record<symbol, unknown>)[keyMark] as string | undefined)

@@ -4,11 +4,11 @@ import type { Context } from 'koa';
 export interface PluginKeys {
   /** Whose they are: every plugin's, or this plugin's own. */
   readonly kind: 'global' | 'plugin';
-  /** Whether one is set. Without, no request can bring the right one. */
+  /** Whether a key is set. If not, no request can have the right one. */
   readonly areSet: boolean;
   /**
-   * Whether the request brings the right key: in its head or in its JSON body, or, with `authorization`, in that header
-   * alone. Throws the 401 `wrong_api_key` for a wrong one.
+   * Whether the request has the right key: in its head or in its JSON body, or with `authorization`, in that header only.
+   * Throws a 401 `wrong_api_key` for a wrong key.
    */
   opens(ctx: Context, place?: 'authorization'): boolean;
   /** Refuses a request without a key: throws 401 `api_key_required`, or 403 `no_global_key` while none is set. */

@@ -1,5 +1,5 @@
 export interface ListenOptions {
-  /** 0 takes a free port, which all workers and later generations keep. */
+  /** 0 picks a free port, which all workers and later generations keep. */
   readonly port: number;
   /** An address or a host name of this machine; 127.0.0.1 by default. */
   readonly host?: string;

@@ -14,16 +14,16 @@ export interface StreamBody {
 }
 
 /**
- * The bytes as received, in a Buffer: of any Content-Type, its Content-Encoding not undone. For signatures over a body. The
- * API key comes in the head.
+ * The exact bytes of the body, in a Buffer: of any Content-Type, still encoded as Content-Encoding says. For signatures over a
+ * body. The API key is accepted only in the head.
  */
 export function raw(): RawBody {
   return { kind: 'raw' };
 }
 
 /**
- * The request unread: `body` is `ctx.req`. For uploads and proxies. A limit of bytes holds only where one is given, and the
- * request timeout counts from the last byte. The API key comes in the head.
+ * The unread request: `body` is `ctx.req`. For uploads and proxies. The size is limited only by an explicit limit, and the
+ * request timeout counts from the last byte. The API key is accepted only in the head.
  */
 export function stream(): StreamBody {
   return { kind: 'stream' };
@@ -44,21 +44,21 @@ export interface RouteOptions<Params, Query, Body, Response> {
   readonly summary?: string;
   readonly description?: string;
   readonly tags?: readonly string[];
-  /** Of the parameters in the path. All are texts: `integer()`, `decimal()` and `boolean()` of the kit take such. */
+  /** The parameters in the path. All are text: use `integer()`, `decimal()` and `boolean()` of the kit for other types. */
   readonly params?: Params;
-  /** Of the query, whose values are texts too. A member that is an array gets an array, for one value as well. */
+  /** The query, whose values are text, too. A member that is an array receives an array, even for a single value. */
   readonly query?: Query;
-  /** A schema of the JSON or form, `raw()` or `stream()`. */
+  /** A schema of the JSON or the form, or `raw()`, or `stream()`. */
   readonly body?: Body;
   /** Describes what the handler returns. Checked under `start --watch` and by `startPlugin`; it changes nothing. */
   readonly response?: Response;
-  /** Bytes of the body; never above `body_limit` of the plugin's line where the operator wrote one. */
+  /** Maximum size of the body in bytes; cannot exceed `body_limit` in the plugin's line. */
   readonly bodyLimit?: number;
-  /** Seconds for the request to arrive; never above `request_timeout` of the plugin's line where the operator wrote one. */
+  /** Seconds within which the request must arrive; cannot exceed `request_timeout` in the plugin's line. */
   readonly requestTimeout?: number;
 }
 
-/** What a handler is given. Its members are of the types that the schemas give. */
+/** The argument of a handler. Its members have the types of the schemas. */
 export interface RouteInput<Params, Query, Body> {
   readonly params: Input<Params, Record<string, string>>;
   readonly query: Input<Query, Record<string, string | string[] | undefined>>;
@@ -89,11 +89,11 @@ type Answer<Response> = Response extends z.ZodType ? z.input<Response> | Promise
  * Everything that is wrong with a request is one 400 `invalid_request`, with `problems`: see RouteProblem. `apikey` is taken
  * out of query and body before a schema sees them.
  *
- * What the handler returns is the body, with the status that it has set; undefined leaves what was set on `ctx`, and is a
- * 204 where nothing was. With `response` every value goes out as JSON, texts and null too; without it, a text is text/plain
- * unless `ctx.type` was set.
+ * The handler's return value is the body, with the status that it has set. With undefined, the response is what was set on
+ * `ctx`, or else a 204. With `response`, every value is sent as JSON, including strings and null; without it, a string is
+ * text/plain unless `ctx.type` is set.
  *
- * @throws TypeError for schemas that cannot be meant: a query member that takes no text, or a transform in `response`.
+ * @throws TypeError for schemas that cannot work: a query member that does not accept text, or a transform in `response`.
  */
 export function route<
   Params extends z.ZodObject | undefined = undefined,

@@ -7,18 +7,18 @@ import { ServedFolder } from './served-folder.js';
 import { isServable } from './served-name.js';
 
 export interface SendFileOptions {
-  /** The Content-Type; by default, that of the file's ending. */
+  /** The Content-Type; by default, it follows from the file's extension. */
   readonly type?: string;
   /** Seconds for which clients may use the file without asking again; 0, the default, lets them ask each time. */
   readonly maxAge?: number;
-  /** Sends it as an attachment, to be saved under this name; `true` is the file's own. */
+  /** Sends it as an attachment, to be saved under this name; `true` for the file's own name. */
   readonly download?: string | true;
 }
 
 /**
- * Answers with the file at a path below `root`, an absolute folder. Resolves when the answer is set on `ctx`, not when it is
- * sent. Rejects with the 404 `not_found` for what is missing, is a folder or a dot file, or lies outside once links are
- * followed.
+ * Responds with the file at a path below `root`, an absolute folder. Resolves when the response is set on `ctx`, not when it is
+ * sent. Rejects with a 404 `not_found` for a path that does not exist, is a folder or a dot file, or leads outside through
+ * links.
  */
 export async function sendFile(
   ctx: Context,

@@ -21,7 +21,7 @@ export interface SessionService {
     sessionId?: string,
     traits?: SessionTraits,
   ): Promise<Session<Data>>;
-  /** Reads a session and leaves its expiry as it is. */
+  /** Reads a session without changing its expiry. */
   get<Data extends object = Record<string, unknown>>(
     sessionId: string,
     userid?: string,
@@ -91,10 +91,10 @@ export interface SessionService {
 /** A session as its owner may see it. Times are milliseconds since the Unix epoch. */
 export interface Session<Data extends object = Record<string, unknown>> {
   readonly id: string;
-  /** Names the session without giving access to it. */
+  /** Identifies the session without giving access to it. */
   readonly handle: string;
   readonly userid: string;
-  /** A copy: change it and give it to `update`. */
+  /** A copy: change it and pass it to `update`. */
   readonly data: Data;
   /** 1, and one more with every change of the data. */
   readonly version: number;
@@ -102,7 +102,7 @@ export interface Session<Data extends object = Record<string, unknown>> {
   /** When it was last updated, patched, touched or renewed. */
   readonly touched: number;
   readonly expires: number;
-  /** When it expires however busy it is; the end of the year 9999 for never. */
+  /** When it expires even if it is in use; the end of the year 9999 for never. */
   readonly ends: number;
   /** When the user authenticated last. */
   readonly authenticated: number;
@@ -118,15 +118,15 @@ export interface SessionEntry {
   readonly expires: number;
   /** When the user authenticated last. */
   readonly authenticated: number;
-  /** What `create` or `renew` was told; null where it cannot be read. */
+  /** As passed to `create` or `renew`; null if it cannot be read. */
   readonly about?: object | null;
   readonly ip?: string | null;
   readonly userAgent?: string | null;
-  /** On the session that asks. */
+  /** Set on the caller's own session. */
   readonly current?: true;
 }
 
-/** The end of a session; that of everybody's has neither handle nor user. */
+/** The end of a session; the end of all sessions has neither handle nor user. */
 export interface SessionEnded {
   /** More may come. */
   readonly reason: 'end' | 'end_all' | 'everyone' | 'limit' | 'login';
@@ -138,9 +138,9 @@ export interface SessionEnded {
 export interface SessionWalk {
   /** Sessions on the page: 1 to 1,000; 100 by default. */
   readonly limit?: number | undefined;
-  /** `next` of the page before, with the same prefix. */
+  /** `next` of the previous page, with the same prefix. */
   readonly after?: string | undefined;
-  /** Only users whose userid begins so. */
+  /** Only users whose userid begins with this text. */
   readonly userid_prefix?: string | undefined;
 }
 
@@ -150,7 +150,7 @@ export interface SessionPage {
   readonly next: string | null;
 }
 
-/** What a session may be told at its start, and again when it is renewed. What is absent then stays as it is. */
+/** Properties that are set when a session is created or renewed. What is omitted at a renewal stays as it is. */
 export interface SessionTraits {
   /** Whether its cookie outlives the browser; true by default. */
   readonly remember?: boolean | undefined;
@@ -163,14 +163,14 @@ export interface SessionTraits {
 
 export interface VisitorOptions {
   /**
-   * Lets in a request of another site's page that the plugin has checked itself: the callback of an OAuth provider, whose
-   * `state` is the one that was sent.
+   * Accepts a request from another site's page that the plugin has checked itself: the callback of an OAuth provider, once its
+   * `state` has been compared.
    */
   readonly foreign?: boolean | undefined;
 }
 
 export interface LoginOptions<Data extends object = Record<string, unknown>> extends VisitorOptions {
-  /** An object that JSON can hold; `{}` by default. */
+  /** An object that JSON can represent; `{}` by default. */
   readonly data?: Data | undefined;
   /** Whether the cookie outlives the browser; true by default. */
   readonly remember?: boolean | undefined;
@@ -180,7 +180,7 @@ export interface LoginOptions<Data extends object = Record<string, unknown>> ext
 
 export interface SessionRenewal extends SessionTraits {
   readonly userid?: string | undefined;
-  /** The user has just authenticated again: both timeouts begin again (NIST SP 800-63B-4, section 5.2). */
+  /** The user has just authenticated again: both timeouts restart (NIST SP 800-63B-4, section 5.2). */
   readonly authenticated?: boolean | undefined;
 }
 
@@ -190,7 +190,7 @@ export interface ExpectedSession {
   readonly version?: number;
 }
 
-/** What the plugins that come with the server give to others. */
+/** What the bundled plugins provide to others. */
 export interface BundledServices {
   /** The session manager, for plugins that name it in `after`. */
   readonly sessman: SessionService;

@@ -2,8 +2,8 @@
 export type SettingPath = readonly (string | number)[];
 
 /**
- * A setting that is wrong in a way that no schema can see, such as the path of a folder that is not there. Thrown in a
- * plugin's setup, it stops the start, and is shown at the setting's place in the INI or JSON file.
+ * A mistake in a setting that no schema can find, such as the path of a missing folder. Thrown in a plugin's setup, it stops the
+ * start, and the message points at the setting in the INI or JSON file.
  *
  * ```ts
  * throw new SettingError(['file_server', 'documents'], 'the folder "html" does not exist', 'create it, or write the path of another');

@@ -2,8 +2,8 @@ import type { Context } from 'koa';
 import type { WebSocket } from 'ws';
 
 /**
- * Called as soon as a WebSocket is open: listeners that are added before its first await miss nothing. What it, or a listener,
- * throws or rejects with is logged, and closes the socket with 1011.
+ * Called as soon as a WebSocket is open: listeners that are added before the first await miss nothing. An error of the handler or
+ * of a listener is logged, and closes the socket with 1011.
  */
 export type WebSocketHandler<D = undefined> = (
   socket: WebSocket,
@@ -17,9 +17,9 @@ export interface WebSocketOptions<D> {
    * argument of the handler.
    */
   readonly upgrade?: (ctx: Context) => D | Promise<D>;
-  /** The subprotocols that the handler speaks. A client that offers others alone gets a 400. */
+  /** The subprotocols that the handler speaks. A client that offers only others gets a 400. */
   readonly protocols?: readonly string[];
-  /** Bytes of a message; by default those of a request body. A larger one closes the socket with 1009. */
+  /** Maximum size of a message in bytes; by default that of a request body. A larger message closes the socket with 1009. */
   readonly maxPayload?: number;
   /** Compresses messages (RFC 7692), which costs memory and time for each socket. Off by default. */
   readonly perMessageDeflate?: boolean;
