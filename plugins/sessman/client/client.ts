@@ -276,7 +276,9 @@ export class Session<Data extends object = Record<string, unknown>> {
    * answer tells of data other than `held`, someone else stored it, and the version held here stays the older one.
    */
   #accept(answer: Answer<Data>, data = answer.data, held?: string): this {
-    if (!(this.#held ? answer.handle : answer.session_id && answer.data)) throw notSessman(this.base_url);
+    // A page that has a cookie is not told the id, whatever key it sends.
+    this.#held ||= !answer.session_id && !!answer.handle;
+    if (!this.#held && !(answer.session_id && answer.data)) throw notSessman(this.base_url);
     const stored = stringify(answer.data ?? {});
     this.data = data ?? ({} as Data);
     if (this.#held) this.user = answer.userid;

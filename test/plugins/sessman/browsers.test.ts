@@ -106,6 +106,18 @@ for (const { name, settings } of backends) {
       expect(seen.text).not.to.include(value.slice(16));
     });
 
+    it('a page with a key and a cookie makes a session that is the cookie of the browser from then on', async () => {
+      const page = await login();
+      const seen = await page.evaluate(async (auth) => {
+        const { Session } = await import('/sessman/client.js' as string);
+        const session = await Session.create('eve', { auth, data: { n: 1 } });
+        await session.touch();
+        const { user } = await Session.current();
+        return { user, id: session.session_id, data: session.data };
+      }, apiKey);
+      expect(seen).to.deep.equal({ user: 'eve', id: undefined, data: { n: 1 } });
+    });
+
     it('two tabs that save at once lose nothing', async () => {
       const tabs = [await login(), await context.newPage()];
       await tabs[1]!.goto(`${shop}/account`);
