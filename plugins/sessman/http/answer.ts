@@ -113,7 +113,7 @@ export const walkAnswer: Answer<SessionPage> = {
     ctx.body = { sessions: sessions.map(({ userid, ...entry }) => ({ userid, ...entryJson(entry) })), next };
   },
   response: {
-    description: 'A page of sessions. `next` is null on the last one.',
+    description: 'A page of sessions. `next` is null on the last page.',
     content: jsonContent(
       {
         sessions: { type: 'array', items: entrySchema({ userid: parameters.userid.schema }) },
@@ -149,7 +149,7 @@ export function entrySchema(more: object = {}): object {
     about: { type: ['object', 'null'], additionalProperties: true },
     ip: { type: ['string', 'null'] },
     user_agent: { type: ['string', 'null'] },
-    current: { const: true, description: 'On the session whose id the request carries.' },
+    current: { const: true, description: 'Set on the session whose id the request carries.' },
   };
   return { type: 'object', required: Object.keys(required), properties: { ...required, ...optional } };
 }
@@ -168,7 +168,11 @@ export const countAnswer: Answer<number | LiveCount> = {
           required: ['ended'],
           properties: {
             ended: { type: 'integer', minimum: 0 },
-            approximate: { const: true, description: 'Where everybody was ended, and too many to count.' },
+            approximate: {
+              const: true,
+              description:
+                'Set when `ended` is an estimate, because the sessions of all users were too many to count.',
+            },
           },
         },
         example: { ended: 1 },

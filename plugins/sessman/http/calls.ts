@@ -60,7 +60,7 @@ export const calls: readonly Call[] = [
     errors: ['session_not_found'],
     summary: 'Read a session',
     description:
-      'Reads a session and leaves its expiry as it is. With the header X-Session-Id, `userid` is optional; with the id in the URL or body it is required.',
+      'Reads a session without changing its expiry. With the header X-Session-Id, `userid` is optional; with the id in the URL or body it is required.',
   }),
   call({
     path: 'update',
@@ -114,7 +114,7 @@ export const calls: readonly Call[] = [
     errors: ['session_not_found'],
     summary: 'Give a session a new id',
     description:
-      'Gives the session a new id and invalidates the old one; do this after each login. Handle, data and version stay; the idle timeout restarts. With `authenticated`, the absolute timeout restarts as well.',
+      'Gives the session a new id and invalidates the old one; do this after each login. Handle, data and version stay the same; the idle timeout restarts. With `authenticated`, the absolute timeout restarts as well.',
   }),
   call({
     path: 'end',
@@ -161,9 +161,9 @@ export const calls: readonly Call[] = [
     run: (sessions, walk) => sessions.all(walk),
     answer: walkAnswer,
     errors: ['invalid_userid'],
-    summary: "List everybody's sessions",
+    summary: 'List the sessions of all users',
     description:
-      'One page of all live sessions, without ids and data: by the bytes of the handle, or with `userid_prefix` by those of (userid, handle). `next` of a page is `after` of the next one, and stays valid when its session ends. A session that is live during the whole walk is on one page, any other on at most one.',
+      'One page of all live sessions, without ids and data, ordered by the bytes of the handle, or with `userid_prefix` by those of (userid, handle). Pass `next` as `after` to get the next page; it stays valid even if its session ends. A session that is live from the first page to the last is on exactly one page, any other on at most one.',
   }),
   call({
     path: 'end_all',
@@ -192,7 +192,7 @@ export const calls: readonly Call[] = [
     shows: ['userid'],
     summary: "End a user's sessions",
     description:
-      'Ends all sessions of the user except `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends. With `everyone`, it ends the sessions of all users at once: no host accepts one after the answer.',
+      'Ends all sessions of the user except `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends. With `everyone`, it ends the sessions of all users: once the call has responded, no host accepts any of them.',
   }),
 ];
 

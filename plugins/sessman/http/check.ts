@@ -120,7 +120,7 @@ const operation: Operation = {
   operationId: 'sessman_check',
   summary: 'Check a session for a proxy',
   description:
-    'For nginx auth_request and forward_auth of Caddy and Traefik: who is the visitor whose cookie or X-Session-Id the proxy passes on?',
+    'For auth_request of nginx and forward_auth of Caddy and Traefik: tells the proxy who the visitor is, from the cookie or X-Session-Id that it passes on.',
   parameters: (['touch', 'max_auth_age'] as const).map((name) => ({
     name,
     in: 'query',
@@ -145,7 +145,7 @@ const operation: Operation = {
       },
     },
     401: {
-      description: 'No live session, or one that authenticated too long ago.',
+      description: 'No live session, or its user authenticated too long ago.',
       headers: {
         'X-Session-Problem': {
           description: 'Why.',

@@ -83,7 +83,7 @@ const sessionHandleHeader = {
   name: 'X-Session-Handle',
   in: 'header',
   description:
-    'The handle of the session that the cookie must be for: with the cookie of another one, the call is a 404.',
+    'The handle of the session that the cookie must belong to: with the cookie of another session, the call gets 404.',
   schema: parameters.handle.schema,
 };
 

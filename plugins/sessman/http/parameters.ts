@@ -104,7 +104,7 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
   },
   authenticated: {
     names: ['authenticated'],
-    description: 'Whether the user has just authenticated again: both timeouts begin again.',
+    description: 'Whether the user has just authenticated again: both timeouts restart.',
     schema: { type: 'boolean' },
     read: (raw, place) => truthOf('authenticated', raw, place),
   },
@@ -116,7 +116,7 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
   },
   about: {
     names: ['about'],
-    description: 'What `list` shows of the device: a JSON object of up to 1,024 bytes.',
+    description: 'A description of the device, for `list`: a JSON object of up to 1,024 bytes.',
     schema: { type: 'object', additionalProperties: true },
     onlyInBody: true,
     read(raw) {
@@ -126,25 +126,25 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
   },
   ip: {
     names: ['ip'],
-    description: "The visitor's address, kept where `record` lists `ip`.",
+    description: "The visitor's address. Stored only if `record` lists `ip`.",
     schema: { type: 'string' },
     read: (raw) => textOf('ip', raw) || undefined,
   },
   user_agent: {
     names: ['user_agent'],
-    description: "The visitor's User-Agent, kept where `record` lists `user_agent`.",
+    description: "The visitor's User-Agent. Stored only if `record` lists `user_agent`.",
     schema: { type: 'string' },
     read: (raw) => textOf('user_agent', raw) || undefined,
   },
   everyone: {
     names: ['everyone'],
-    description: 'Ends the sessions of all users; not beside `userid`.',
+    description: 'Ends the sessions of all users; not together with `userid`.',
     schema: { type: 'boolean' },
     read: (raw, place) => truthOf('everyone', raw, place),
   },
   limit: {
     names: ['limit'],
-    description: 'Sessions on the page.',
+    description: 'The number of sessions on the page.',
     schema: { type: 'integer', minimum: 1, maximum: maxPage, default: 100 },
     read(raw, place) {
       const limit = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
@@ -154,25 +154,25 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
   },
   after: {
     names: ['after'],
-    description: '`next` of the page before; no `after` for the first page.',
+    description: '`next` of the previous page; omit it for the first page.',
     schema: { type: 'string' },
     read: (raw) => textOf('after', raw) || undefined,
   },
   userid_prefix: {
     names: ['userid_prefix'],
-    description: 'Only users whose userid begins so; the page is in the order of userid then.',
+    description: 'Only users whose userid begins with this text. Pages are then ordered by userid.',
     schema: { type: 'string', maxLength: 1024 },
     read: (raw) => textOf('userid_prefix', raw) || undefined,
   },
   touch: {
     names: ['touch'],
-    description: 'Whether the idle timeout restarts; about once a minute at most.',
+    description: 'Whether to restart the idle timeout, about once a minute at most.',
     schema: { type: 'boolean' },
     read: (raw, place) => truthOf('touch', raw, place),
   },
   max_auth_age: {
     names: ['max_auth_age'],
-    description: 'Seconds since the user authenticated, at most.',
+    description: 'The maximum number of seconds since the user authenticated.',
     schema: { type: 'integer', minimum: 0 },
     read(raw, place) {
       const seconds = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;

@@ -167,12 +167,12 @@ const operation: Operation = {
   operationId: 'sessman_watch',
   summary: 'Watch a session',
   description:
-    'Server-sent events of the session of the cookie or of X-Session-Id: `session` at the start and after each update, patch, touch and renew, `end` with its reason when it ends. A stream of a session that ended in the last ten minutes is `end` alone.',
+    'Server-sent events about the session in the cookie or in X-Session-Id: `session` at the start and after each update, patch, touch and renew; `end`, with its reason, when the session ends. For a session that ended in the last ten minutes, the stream has only `end`.',
   parameters: [
     {
       name: 'X-Session-Id',
       in: 'header',
-      description: 'The session id, where no cookie holds it.',
+      description: 'The session id, if no cookie has it.',
       schema: { type: 'string' },
     },
   ],
@@ -186,6 +186,6 @@ const operation: Operation = {
         },
       },
     },
-    401: { description: 'No session of that id, now or in the last ten minutes.' },
+    401: { description: 'No session has this id, or had it in the last ten minutes.' },
   },
 };
