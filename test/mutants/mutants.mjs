@@ -189,6 +189,49 @@ export const mutants = [
       ['(match.touched === undefined || record.touched === match.touched)', 'true'],
     ],
   ),
+  ...inFile(
+    'host/http/route/input.ts',
+    ['host/http/route/input'],
+    [
+      ["kind === 'list' ? [given] : given", 'given'],
+      ["name === 'apikey' || name === '__proto__'", "name === '__proto__'"],
+      ["kind === 'text') {", "kind === 'list') {"],
+      ['problems.slice(0, MOST_PROBLEMS)', 'problems'],
+      ["!('apikey' in body)", 'true'],
+    ],
+  ),
+  ...inFile(
+    'host/http/route/output.ts',
+    ['host/http/route/output'],
+    [
+      ['ctx.status = 204;', 'ctx.status = 200;'],
+      ["!ctx.res.hasHeader('Content-Type')", 'false'],
+      ['!checksResponses || ', ''],
+    ],
+  ),
+  ...inFile(
+    'host/http/route/response-check.ts',
+    ['host/http/route/output'],
+    [
+      ['catchall ?? z.never()', 'catchall'],
+      ["if (type === 'date') return", "if (type === 'dates') return"],
+    ],
+  ),
+  ...inFile(
+    'host/http/body-wish.ts',
+    ['host/http/route/bodies'],
+    [['Math.min(asked, bound)', 'Math.max(asked, bound)']],
+  ),
+  ...inFile(
+    'host/http/key-gates.ts',
+    ['host/http/key-gates'],
+    [['others < 0 ? passed :', 'others < 1 ? passed :']],
+  ),
+  ...inFile(
+    'host/kit/served-folder.ts',
+    ['plugins/files/hostile-paths'],
+    [['every(isServable)', 'every(Boolean)']],
+  ),
 ];
 
 function inFile(file, tests, changes) {

@@ -106,7 +106,7 @@ function runTests(copy, tests) {
 /** A folder in which compiled tests find all that they need; the bundle, which they would run as a process, is left out. */
 function copyOfDist(folder) {
   mkdirSync(folder);
-  for (const name of ['config', 'host', 'plugins', 'test'])
+  for (const name of ['config', 'databases', 'host', 'plugins', 'test'])
     cpSync(join(root, 'dist', name), join(folder, 'dist', name), { recursive: true });
   for (const name of ['package.json', 'plugin-server.ini']) cpSync(join(root, name), join(folder, name));
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));

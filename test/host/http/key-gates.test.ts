@@ -21,12 +21,16 @@ export default definePlugin({
     router.post('/api/things/:id', route({ body: z.object({ a: z.number() }) }, ({ ctx, body }) => ({ user: ctx.state.user, asked, ...body })));
     router.use('/closed', server.requireGlobalKey);
     router.post('/closed', (ctx) => { ctx.body = ctx.request.body; });
-    router.use('/behind', (ctx, next) => { ctx.state.session = ctx.get('X-Session'); return next(); });
+    router.use('/behind', (ctx, next) => {
+      ctx.state.session = ctx.get('X-Session');
+      ctx.state.runs = (ctx.state.runs ?? 0) + 1;
+      return next();
+    });
     router.use('/behind', asksKey('session', (ctx, next) => {
       if (ctx.state.session !== 'mine') throw new HttpError(401, 'who_are_you', 'Log in.');
       return next();
     }));
-    router.post('/behind', (ctx) => { ctx.body = 'in'; });
+    router.post('/behind', (ctx) => { ctx.body = { runs: ctx.state.runs }; });
   },
 });`;
 
@@ -96,7 +100,8 @@ describe('a plugin that checks keys itself', () => {
 
   it('keeps the order of its middleware where the check depends on other middleware', async () => {
     const headers = { 'x-session': 'mine' };
-    expect((await server.fetch('/own/behind', { method: 'POST', headers })).status).to.equal(200);
+    const response = await server.fetch('/own/behind', { method: 'POST', headers });
+    expect(await response.json()).to.deep.equal({ runs: 1 });
     expect((await server.fetch('/own/behind', { method: 'POST' })).status).to.equal(401);
   });
 });
