@@ -66,7 +66,7 @@ export interface HostDrainOptions {
 /** Of the stop timeout, at most so many milliseconds are kept for the plugins to close. */
 const CLOSE_RESERVE = 2000;
 
-/** Milliseconds. Enough for a client that sends one request after the other to be told to connect anew. */
+/** Milliseconds. Enough for a client that sends one request after the other to be told to connect again. */
 const IDLE = 100;
 
 /**

@@ -274,13 +274,13 @@ export class Application extends Koa {
       }
     } else if (answer.status >= 500) {
       const about = { request_id, plugin: route?.plugin, method: req.method };
-      // One that was meant, such as a 503 while a database is away, is no fault in the code.
+      // An intended error, such as a 503 while a database is away, is not a fault in the code.
       if (error instanceof HttpError)
         this.#options.log.warn({ ...about, code: error.code, err: error.cause }, error.message);
       else this.#options.log.error({ ...about, err: error }, 'request failed');
     }
     if (res.headersSent || (res as HostResponse).isWebSocket || !ctx.writable) {
-      // Half an answer is out: only a broken connection tells the client that it is no whole one.
+      // A part of the response has been sent: only a broken connection tells the client that it is incomplete.
       if (!res.writableEnded) res.destroy();
       ctx.respond = false;
       return;
@@ -361,7 +361,7 @@ function judgeTarget(url: string, end: number): void {
 /** Path and query of a target in the absolute form (RFC 9112 section 3.2.2), which is for Koa to take apart. */
 function pathOfAbsolute(ctx: Koa.Context): string {
   const url = ctx.req.url!;
-  // Of one that is no URL, Node's parser below Koa throws or warns; it drops a fragment.
+  // For a target that is not a URL, Node's parser below Koa throws or warns; it drops a fragment.
   if (!URL.canParse(url) || url.includes('#')) {
     throw hostError('malformed_request', { part: 'target' });
   }

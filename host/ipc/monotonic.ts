@@ -1,4 +1,4 @@
-/** Milliseconds of the machine's monotonic clock, which all its processes share. `performance.now()` starts in each anew. */
+/** Milliseconds of the machine's monotonic clock, which all its processes share. `performance.now()` starts at zero in each. */
 export function monotonic(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1000 + nanoseconds / 1e6;

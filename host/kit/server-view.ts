@@ -1,50 +1,50 @@
 import type { Middleware } from 'koa';
 
-/** The server as its operator sees it, all its processes together. */
+/** The server as its operator sees it, summed over all its processes. */
 export interface ServerView {
   /** The host's version. */
   readonly version: string;
-  /** When this generation of it was set up, in milliseconds since the Unix epoch. */
+  /** When this generation was set up, in milliseconds since the Unix epoch. */
   readonly startedAt: number;
-  /** Each plugin in the order of set-up, its readiness checks run now. */
+  /** The plugins in the order of their setup, with the current results of their readiness checks. */
   plugins(): Promise<readonly PluginView[]>;
   /**
-   * Tells the listener of the last minutes and the latest problems at once, then of each second and each problem as it
-   * comes. The function that it gives ends that.
+   * Calls the listener with the last minutes and the latest problems, then with each second and each problem as it comes.
+   * Returns a function that stops this.
    */
   watch(listener: (event: MonitorEvent) => void): () => void;
   /**
-   * Reads code and configuration again; settles when the new generation serves or has been given up.
-   * Rejects with an HttpError of 501 in a server without a supervisor.
+   * Reads the code and the configuration again; settles when the new generation serves, or has been discarded. Rejects with a
+   * 501 HttpError in a server without a supervisor.
    */
   reload(): Promise<ReloadResult>;
   /**
-   * Has this process replaced when it cannot do its work any more, by a resource that only a new process can open, say: a
-   * new one is started, then this one finishes its requests and exits. A server without a supervisor goes on.
+   * Has this process replaced when it can no longer do its work, for example because only a new process can open a resource
+   * again: a new process starts, then this one finishes its requests and exits. A server without a supervisor continues.
    */
   retire(reason: string): void;
-  /** Lets a request with a global API key through; answers 401, or 403 while the configuration has no global key. */
+  /** Lets a request with a global API key through; responds 401 to others, or 403 while no global key is set. */
   readonly requireGlobalKey: Middleware;
 }
 
 export interface PluginView {
   readonly name: string;
-  /** What its line says it runs: another plugin's name, or a package's. Null for the plugin of its own name. */
+  /** The plugin or package that its line names in `uses`. Null if it runs the plugin with its own name. */
   readonly uses: string | null;
   readonly version: string;
   /** `/sessman` */
   readonly path: string;
   readonly state: PluginState;
-  /** Which key it needs; `own`: it asks for keys itself. */
+  /** Which key it requires; `own`: it checks keys itself. */
   readonly auth: AuthType;
   /** Whether it comes with the server. */
   readonly bundled: boolean;
-  /** Where it is configured: `plugin-server.ini:12:1`; null where it is not. */
+  /** Where it is configured: `plugin-server.ini:12:1`; null if it is not. */
   readonly configuredAt: string | null;
   /** Its parameters as they are written, and the sections that it asked for, secrets masked. */
   readonly parameters: unknown;
   readonly sections: Readonly<Record<string, unknown>>;
-  /** Why it is failed. */
+  /** Why it failed. */
   readonly problem: PlacedProblem | null;
   /** Its readiness checks by name: `ok`, or why not. */
   readonly checks: Readonly<Record<string, string>>;
@@ -55,14 +55,14 @@ export interface PluginView {
  */
 export type PluginState = 'loaded' | 'setting_up' | 'ready' | 'closing' | 'closed' | 'failed';
 
-/** Which key opens a plugin. `own`: it asks for keys itself, route by route. */
+/** Which key opens a plugin. `own`: it checks keys itself, route by route. */
 export type AuthType = 'global' | 'plugin' | 'none' | 'own';
 
 export type ReloadResult =
   | { readonly success: true }
   | { readonly success: false; readonly reason: string; readonly problems: readonly PlacedProblem[] };
 
-/** A problem with the configuration as clients are told of it: no path but one relative to the INI file's folder. */
+/** A problem with the configuration as clients see it: paths are relative to the INI file's folder. */
 export interface PlacedProblem {
   readonly file: string;
   readonly line: number;
@@ -78,7 +78,7 @@ export interface PlacedProblem {
   readonly length: number;
 }
 
-/** What a watcher is told: what there is at the start, then each second and each problem as it comes. */
+/** An event of `watch`: the state at the start, then each second and each problem as it comes. */
 export type MonitorEvent =
   | {
       readonly type: 'history';
@@ -90,40 +90,40 @@ export type MonitorEvent =
   /** A new problem, or one that happened again. */
   | { readonly type: 'problem'; readonly problem: SeenProblem };
 
-/** One second of the whole server, all its processes together. */
+/** One second of the whole server, summed over all its processes. */
 export interface Sample {
-  /** The end of it, in milliseconds since the Unix epoch. */
+  /** The end of the second, in milliseconds since the Unix epoch. */
   readonly time: number;
-  /** Answers a second, and those of them with a status of 4xx and 5xx. */
+  /** Responses per second, and those with a status of 4xx and 5xx. */
   readonly requests: number;
   readonly refused: number;
   readonly failed: number;
-  /** Seconds; absent while nothing was answered. */
+  /** Seconds; absent if there was no response. */
   readonly latency?: { readonly p50: number; readonly p90: number; readonly p99: number };
   /** Requests in flight at the end. */
   readonly active: number;
-  /** Seconds that an event loop was late, at worst. */
+  /** The longest delay of an event loop, in seconds. */
   readonly delay: number;
   /** Bytes of resident memory. */
   readonly memory: number;
-  /** Cores used: 0.5 is half of one. */
+  /** CPU cores in use: 0.5 is half of one. */
   readonly cpu: number;
   readonly processes: number;
-  /** The plugins' own gauges, and how much their counters went up, by metric name. */
+  /** The plugins' gauges, and the increase of their counters, by metric name. */
   readonly figures: Readonly<Record<string, number>>;
 }
 
 export interface Traffic {
   readonly requests: number;
-  /** Those answered with a status from 400 to 499. */
+  /** Responses with a status from 400 to 499. */
   readonly refused: number;
-  /** Those answered with a status from 500 on. */
+  /** Responses with a status from 500 on. */
   readonly failed: number;
 }
 
-/** Something that went wrong while the server ran; what happens again and again is one problem with a count. */
+/** Something that went wrong while the server ran. A problem that recurs is kept once, with a count. */
 export interface ServerProblem {
-  /** `request`: an answer of 5xx. `reload`: one that was given up. `worker`: a process that ended unasked. */
+  /** `request`: a 5xx response. `reload`: a failed reload. `worker`: a process that ended unexpectedly. */
   readonly kind: 'request' | 'reload' | 'worker';
   /** One sentence. */
   readonly message: string;
@@ -141,11 +141,11 @@ export interface ServerProblem {
   readonly requestIds?: readonly string[];
   /** Where the plugin's code threw, relative to the INI file's folder: `plugins/hello/index.ts:3:7`. */
   readonly place?: string;
-  /** What is wrong with the configuration, where that was the cause. */
+  /** The problems of the configuration, if they were the cause. */
   readonly problems?: readonly PlacedProblem[];
 }
 
-/** A problem that the monitor has seen, under a number that it keeps however often it happens. */
+/** A problem that the monitor has seen. Its number stays the same when it recurs. */
 export interface SeenProblem extends ServerProblem {
   readonly id: number;
 }

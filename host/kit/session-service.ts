@@ -1,8 +1,8 @@
 import type { Context } from 'koa';
 
 /**
- * The session manager as other plugins call it, without HTTP. Every call rejects with an HttpError that, thrown on, gives
- * the client the same response as the session manager's own: 404 `session_not_found`, 412 `version_mismatch`, and so on.
+ * The session manager for other plugins, without HTTP. Calls reject with an HttpError. If the plugin does not catch it, its
+ * client gets the response of the session manager's own call: 404 `session_not_found`, 412 `version_mismatch`, and so on.
  *
  * ```ts
  * const session = await sessions.create('ann', { cart: [] });
@@ -11,8 +11,8 @@ import type { Context } from 'koa';
 export interface SessionService {
   /**
    * Creates a session.
-   * @param data an object that JSON can hold; `{}` by default
-   * @param sessionId the new session's id, for callers that make their own: 32 bytes in base64url
+   * @param data an object that JSON can represent; `{}` by default
+   * @param sessionId the new session's id, for callers that create their own: 32 bytes in base64url
    * @param traits what lists show of the session, and how long its cookie lasts
    */
   create<Data extends object = Record<string, unknown>>(
@@ -50,41 +50,40 @@ export interface SessionService {
   ): Promise<Session<Data>>;
   end(sessionId: string, expected?: Pick<ExpectedSession, 'userid'>): Promise<void>;
   /**
-   * The session of the visitor, by the request's cookie; undefined without a live one. In cookie mode, as `login` and
-   * `logout` are. In a request other than GET, HEAD and OPTIONS it rejects with 403 `foreign_origin` where a page of another
-   * origin sent it.
+   * The visitor's session, from the request's cookie; undefined if there is no live one. Only in cookie mode, like `login` and
+   * `logout`. For a request other than GET, HEAD and OPTIONS that a page of another origin sent, it rejects with 403
+   * `foreign_origin`.
    */
   current<Data extends object = Record<string, unknown>>(
     ctx: Context,
     options?: VisitorOptions,
   ): Promise<Session<Data> | undefined>;
   /**
-   * Logs the visitor in: creates a session, with an id that nobody knew before, and sets the cookie. The session that the
-   * cookie named until then ends. Check the password first. Rejects with 403 `foreign_origin` where a page of another
-   * origin sent the request.
+   * Logs the visitor in: creates a session under a new id, and sets the cookie. The session that the cookie named before ends.
+   * Check the password first. Rejects with 403 `foreign_origin` if a page of another origin sent the request.
    */
   login<Data extends object = Record<string, unknown>>(
     ctx: Context,
     userid: string,
     options?: LoginOptions<Data>,
   ): Promise<Session<Data>>;
-  /** Logs the visitor out: ends the session of the cookie, and clears the cookie. Rejects as `login` does. */
+  /** Logs the visitor out: ends the session of the cookie, and clears the cookie. Rejects like `login`. */
   logout(ctx: Context, options?: VisitorOptions): Promise<void>;
   /** Ends a session by the handle that `list` shows. */
   endByHandle(userid: string, handle: string): Promise<void>;
   /** The user's live sessions, newest first. */
   list(userid: string): Promise<SessionEntry[]>;
-  /** One page of everybody's live sessions: by handle, or with a prefix by userid and handle. */
+  /** One page of the live sessions of all users: ordered by handle, or with a prefix by userid and handle. */
   all(walk?: SessionWalk): Promise<SessionPage>;
   /** Ends the user's sessions except the one with the id or handle `except`. Returns how many ended. */
   endAll(userid: string, except?: string): Promise<number>;
   /**
-   * Calls the listener for each session that ends in any worker or on any host, but not for those that expire. It hears of
-   * each at least once, within 2 seconds of the store being reachable; a worker that starts also hears of those of the ten
-   * minutes before, so let what the listener does be the same twice as once. Returns the call that stops it.
+   * Calls the listener for each session that ends in any worker or on any host, but not for sessions that expire. The listener
+   * is called at least once for each, within 2 seconds if the store can be reached. After a start, it is also called for the
+   * last ten minutes, so calling it twice must do no harm. Returns a function that stops it.
    */
   on(event: 'ended', listener: (ended: SessionEnded) => void): () => void;
-  /** Ends the sessions of all users. Returns how many were live; where there are very many, about how many. */
+  /** Ends the sessions of all users. Returns how many were live; if there are very many, an estimate. */
   endEveryone(): Promise<number>;
 }
 

@@ -101,7 +101,7 @@ export class StorageHub {
     }
     const { EmbeddedStore } = await import('./embedded.js');
     return EmbeddedStore.open(folder, (error) => {
-      const what = "the plugins' storage cannot be written any more in this process";
+      const what = "this process can no longer write to the plugins' storage";
       log.error({ err: error.cause ?? error }, what);
       // This process cannot open the file again; another takes its place.
       retire(what);

@@ -15,7 +15,7 @@ interface PluginSocket {
 const patience = 10_000;
 
 /**
- * The sockets of the listeners that plugins open. A socket stays as long as the generation in force has a listener for it, so
+ * The sockets of the listeners that plugins open. A socket stays open while the generation in force has a listener for it, so
  * that its port is the same for all workers and no connection is lost at a reload.
  */
 export class PluginSockets {
@@ -52,7 +52,7 @@ export class PluginSockets {
     this.#asked.delete(worker);
   }
 
-  /** The generation accepts no more. Closes the sockets that no other wants. */
+  /** The generation accepts no further connections. Closes the sockets that no other generation uses. */
   dismiss(generation: Generation): void {
     this.#wanted.delete(generation);
     const wanted = new Set([...this.#wanted.values()].flatMap((keys) => [...keys]));
