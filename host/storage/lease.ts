@@ -73,18 +73,26 @@ export class Lease implements RunContext {
   /** Ends the lease, and marks its time and all others up to `last` as done. False when the lease was lost before. */
   async finish(last: number): Promise<boolean> {
     const { fence } = this.#record;
+    let isDoubtful = false;
     while (!this.lost.aborted) {
       try {
-        if (await this.#write({ fence, last }, fence + 0.5)) this.#ended = true;
+        const isWritten = await this.#write({ fence, last }, fence + 0.5);
+        if (isWritten || (isDoubtful && (await this.#isFinished()))) this.#ended = true;
         else this.#lose();
         this.#stop();
         return this.#ended;
       } catch {
-        // The storage cannot be used. Until the lease expires, nobody else takes it.
+        // The storage cannot be used, and may have been written. Until the lease expires, nobody else takes it.
+        isDoubtful = true;
         await new Promise((resolve) => setTimeout(resolve, retryPause));
       }
     }
     return false;
+  }
+
+  async #isFinished(): Promise<boolean> {
+    const entry = await this.#store.read(this.fence.place);
+    return entry?.revision === this.#record.fence + 0.5;
   }
 
   /** Lets another worker take over the run at once. */
