@@ -218,11 +218,11 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   sendFile(ctx: Context, root: string, path: string, options?: SendFileOptions): Promise<void>;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
-  /** Aborts when the plugin is about to close: stop background work on it. */
+  /** Aborts when the plugin is about to close: its last response, run and socket has ended, or their time is over. */
   readonly signal: AbortSignal;
   /**
-   * Aborts when the server begins to drain, which lasts until every response has ended: end responses that would not end by
-   * themselves, such as event streams.
+   * Aborts when this generation begins to drain: another serves already, or the server stops. An event stream may go on for
+   * `stream_grace`, at a stop for `stop_timeout`, or end now.
    */
   readonly draining: AbortSignal;
   /** The server as its operator sees it: plugins, figures, recent problems, reload. */

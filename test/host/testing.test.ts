@@ -1,6 +1,9 @@
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { expect } from 'chai';
 import { ConfigError } from '../../config/index.js';
@@ -83,7 +86,11 @@ describe('startPlugin', () => {
     const ask = async () =>
       (await (await fetch(`${url}/counter`)).json()) as { version: number; pid: number };
     const pids = new Set<number>();
-    while (pids.size < 2) pids.add((await ask()).pid);
+    // Each over a connection of its own, which any worker may accept.
+    while (pids.size < 2) {
+      const [answer] = (await once(get(`${url}/counter`, { agent: false }), 'response')) as [IncomingMessage];
+      pids.add(JSON.parse(await text(answer)).pid);
+    }
     expect(pids).to.not.include(process.pid);
     await writeFile(join(folder, 'counter.mjs'), counter(2));
     await server.reload();
