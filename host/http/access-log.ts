@@ -3,7 +3,7 @@ import { type Log, timestamp } from '../log.js';
 import { loggablePath } from './loggable-path.js';
 import type { HostResponse } from './socket/response.js';
 
-/** A line a request. The path is the route's template where there is one; a query string is never logged. */
+/** One line per request. The path is the route's template, if there is a route; a query string is never logged. */
 export type AccessLog = (request: IncomingMessage, response: HostResponse, seconds: number) => void;
 
 /** A line a WebSocket, when it closes: how long it was open, and the code that it closed with (RFC 6455 section 7.4). */
@@ -32,7 +32,7 @@ const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-[\da-f]{2}/;
 export function accessLog(log: Log): AccessLog {
   if (!log.logger.isLevelEnabled('info')) return () => {};
   let lines = '';
-  // All lines of one turn of the event loop are written at once, when the answers are on their way.
+  // All lines of one turn of the event loop are written together, once the responses are on their way.
   const write = () => {
     log.write(lines);
     lines = '';

@@ -15,7 +15,7 @@ export class KeyRing {
 
   constructor(
     keys: readonly string[],
-    /** Whose keys they are: every plugin's, or one plugin's own. */
+    /** Whether these are the global keys, or a plugin's own. */
     readonly kind: 'global' | 'plugin',
   ) {
     this.#hashes = keys.map(sha256);
@@ -71,7 +71,7 @@ export function pluginKeys(ring: KeyRing | undefined): PluginKeys {
   };
 }
 
-/** Takes `apikey` out of a JSON body, so that a plugin sees its own members only. */
+/** Removes `apikey` from a JSON body, so that a plugin sees only its own members. */
 export function takeBodyKey(ctx: Koa.Context): string | undefined {
   const body = ctx.request.body as Record<string, unknown> | undefined;
   if (typeof body !== 'object' || body === null || typeof body.apikey !== 'string') return undefined;
@@ -97,6 +97,6 @@ function keyRequired() {
 }
 
 function sha256(text: string): Buffer {
-  // By way of text, which costs half of what a Buffer made natively does.
+  // Through text, which costs half as much as a Buffer created natively.
   return Buffer.from(hash('sha256', text, 'binary'), 'latin1');
 }

@@ -9,7 +9,7 @@ export interface BodyLimits {
   readonly depth: number;
 }
 
-/** What the client is told of a text that is not JSON. */
+/** What a client learns about text that is not JSON. */
 export function explainJson(text: string, limits: BodyLimits, cause: unknown): HttpError {
   const first = firstError(text, limits.depth);
   if (first === 'too deep') return tooDeep(limits);

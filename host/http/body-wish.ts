@@ -1,7 +1,7 @@
 import type { Router } from '@koa/router';
 import { bodyKindOf, type RouteSpec, routeOf } from '../kit/route.js';
 
-/** How a route takes its body. */
+/** How a route receives its body. */
 export interface BodyWish {
   /** `parsed`: JSON or a form, read before the route runs; `raw`: the bytes; `stream`: unread. */
   readonly kind: 'parsed' | 'raw' | 'stream';
@@ -11,7 +11,7 @@ export interface BodyWish {
   readonly timeout: number | undefined;
 }
 
-/** What the operator has written in a plugin's line: bytes and milliseconds. */
+/** The limits in the plugin's line: bytes and milliseconds. */
 export interface BodyBounds {
   readonly limit: number | undefined;
   readonly timeout: number | undefined;

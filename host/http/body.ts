@@ -75,7 +75,7 @@ export function readRaw(ctx: Koa.Context, limit: number): Promise<void> | void {
   });
 }
 
-/** Tells a client that waits to be asked to send its body (RFC 9110 section 10.1.1). */
+/** Asks a waiting client to send its body: 100 Continue (RFC 9110 section 10.1.1). */
 export function askForBody({ req, res }: Koa.Context): void {
   const response = res as HostResponse;
   if (req.headers.expect === undefined || req.httpVersionMinor === 0 || response.hasAsked) return;

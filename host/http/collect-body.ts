@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import { createBrotliDecompress, createUnzip } from 'node:zlib';
 import { hostError } from './errors.js';
 
-/** All bytes of a body, decompressed; rejects with the 400, 413 or 415 that the client is told. */
+/** All bytes of a body, decompressed; rejects with the 400, 413 or 415 for the client. */
 export async function collectBody(req: IncomingMessage, limit: number): Promise<Buffer> {
   const encoding = (req.headers['content-encoding'] ?? 'identity').trim().toLowerCase();
   const decompress = DECOMPRESSORS.get(encoding);

@@ -2,7 +2,7 @@ import cors from '@koa/cors';
 import type Koa from 'koa';
 import type { MountTable } from './mounts.js';
 
-/** Seconds that a browser may keep the answer to a preflight. */
+/** Seconds for which a browser may cache the response to a preflight. */
 const PREFLIGHT_MAX_AGE = 600;
 
 /** CORS for the origins of an allow list; `*` allows any, without credentials (fetch.spec.whatwg.org, CORS protocol). */

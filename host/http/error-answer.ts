@@ -2,14 +2,14 @@ import { STATUS_CODES } from 'node:http';
 import { HttpError } from '../kit/http-error.js';
 import { type HostErrorCode, hostErrors } from './errors.js';
 
-/** What a client is told of an error. */
+/** The response to an error. */
 export interface ErrorAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: { readonly error: string; readonly code: string; readonly [detail: string]: unknown };
 }
 
-/** The code of an answer whose error names none, by status. */
+/** The code of a response whose error has none, by status. */
 const CODES = new Map<number, HostErrorCode>(
   (
     [
@@ -37,7 +37,7 @@ const CODES = new Map<number, HostErrorCode>(
   ).map((code) => [hostErrors[code].status, code]),
 );
 
-/** The answer to an error thrown on the way: its own words where they are meant for the client, else the status's. */
+/** The response to a thrown error: its own message if that is meant for the client, else the status's. */
 export function errorAnswer(error: unknown): ErrorAnswer {
   if (error instanceof HttpError) {
     const { status, code, message, headers = {}, details = {} } = error;
@@ -64,8 +64,8 @@ interface HttpErrorsError extends Error {
 }
 
 /**
- * An error of npm's http-errors, which ctx.throw makes. That of an HTTP client has a status too, but it is the status of
- * somebody else's answer and says nothing to this client.
+ * An error from npm's http-errors, as ctx.throw creates it. Errors of an HTTP client have a status too, but that is the status
+ * of another server's response.
  */
 function isHttpErrors(error: unknown): error is HttpErrorsError {
   if (!(error instanceof Error)) return false;
@@ -80,7 +80,7 @@ function isHttpErrors(error: unknown): error is HttpErrorsError {
   );
 }
 
-/** The answer for a status that a plugin set without a body. */
+/** The response for a status that a plugin set without a body. */
 export function statusAnswer(status: number): ErrorAnswer {
   return { status, headers: {}, body: { error: statusSentence(status), code: statusCodeName(status) } };
 }

@@ -1,7 +1,7 @@
 import { defineErrors, type ErrorTable } from '../kit/error-table.js';
 import { storageErrors } from '../storage/errors.js';
 
-/** Every error that the host itself answers. */
+/** Every error response of the host itself. */
 export const hostErrors = {
   // Before there is a request
   malformed_request: {
@@ -299,7 +299,7 @@ export const hostErrors = {
   // The storage of plugins
   ...storageErrors,
 
-  // Statuses that a plugin sets without a code of its own
+  // Statuses that a plugin sets without a code
   internal_error: {
     status: 500,
     message: "The request failed. The server's log has the cause under this request id.",

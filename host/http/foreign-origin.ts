@@ -4,7 +4,7 @@ import { hostError } from './errors.js';
 /**
  * Refuses pages of other sites, for a plugin that is open only because no global key is set: any page that somebody on
  * this machine visits could use it otherwise. Browsers say in Sec-Fetch-Site where a request comes from, and those
- * without it in Origin. What sends neither is not a browser.
+ * without it in Origin. A client that sends neither is not a browser.
  */
 export function foreignJudge(corsOrigins: readonly string[]): (ctx: Koa.Context) => void {
   const allowed = new Set(corsOrigins);
@@ -25,7 +25,7 @@ export function foreignJudge(corsOrigins: readonly string[]): (ctx: Koa.Context)
 
 /**
  * Refuses pages of other sites that open a WebSocket, whatever key they have: browsers send the visitor's cookies with it, and
- * CORS does not hold for it (RFC 6455 section 10.2). What sends no Origin is not a browser.
+ * CORS does not hold for it (RFC 6455 section 10.2). A client that sends no Origin is not a browser.
  */
 export function socketJudge(
   corsOrigins: readonly string[],

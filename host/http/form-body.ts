@@ -21,7 +21,7 @@ export async function parseForm(text: string): Promise<object> {
   return ctx.request.body!;
 }
 
-/** Loaded when a form first needs it: with all that it brings it takes 4 MB, and many servers never do. */
+/** Loaded with the first form: with its dependencies it takes 4 MB, and many servers receive no forms. */
 async function loadParser(): Promise<Koa.Middleware> {
   const { default: bodyParser } = await import('koa-bodyparser');
   // The limit has been applied while the text was received.

@@ -14,7 +14,7 @@ export interface Readiness {
   readonly checks: Readonly<Record<string, string>>;
 }
 
-/** Whether every plugin is ready and every check of theirs passes now. `describe` says why one does not. */
+/** Whether every plugin is ready and all their checks pass now. `describe` returns why one does not. */
 export async function readiness(
   plugins: readonly PluginUnit[],
   stopping: boolean,

@@ -41,7 +41,7 @@ export function nameJudge(allowed: HostNames): JudgeName | undefined {
       if (headers.host !== undefined) judge(headers.host);
       return;
     }
-    // Koa takes the first for the name; those behind it, and Host, are of the proxies in between.
+    // Koa uses the first entry; the others, and Host, come from the proxies in between.
     const [first = '', ...others] = String(forwarded).split(',');
     judge(first.trim());
     for (const other of [headers.host ?? '', ...others]) {

@@ -25,7 +25,7 @@ export interface HostRoutesOptions {
   readonly folder: string;
 }
 
-/** The routes that the host has itself, each under a path of its own. */
+/** The host's own routes, by path. */
 export function hostRoutes(options: HostRoutesOptions): Mount[] {
   const { keys, metrics, control } = options;
   const mount = (path: string, mountKeys: KeyRing | undefined, fill: (router: Router) => void): Mount => {

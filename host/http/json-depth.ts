@@ -1,7 +1,7 @@
 import { type BodyLimits, tooDeep } from './body-errors.js';
 
 export function checkDepth(text: string, value: unknown, limits: BodyLimits): void {
-  // Where no more brackets open than levels are allowed, no look at the value is needed.
+  // If no more brackets open than levels are allowed, the value need not be checked.
   if (opensMoreThan(limits.depth, text) && !depthAtMost(value, limits.depth)) throw tooDeep(limits);
 }
 

@@ -2,12 +2,12 @@ import type { Router } from '@koa/router';
 import type Koa from 'koa';
 import { askedKeyOf } from '../kit/operation.js';
 
-/** Runs what asks for a key at a path, then `next`. */
+/** Runs the middleware that checks keys at a path, then `next`. */
 export type KeyGates = (ctx: Koa.Context, path: string, next: () => unknown) => unknown;
 
 /**
- * Of a plugin that checks keys itself, the middleware by `router.use` that does so (`asksKey`): it runs before the body is
- * read, and before a 404 or 405 is answered. Not where other middleware stands in front of it, which it may depend on.
+ * For a plugin that checks keys itself: the middleware in `router.use` that does so (`asksKey`). It runs before the body is
+ * read, and before a 404 or 405, unless other middleware comes before it, which it may depend on.
  */
 export function keyGates(router: Router): KeyGates | undefined {
   const inFront = router.stack.filter(({ methods }) => methods.length === 0);

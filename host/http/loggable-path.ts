@@ -9,12 +9,12 @@ const USERINFO = /(?<=^|\/)[^/:@]*:[^/@]*@/g;
 /** A query string or a fragment, its mark encoded once or more. */
 const QUERY = /[?#]|%(?:25)*(?:3f|23)/i;
 
-/** A text without what may be a token in it. */
+/** A text with everything masked that may be a token. */
 export function maskTokens(text: string): string {
   return text.replaceAll(TOKEN, '[masked]');
 }
 
-/** The path of a request target without its authority and query string, and without what may be a secret in it. */
+/** The path of a request target, without its authority and query string, and with possible secrets masked. */
 export function loggablePath(target: string): string {
   const query = target.search(QUERY);
   const end = query < 0 ? target.length : query;
@@ -28,7 +28,7 @@ export function loggablePath(target: string): string {
     }
   }
   const path = decoded(target.slice(start, end)) || '/';
-  // What is encoded is judged as what it stands for, and masked before it is cut.
+  // Encoded text is decoded for the check, and masked before it is cut.
   return maskTokens(path.replaceAll(USERINFO, '[masked]@').replaceAll(NAMED, '$1[masked]')).slice(
     0,
     LONGEST_PATH,

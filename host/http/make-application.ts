@@ -18,12 +18,12 @@ export interface ApplicationSurroundings {
   readonly metrics: Metrics;
   readonly rateLimit: RateLimit | undefined;
   readonly development: boolean;
-  /** Told of each request that failed. */
+  /** Called for each failed request. */
   readonly onProblem: (problem: ServerProblem) => void;
   readonly watchBodies: BodyWatch;
 }
 
-/** The application that handles requests as the settings say. */
+/** Creates the application from the settings. */
 export function makeApplication(
   { configuration, settings, plugins }: Prepared,
   { log, mounts, metrics, rateLimit, development, onProblem, watchBodies }: ApplicationSurroundings,

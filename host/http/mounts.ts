@@ -11,30 +11,30 @@ import { composeUses } from './uses.js';
 export interface Mount {
   /** The plugin's name; the host's own routes have `plugin-server`. */
   readonly name: string;
-  /** The name of the plugin's package, where that is another. */
+  /** The name of the plugin's package, if it differs. */
   readonly packageName?: string | undefined;
   /** `/sessman`, `/api/v1/hello`; no slash at the end. */
   readonly path: string;
   readonly router: Router;
   /** Undefined: no key is needed. */
   readonly keys: KeyRing | undefined;
-  /** Needs no key on purpose, whatever the operator says of the plugin. */
+  /** Requires no key, whatever the settings of the plugin are. */
   readonly open?: boolean;
   /** The plugin checks the keys itself. */
   readonly checksKeys?: boolean;
-  /** Answers to its path and to no other spelling of it. */
+  /** Responds only to this spelling of its path. */
   readonly exact?: boolean;
   /** The plugin's middleware in front of the routes. */
   readonly middleware?: readonly Koa.Middleware[];
-  /** Answered however busy the server is and however often a client asks, under whatever host name. */
+  /** Responds even if the server is overloaded or the client over its rate limit, under any host name. */
   readonly always?: boolean;
-  /** Answered under whatever host name: monitors ask for it by names and addresses of the network inside. */
+  /** Responds under any host name: monitors use internal names and addresses. */
   readonly anyHost?: boolean;
   /** Counts for no rate limit. */
   readonly unmetered?: boolean;
   /** CORS in place of the server's own. */
   readonly cors?: Koa.Middleware | undefined;
-  /** What the operator allows the bodies of its requests. */
+  /** The limits on bodies in the plugin's line. */
   readonly bounds?: BodyBounds;
   /** Its routes check keys themselves. */
   readonly ownKeys?: boolean;
@@ -62,7 +62,7 @@ export class MountTable {
     this.#labels = labels;
   }
 
-  /** Throws where another mount has the path. */
+  /** Throws if another mount has the path. */
   add(mount: Mount): void {
     const segment = firstSegment(mount.path, mount.path.length);
     const mounts = this.#bySegment.get(segment) ?? [];
@@ -84,7 +84,7 @@ export class MountTable {
     this.#bySegment.set(segment, mounts);
   }
 
-  /** Takes away everything of a plugin. */
+  /** Removes everything of a plugin. */
   remove(name: string): void {
     for (const [segment, mounts] of this.#bySegment) {
       this.#bySegment.set(
@@ -95,8 +95,8 @@ export class MountTable {
   }
 
   /**
-   * `end` is where the path ends in `url` and its query begins. A path with steps (`..`) has no mount: who resolves them,
-   * a proxy in front or a service behind a plugin, would come to another path than the one whose keys were asked for.
+   * `end` is where the path ends in `url` and its query begins. A path with steps (`..`) has no mount: if a proxy in front or
+   * a service behind a plugin resolved them, it would reach another path than the one whose key was checked.
    * Clients resolve them before they send a request (RFC 3986 section 5.2.4).
    */
   find(url: string, end: number): Mounted | undefined {

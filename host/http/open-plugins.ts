@@ -2,7 +2,7 @@ import type { PluginUnit } from '../lifecycle/plugin-unit.js';
 import { RESERVED_PATHS } from '../prepare/paths.js';
 import type { Mount } from './mounts.js';
 
-/** The names of plugins that are served to whoever asks, since no key is set for them and they ask for none. */
+/** The names of plugins that are open to everyone: no key is set for them, and they check none themselves. */
 export function openPlugins(mounts: Iterable<Mount>, plugins: readonly PluginUnit[]): readonly string[] {
   const hostPaths = new Set(RESERVED_PATHS.map((path) => `/${path}`));
   const own = new Set(

@@ -4,7 +4,7 @@ import type { Mounted } from './mounts.js';
 import { type Components, describeRoute } from './route/describe.js';
 import { askedKey } from './route-key.js';
 
-/** The methods that a Path Item Object of OpenAPI 3.1 has. HEAD is what every GET answers too. */
+/** The methods that a Path Item Object of OpenAPI 3.1 has. Every GET also responds to HEAD. */
 const METHODS = new Set(['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE']);
 
 /** An OpenAPI 3.1 document of all routes; those described by `openapi()` or `route()` in full, others by their path. */
@@ -85,7 +85,7 @@ function describe(operation: Operation, mount: Mounted, template: string, method
     summary: `${method} ${template}`,
     tags: [mount.name],
     ...operation,
-    // Of several instances of a plugin, each has operations and a tag of its own.
+    // Each instance of a plugin has its own operations and its own tag.
     ...(operation.tags && {
       tags: operation.tags.map((tag) => (tag === mount.packageName ? mount.name : tag)),
     }),

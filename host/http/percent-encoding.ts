@@ -1,15 +1,15 @@
 import type Koa from 'koa';
 import { hostError } from './errors.js';
 
-/** Bytes beyond ASCII, which stand side by side where they encode one character. */
+/** Encoded bytes beyond ASCII; those of one character are adjacent. */
 const BEYOND_ASCII = /(?:%[89a-f][\da-f])+/gi;
 
-/** Throws a 400 where percent-encoded bytes are not UTF-8: decoded, they would become other text. */
+/** Throws a 400 if percent-encoded bytes are not UTF-8: decoding would turn them into other text. */
 export function requireUtf8(encoded: string): void {
   if (!isUtf8Encoded(encoded)) throw hostError('invalid_parameter');
 }
 
-/** Makes an application refuse a request at the first look at its `query`, where that would hold other text. */
+/** Makes an application refuse a request when its `query` is first read, if that would contain other text. */
 export function requireUtf8Queries(request: Koa.BaseRequest): void {
   const query = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(request), 'query')!;
   Object.defineProperty(request, 'query', {

@@ -45,7 +45,7 @@ function judgeHost(request: IncomingMessage): void {
   if (count > 1) throw hostError('invalid_host', { several: true }, CLOSE);
 }
 
-/** RFC 9112 section 6.1: what is coded in another way than chunked cannot be read. */
+/** RFC 9112 section 6.1: only chunked can be decoded. */
 function judgeCoding({ headers, httpVersionMinor }: IncomingMessage): void {
   if (httpVersionMinor === 0) {
     throw hostError('malformed_request', { part: 'coding' }, CLOSE);

@@ -12,11 +12,11 @@ const LONGEST = 500;
 export interface Surroundings {
   /** Of the INI file: paths are shown relative to it. */
   readonly folder: string;
-  /** Where a plugin's code is; undefined for the host's own and for those that come with it. */
+  /** The place in a plugin's code; undefined for the host and for bundled plugins. */
   readonly codeOf: (plugin: string) => string | undefined;
 }
 
-/** An answer of 5xx as a problem to show to the operator: without a stack, a token, or a path of this machine. */
+/** A 5xx response as a problem for the operator: without a stack, a token, or a path of this machine. */
 export function requestProblem(failure: Failure, { folder, codeOf }: Surroundings): ServerProblem {
   const { method, status, requestId, route, error } = failure;
   const now = Date.now();

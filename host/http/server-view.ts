@@ -44,7 +44,7 @@ export function serverView(options: ServerViewOptions): ServerView {
   };
 }
 
-/** What a reload needs; a host by itself has no supervisor. */
+/** Required for a reload; a host without a supervisor lacks it. */
 export function requireControl(control: Control | undefined): Control {
   if (control !== undefined) return control;
   throw hostError('reload_unavailable');

@@ -18,13 +18,13 @@ export interface PluginSurroundings {
   readonly configuration: Configuration;
   readonly log: Logger;
   readonly mounts: MountTable;
-  /** The global keys; undefined where none is set. */
+  /** The global keys; undefined if none is set. */
   readonly keys: KeyRing | undefined;
   /** Keeps pages of other sites from plugins that are open only because no global key is set. */
   readonly refuseForeign: Mount['guard'];
   /** CORS for a plugin that lets pages of these origins use the visitor's cookies. */
   readonly corsFor: (origins: readonly string[]) => Mount['cors'];
-  /** Told of each plugin before its setup runs. */
+  /** Called for each plugin before its setup runs. */
   readonly onPlugin: ((plugin: PluginCode) => void) | undefined;
   readonly webSockets: WebSockets;
   readonly listeners: PluginListeners;
@@ -32,8 +32,8 @@ export interface PluginSurroundings {
 }
 
 /**
- * Sets up the plugins, one after the other, and mounts what each asks to be served. One that fails and is not required is
- * left out: its path says so. Rejects when the server cannot do without one that fails.
+ * Sets up the plugins, one after another, and mounts their routes. A plugin that fails and is not required is left out: its
+ * path responds with the error. Rejects when a required plugin fails.
  */
 export async function setUpPlugins(units: readonly PluginUnit[], around: PluginSurroundings): Promise<void> {
   const claims = new PathClaims(units);
@@ -56,7 +56,7 @@ class PluginSetup {
     if (asked !== undefined) this.#mount(routes, asked);
   }
 
-  /** What the plugin asks to be served; undefined when it is left out. */
+  /** The plugin's routes; undefined when it is left out. */
   async #setUp(routes: PluginRoutes, claims: PathClaims): Promise<readonly PluginRoute[] | undefined> {
     const unit = this.#unit;
     const { fault: found, stray } = this.#unit.plugin;
@@ -136,7 +136,7 @@ class PluginSetup {
     }
   }
 
-  /** A plugin that is not required takes an error that its code leaves uncaught while the server starts upon itself. */
+  /** An uncaught error during the start makes only the plugin fail, if it is not required. */
   #code(): PluginCode {
     const unit = this.#unit;
     const code = { name: unit.name, folder: unit.plugin.package_.folder };
@@ -157,7 +157,7 @@ class PluginSetup {
     return describeFailure(this.#around.configuration, this.#unit.plugin, error);
   }
 
-  /** The server goes on without the plugin. */
+  /** The server continues without the plugin. */
   #leaveOut(problem: Problem, error?: unknown): void {
     const unit = this.#unit;
     unit.fault = problem;
@@ -184,7 +184,7 @@ function ownKeysOf(plugin: PreparedPlugin, globalKeys: KeyRing | undefined): Key
   return plugin.auth === 'plugin' ? keysOf(plugin, globalKeys) : globalKeys;
 }
 
-/** What stands at the path of a plugin that is not required and failed. */
+/** Serves the path of a plugin that failed and is not required. */
 function failedRouter(name: string): Router {
   return new Router().all(/.*/, () => {
     throw hostError('plugin_failed', { name });

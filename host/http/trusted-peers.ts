@@ -4,13 +4,13 @@ import type Koa from 'koa';
 import { networkTest } from '../../config/index.js';
 import { withoutPort } from './client-address.js';
 
-/** Whose X-Forwarded- headers are believed. */
+/** Whose X-Forwarded- headers are trusted. */
 export interface TrustedPeers {
   /** Whether the peer of this connection is one of them. A peer on a Unix socket is: file permissions decide who connects. */
   trusts(socket: Socket): boolean;
   /**
-   * The client's address from X-Forwarded-For: the last entry that is not itself a trusted proxy, as each proxy appends the
-   * address that it saw and a client can make up what stands before. Empty where the header is absent.
+   * The client's address from X-Forwarded-For: the last entry that is not a trusted proxy. Each proxy appends the address that
+   * it saw; a client can invent the entries before. Empty if the header is absent.
    */
   clientOf(request: IncomingMessage): string;
 }
@@ -60,7 +60,7 @@ export function believeOnly(application: Koa, peers: TrustedPeers): void {
   });
 }
 
-/** A TCP peer that has reset its connection has no address any more either; the local end keeps its own. */
+/** A TCP peer that has reset its connection no longer has an address; the local end keeps its own. */
 function isUnixSocket(socket: Socket): boolean {
   return !socket.destroyed && socket.localAddress === undefined;
 }

@@ -63,7 +63,7 @@ function describeBody(
   };
 }
 
-/** Whether a request without a body will do, which stands for one without members. */
+/** Whether the body is optional: a missing one counts as an empty object. */
 function takesNothing(body: z.ZodType): boolean {
   try {
     return body.safeParse({}).success;
@@ -73,7 +73,7 @@ function takesNothing(body: z.ZodType): boolean {
   }
 }
 
-/** What a client sends and receives: a date is a text. Of a schema that zod cannot describe, anything. */
+/** The JSON Schema of what a client sends and receives, with dates as text. For a schema that zod cannot describe, anything. */
 function jsonSchema(schema: z.ZodType): JsonSchema {
   try {
     const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, {

@@ -5,7 +5,7 @@ import { bodyKindOf, type RouteProblem, type RouteSpec } from '../../kit/route.j
 import { membersOf, queryKindOf } from '../../kit/route-faults.js';
 import { hostError } from '../errors.js';
 
-/** What a handler is given. */
+/** The argument of a handler. */
 export interface Input {
   readonly params: unknown;
   readonly query: unknown;
@@ -37,7 +37,7 @@ export function inputReader(spec: RouteSpec): (ctx: Koa.Context) => Input | Prom
         });
       } catch (error) {
         if ((error as Error | undefined)?.constructor.name !== '$ZodAsyncError') throw error;
-        // A schema with an asynchronous check says so when it is asked for the first time.
+        // A schema with an asynchronous check reveals it at its first use.
         isAsync = true;
       }
     }
@@ -68,11 +68,11 @@ function accept(ctx: Koa.Context, problems: RouteProblem[], { params, query, bod
   return { params: params.data, query: query.data, body: body.data, ctx };
 }
 
-/** A small request can have a fault at each of its bytes; its answer stays small. */
+/** A small request can have a fault in every byte; its response must stay small. */
 const MOST_PROBLEMS = 100;
 
 function addIssues(problems: RouteProblem[], part: Part, { issues }: z.ZodError): void {
-  // A member of the query that is given twice has been told of.
+  // A member of the query that is given twice has already been reported.
   const told = new Set(problems.flatMap((known) => (known.in === part ? [known.path[0]] : [])));
   for (const { path, message } of issues) {
     const place = path.map((step) => (typeof step === 'symbol' ? String(step) : step));
@@ -116,7 +116,7 @@ function queryReader(spec: RouteSpec) {
   };
 }
 
-/** The body of the kind that the route takes, without `apikey`. */
+/** The body in the form that the route declares, without `apikey`. */
 function bodyTaker(spec: RouteSpec): (ctx: Koa.Context) => unknown {
   const kind = bodyKindOf(spec);
   if (kind === 'parsed') {

@@ -4,7 +4,7 @@ import { isPlain, saidNothing } from '../fast/respond.js';
 import { JSON_TYPE } from '../socket/response.js';
 import { responseCheck } from './response-check.js';
 
-/** Sets what a handler has returned as the response. */
+/** Sets a handler's return value as the response. */
 export function responder(
   { response }: RouteSpec,
   checksResponses: boolean,

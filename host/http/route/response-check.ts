@@ -2,7 +2,7 @@ import type Koa from 'koa';
 import { z } from 'zod';
 import { definitionOf, type Schema } from '../../../config/shape.js';
 
-/** Rejects where a value is sent that the schema of the responses does not describe. */
+/** Rejects when a response does not match its schema. */
 export function responseCheck(response: z.ZodType): (ctx: Koa.Context, value: unknown) => Promise<void> {
   const schema = asSent(response, new Map()) as z.ZodType;
   return async (ctx, value) => {
