@@ -10,7 +10,7 @@ interface Log {
   warn(fields: object, message: string): void;
 }
 
-/** Logs where the server listens and what it serves there, and what others than this machine could abuse. */
+/** Logs where the server listens and what it serves, and which open plugins other machines can reach. */
 export function announce(log: Log, { url, plugins, open }: Announcement): void {
   log.info(
     { url, plugins: plugins.map(({ name, path, state }) => ({ name, path, state })) },

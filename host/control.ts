@@ -10,11 +10,11 @@ export type ReloadOutcome =
       readonly success: false;
       /** One sentence for people. */
       readonly reason: string;
-      /** What is wrong with the configuration, where that was the cause. */
+      /** The problems of the configuration, if they were the cause. */
       readonly problems: readonly Problem[];
     };
 
-/** What the process around a Host can do for it. A Host that runs by itself, in a test or embedded, has none. */
+/** What the process around a Host can do for it. A Host without a supervisor, in a test or embedded, has none. */
 export interface Control {
   /** Brings up a new generation from new code and configuration; settles when it serves, or has been given up. */
   reload(): Promise<ReloadOutcome>;
@@ -28,6 +28,6 @@ export interface Control {
   readonly listeners?: ListenerLink;
   /** The channels of all workers. */
   readonly channels?: ChannelLink;
-  /** Where the reports of all workers come together. A Host without one keeps its own. */
+  /** Collects the reports of all workers. A Host without one keeps its own. */
   readonly monitor?: MonitorLink;
 }

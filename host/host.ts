@@ -41,7 +41,7 @@ import { Jobs, type JobTimes } from './storage/jobs.js';
 export interface HostOptions extends PrepareOptions, LogOptions {
   /** The same for all processes of one server; a new one when absent. */
   readonly serverId?: string;
-  /** What the process around it offers; a Host by itself can neither reload nor sum metrics over workers. */
+  /** What the process around it can do; a Host without one can neither reload nor sum metrics over workers. */
   readonly control?: Control;
   /** In place of `[network] bindto` and `port`. `false`: it listens only when `serve` is called. */
   readonly listen?: ListenOptions | false;
@@ -49,7 +49,7 @@ export interface HostOptions extends PrepareOptions, LogOptions {
   readonly timeShift?: number;
   /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
   readonly onPrepared?: (prepared: Prepared) => void | Promise<void>;
-  /** For the author of a plugin: responses of `route()` are checked, and a route that says nothing tells so. */
+  /** For the author of a plugin: responses of `route()` are checked, and a route that sets no response says so. */
   readonly development?: boolean;
 }
 
@@ -96,7 +96,7 @@ export class Host {
   readonly #jobs: Jobs;
   readonly #channels: Channels;
   readonly #listeners: PluginListeners;
-  /** Undefined where a supervisor has the sockets of plugins. */
+  /** Undefined if a supervisor has the sockets of plugins. */
   readonly #ownSockets: OwnSockets | undefined;
   #stopping = false;
   #closed: Promise<void> | undefined;
@@ -109,7 +109,7 @@ export class Host {
     const prepared = await prepare(options);
     const { settings } = prepared;
     const log = await openLogOf(prepared, options);
-    // Several workers share one snapshot: whoever read it from the disk has logged them.
+    // Several workers share one snapshot: the worker that read the files has logged them.
     if (options.snapshot === undefined) logWarnings(prepared.configuration, log.logger);
     const host = new Host(prepared, log, options, await loadRateLimit(settings));
     try {

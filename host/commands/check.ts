@@ -40,7 +40,7 @@ async function warnOfStrayStorage({ configuration, settings, claimed }: Prepared
   }
 }
 
-/** What keeps a plugin with `required=off` from starting. */
+/** Why a plugin with `required=off` cannot start. */
 function leftOut({ name, fault }: PreparedPlugin): readonly Problem[] {
   if (fault === undefined) return [];
   return [

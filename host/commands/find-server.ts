@@ -5,7 +5,7 @@ import { sections } from '../prepare/settings.js';
 import type { ControlConnection } from '../supervisor/control-socket.js';
 import { connectToServer, readPid } from '../supervisor/pid-file.js';
 
-/** The server that runs with this configuration, by its pid file; undefined when it cannot be had, having said why. */
+/** Finds the running server of this configuration by its pid file. Undefined once it has printed why it cannot. */
 export async function findServer(
   iniFile: string,
 ): Promise<{ readonly pid: number; readonly connection: ControlConnection } | undefined> {
@@ -37,7 +37,7 @@ function readPidFile(iniFile: string): string | undefined {
   const configuration = readConfiguration(iniFile);
   const paths = configuration.read('paths', sections.paths);
   if (paths?.pidfile !== undefined) return configuration.resolvePath(paths.pidfile);
-  // The line that names it may be the one that is wrong.
+  // The mistake may be in the line of the pid file.
   if (configuration.problems.length > 0) {
     process.stderr.write(formatProblems('the server cannot be found', configuration));
     return undefined;

@@ -1,4 +1,4 @@
-/** What `--help` says beyond the list of options, by command. */
+/** The text of `--help` after the list of options, by command. */
 export const manual: Readonly<Record<string, string>> = {
   '': `
 Examples:

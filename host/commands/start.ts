@@ -15,9 +15,9 @@ export interface StartOptions {
   readonly safe?: true;
 }
 
-/** Serves until told to stop. False when the server did not come up; it has said why. */
+/** Serves until told to stop. False when the server did not start and has printed why. */
 export async function start(ini: IniFile, options: StartOptions): Promise<boolean> {
-  // Whoever reads the output may go away before the server does.
+  // The reader of the output may exit before the server does.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   const supervisor = new Supervisor({
     iniFile: ini.path,

@@ -1,7 +1,7 @@
 import type { IniFile } from '../prepare/ini-file.js';
 import { findServer } from './find-server.js';
 
-/** Has the running server finish what it has in hand and end; true once it has ended. */
+/** Has the running server finish its requests and exit; true once it has exited. */
 export async function stop({ path }: IniFile): Promise<boolean> {
   const server = await findServer(path);
   if (server === undefined) return false;

@@ -1,12 +1,12 @@
 import type { Position } from '../../config/index.js';
 import { isWithin, locateError, placesOf } from './locate.js';
 
-/** A plugin and where its code lies. */
+/** A plugin and the location of its code. */
 export interface PluginCode {
   readonly name: string;
   /** Real, absolute; of a single-file plugin the file itself. */
   readonly folder: string;
-  /** Of a plugin that the server starts without: takes an error that its code has left uncaught during the start. */
+  /** For a plugin that is not required: receives an error that its code leaves uncaught during the start. */
   readonly fail?: (error: unknown) => void;
 }
 
@@ -18,7 +18,7 @@ export function blame(
   error: unknown,
   plugins: Iterable<PluginCode>,
 ): { readonly plugin: string; readonly position: Position; readonly code: PluginCode } | undefined {
-  // Of plugins whose folders lie in one another, the inner one comes first.
+  // If the folder of a plugin is inside another's, the inner one comes first.
   const innerFirst = [...plugins].sort((a, b) => b.folder.length - a.folder.length);
   for (const { file } of placesOf(error)) {
     const plugin = innerFirst.find(({ folder }) => isWithin(folder, file));

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Position } from '../../config/index.js';
 import { positionAt } from './locate.js';
 
-/** Comments and texts are single tokens, so that what stands in them counts for nothing. */
+/** Comments and strings are single tokens, so that their content is ignored. */
 const TOKEN =
   /\/\/.*|\/\*[\s\S]*?\*\/|'(?:\\.|[^\\'\n])*'|"(?:\\.|[^\\"\n])*"|`(?:\\[\s\S]|[^\\`])*`|[\w$]+|\S/g;
 const MODIFIERS = new Set(['async', 'get', 'set', '*']);
@@ -33,7 +33,7 @@ export function locateMember(file: string, call: string, member: string): Positi
   return positionAt(file, content, start.index);
 }
 
-/** Where a file's second `export default` stands: Node refuses two, but compiled TypeScript keeps the last in silence. */
+/** The place of a file's second `export default`: Node refuses two, but compiled TypeScript silently keeps the last. */
 export function secondDefaultExport(file: string): Position | undefined {
   const content = readFileSync(file, 'utf8');
   const tokens = [...content.matchAll(TOKEN)].filter(({ 0: token }) => !/^\/[/*]/.test(token));

@@ -34,7 +34,7 @@ export function isWithin(folder: string, file: string): boolean {
   return file === folder || file.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
-/** Where a text stands for the first time in a file; the file's beginning when it does not. */
+/** The first place of a text in a file; the file's beginning if it does not occur. */
 export function locateText(file: string, text: string): Position {
   const content = readFileSync(file, 'utf8');
   return positionAt(file, content, Math.max(0, content.indexOf(text)));

@@ -1,4 +1,4 @@
-/** What to do about a plugin's own listener whose port another process holds: most often the worker before it. */
+/** The remedy when a plugin listens on a port that another process has: usually the previous worker. */
 export function portRemedy(error: unknown): string | undefined {
   if ((error as NodeJS.ErrnoException | undefined)?.code !== 'EADDRINUSE') return undefined;
   return (

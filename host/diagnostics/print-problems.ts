@@ -6,7 +6,7 @@ export interface Reason {
   readonly problems: readonly Problem[];
 }
 
-/** What came of it and why, for a person at a terminal: each problem in a block of its own, then what it led to. */
+/** The outcome and its reasons, for a terminal: a block for each problem, then what they led to. */
 export function formatProblems(outcome: string, { reason, problems }: Reason): string {
   const color = process.stderr.isTTY === true && process.env.NO_COLOR === undefined;
   const blocks = problems.map((problem) => `${formatProblem(problem, { color })}\n\n`);

@@ -11,7 +11,7 @@ import type { JobTimes } from '../storage/jobs.js';
 
 export type { Snapshot };
 
-/** What a worker needs to start its Host. */
+/** The options with which a worker starts its Host. */
 export interface WorkerOptions {
   /** The same for all workers of one supervisor, which sets it. */
   serverId?: string;
@@ -123,9 +123,9 @@ export type ToWorker =
       readonly id: number;
       readonly reports: readonly (readonly MetricReport[])[];
     }
-  /** Carries the socket of a plugin's own listener: claim it, and answer with `listener_claimed`. */
+  /** Carries the socket of a plugin's listener: claim it, and answer with `listener_claimed`. */
   | { readonly type: 'claim_listener' }
-  /** Where the listener with this id is bound, or why it is not. */
+  /** The address at which the listener with this id is bound, or why it is not. */
   | { readonly type: 'bound'; readonly id: number; readonly bound: BoundListener }
   /** Carries the socket of a plugin's own listener: accept connections from it, and answer with `accepting`. */
   | { readonly type: 'accept'; readonly key: string }
@@ -165,7 +165,7 @@ export type FromWorker =
   /** All requests are finished; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
   | { readonly type: 'reload'; readonly id: number }
-  /** This process cannot do all of its work any more: have another serve in its place, then drain it. */
+  /** This process can no longer do all of its work: have another serve in its place, then drain it. */
   | { readonly type: 'retire'; readonly reason: string }
   | { readonly type: 'all_metrics'; readonly id: number }
   | { readonly type: 'report'; readonly report: Report }

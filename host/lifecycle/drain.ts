@@ -4,7 +4,7 @@ import { withDeadline } from '../kit/deadline.js';
 /** A reload: another generation serves already. A stop: somebody waits for the end. */
 export type DrainCause = 'reload' | 'stop';
 
-/** How long what was begun under a `deadline` may take to end once that has aborted, in milliseconds. */
+/** How long work under a `deadline` may take to end once that has aborted, in milliseconds. */
 const ENDING = 5000;
 
 /** Within how much of the time at its end clients leave: milliseconds at most, and a share of it at most. */
@@ -12,8 +12,8 @@ const LEAVING = 5000;
 const LEAVING_SHARE = 0.1;
 
 /**
- * The end of a server's work, in three signals: no more is begun; clients that stay connected are told to go; what still
- * goes on has to end.
+ * The end of a server's work, in three signals: no new work starts; clients that stay connected have to leave; remaining work
+ * has to end.
  */
 export class Drain {
   readonly #begun = new AbortController();
@@ -24,7 +24,7 @@ export class Drain {
   #ends = Number.POSITIVE_INFINITY;
 
   constructor() {
-    // Each long answer may listen to them.
+    // Each long response may listen to them.
     for (const signal of [this.begun, this.leave, this.deadline]) setMaxListeners(0, signal);
   }
 
@@ -40,7 +40,7 @@ export class Drain {
     return this.#leave.signal;
   }
 
-  /** For answers and work without an end of their own. */
+  /** For responses and work that do not end by themselves. */
   get deadline(): AbortSignal {
     return this.#deadline.signal;
   }

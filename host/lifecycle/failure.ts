@@ -21,7 +21,7 @@ export function describeFailure(
   }
   const { installedAs } = package_;
   const thrown: Position | undefined = package_.bundled ? undefined : locateError(cause, package_.folder);
-  // Nobody here writes the code of an installed package: what can be changed is the line that uses it.
+  // The operator cannot change the code of an installed package, only the line that uses it.
   const inCode = installedAs === undefined ? thrown : undefined;
   const configured = inCode && line ? `, or its line, ${place(configuration, position)};` : ',';
   const taken = portRemedy(cause);

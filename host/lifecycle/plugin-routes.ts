@@ -17,13 +17,13 @@ export interface PluginRoute {
   readonly middleware: readonly Middleware[];
 }
 
-/** What a plugin's setup has asked to be served: its routers by path, and the middleware in front of its own routes. */
+/** What a plugin's setup has added: routers by path, and the middleware before its own routes. */
 export class PluginRoutes {
   readonly router: PluginRouter = newRouter();
   readonly middleware: Middleware[] = [];
   /** Whether the plugin checks the keys itself. */
   checksKeys = false;
-  /** Whose pages may call with the visitor's cookies; undefined where `[cors]` alone decides. */
+  /** The origins whose pages may call with the visitor's cookies; undefined if only `[cors]` decides. */
   origins: readonly string[] | undefined;
   readonly #routers: Map<string, Pick<PluginRoute, 'router' | 'open' | 'subrequests'>>;
 
@@ -31,14 +31,14 @@ export class PluginRoutes {
     this.#routers = new Map([[path, { router: this.router, open: false, subrequests: false }]]);
   }
 
-  /** The router of a path; whoever asks first decides whether it is open. */
+  /** The router of a path; the first call decides whether it is open. */
   at(path: string, open: boolean, subrequests = false): PluginRouter {
     const mounted = this.#routers.get(path) ?? { router: newRouter(), open, subrequests };
     this.#routers.set(path, mounted);
     return mounted.router;
   }
 
-  /** Throws where a route can never be reached: those of routers within routers are seen only when setup has ended. */
+  /** Throws if a route can never be reached: routes of nested routers are known only when setup has ended. */
   *[Symbol.iterator](): Generator<PluginRoute> {
     for (const [path, { router, open, subrequests }] of this.#routers) {
       for (const layer of router.stack) {
@@ -50,7 +50,7 @@ export class PluginRoutes {
   }
 }
 
-/** A router that refuses a route without a leading slash where it is written: no request would ever reach it. */
+/** A router that throws for a route without a leading slash, where it is added: no request would ever reach it. */
 function newRouter(): PluginRouter {
   const router = new Router<DefaultState, Context>();
   const register = router.register.bind(router) as (path: unknown, ...rest: unknown[]) => unknown;

@@ -18,7 +18,7 @@ import type { StorageHub } from '../storage/hub.js';
 import type { Jobs } from '../storage/jobs.js';
 import type { PluginUnit } from './plugin-unit.js';
 
-/** What every plugin of a server is given alike. */
+/** The parts of the context that all plugins of a server share. */
 export interface SharedSurroundings {
   readonly dataFolder: string;
   readonly metrics: PluginMetricsMaker;
@@ -33,17 +33,17 @@ export interface SharedSurroundings {
   readonly draining: AbortSignal;
   /** All plugins, by lower-case name. */
   readonly units: ReadonlyMap<string, PluginUnit>;
-  /** What stands in for plugins that are not there, by lower-case name. */
+  /** Replacements for plugins that do not run, by lower-case name. */
   readonly fakes: ReadonlyMap<string, unknown>;
 }
 
 export interface SetupSurroundings extends SharedSurroundings {
   readonly router: Router<DefaultState, Context>;
-  /** Gives the router of one more path, which needs no key where it is open, or throws. */
+  /** Returns a router for another path, which requires no key if it is open. Throws if it cannot. */
   readonly mount: (path: string, open: boolean, options?: OpenMountOptions) => Router<DefaultState, Context>;
   /** Leaves the check of keys to the plugin. */
   readonly takeKeys: () => PluginKeys;
-  /** Whose pages may call with the visitor's cookies. */
+  /** The origins whose pages may call with the visitor's cookies. */
   readonly allowOrigins: (origins: readonly string[]) => void;
   /** Adds a route that opens WebSockets. */
   readonly websocket: <D>(path: string, options: WebSocketOptions<D>, handler: WebSocketHandler<D>) => void;
@@ -53,7 +53,7 @@ export interface SetupSurroundings extends SharedSurroundings {
   readonly use: (middleware: Middleware) => void;
 }
 
-/** What a plugin's `setup` is given. */
+/** The argument of a plugin's `setup`. */
 export function setupContext(
   unit: PluginUnit,
   around: SetupSurroundings,

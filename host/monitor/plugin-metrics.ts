@@ -75,7 +75,7 @@ class SharedMetric {
     this.#code = code;
   }
 
-  /** Throws where the plugin cannot have a metric of this name. */
+  /** Throws if the plugin cannot have a metric of this name. */
   refuse(plugin: string, kind: Kind, code: object): void {
     const [owner] = this.#parts.keys();
     if (this.#parts.has(plugin)) throw new Error(`the metric "${this.name}" already exists`);

@@ -19,7 +19,7 @@ export function bindAfter(
     for (const entry of plugin.after) {
       const { name, optional } = parseAfter(entry);
       const choice = chosen.get(name.toLowerCase());
-      // What is wrong in `with` has been reported.
+      // Mistakes in `with` have been reported.
       if (choice === undefined && chosen.has(name.toLowerCase())) continue;
       const candidates = choice === undefined ? candidatesFor(name, byName, plugins) : [choice];
       if (candidates.length > 1) {
@@ -36,7 +36,7 @@ export function bindAfter(
 
 type ByName = ReadonlyMap<string, PreparedPlugin>;
 
-/** What the line's `with` says: the name that the plugin's code knows, in lower case, and the plugin it means. */
+/** The pairs in the line's `with`: the name in the plugin's code, in lower case, and the plugin that it stands for. */
 function readWith(
   configuration: Configuration,
   { name, after, line, with: pairs }: PreparedPlugin,

@@ -30,7 +30,7 @@ export function claimedNames(plugins: readonly PreparedPlugin[], lines: Lines): 
   return new Set([...plugins.map(({ dataName }) => dataName), ...switchedOff].map(fold));
 }
 
-/** Warns of folders below `[paths] data` that belong to no plugin: of one that was renamed, or is gone. */
+/** Warns of folders below `[paths] data` that belong to no plugin, for example because it was renamed or removed. */
 export function warnOfStrayFolders(
   configuration: Configuration,
   { dataFolder, pluginsFolder }: Settings,

@@ -17,7 +17,7 @@ const isText = (value: unknown) => typeof value === 'string';
 const isSchema = (value: unknown) =>
   typeof value === 'object' && value !== null && isFunction((value as { safeParse?: unknown }).safeParse);
 
-/** All that `definePlugin` takes. */
+/** The members that `definePlugin` accepts. */
 const MEMBERS: Readonly<Record<string, Member>> = {
   name: {
     form: 'a name of letters, digits, ".", "_" and "-" that begins with a letter or digit',
@@ -40,7 +40,7 @@ const MEMBERS: Readonly<Record<string, Member>> = {
   setup: { form: 'a function', fits: isFunction, example: 'setup({ router }) { … }', required: true },
 };
 
-/** Everything that is wrong with what a plugin gave `definePlugin`, each at its place in the plugin's file. */
+/** All mistakes in the argument of `definePlugin`, each with its place in the plugin's file. */
 export function definitionFaults(
   package_: Pick<PluginPackage, 'name' | 'installedAs' | 'entry'>,
   definition: object,

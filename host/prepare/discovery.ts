@@ -23,7 +23,7 @@ export interface PluginPackage {
 
 /** A thing in the plugins folder that should be a plugin and is not. */
 export interface DiscoveryFault {
-  /** What the plugin would be called. */
+  /** The name that the plugin would have. */
   readonly name: string;
   readonly position: Position;
   readonly message: string;
@@ -37,7 +37,7 @@ export interface Discovery {
   readonly installed: readonly PluginPackage[];
 }
 
-/** What messages call it: the plugin by its name, an installed package by what npm calls it. */
+/** Its name in messages: the plugin's, or for an installed package, the package's. */
 export function titleOf({ name, installedAs }: Pick<PluginPackage, 'name' | 'installedAs'>): string {
   return installedAs === undefined ? `plugin "${name}"` : `package "${installedAs}"`;
 }
@@ -48,7 +48,7 @@ const INDEXES = EXTENSIONS.map((extension) => `index${extension}`);
 /**
  * The plugins of a folder and those that come with the host. Each folder is a plugin package, and so is each single
  * TypeScript or JavaScript file; `@scope/name` is looked into; names that begin with `.` or `_`, node_modules, tests and
- * type declarations are left out. A plugin of the folder takes the place of a bundled one of its name.
+ * type declarations are left out. A plugin in the folder replaces a bundled plugin of the same name.
  */
 export function discoverPlugins(pluginsFolder: string): Discovery {
   const faults: DiscoveryFault[] = [];
@@ -96,7 +96,7 @@ function scan(folder: string, bundled: boolean, faults: DiscoveryFault[]): Plugi
   return packages;
 }
 
-/** The package in a folder; undefined after having added to `faults` what is wrong with it. */
+/** The package in a folder; undefined once its mistakes have been added to `faults`. */
 export function readPackage(
   path: string,
   bundled: boolean,

@@ -19,7 +19,7 @@ export interface Prepared {
   /** The names under which they keep data, in lower case. */
   readonly claimed: ReadonlySet<string>;
   readonly tls: TlsFiles | undefined;
-  /** What was read for it. */
+  /** The files that were read. */
   readonly snapshot: Snapshot;
 }
 

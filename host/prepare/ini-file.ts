@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 export interface IniFile {
   /** Absolute. */
   readonly path: string;
-  /** It was not named on the command line: where it is not there, every setting has its default. */
+  /** It was not named on the command line: if it does not exist, every setting has its default. */
   readonly optional: boolean;
 }
 
@@ -13,7 +13,7 @@ export function iniFileOf(path: string, optional: boolean): IniFile {
   return { path: resolve(path), optional };
 }
 
-/** How the configuration is read, where that is not plainly from its files. */
+/** Options for reading the configuration from elsewhere than its files. */
 export function readerOf({ path, optional }: IniFile): { readFile?: (path: string) => string } {
   if (!optional || existsSync(path)) return {};
   return { readFile: (file) => (file === path ? '' : readFileSync(file, 'utf8')) };

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DiscoveryFault, type PluginPackage, readPackage } from './discovery.js';
 
-/** What npm calls a package: `jobs`, `@acme/jobs`. Anything else could lead out of node_modules. */
+/** The name of an npm package: `jobs`, `@acme/jobs`. Anything else could lead out of node_modules. */
 const packageName = /^(?:@[a-z0-9~-][\w.~-]*\/)?[a-z0-9~-][\w.~-]*$/i;
 
 /** A package in the node_modules folder beside the INI file, not yet imported; undefined when it is not there. */

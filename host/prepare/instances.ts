@@ -9,13 +9,13 @@ export interface UsesOptions {
   /** Names of plugins that cannot be used, which has been reported. */
   readonly faulty: ReadonlySet<string>;
   readonly installed: (name: string) => PluginPackage | DiscoveryFault | undefined;
-  /** Whether a name that leads nowhere is a mistake. It is not one where the plugins folder is what is wrong. */
+  /** Whether to report unknown names: not if the plugins folder itself is wrong. */
   readonly isFolderRead: boolean;
 }
 
 /**
  * Which package each line with `uses` runs: a plugin of the plugins folder, else one that comes with the server, else a
- * package in node_modules beside the INI file. `npm:NAME` is always the package. What leads nowhere is reported.
+ * package in node_modules beside the INI file. `npm:NAME` is always the package. Unknown names are reported.
  */
 export function resolveUses(
   configuration: Configuration,

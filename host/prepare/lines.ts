@@ -6,7 +6,7 @@ export interface Line {
   /** As it is written. */
   readonly name: string;
   readonly at: Located;
-  /** Names the plugin that the line runs, where that is not the plugin of the line's own name. */
+  /** The plugin that the line runs, if its name differs from the line's. */
   readonly uses: Located | undefined;
 }
 

@@ -67,7 +67,7 @@ function live({ filename, exports }: LoadingModule, ...list: (string | 0)[]): vo
   Object.defineProperty(exports, viewOf, { value: view, configurable: true });
 }
 
-/** What an import of a compiled module reads from; a module of Node's own is live already. */
+/** What an import of a compiled module reads from. Node's own modules are already live. */
 live.view = (imported: LoadingModule['exports'] | null | undefined): unknown =>
   imported?.[viewOf] ?? imported;
 

@@ -1,4 +1,4 @@
-/** Module hooks for Node 20, whose `module.register` runs them on a thread of their own. loader.ts explains. */
+/** Module hooks for Node 20, whose `module.register` runs them on a separate thread. loader.ts explains. */
 import type { InitializeHook, ResolveHook } from 'node:module';
 
 let urls = new Map<string, string>();

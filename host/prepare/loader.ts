@@ -76,7 +76,7 @@ async function typescript(): Promise<Jiti> {
   return jiti;
 }
 
-/** The modules that plugins get from here, by specifier. A plugin's own zod, where it has one, comes first. */
+/** The modules that plugins get from here, by specifier. If a plugin has its own zod, that comes first. */
 function provided(): Map<string, string> {
   return kitModules().set('zod', fileURLToPath(import.meta.resolve('zod')));
 }
@@ -119,7 +119,7 @@ function provideModules(entry: string): void {
   provideToRequire(modules);
 }
 
-/** Whether Node finds there by itself what would be provided: where this package is installed beside the plugins, say. */
+/** Whether Node itself resolves these modules there, for example because this package is installed beside the plugins. */
 function findsThisPackage(entry: string): boolean {
   const { resolve } = createRequire(realpathSync(entry));
   try {

@@ -7,7 +7,7 @@ export interface LogOptions {
   /** In place of `[log] level` and `file`. */
   readonly logLevel?: string;
   readonly logFile?: string;
-  /** Where log lines go, in place of standard output and `[log] file`. */
+  /** Receives log lines, in place of standard output and `[log] file`. */
   readonly logDestination?: DestinationStream;
 }
 

@@ -8,14 +8,14 @@ export interface PrepareOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Starts no plugin but those that `[main] safe` names. */
   readonly safe?: boolean;
-  /** What `plugin(name)` gives for plugins that are not there, by name: for tests. */
+  /** For tests: what `plugin(name)` returns for plugins that do not run, by name. */
   readonly fakes?: Readonly<Record<string, unknown>>;
   /** In place of the usual ones. */
   readonly deadlines?: Partial<Deadlines>;
-  /** Told of each plugin before its code is loaded, before it checks its configuration, and before it is set up. */
+  /** Called for each plugin before its code is loaded, before it checks its configuration, and before it is set up. */
   readonly onPlugin?: (plugin: PluginCode) => void;
-  /** Taken in place of what the disk has now. */
+  /** Used in place of the current files. */
   readonly snapshot?: Snapshot;
-  /** Reads a configuration file, where there is no snapshot. */
+  /** Reads a configuration file, if there is no snapshot. */
   readonly readFile?: (path: string) => string;
 }

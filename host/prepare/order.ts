@@ -44,7 +44,7 @@ export function parseAfter(entry: string): { readonly name: string; readonly opt
   return { name: optional ? entry.slice(0, -1) : entry, optional };
 }
 
-/** A plugin whose `after` cannot be kept. */
+/** A plugin whose `after` cannot be satisfied. */
 export interface OrderFault {
   readonly plugin: string;
   readonly message: string;

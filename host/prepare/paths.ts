@@ -16,11 +16,11 @@ export function isReserved(path: string): boolean {
   return RESERVED_PATHS.includes(path.split('/')[1]!);
 }
 
-/** What a path of a plugin may look like, for messages. */
+/** The form of a plugin's path, for messages. */
 export const PATH_FORM =
   'write letters, digits, ".", "_", "~" and "-", with "/" between segments, such as api/hello';
 
-/** Whose which path is: each plugin's own, and those that plugins take beside it in their setup. */
+/** Which plugin has which path: its own, and those that it adds in its setup. */
 export class PathClaims {
   readonly #owners: Map<string, string>;
 

@@ -11,8 +11,8 @@ interface Finding {
 }
 
 /**
- * Runs what a plugin checks of its configuration beyond its schemas, within `deadline` milliseconds. What it reports is a
- * problem of the configuration, or, where the plugin is not required, a fault of the plugin.
+ * Runs a plugin's `check`, within `deadline` milliseconds. What it reports is a problem of the configuration, or if the plugin
+ * is not required, a fault of the plugin.
  */
 export async function checkPlugin(
   configuration: Configuration,

@@ -30,9 +30,9 @@ export interface PreparedPlugin {
   readonly version: string;
   readonly package_: PluginPackage;
   readonly definition: PluginDefinition;
-  /** What its line says it runs, where that is not the plugin of its own name. */
+  /** The plugin or package that its line names in `uses`. */
   readonly uses: string | undefined;
-  /** The name under which its folder, its storage and all else that it keeps lie. */
+  /** The name of its data: of its folder, its storage and everything else that it keeps. */
   readonly dataName: string;
   /** Which plugins its line chooses for the names in `after`: `NAME:PLUGIN`. */
   readonly with: readonly string[];
@@ -46,13 +46,13 @@ export interface PreparedPlugin {
   readonly auth: AuthType;
   /** The plugin's own keys, where `auth` is `plugin`. */
   readonly keys: readonly string[];
-  /** What the operator allows the bodies of its requests: bytes and milliseconds. */
+  /** The limits on bodies in its line: bytes and milliseconds. */
   readonly bounds: { readonly limit: number | undefined; readonly timeout: number | undefined };
   /** Its line in `[plugin_parms]`, if there is one. */
   readonly line: Located | undefined;
-  /** Where its parameters are, or where they would be. */
+  /** The position of its parameters, or where they would be. */
   readonly position: Position;
-  /** Where its path is written, when it is. */
+  /** The position of its path, if it is written. */
   readonly pathPosition?: Position | undefined;
   /** Why it cannot be set up; only a plugin that is not required gets as far as this with a fault. */
   readonly fault?: Problem;
@@ -64,7 +64,7 @@ export interface PreparedPlugin {
 
 const namePattern = /^[a-z0-9][\w.-]*$/i;
 
-/** The parameters that the host takes of each plugin's line. */
+/** The host's own parameters in each plugin's line. */
 export const hostParameters = z.object({
   route_path: text().optional().meta({ description: "the path of its routes; by default the plugin's name" }),
   auth_type: choice(['global', 'plugin', 'none'])
@@ -133,7 +133,7 @@ export function unusable(
   };
 }
 
-/** Checks a plugin's line and sections; undefined when it is switched off, or after having reported what is wrong. */
+/** Checks a plugin's line and sections; undefined if it is switched off, or once its mistakes have been reported. */
 export function readParameters(
   configuration: Configuration,
   plugin: { name: string; package_: PluginPackage; definition: PluginDefinition; line: Line | undefined },

@@ -31,7 +31,7 @@ export interface PreparedPlugins {
   readonly installed: readonly PluginPackage[];
 }
 
-/** Loads and checks each plugin that is to run, after its line in the INI file. What is wrong is reported. */
+/** Loads and checks each plugin that is to run, and its line in the INI file. Mistakes are reported. */
 export function preparePlugins(around: PreparationOptions): Promise<PreparedPlugins> {
   return new Preparation(around).run();
 }
@@ -49,7 +49,7 @@ export interface PreparationOptions {
 interface Code {
   readonly package_: PluginPackage;
   readonly loaded: LoadedDefinition;
-  /** Aborts with an error that the code leaves uncaught before it is set up, where no line requires the plugin. */
+  /** If no line requires the plugin: aborts with an error that its code leaves uncaught before it is set up. */
   readonly stray: AbortSignal;
   readonly fail: ((error: unknown) => void) | undefined;
 }

@@ -21,8 +21,8 @@ import { databaseName } from '../../databases/mongodb/connection.js';
 import { type StorageSettings, storageSettings } from './storage-settings.js';
 
 /**
- * The host's own INI sections. These schemas are what `check` checks against and what docs/configuration.md is made
- * from. All numbers are whole.
+ * The host's own INI sections. `check` uses these schemas, and docs/configuration.md is generated from
+ * them. All numbers are integers.
  */
 export const sections = {
   main: z
@@ -204,7 +204,7 @@ export interface Settings {
   readonly stopGrace: number;
   readonly stopTimeout: number;
   readonly streamGrace: number;
-  /** Whose X-Forwarded- headers are believed: everybody's, nobody's, or those from these addresses and networks. */
+  /** Whose X-Forwarded- headers are trusted: everybody's, nobody's, or those of these addresses and networks. */
   readonly proxy: boolean | readonly string[];
   readonly pluginsFolder: string;
   readonly dataFolder: string;
@@ -238,13 +238,13 @@ export interface Settings {
     | undefined;
 }
 
-/** What can be read of the host's part. */
+/** The host's part, as far as it could be read. */
 export interface ReadSettings {
-  /** Of what is wrong, the default. */
+  /** With defaults in place of mistakes. */
   readonly settings: Settings;
-  /** False where `configuration.problems` says what is wrong. */
+  /** False if there are mistakes; they are in `configuration.problems`. */
   readonly isSound: boolean;
-  /** False where the plugins folder is what is wrong: what follows from that is not reported. */
+  /** False if the plugins folder is wrong: mistakes that follow from it are not reported. */
   readonly isFolderKnown: boolean;
 }
 
@@ -344,7 +344,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
 /** A key shorter than this can be guessed. */
 const SHORTEST_KEY = 16;
 
-/** Warns of each key at `apikey` that can be guessed. Its length is told, and never the key. */
+/** Warns of each key in `apikey` that can be guessed. The message has its length, never the key. */
 export function warnOfShortKeys(configuration: Configuration, apikey: Located | undefined): void {
   if (apikey === undefined || apikey.broken) return;
   for (const key of apikey.items ?? [apikey]) {

@@ -1,8 +1,8 @@
 import type { Discovery } from './discovery.js';
 
 /**
- * What a generation of workers has read of the disk, but for the plugins' code. A worker that replaces a fallen one is
- * given it, so that what has changed since cannot slip in without a reload. Plain data: it crosses between processes.
+ * The files that a generation of workers has read, except the plugins' code. A worker that replaces another receives it, so that
+ * later changes do not take effect without a reload. Plain data: it is sent between processes.
  */
 export interface Snapshot {
   /** The configuration's files: path and text. */
@@ -17,7 +17,7 @@ export interface TlsFiles {
   readonly cert: string;
 }
 
-/** Reads files out of a snapshot. One that was not there when it was taken is not there for its readers either. */
+/** Reads files from a snapshot. A file that did not exist when it was taken does not exist for its readers. */
 export function readerOfSnapshot({ texts }: Snapshot): (path: string) => string {
   const byPath = new Map(texts);
   return (path) => {
