@@ -16,11 +16,14 @@ export function addSessions(router: Router, sessions: SessionService | undefined
     const { userid } = read(ctx, user);
     const found = await manager().list(userid);
     ctx.body = {
-      sessions: found.map(({ handle, created, touched, expires }) => ({
+      sessions: found.map(({ handle, created, touched, expires, about, ip, userAgent }) => ({
         handle,
         created_at: timestamp(created),
         used_at: timestamp(touched),
         expires_at: timestamp(expires),
+        ...(about !== undefined && { about }),
+        ...(ip !== undefined && { ip }),
+        ...(userAgent !== undefined && { user_agent: userAgent }),
       })),
     } satisfies SessionList;
   });

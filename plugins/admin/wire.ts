@@ -50,6 +50,10 @@ export interface SessionEntry {
   readonly created_at: string;
   readonly used_at: string;
   readonly expires_at: string;
+  /** What the application says of the device; null where it cannot be decrypted, as the next two. */
+  readonly about?: object | null;
+  readonly ip?: string | null;
+  readonly user_agent?: string | null;
 }
 
 /** The response to POST /admin/api/sessions/end and …/end_all. */

@@ -8,7 +8,7 @@ interface Found {
   readonly sessions: readonly SessionEntry[];
 }
 
-/** One user's sessions: when they were made and used, and the means to end them. */
+/** One user's sessions: on which devices, when they were made and used, and the means to end them. */
 export function Sessions({ server, available }: { readonly server: Server; readonly available: boolean }) {
   const [found, setFound] = useState<Found | undefined>();
   const [message, setMessage] = useState('');
@@ -142,7 +142,7 @@ function SessionTable({
       <table class="sessions">
         <thead>
           <tr>
-            <th scope="col">Handle</th>
+            <th scope="col">Device</th>
             <th scope="col">Created</th>
             <th scope="col">Last used</th>
             <th scope="col">Expires</th>
@@ -150,10 +150,11 @@ function SessionTable({
           </tr>
         </thead>
         <tbody>
-          {found.sessions.slice(0, rows).map(({ handle, created_at, used_at, expires_at }) => (
+          {found.sessions.slice(0, rows).map(({ handle, created_at, used_at, expires_at, ...device }) => (
             <tr key={handle}>
               <th scope="row">
                 <code>{handle}</code>
+                <Device {...device} />
               </th>
               <Moment label="Created" time={created_at} />
               <Moment label="Last used" time={used_at} />
@@ -181,6 +182,23 @@ function SessionTable({
       )}
     </>
   );
+}
+
+/** What is known of a session's device, a line each. */
+function Device({ about, ip, user_agent }: Pick<SessionEntry, 'about' | 'ip' | 'user_agent'>) {
+  const lines = [
+    ...Object.entries(about ?? {}).map(
+      ([name, value]) => `${name}: ${typeof value === 'string' ? value : JSON.stringify(value)}`,
+    ),
+    ip,
+    user_agent,
+    about === null && 'encrypted with another key',
+  ].filter(Boolean);
+  return lines.map((line) => (
+    <div key={line} class="muted">
+      {line}
+    </div>
+  ));
 }
 
 function Moment({ label, time }: { readonly label: string; readonly time: string }) {

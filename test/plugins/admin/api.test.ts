@@ -256,6 +256,13 @@ describe('sessions on the admin page', () => {
     expect(JSON.stringify(body)).to.not.contain(id.slice(16)).and.not.contain('data');
   });
 
+  it('are listed with what their application says of the device', async () => {
+    const about = { device: "Emmy's phone" };
+    await call('/sessman/new', { userid: 'emmy', about });
+    const { body } = await call<SessionList>('/admin/api/sessions/list', { userid: 'emmy' });
+    expect(body.sessions.map((session) => session.about)).to.deep.equal([about]);
+  });
+
   it('end one by one, for their clients too', async () => {
     const [one, two] = [await make('grace'), await make('grace')];
     const ended = await call<EndAnswer>('/admin/api/sessions/end', {

@@ -70,8 +70,11 @@ describe('the admin page in a browser', function () {
       ...init,
       headers: { Authorization: `Bearer ${KEY}`, 'Content-Type': 'application/json', ...init.headers },
     });
-  const makeSession = async (userid: string): Promise<string> => {
-    const answer = await ask('/sessman/new', { method: 'POST', body: JSON.stringify({ userid, data: {} }) });
+  const makeSession = async (userid: string, about = {}): Promise<string> => {
+    const answer = await ask('/sessman/new', {
+      method: 'POST',
+      body: JSON.stringify({ userid, about, data: {} }),
+    });
     return ((await answer.json()) as { session_id: string }).session_id;
   };
   const statusOf = async (session_id: string, userid: string) =>
@@ -148,11 +151,12 @@ describe('the admin page in a browser', function () {
   });
 
   it('ends a session, and its client sees it gone', async () => {
-    const [one, two] = [await makeSession('ada'), await makeSession('ada')];
+    const [one, two] = [await makeSession('ada'), await makeSession('ada', { device: '<b>phone</b>' })];
     const page = await signIn();
     await show(page, 'sessions');
     await page.getByLabel('User id').fill('ada');
     await page.getByLabel('User id').press('Enter');
+    await page.getByText('device: <b>phone</b>').waitFor();
     await page.getByRole('button', { name: `End session ${one.slice(0, 16)}` }).click();
     await page.getByText('Session ended.').waitFor();
     expect(await page.locator('.sessions tbody tr').count()).to.equal(1);
