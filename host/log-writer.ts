@@ -1,4 +1,4 @@
-import { closeSync, constants, open, openSync, write, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, open, openSync, write, writeSync } from 'node:fs';
 
 /** How many characters of lines may wait while earlier lines are being written. Further lines are dropped. */
 const MOST_HELD = 1024 * 1024;
@@ -18,6 +18,12 @@ const PACE = 10;
 /** From this many characters on, lines are written without waiting. */
 const ENOUGH = 64 * 1024;
 
+/**
+ * Bytes of one write to a pipe that other workers write to as well. The system keeps a write together up to this size
+ * (PIPE_BUF in pipe(7)); of a larger one, lines would be torn apart.
+ */
+const WHOLE = 4096;
+
 /** Do not wait for the reader of a named pipe. */
 const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
@@ -35,7 +41,11 @@ export class LogWriter {
   readonly #file: string | undefined;
   /** Undefined while the file cannot be opened. */
   #fd: number | undefined;
+  /** Of the destination: several writes at a time, from several processes, do not mix. */
+  #keepsWrites = false;
   #waiting = '';
+  /** Lines that were waiting, of which every write takes some. */
+  #batch = '';
   #isWriting = false;
   #writingSince = Number.NEGATIVE_INFINITY;
   /** Set while lines wait for the next write. */
@@ -54,20 +64,25 @@ export class LogWriter {
     if (writers.size === 0) process.on('exit', endThoughWriting);
     writers.add(this);
     if (file === undefined) {
-      this.#fd = STDOUT;
+      this.#opened(STDOUT);
       return;
     }
     try {
-      this.#fd = openSync(file, FLAGS);
+      this.#opened(openSync(file, FLAGS));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
     }
   }
 
+  #opened(fd: number): void {
+    this.#fd = fd;
+    this.#keepsWrites = fstatSync(fd).isFile();
+  }
+
   write(lines: string): void {
     if (this.#failedAt !== 0 && performance.now() - this.#failedAt < RETRY) {
       this.#drop(lines, undefined);
-    } else if (this.#waiting.length + lines.length > MOST_HELD) {
+    } else if (this.#batch.length + this.#waiting.length + lines.length > MOST_HELD) {
       this.#drop(lines, 'it does not accept lines fast enough');
     } else {
       this.#waiting += lines;
@@ -82,11 +97,13 @@ export class LogWriter {
 
   /** Writes all waiting lines at once: the process is about to end. */
   flush(): void {
-    if (this.#waiting === '' || this.#fd === undefined || this.#failedAt !== 0 || this.isStalled) return;
-    let rest = Buffer.from(this.#waiting);
-    this.#waiting = '';
+    if (this.#fd === undefined || this.#failedAt !== 0 || this.isStalled) return;
     try {
-      while (rest.length > 0) rest = rest.subarray(writeSync(this.#fd, rest));
+      for (let text = this.#takeLines(); text !== ''; text = this.#takeLines()) {
+        for (let rest = Buffer.from(text); rest.length > 0; ) {
+          rest = rest.subarray(writeSync(this.#fd, rest));
+        }
+      }
     } catch {
       // Nobody is left to report this to.
     }
@@ -119,14 +136,15 @@ export class LogWriter {
 
   #nextInPace(): void {
     const pause = this.#writingSince + PACE - performance.now();
-    if (this.#waiting === '' || this.#waiting.length >= ENOUGH || pause <= 0) this.#next();
+    const enough = this.#batch !== '' || this.#waiting === '' || this.#waiting.length >= ENOUGH;
+    if (enough || pause <= 0) this.#next();
     else this.#paced ??= setTimeout(() => this.#next(), pause);
   }
 
   #next(): void {
     clearTimeout(this.#paced);
     this.#paced = undefined;
-    if (this.#waiting === '') {
+    if (this.#batch === '' && this.#waiting === '') {
       for (const resolve of this.#onIdle.splice(0)) resolve();
       return;
     }
@@ -135,22 +153,28 @@ export class LogWriter {
     if (this.#fd === undefined) {
       open(this.#file!, FLAGS, (error, fd) => {
         if (error === null) {
-          this.#fd = fd;
-          this.#writeWaiting();
-        } else this.#fail(error, this.#takeWaiting());
+          this.#opened(fd);
+          this.#writeLines();
+        } else this.#fail(error, '');
       });
-    } else this.#writeWaiting();
+    } else this.#writeLines();
   }
 
-  #takeWaiting(): string {
-    const text = this.#waiting;
-    this.#waiting = '';
+  /** The lines for one write; empty when none wait. */
+  #takeLines(): string {
+    if (this.#batch === '') {
+      this.#batch = this.#waiting;
+      this.#waiting = '';
+    }
+    const end = this.#keepsWrites ? this.#batch.length : endOfLines(this.#batch, WHOLE);
+    const text = this.#batch.slice(0, end);
+    this.#batch = this.#batch.slice(end);
     return text;
   }
 
-  #writeWaiting(): void {
+  #writeLines(): void {
     // End the line that a full disk has cut off, so that it does not spoil the next.
-    const text = (this.#isTorn ? '\n' : '') + this.#takeWaiting();
+    const text = (this.#isTorn ? '\n' : '') + this.#takeLines();
     write(this.#fd!, text, null, 'utf8', (error, written) => {
       if (error?.code !== 'EAGAIN' && (error !== null || written === Buffer.byteLength(text))) {
         this.#wrote(error, text);
@@ -188,7 +212,9 @@ export class LogWriter {
   #fail(error: NodeJS.ErrnoException, lost: string): void {
     this.#failedAt = performance.now();
     this.#isWriting = false;
-    this.#drop(lost + this.#takeWaiting(), error.code ?? error.message);
+    this.#drop(lost + this.#batch + this.#waiting, error.code ?? error.message);
+    this.#batch = '';
+    this.#waiting = '';
     this.#next();
   }
 
@@ -203,6 +229,18 @@ export class LogWriter {
   get #name(): string {
     return this.#file ?? 'standard output';
   }
+}
+
+/** Where the lines end that have at most that many bytes together; the first line's end where that alone has more. */
+function endOfLines(text: string, most: number): number {
+  let end = 0;
+  for (let bytes = 0; end < text.length; ) {
+    const next = text.indexOf('\n', end) + 1 || text.length;
+    bytes += Buffer.byteLength(text.slice(end, next));
+    if (bytes > most && end > 0) break;
+    end = next;
+  }
+  return end;
 }
 
 const writers = new Set<LogWriter>();

@@ -222,3 +222,27 @@ async function isReady(url: string): Promise<boolean> {
     return false;
   }
 }
+
+describe('a log that several workers write to one pipe', () => {
+  it('keeps every line whole', async () => {
+    const server = await ServerProcess.start({
+      ini: '[main]\nsafe=list:hello\n[network]\nworkers=int:2\n[log]\nformat=json\n',
+      files: { 'plugins/hello.mjs': plugin },
+      args: ['--safe'],
+    });
+    try {
+      const requests = 20;
+      const lines = 20;
+      const fill = async () => {
+        const headers = { Connection: 'close' };
+        expect((await server.fetch(`/hello/fill?lines=${lines}`, { headers })).status).to.equal(200);
+      };
+      await Promise.all(Array.from({ length: requests }, fill));
+      const fillers = () => server.logs.filter(({ msg }) => msg === 'filler');
+      while (fillers().length < requests * lines) await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(new Set(fillers().map(({ text }) => text)).size).to.equal(1);
+    } finally {
+      await server.close();
+    }
+  });
+});
