@@ -1,6 +1,6 @@
 /**
  * Writes the tables of settings and errors in the documentation from the code: `npm run docs`.
- * Exports `pages` for the test that says when they are out of date.
+ * Exports `pages` for the test that fails when they are out of date.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -17,7 +17,7 @@ import { settingsSchema } from '../dist/plugins/sessman/settings.js';
 import { errors as systeminfoErrors } from '../dist/plugins/systeminfo/errors.js';
 import { settings as systeminfoSettings } from '../dist/plugins/systeminfo/settings.js';
 
-/** Each page with the parts of it that are made: what stands between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. */
+/** The generated parts of each page, between `<!-- NAME:begin -->` and `<!-- NAME:end -->`. */
 const parts = [
   { page: 'configuration.md', name: 'keys', text: hostKeys },
   { page: 'configuration.md', name: 'parameters', text: () => table(hostParameters) },

@@ -9,22 +9,22 @@ import { parseAfter } from './prepare/order.js';
 import type { JobTimes } from './storage/jobs.js';
 
 export interface StartPluginOptions {
-  /** The plugin's parameters, as its line in `[plugin_parms]` would give them. */
+  /** The plugin's parameters, as in its line in `[plugin_parms]`. */
   readonly parameters?: Readonly<Record<string, unknown>>;
   /**
-   * Other plugins that it needs: by name those that come with the server, by file URL or absolute path any other:
-   * `['sessman', new URL('../plugins/clock.ts', import.meta.url)]`. They have the parameters that `ini` gives them.
+   * Other plugins that it depends on: bundled ones by name, any other by file URL or absolute path:
+   * `['sessman', new URL('../plugins/clock.ts', import.meta.url)]`. Their parameters are those in `ini`.
    */
   readonly plugins?: readonly (string | URL)[];
-  /** What `plugin(name)` gives in place of a plugin that is not started. Only in this process, with `workers` 0. */
+  /** What `plugin(name)` returns in place of a plugin that is not started. Only in this process, with `workers` 0. */
   readonly fakes?: Readonly<Record<string, unknown>>;
-  /** More of the INI file, whole sections: `[file_server]\ndocuments=html:/docs`. */
+  /** Further sections of the INI file: `[file_server]\ndocuments=html:/docs`. */
   readonly ini?: string;
   /** 0, the default: the plugin runs in this process. From 1: in worker processes under a supervisor, as in production. */
   readonly workers?: number;
-  /** Where `storage` and `every` keep what they keep: in the data folder, by default, or in this database. */
+  /** Where `storage` and `every` keep their values: by default in the data folder, or in this database. */
   readonly storage?: 'embedded' | `mongodb://${string}`;
-  /** The time that `every`, ttl and `now` begin with, in place of the real one. It goes on from there. */
+  /** The initial time of `every`, ttl and `now`, in place of the real one. It advances from there. */
   readonly now?: Date;
 }
 
@@ -32,14 +32,14 @@ export interface StartedPlugin {
   /** `http://127.0.0.1:40123`; a reload keeps it. */
   readonly url: string;
   /**
-   * Replaces the workers by new ones with the current code of the plugin, and resolves when these serve. Rejects with a
-   * ConfigError when they cannot; the old ones then serve on. Needs `workers` from 1.
+   * Replaces the workers with new ones that run the current code of the plugin, and resolves when these serve. Rejects with a
+   * ConfigError if they cannot; the old ones then continue. Requires `workers` from 1.
    */
   reload(): Promise<void>;
   /** The time of `every`, ttl and `now` in all workers. JavaScript's Date stays real. */
   readonly clock: {
     now(): Date;
-    /** Moves the time ahead, from one run to the next, and resolves when each run that came due has ended. */
+    /** Moves the time forward, from one run to the next, and resolves when every run that became due has ended. */
     advance(milliseconds: number): Promise<void>;
   };
   /** Closes the plugin and the server, and removes the data that they wrote. */
@@ -47,12 +47,12 @@ export interface StartedPlugin {
 }
 
 /**
- * Serves one plugin for its tests: on a free port, with an empty data folder, no API key, and no other plugin but those
- * asked for.
+ * Serves one plugin for its tests: on a free port, with an empty data folder, without an API key, and with no plugins but those
+ * in the options.
  *
  * ```js
  * const server = await startPlugin(new URL('..', import.meta.url), { parameters: { greeting: 'Hi' } });
- * const answer = await fetch(`${server.url}/hello/world`);
+ * const response = await fetch(`${server.url}/hello/world`);
  * await server.close();
  * ```
  *
@@ -133,7 +133,7 @@ async function startWorkers(iniFile: string, timeShift: number): Promise<Running
     async reload() {
       const outcome = await supervisor.reload();
       if (!outcome.success) throw failure(outcome.reason, outcome.problems);
-      // What this process has been told of its old connections is read before it sends its next request.
+      // This process reads what was sent on its old connections before it sends its next request.
       await new Promise(setImmediate);
     },
     move: (shift) => supervisor.moveClock(shift),
@@ -204,7 +204,7 @@ function writeServer(
   return iniFile;
 }
 
-/** Adds a line to a section of an INI file, which is made where it is not there. The lines below keep their numbers. */
+/** Adds a line to a section of an INI file, and creates the section if necessary. The lines below keep their numbers. */
 function withLine(ini: string, section: string, line: string): string {
   const head = new RegExp(`^[ \\t]*\\[${section}\\][^\\n]*`, 'im');
   return head.test(ini)
@@ -250,7 +250,7 @@ function checkOptions({
     );
 }
 
-/** A fake that nobody asks for is one whose name is misspelt. */
+/** A fake that no plugin uses probably has a misspelt name. */
 function checkFakes({ plugins }: Host, fakes: Readonly<Record<string, unknown>>): void {
   const asked = plugins.flatMap(({ plugin }) =>
     (plugin.definition.after ?? []).map((entry) => parseAfter(entry).name),

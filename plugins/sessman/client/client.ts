@@ -21,9 +21,9 @@ export class Session<Data extends object = Record<string, unknown>> {
   declare user: string;
   /** Yours to change; `updateSession()` stores it. */
   declare data: Data;
-  /** Undefined where the session is that of a cookie. */
+  /** Undefined if the session comes from the page's cookie. */
   declare session_id?: string;
-  /** Names the session, and opens nothing. */
+  /** Identifies the session; does not give access to it. */
   declare handle?: string;
   /** Counts the changes of the data, whoever made them. */
   declare version?: number;
@@ -35,10 +35,10 @@ export class Session<Data extends object = Record<string, unknown>> {
 
   #stored = '{}';
   #last: Promise<unknown> = Promise.resolve();
-  /** The session is that of the page's cookie. */
+  /** Whether the session comes from the page's cookie. */
   #held = false;
 
-  /** `user` may be a whole number, which stands for its decimal text. `options.data` is copied. */
+  /** `user` may be an integer, which is converted to text. `options.data` is copied. */
   constructor(user: string | number, options?: SessionOptions<Data>) {
     this.options = { ...options };
     this.base_url = `${this.options.base_url ?? home}`.replace(/\/+$/, '');
@@ -66,8 +66,8 @@ export class Session<Data extends object = Record<string, unknown>> {
   }
 
   /**
-   * The session of the visitor, by the cookie of sessman in cookie mode; undefined where nobody is logged in. Its `data` stay
-   * empty unless `cookie_data` of sessman lets pages read them.
+   * The visitor's session, from sessman's cookie in cookie mode; undefined if nobody is logged in. Its `data` stays empty unless
+   * sessman's setting `cookie_data` lets pages read it.
    */
   static async current<Data extends object = Record<string, unknown>>(
     options?: SessionOptions<Data>,
@@ -89,14 +89,14 @@ export class Session<Data extends object = Record<string, unknown>> {
     });
   }
 
-  /** Reads the data again. Changes of `data` that were not stored are lost. Does not postpone the expiry. */
+  /** Reads the data again. Changes to `data` that were not stored are lost. Does not postpone the expiry. */
   get(): Promise<this> {
     return this.#inTurn(() => this.#read());
   }
 
   /**
-   * Stores `data` and postpones the expiry. When someone else has stored since it was read, it rejects with code
-   * `version_mismatch` and stores nothing: read with `get()` and change it again, or use `change()`, which does that for
+   * Stores `data` and postpones the expiry. If someone else has stored since it was read, this rejects with code
+   * `version_mismatch` and stores nothing: read with `get()` and change the data again, or use `change()`, which does that for
    * you. `{ force: true }` overwrites what someone else stored.
    */
   updateSession(options: { force?: boolean } = {}): Promise<this> {
@@ -107,10 +107,10 @@ export class Session<Data extends object = Record<string, unknown>> {
 
   /**
    * Applies a change to the stored data, and again to newer data when someone else stored first, up to
-   * `options.retries` times. `apply` changes the draft that it is given, at once or asynchronously, or leaves it alone
-   * and returns other data. What it returns is ignored where it changed the draft or returns a part of it, as
-   * `(data) => (data.address = {…})` does. It may run several times, so it must do nothing else, and it must not wait
-   * for other calls on this Session.
+   * `options.retries` times. `apply` changes the draft that it receives, synchronously or asynchronously, or leaves it
+   * unchanged and returns other data. Its return value is ignored if it changed the draft or returns a part of it, as
+   * `(data) => (data.address = {…})` does. It may run several times, so it must do nothing else, and it must not await other
+   * calls on this Session.
    */
   change(apply: (data: Data) => unknown): Promise<this> {
     return this.#inTurn(async () => {
@@ -131,8 +131,8 @@ export class Session<Data extends object = Record<string, unknown>> {
   }
 
   /**
-   * Changes only the members named, atomically and whatever others store: a JSON merge patch, in which null removes a
-   * member. Changes of `data` that were not stored yet stay, with the patch applied to them.
+   * Changes only the named members, atomically and whatever others store: a JSON merge patch, in which null removes a
+   * member. Changes to `data` that were not stored yet are kept, with the patch applied to them.
    */
   patch(changes: object): Promise<this> {
     return this.#inTurn(async () => {
@@ -164,13 +164,13 @@ export class Session<Data extends object = Record<string, unknown>> {
   }
 
   /**
-   * Tells of changes and of the end of the session, wherever they happen, until the function that it gives is called. For
-   * the tabs of one origin, one of them asks the server.
+   * Calls the listener for changes and for the end of the session, wherever they happen, until the returned function is
+   * called. Of the tabs of one origin, only one asks the server.
    */
   watch(listener: (event: SessionEvent) => void): () => void {
     let isWatched = true;
     let stop = () => {};
-    // Loaded by those who watch. Its URL is no literal, so that this module can be bundled alone.
+    // Loaded only to watch. Its URL is not a literal, so that this module can be bundled alone.
     import(new URL('./watch.js', import.meta.url).href).then(({ watch }) => {
       if (!isWatched) return;
       stop = watch({
@@ -195,7 +195,7 @@ export class Session<Data extends object = Record<string, unknown>> {
   }
 
   /**
-   * Sends a call and gives its answer. The session id goes in a header and the other parameters in the body: URLs end
+   * Sends a call and returns its response. The session id is sent in a header and the other parameters in the body: URLs end
    * up in histories and logs.
    */
   async get_data(command: string, parameters: Parameters = {}, data?: object): Promise<Answer<Data>> {
@@ -215,7 +215,7 @@ export class Session<Data extends object = Record<string, unknown>> {
         'X-Session-Id': session_id,
       });
       Object.assign(init, { method: 'POST', body, redirect: 'error', signal });
-      // Tells a mistake in the options from a network that fails.
+      // Distinguishes a mistake in the options from a network failure.
       new Request(url, init);
       sent = true;
       response = await (this.options.fetch ?? fetch)(url, init);
@@ -245,7 +245,7 @@ export class Session<Data extends object = Record<string, unknown>> {
     throw new SessionError(answer.code, answer.error, { ...answer, status });
   }
 
-  /** With the handle that this session was read with: the cookie may be another one's by now. */
+  /** With the handle of this session: the cookie may belong to another one by now. */
   #init(headers: Record<string, unknown>): RequestInit {
     const sent = Object.entries({ ...headers, 'X-Session-Handle': this.handle }).filter(([, value]) => value);
     return {
@@ -272,11 +272,11 @@ export class Session<Data extends object = Record<string, unknown>> {
   }
 
   /**
-   * Takes over an answer. `data` becomes the session's: what was sent may have been changed further since. Where the
-   * answer tells of data other than `held`, someone else stored it, and the version held here stays the older one.
+   * Adopts a response. `data` becomes the session's: what was sent may have been changed further since. If the response is
+   * about data other than `held`, someone else stored it, and the version here stays the older one.
    */
   #accept(answer: Answer<Data>, data = answer.data, held?: string): this {
-    // A page that has a cookie is not told the id, whatever key it sends.
+    // A page that has a cookie does not receive the id, whatever key it sends.
     this.#held ||= !answer.session_id && !!answer.handle;
     if (!this.#held && !(answer.session_id && answer.data)) throw notSessman(this.base_url);
     const stored = stringify(answer.data ?? {});
@@ -308,13 +308,13 @@ export interface SessionOptions<Data extends object = Record<string, unknown>> {
   retries?: number;
   /** Milliseconds that a call may take; 30,000 by default. */
   timeout?: number;
-  /** Told of each call and its status, never of ids, keys or data: `{ log: console }`. */
+  /** Receives each call and its status, never ids, keys or data: `{ log: console }`. */
   log?: { log(message: string): void } | null;
   /** Called in place of the global fetch. */
   fetch?: typeof fetch;
 }
 
-/** What a watcher is told: how the session is now, or that it has ended. More reasons may come. */
+/** An event of `watch`: the current state of the session, or its end. Reasons may be added. */
 export type SessionEvent =
   | {
       readonly type: 'session';
@@ -324,7 +324,7 @@ export type SessionEvent =
     }
   | {
       readonly type: 'end';
-      /** `end`, `end_all`, `everyone`, `limit`, `login`, `expired`; or `gone`, where the server does not know any more. */
+      /** `end`, `end_all`, `everyone`, `limit`, `login`, `expired`; or `gone`, if the server no longer knows it. */
       readonly reason: string;
     };
 
@@ -336,7 +336,7 @@ export class SessionError extends Error {
    * `invalid_answer`; and before anything is sent `invalid_data`, `invalid_userid`, `invalid_options`.
    */
   declare readonly code: string;
-  /** The HTTP status; 0 without an answer. */
+  /** The HTTP status; 0 without a response. */
   declare readonly status: number;
   /** Finds the call in the server's log. */
   declare readonly request_id?: string;
@@ -390,7 +390,7 @@ function isObject(value: unknown): value is Members {
   return tagOf(value) === '[object Object]';
 }
 
-/** The JSON text of data, or an error that names what JSON would lose or change without a word: `data.cart.2`. */
+/** The JSON text of data, or an error that names what JSON would silently lose or change: `data.cart.2`. */
 function textOf(data: unknown): string {
   const places = new Map<unknown, string>();
   let place = 'data';
@@ -418,7 +418,7 @@ function textOf(data: unknown): string {
   }
 }
 
-/** A copy as JSON makes it. */
+/** A copy through JSON. */
 function copyOf(data: unknown): Members {
   return parse(textOf(data));
 }

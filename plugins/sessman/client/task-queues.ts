@@ -1,4 +1,4 @@
-/** Runs the tasks of one key one after the other, in the order in which they arrive. */
+/** Runs the tasks of one key one after another, in the order in which they arrive. */
 export class TaskQueues {
   /** By key with a task under way: what lets each of those behind it begin. */
   readonly #waiting = new Map<string, (() => void)[]>();

@@ -1,14 +1,14 @@
-/** What a Session gives to be watched. */
+/** What a Session passes to be watched. */
 export interface Watched {
-  /** The URL of the event stream, and how it is asked for now. */
+  /** The URL of the event stream, and the current options of the request. */
   readonly url: string;
   readonly init: () => RequestInit;
   readonly fetch: typeof fetch;
   /** The same in every tab that shows this session. */
   readonly name: string;
-  /** Reads the session; rejects where it has ended. */
+  /** Reads the session; rejects if it has ended. */
   read(): Promise<unknown>;
-  /** Told of each event; of nothing after one of type `end`. */
+  /** Called for each event, and never after one of type `end`. */
   tell(event: Event): void;
 }
 
@@ -16,7 +16,7 @@ interface Event {
   readonly type: string;
 }
 
-/** What of a page is used here; nothing of it exists outside browsers. */
+/** The parts of a page that are used here. Outside browsers, none exists. */
 interface Page {
   readonly document?: { readonly visibilityState: string } & Pick<EventTarget, 'addEventListener'>;
   readonly navigator?: {
@@ -27,9 +27,9 @@ interface Page {
 }
 
 /**
- * Watches until the function that it gives is called. The tabs of one origin share one stream: the tab that holds a lock
- * reads it and tells the others. Without locks or channels each has its own while it is visible. A page that is left lets go of
- * everything, so that it can be kept for the way back.
+ * Watches until the returned function is called. The tabs of one origin share one stream: the tab that holds a lock reads it and
+ * tells the others. Without locks or channels, each tab has its own while it is visible. A page that the visitor leaves releases
+ * everything, so that the browser can keep it in its back-forward cache.
  */
 export function watch(watched: Watched): () => void {
   const { document, navigator } = globalThis as unknown as Page;
@@ -81,7 +81,7 @@ export function watch(watched: Watched): () => void {
 
 const gone = { type: 'end', reason: 'gone' };
 
-/** Reads the stream in one tab at a time, the next one when that is closed, and passes its events on to the others. */
+/** Reads the stream in one tab at a time, in the next one when that is closed, and passes its events on to the others. */
 function share(
   watched: Watched,
   locks: NonNullable<NonNullable<Page['navigator']>['locks']>,
@@ -105,13 +105,13 @@ function share(
   locks.request(watched.name, { signal }, () => readEvents(watched, signal, pass)).catch(() => {});
 }
 
-/** Reads one stream after the other, until the session has ended or the signal aborts. */
+/** Reads one stream after another, until the session has ended or the signal aborts. */
 async function readEvents(
   { url, init, fetch }: Watched,
   signal: AbortSignal,
   tell: (event: Event) => void,
 ): Promise<void> {
-  /** Answers in a row of each status, and those that say nothing of the session. */
+  /** Consecutive responses of each status, and those that say nothing about the session. */
   const refusals: Record<number, number> = {};
   let failures = 0;
   while (!signal.aborted) {
@@ -150,7 +150,7 @@ async function readEvents(
         }
       } else abort();
     } catch {
-      // Whatever it was, another stream is tried.
+      // Whatever the error, try another stream.
     } finally {
       clearTimeout(silence);
       signal.removeEventListener('abort', abort);
@@ -173,7 +173,7 @@ async function readEvents(
 /** Milliseconds without a byte: the server sends a comment every 15 s. */
 const longestSilence = 45_000;
 
-/** `event: end` and so on, one field a line. A comment has no name. */
+/** `event: end` and so on, one field per line. A comment has no name. */
 function fieldsOf(block: string): Record<string, string | undefined> {
   return Object.fromEntries(block.split('\n').map((line) => /^(\w*): ?(.*)$/.exec(line)?.slice(1) ?? []));
 }
