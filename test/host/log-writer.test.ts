@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, openSync, readFileSync, readSync, realpathSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync, realpathSync, writeSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -133,6 +133,7 @@ describe('a log that cannot be written', () => {
       await server!.fetch('/hello/fill?lines=2000');
       await said('standard output cannot be written (it does not accept lines fast enough)');
       await answered(20);
+      fillUp(pipe);
       server!.signal('SIGTERM');
       // Not by an exit of its own, which would wait for the write.
       expect(await server!.exited).to.deep.equal({ status: null, signal: 'SIGTERM' });
@@ -220,6 +221,18 @@ async function isReady(url: string): Promise<boolean> {
     return (await fetch(`${url}/readyz`)).ok;
   } catch {
     return false;
+  }
+}
+
+/** Leaves no space for a short line either. */
+function fillUp(pipe: string): void {
+  const writer = openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK);
+  try {
+    for (;;) writeSync(writer, '\n');
+  } catch (error) {
+    expect((error as NodeJS.ErrnoException).code).to.equal('EAGAIN');
+  } finally {
+    closeSync(writer);
   }
 }
 
