@@ -1,6 +1,6 @@
 import { defineErrors, type ErrorTable } from 'plugin-server';
 
-/** Every error that the admin page's plugin answers. */
+/** Every error response of the admin page's plugin. */
 export const errors = {
   page_not_built: {
     status: 503,

@@ -50,7 +50,7 @@ export interface SessionEntry {
   readonly created_at: string;
   readonly used_at: string;
   readonly expires_at: string;
-  /** What the application says of the device; null where it cannot be decrypted, as the next two. */
+  /** The application's description of the device; null if it cannot be decrypted. So are the next two. */
   readonly about?: object | null;
   readonly ip?: string | null;
   readonly user_agent?: string | null;

@@ -63,10 +63,10 @@ export class Renderer {
   }
 }
 
-/** Milliseconds for a text, and then for its code: several times what the longest ordinary text takes. */
+/** Milliseconds for a text, and then for its code: several times the time of the longest ordinary text. */
 const limits = { parse: 5000, highlight: 2000 };
 
-/** Milliseconds that a thread without work lives: its modules hold some 20 MB. */
+/** Milliseconds for which an idle thread is kept: its modules take some 20 MB. */
 const idleTime = 60_000;
 
 function startThread() {

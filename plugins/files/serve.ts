@@ -24,7 +24,7 @@ export interface ServeOptions {
   readonly policy: string | undefined;
 }
 
-/** A Koa middleware that answers GET and HEAD with the file at the request's path. */
+/** Koa middleware that responds to GET and HEAD with the file at the request's path. */
 export function serve(folder: ServedFolder, options: ServeOptions): (ctx: Context) => Promise<void> {
   return async (ctx) => {
     const path = parseRequestPath(ctx.path.slice(options.path.length));

@@ -1,6 +1,6 @@
 import { defineErrors, type ErrorTable, HttpError } from 'plugin-server';
 
-/** Every error that sessman answers. Nothing in this plugin throws a code that is not here. */
+/** Every error response of sessman. Nothing in this plugin throws a code that is not here. */
 export const errors = {
   session_not_found: {
     status: 404,

@@ -43,6 +43,6 @@ function split(id: string): SessionId {
 }
 
 function sha256(text: string): Buffer {
-  // By way of text, which costs half of what a Buffer made natively does.
+  // Through text, which costs half as much as a Buffer created natively.
   return Buffer.from(hash('sha256', text, 'binary'), 'latin1');
 }

@@ -38,17 +38,17 @@ export interface SessionLimits {
   readonly maxData: number;
   /** Live sessions of one user; 0 for no limit. */
   readonly maxPerUser: number;
-  /** What is kept of a visitor; nothing by default. */
+  /** What is recorded of a visitor; nothing by default. */
   readonly record?: readonly Recorded[];
 }
 
 export type Recorded = 'ip' | 'user_agent';
 
-/** What a session may be told at its start, and again when it is renewed. What is absent then stays as it is. */
+/** Properties that are set when a session is created or renewed. What is omitted at a renewal stays as it is. */
 export interface SessionTraits {
   /** Whether its cookie outlives the browser; true by default. */
   readonly remember?: boolean | undefined;
-  /** What the application says of the device: an object of up to 1,024 bytes of JSON, which lists show. */
+  /** The application's description of the device, for lists: an object of up to 1,024 bytes of JSON. */
   readonly about?: JsonObject | undefined;
   /** The visitor's address and User-Agent, kept where `record` says so. */
   readonly ip?: string | undefined;
@@ -92,7 +92,7 @@ export interface Expected {
   readonly version?: number | readonly number[] | undefined;
 }
 
-/** Told what happened, for metrics and the log. */
+/** Receives events, for metrics and the log. */
 export interface SessionObserver {
   made(): void;
   ended(reason: EndReason | 'everyone', count: number): void;
@@ -458,7 +458,7 @@ const laterBatch = 50;
 /** Milliseconds. */
 const laterPause = 200;
 
-/** Keeps no process running: what is left then, the user's next login ends. */
+/** Does not keep the process running: the user's next login ends what is left. */
 function pause(milliseconds: number): Promise<void> {
   return setTimeout(milliseconds, undefined, { ref: false });
 }

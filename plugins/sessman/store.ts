@@ -85,7 +85,7 @@ export interface Store {
   /** Acquires or extends the right to a duty, such as `sweeper`, until `until`; false while another owner holds it. */
   lease(duty: string, owner: string, now: number, until: number): Promise<boolean>;
 
-  /** Keeps version 0.1.0 off the store from now on, for what it would not honour. */
+  /** From now on, keeps version 0.1.0 from using the store, because it would not honour something in it. */
   raise(): Promise<void>;
   isRaised(): Awaitable<boolean>;
 
@@ -119,7 +119,7 @@ export interface Store {
 
 export type Awaitable<T> = T | Promise<T>;
 
-/** Goes on at once where nothing is awaited. */
+/** Continues at once if there is nothing to await. */
 export function whenSettled<T, R>(result: Awaitable<T>, then: (settled: T) => Awaitable<R>): Awaitable<R> {
   return result instanceof Promise ? result.then(then) : then(result);
 }
@@ -133,12 +133,12 @@ export interface SessionSummary extends SessionExtras {
   readonly touched: number;
   /** When its idle timeout is over. */
   readonly expires: number;
-  /** When its absolute timeout is over, however busy it is; `NEVER` where there is none. */
+  /** When its absolute timeout is over, even if it is in use; `NEVER` if there is none. */
   readonly ends: number;
 }
 
 /**
- * What version 0.1.0 of sessman does not know. It must be able to read and write the other fields, and leave these alone.
+ * Fields that version 0.1.0 of sessman does not know. It must be able to read and write the other fields without these.
  * Most records have none of them.
  */
 export interface SessionExtras {
@@ -146,7 +146,7 @@ export interface SessionExtras {
   readonly authenticated?: number | undefined;
   /** False where its cookie ends with the browser; absent and true are the same. */
   readonly remember?: boolean | undefined;
-  /** What the application says of the device: a JSON object as text; `null` where it cannot be decrypted. */
+  /** The application's description of the device: a JSON object as text; `null` if it cannot be decrypted. */
   readonly about?: string | undefined;
   /** The visitor's address; null where it cannot be decrypted. */
   readonly ip?: string | null | undefined;
@@ -169,7 +169,7 @@ export interface SessionRecord extends SessionHead {
   readonly data: string;
 }
 
-/** The live record of that handle at `now`, if it holds every value that is given here. */
+/** The live record of that handle at `now`, if it has every value that is given here. */
 export interface Match {
   readonly handle: string;
   readonly now: number;
@@ -219,7 +219,7 @@ export interface Sealed {
 /** Why a session was ended: by `end`, by `end_all`, over the limit of its user's sessions, or replaced by a login. */
 export type EndReason = 'end' | 'end_all' | 'limit' | 'login';
 
-/** What is left of a session that was ended. */
+/** What remains of an ended session. */
 export interface EndNote {
   readonly handle: string;
   readonly userid: string;
@@ -229,7 +229,7 @@ export interface EndNote {
   readonly secretHash: Buffer;
 }
 
-/** How far notes were read. What is in it is the store's. */
+/** How far notes have been read. Its content is private to the store. */
 export type NotePlace = object & { readonly [place]?: never };
 declare const place: unique symbol;
 
@@ -253,7 +253,7 @@ export interface Swept {
   readonly more: boolean;
 }
 
-/** The end of the year 9999: not every database can hold a later date. */
+/** The end of the year 9999: not every database can store a later date. */
 export const NEVER = 253_402_300_799_999;
 
 const extraNames = ['authenticated', 'remember', 'about', 'ip', 'userAgent'] as const;

@@ -1,6 +1,6 @@
 import { defineErrors, type ErrorTable } from 'plugin-server';
 
-/** Every error that the plugin answers with. */
+/** Every error response of the plugin. */
 export const errors = {
   not_measured: {
     status: 503,

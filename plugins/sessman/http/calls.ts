@@ -30,7 +30,7 @@ export interface Call<T extends Takes = Takes, Result = unknown> {
   readonly description: string;
 }
 
-/** What `new` and `renew` may be told of the session. */
+/** The parameters of `new` and `renew` about the session. */
 const traits = { remember: 'optional', about: 'optional', ip: 'optional', user_agent: 'optional' } as const;
 
 /** All calls. A new call is one more entry. */

@@ -58,7 +58,7 @@ export function operationOf(call: Call, method: 'get' | 'post', cookieMode = fal
   };
 }
 
-/** What any call may be answered. */
+/** The responses that any call may have. */
 const commonErrors: readonly SessmanErrorCode[] = [
   'missing_parameter',
   'invalid_parameter',
@@ -69,7 +69,7 @@ const commonErrors: readonly SessmanErrorCode[] = [
   'store_full',
 ];
 
-/** What any call may be answered in cookie mode. */
+/** The responses that any call may have in cookie mode. */
 const cookieErrors: readonly SessmanErrorCode[] = ['session_required', 'key_required', 'foreign_origin'];
 
 const sessionIdHeader = {

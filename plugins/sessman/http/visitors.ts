@@ -49,7 +49,7 @@ export function visitorCalls({ sessions, calls, cookie, origins }: VisitorOption
   };
 }
 
-/** What these calls do outside cookie mode. */
+/** These calls outside cookie mode. */
 export const noVisitorCalls: VisitorCalls = {
   current: () => Promise.reject(new NeedsCookieMode('current')),
   login: () => Promise.reject(new NeedsCookieMode('login')),

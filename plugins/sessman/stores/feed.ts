@@ -2,7 +2,7 @@ import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promi
 import type { SessionEnded } from 'plugin-server';
 import type { EndReason, NotePlace, SessionHead, Store } from '../store.js';
 
-/** What a watcher is told of one session. */
+/** An event for the watcher of a session. */
 export interface Watcher {
   /** SHA-256 of the secret of the id by which it watches. */
   readonly secretHash: Buffer;
@@ -44,7 +44,7 @@ export class Feed {
     this.#now = options.now ?? Date.now;
   }
 
-  /** The listener first hears of what ended in the ten minutes before: a process that it replaces may not have. */
+  /** The listener first receives the ends of the last ten minutes: a process that it replaces may have missed them. */
   onEnded(listener: (ended: SessionEnded) => void): () => void {
     this.#listeners.add(listener);
     this.#replays = true;
@@ -85,7 +85,7 @@ export class Feed {
         if (tick % ticksPerLook === 0) await this.#lookAtAll();
         isHealthy = true;
       } catch (error) {
-        // Each outage is told once.
+        // Each outage is reported once.
         if (isHealthy) onError(error);
         isHealthy = false;
       }
@@ -151,7 +151,7 @@ export class Feed {
     for (const watcher of watched.watchers) watcher.changed(watched.state);
   }
 
-  /** Finds out why a session is not there any more. */
+  /** Finds out why a session no longer exists. */
   async #lost(handle: string, reason: 'everyone' | undefined): Promise<void> {
     const watched = this.#watched.get(handle);
     if (!watched) return;

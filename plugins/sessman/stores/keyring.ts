@@ -74,7 +74,7 @@ export function sealedWith(stored: string): string {
   return stored.startsWith(mark) ? stored.slice(mark.length, mark.length + fingerprintLength) : plain;
 }
 
-/** Names a key, and tells nothing of it. */
+/** Identifies a key, and reveals nothing of it. */
 export function fingerprintOf(key: string): string {
   if (key === plain) return plain;
   const hash = createHash('sha256').update('sessman-fingerprint').update(Buffer.from(key, 'base64'));

@@ -57,7 +57,7 @@ export async function runReencryption(
     if (at - told < toldFor / 3) return;
     const mine = { fingerprints: ring.fingerprints, until: at + toldFor };
     await store.changeFact<Hosts>('hosts', (hosts = {}) => ({ ...living(hosts, at), [owner]: mine }));
-    // What was counted before a host encrypts with another key says nothing any more.
+    // A count from before a host encrypts with another key is no longer valid.
     if (told === 0 && keys) {
       await store.changeFact<KeyCounts>('records-by-key', (before) =>
         before?.first === ring.first ? before : { first: ring.first, counts: {} },

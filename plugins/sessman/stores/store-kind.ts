@@ -13,7 +13,7 @@ export interface StoreKind<Shape extends z.ZodRawShape = z.ZodRawShape> {
   open(settings: Values<Shape>, place: StorePlace): Promise<Store>;
 }
 
-/** What a store may use of the server it runs in. */
+/** The parts of the server that a store may use. */
 export interface StorePlace {
   /** Where the store keeps its files unless its settings say otherwise. */
   readonly folder: string;
@@ -28,7 +28,7 @@ export interface StorePlace {
 export const raisedStore =
   'the session store requires this version of plugin-server, or a later one, on every host';
 
-/** Tells what is wrong with a key and what to write instead. */
+/** Reports what is wrong with a key and what to write instead. */
 export type ReportSetting = (key: string, message: string) => void;
 
 type Values<Shape extends z.ZodRawShape> = z.output<z.ZodObject<Shape>>;
