@@ -181,7 +181,7 @@ describe('a listener of a plugin', () => {
       }).catch((reason) => reason);
       expect(error.message).to.match(
         new RegExp(
-          `plugin "(other|ports)" failed in its setup: plugin "(?!\\1)\\w+" listens on port ${port} of 127`,
+          `plugin "(other|ports)" failed in its setup: plugin "(?!\\1)\\w+" already listens on port ${port} of 127`,
         ),
       );
     });

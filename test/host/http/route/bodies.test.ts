@@ -19,6 +19,8 @@ const count = async (request) => {
   return { size, sum: sum.digest('hex') };
 };
 let failed = Promise.resolve();
+let begin;
+const begun = new Promise((resolve) => { begin = resolve; });
 
 export default definePlugin({
   setup({ router }) {
@@ -33,10 +35,12 @@ export default definePlugin({
     router.post('/json-large', route({ body: z.object({ a: z.string() }), bodyLimit: 3_000_000 }, ({ body }) => ({ size: body.a.length })));
     router.all('/up/:id', route({ body: stream() }, ({ body }) => count(body)));
     router.put('/up-to', route({ body: stream(), bodyLimit: 100_000 }, ({ body }) => {
+      begin();
       const counted = count(body);
       failed = counted.then(() => null, (error) => error.code);
       return counted;
     }));
+    router.get('/begun', async (ctx) => { ctx.body = { begun: await begun }; });
     router.get('/failed', async (ctx) => { ctx.body = { failed: await failed }; });
     router.post('/quick', route({ body: z.object({}), requestTimeout: 1 }, () => 'ok'));
     router.post('/slow', route({ body: z.object({}), requestTimeout: 60 }, () => 'ok'));
@@ -211,7 +215,14 @@ describe('the body of a route', () => {
 
     it('breaks off for whoever reads a stream beyond its limit', async () => {
       await start();
-      const response = await send('/up-to', chunks(Buffer.alloc(200_000)), {}, 'PUT');
+      const body = Readable.from(
+        (async function* () {
+          yield Buffer.alloc(50_000);
+          await server!.fetch('/bodies/begun', { headers: bearer });
+          yield Buffer.alloc(150_000);
+        })(),
+      );
+      const response = await send('/up-to', body, {}, 'PUT');
       expect(await response.json()).to.include({
         code: 'body_too_large',
         error: 'The body is larger than 100000 bytes.',
