@@ -1,3 +1,4 @@
+import { METHODS } from 'node:http';
 import { ConfigError } from '../../config/index.js';
 import { formatProblems } from '../diagnostics/print-problems.js';
 import { Host } from '../host.js';
@@ -32,8 +33,9 @@ function rowsOf({ mounts }: Host): Row[] {
       if (named.length === 0) continue;
       const full = String(path) === '/' ? mount.path : `${mount.path}${path}`;
       const opensSocket = layer.stack.some((each) => operationOf(each)?.responses?.[101] !== undefined);
+      const shown = METHODS.every((method) => methods.includes(method)) ? 'any' : named.join(', ');
       rows.push([
-        opensSocket ? `${named.join(', ')} 101` : named.join(', '),
+        opensSocket ? `${shown} 101` : shown,
         full,
         mount.name,
         (mount.checksKeys ? undefined : mount.keys?.kind) ?? askedKey(mount.router, layer) ?? keyless(mount),

@@ -227,6 +227,18 @@ describe('the command line', () => {
       expect(cells).to.deep.include(['GET', '/metrics', 'plugin-server', 'global']);
     });
 
+    it('shows a route of all methods as any', async () => {
+      await writeFiles(folder, {
+        'plugins/proxy.mjs': `
+          import { definePlugin } from 'plugin-server';
+          export default definePlugin({ setup({ router }) { router.all('/{*path}', () => {}); } });
+        `,
+        'plugin-server.ini': '[main]\nsafe=list:proxy\n',
+      });
+      const { stdout } = await run('routes');
+      expect(stdout).to.match(/^any +\/proxy\/\{\*path\} +proxy +none$/m);
+    });
+
     it('shows what a plugin with its own keys asks for, route by route', async () => {
       await writeFiles(folder, {
         'plugins/own.mjs': `
