@@ -99,6 +99,9 @@ function remedy(why: string): string {
   if (/ before it has a value;| before initialization$/.test(why)) {
     return 'move what both files need to a third file, or use it in a function that runs later';
   }
+  if (why === 'Cannot use import statement outside a module') {
+    return 'write "type": "module" in package.json, or name this file .mjs';
+  }
   return /default/.test(why) && /(?:duplicate|only one).*export/i.test(why)
     ? 'keep one default export'
     : 'correct this file';

@@ -115,6 +115,16 @@ describe('check', () => {
     expect(stderr).to.match(/3 problems\n$/);
   });
 
+  it('tells how to make a module of a CommonJS file', async () => {
+    const { stderr } = await check({
+      'package.json': '{"type":"commonjs"}',
+      'plugins/bad.js': define(setup),
+    });
+    expect(stderr).to.match(
+      /outside a module; write "type": "module" in package\.json, or name this file \.mjs$/m,
+    );
+  });
+
   for (const [file, text, line] of [
     ['bad.ts', `${define(setup)}export default {};\n`, 5],
     ['bad.mjs', `${define(setup)}export default {};\n`, 5],
