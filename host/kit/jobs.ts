@@ -13,7 +13,10 @@ export type Schedule =
 export interface Job {
   /** The time that this run is for. It is finished at most once, and may be started more than once. */
   readonly scheduledAt: Date;
-  /** Aborts when the run has to end: its lease is lost, or its time after a reload or at a stop is over. */
+  /**
+   * Aborts when the run has to end: its lease is lost, or its time after a reload or at a stop is over. A run that throws after
+   * that is taken over by another worker; one that returns has finished.
+   */
   readonly signal: AbortSignal;
   /** Whether the time came while there was no worker. Of several such times, only the latest runs. */
   readonly catchUp: boolean;

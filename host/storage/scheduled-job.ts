@@ -203,6 +203,8 @@ export class ScheduledJob {
       lost,
     ]);
     const seconds = (performance.now() - began) / 1000;
+    // A run that throws because it had to end has work left.
+    if (failure !== undefined && deadline.aborted) await lease.giveUp();
     // Times that came meanwhile are skipped.
     const finished = await lease.finish(Math.max(at, now()));
     ended.abort();

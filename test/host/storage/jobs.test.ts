@@ -298,12 +298,12 @@ interface Told {
 for (const storage of ['embedded', 'mongodb'] as const)
   describe(`a job whose worker fails it, ${storage}`, () => {
     let server: ServerProcess;
-    const start = async (ini: string) => {
+    const start = async (ini: string, plugin = worker) => {
       const place = storage === 'embedded' ? '' : `[storage]\n${await database()}\n`;
       server = await ServerProcess.start({
         ini: `${place}[main]\nsafe=list:worker\n[paths]\npidfile=server.pid\n[plugin_parms]\nworker=auth_type=none\n[network]\n${ini}\n`,
         env: { PASSWORD: password },
-        files: { 'plugins/worker.js': worker },
+        files: { 'plugins/worker.js': plugin },
         args: ['--safe'],
       });
     };
@@ -420,5 +420,20 @@ for (const storage of ['embedded', 'mongodb'] as const)
       await until(({ at, attempt, what }) => at === run.at && attempt === 2 && what === 'end');
       await expectOnce();
       expect(await server.json('/worker')).to.deep.equal({ late: null });
+    });
+
+    it('is given up at once where it throws after stream_grace', async function () {
+      this.timeout(60_000);
+      const obedient = worker
+        .replace('await sleep(20)', 'await sleep(20, undefined, { signal })')
+        .replace('what: error.code, late });', 'what: error.code, late }); throw error;');
+      await start('workers=1\nstream_grace=1', obedient);
+      const run = await busyRun();
+      expect((await server.command('reload')).status).to.equal(0);
+      const second = await until(({ at, attempt }) => at === run.at && attempt === 2);
+      expect(second.pid).not.to.equal(run.pid);
+      await setBusy(false);
+      await until(({ at, attempt, what }) => at === run.at && attempt === 2 && what === 'end');
+      await expectOnce();
     });
   });
