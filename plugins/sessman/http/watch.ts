@@ -1,4 +1,3 @@
-import { PassThrough } from 'node:stream';
 import { type Context, HttpError, type Operation, openapi, type Router } from 'plugin-server';
 import { sessmanError } from '../errors.js';
 import { parseSessionId } from '../session-id.js';
@@ -6,6 +5,7 @@ import type { Sessions } from '../sessions.js';
 import type { Feed, WatchedState } from '../stores/feed.js';
 import { example, timestamp } from './answer.js';
 import type { SessionCookie } from './cookie.js';
+import { EventStream } from './event-stream.js';
 import { liveId } from './live.js';
 import type { OriginRule } from './origin.js';
 import { readParameters } from './read-parameters.js';
@@ -105,38 +105,6 @@ function view({ version, touched, expires, ends }: WatchedState): object {
   return { version, updated_at: timestamp(touched), expires_at: timestamp(Math.min(expires, ends)) };
 }
 
-/** One client's stream. */
-class EventStream {
-  readonly body = new PassThrough({ highWaterMark: mostWaiting });
-  readonly #beat = setInterval(() => this.#write(':\n\n'), beatInterval).unref();
-
-  constructor() {
-    this.body.once('close', () => clearInterval(this.#beat));
-  }
-
-  send(event: string, data: object): void {
-    this.#write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
-  }
-
-  end(reason: string): void {
-    this.send('end', { reason });
-    this.body.end();
-  }
-
-  /** Closes it; the client comes back after a time of its own, so that not all come at once. */
-  sendAway(): void {
-    this.#write(`retry: ${1000 + Math.floor(Math.random() * 4001)}\n\n`);
-    this.body.end();
-  }
-
-  /** A client that does not read is cut off; it gets the state when it comes back. */
-  #write(text: string): void {
-    if (this.body.writableEnded || this.body.destroyed) return;
-    if (this.body.writableNeedDrain) this.body.destroy();
-    else this.body.write(text);
-  }
-}
-
 /** All streams of this process, those of one session in the order of their beginning. */
 class Streams {
   readonly #bySession = new Map<string, Set<EventStream>>();
@@ -158,10 +126,6 @@ class Streams {
 }
 
 const mostPerSession = 20;
-/** Bytes that may wait for a slow client. */
-const mostWaiting = 4096;
-/** Milliseconds between two comments, which keep proxies from closing a stream that is idle. */
-const beatInterval = 15_000;
 
 const operation: Operation = {
   operationId: 'sessman_watch',

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { Session, type SessionEvent } from '../../../../plugins/sessman/client/client.js';
 import { type Api, apiKey, aUser, startApi } from '../support/api.js';
@@ -66,6 +69,39 @@ describe("the client's watch, outside a browser", () => {
     expect(event).to.include({ type: 'session', version: 2 });
     owner.stop();
   }).timeout(30_000);
+
+  it('waits longer and longer while the server has no room, and goes on once it has', async () => {
+    const full = createServer((_request, response) => response.writeHead(503).end()).listen(0, '127.0.0.1');
+    await once(full, 'listening');
+    const { random } = Math;
+    const asked: number[] = [];
+    const made = await Session.create(aUser(), options());
+    const session = await Session.open(made.user, made.session_id!, {
+      ...options(),
+      fetch: (url, init) => {
+        if (!String(url).endsWith('/watch')) return fetch(url, init);
+        asked.push(performance.now());
+        return fetch(
+          asked.length > 3 ? url : `http://127.0.0.1:${(full.address() as AddressInfo).port}`,
+          init,
+        );
+      },
+    });
+    try {
+      // The shortest pauses there are: no longer one comes by chance.
+      Math.random = () => 0;
+      const { next, stop } = watched(session);
+      expect(await next()).to.include({ type: 'session', version: 1 });
+      stop();
+      const pauses = asked.slice(1).map((time, n) => time - asked[n]!);
+      expect(pauses).to.have.length(3);
+      // Timers may be a millisecond early.
+      for (const [n, pause] of pauses.entries()) expect(pause).to.be.at.least(1000 * 2 ** n - 2);
+    } finally {
+      Math.random = random;
+      full.close();
+    }
+  });
 
   it('tells nothing once it is stopped, whether it has begun or not', async () => {
     const session = await Session.create(aUser(), options());

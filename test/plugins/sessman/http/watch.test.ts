@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect } from 'chai';
-import { type Api, aUser, backends, startApi } from '../support/api.js';
+import { type Api, aUser, backends, type CookieApi, startApi, startCookieApi } from '../support/api.js';
 import { WatchClient } from '../support/watcher.js';
 
 const ini = '[auth]\napikey=watch-test-key\n';
@@ -184,6 +184,79 @@ for (const { name, settings } of backends) {
       JSON.parse(await readSettings(api.server.folder)) as object;
   });
 
+  describe(`watch by cookie on the ${name} store`, () => {
+    let at: CookieApi;
+    const clients: WatchClient[] = [];
+    before(async () => {
+      const origins = { cookie_origins: ['https://app.shop.example'] };
+      at = await startCookieApi({ ...(await settings()), ...origins });
+    });
+    after(() => at?.api.close());
+    afterEach(() => {
+      for (const client of clients.splice(0)) client.close();
+    });
+
+    const watch = async (headers: Record<string, string>): Promise<WatchClient> => {
+      const client = await WatchClient.open(at.api.server.url, headers);
+      clients.push(client);
+      return client;
+    };
+    const refusal = async (client: WatchClient) => {
+      await client.closed;
+      return [client.status, JSON.parse(client.text).code];
+    };
+
+    it('tells of the session in the cookie, and of its end', async () => {
+      const { id } = await at.login(aUser());
+      const client = await watch({ ...at.cookie(id), 'Sec-Fetch-Site': 'same-origin' });
+      expect(client.status).to.equal(200);
+      expect(await client.next()).to.deep.include({ event: 'session' });
+      const reply = await at.api.post('/sessman/end', {}, { headers: at.cookie(id) });
+      expect(reply.status, reply.text).to.equal(200);
+      expect(await client.next(1)).to.deep.include({ event: 'end', data: { reason: 'end' } });
+      await client.closed;
+      const late = await watch(at.cookie(id));
+      expect(await late.next()).to.deep.include({ event: 'end', data: { reason: 'end' } });
+    });
+
+    it('finds the live session among several cookies', async () => {
+      const { id } = await at.login(aUser());
+      const Cookie = `PS_SESSID=${'A'.repeat(43)}; PS_SESSID=${id}`;
+      expect(await (await watch({ Cookie })).next()).to.deep.include({ event: 'session' });
+    });
+
+    it('is a 401 without a cookie or with a dead one, a 404 for another session than the page shows', async () => {
+      expect(await refusal(await watch({}))).to.deep.equal([401, 'session_required']);
+      const dead = await watch(at.cookie('A'.repeat(43)));
+      expect(await refusal(dead)).to.deep.equal([401, 'session_not_found']);
+      const [mine, other] = [await at.login(aUser()), await at.login(aUser())];
+      const meant = await watch({ ...at.cookie(mine.id), 'X-Session-Handle': mine.handle });
+      expect(meant.status).to.equal(200);
+      const replaced = await watch({ ...at.cookie(other.id), 'X-Session-Handle': mine.handle });
+      expect(await refusal(replaced)).to.deep.equal([404, 'session_not_found']);
+    });
+
+    it('is for pages of its own origin and those of cookie_origins', async () => {
+      const { id } = await at.login(aUser());
+      const own = new URL(at.api.server.url).origin;
+      for (const headers of <Record<string, string>[]>[
+        { Origin: 'https://app.shop.example', 'Sec-Fetch-Site': 'same-site' },
+        { Origin: own },
+        { 'Sec-Fetch-Site': 'none' },
+      ])
+        expect((await watch({ ...at.cookie(id), ...headers })).status).to.equal(200);
+      for (const headers of <Record<string, string>[]>[
+        { Origin: 'https://evil.example' },
+        { Origin: 'https://evil.example', 'Sec-Fetch-Site': 'cross-site' },
+        { Origin: 'null' },
+        { 'Sec-Fetch-Site': 'same-site' },
+      ]) {
+        const client = await watch({ ...at.cookie(id), ...headers });
+        expect(await refusal(client), JSON.stringify(headers)).to.deep.equal([403, 'foreign_origin']);
+      }
+    });
+  });
+
   it(`watch tells of an end by time on the ${name} store`, async () => {
     const api = await startApi({ ...(await settings()), session_ttl: 1 });
     try {
@@ -196,6 +269,19 @@ for (const { name, settings } of backends) {
     }
   });
 }
+
+it('watch sends a comment when it has had nothing to tell for a while', async () => {
+  const api = await startApi();
+  try {
+    const { body } = await api.post('/sessman/new', { userid: aUser() });
+    const client = await WatchClient.open(api.server.url, { 'X-Session-Id': body.session_id });
+    await client.comment;
+    expect(client.told.map(({ event }) => event)).to.deep.equal(['session']);
+    client.close();
+  } finally {
+    await api.close();
+  }
+});
 
 async function readSettings(folder: string): Promise<string> {
   return readFile(`${folder}/sessman.json`, 'utf8');
