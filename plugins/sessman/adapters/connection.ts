@@ -47,14 +47,21 @@ export class Connection {
     const pool = { keepAlive: true, maxSockets: options.connections ?? 64 };
     this.#agent = options.agent ?? (secure ? new HttpsAgent(pool) : new HttpAgent(pool));
     this.#request = secure ? requestHttps : requestHttp;
-    this.#headers = { 'Content-Type': 'application/json' };
-    if (options.auth) this.#headers.Authorization = `Bearer ${options.auth}`;
+    this.#headers = options.auth ? { Authorization: `Bearer ${options.auth}` } : {};
   }
 
   /** Rejects with a SessionError. */
-  async call<Result = Answer>(command: string, body: object, sessionId?: string): Promise<Result> {
-    const url = `${this.#base}/${command}`;
-    const { status, text, date } = await this.#send(url, JSON.stringify(body), sessionId);
+  call<Result = Answer>(command: string, body: object, sessionId?: string): Promise<Result> {
+    return this.#ask(`${this.#base}/${command}`, JSON.stringify(body), sessionId);
+  }
+
+  /** A GET of a command with its query. Rejects with a SessionError. */
+  read<Result>(commandAndQuery: string): Promise<Result> {
+    return this.#ask(`${this.#base}/${commandAndQuery}`);
+  }
+
+  async #ask<Result>(url: string, body?: string, sessionId?: string): Promise<Result> {
+    const { status, text, date } = await this.#send(url, body, sessionId);
     this.#compareClocks(date);
     const answer = parse(text);
     if (answer === undefined || (status !== 200 && typeof answer.code !== 'string')) {
@@ -81,9 +88,16 @@ export class Connection {
     this.#clockLead = Math.abs(lead) > 2000 ? lead : 0;
   }
 
-  async #send(url: string, body: string, sessionId?: string): Promise<Reply> {
+  /** A POST of the body, or without one a GET. */
+  async #send(url: string, body?: string, sessionId?: string): Promise<Reply> {
     const signal = AbortSignal.timeout(this.#timeout);
-    const headers = { ...this.#headers, 'Content-Length': `${Buffer.byteLength(body)}` };
+    const headers = { ...this.#headers };
+    if (body !== undefined) {
+      Object.assign(headers, {
+        'Content-Type': 'application/json',
+        'Content-Length': `${Buffer.byteLength(body)}`,
+      });
+    }
     if (sessionId !== undefined) Object.assign(headers, { 'X-Session-Id': sessionId });
     for (let attempt = 1; ; attempt++) {
       try {
@@ -99,10 +113,19 @@ export class Connection {
 
   #once(
     url: string,
-    { headers, body, signal }: { headers: Record<string, string>; body: string; signal: AbortSignal },
+    {
+      headers,
+      body,
+      signal,
+    }: { headers: Record<string, string>; body: string | undefined; signal: AbortSignal },
   ): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const request = this.#request(url, { method: 'POST', agent: this.#agent, headers, signal });
+      const request = this.#request(url, {
+        method: body === undefined ? 'GET' : 'POST',
+        agent: this.#agent,
+        headers,
+        signal,
+      });
       request.once('error', (error: NodeJS.ErrnoException) => {
         const stale = request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
         reject(stale ? new StaleConnection(error) : error);

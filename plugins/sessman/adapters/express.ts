@@ -16,7 +16,7 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * When several requests load one session at once, each request saves only what it changed. Saving to a session that has
  * ended in the meantime is an error, and the session stays ended.
  */
-export class SessmanStore extends sessmanStore<SessionData, session.Store>(session.Store) {
+export class SessmanStore extends sessmanStore<SessionData, session.Store>('express-session', session.Store) {
   /** By session object, or by what `get` returned for it: the session when it was read or last saved. */
   readonly #held = new WeakMap<object, Held>();
 
@@ -40,6 +40,16 @@ export class SessmanStore extends sessmanStore<SessionData, session.Store>(sessi
 
   override destroy(sid: string, callback?: (error?: unknown) => void): void {
     settle(() => this[keeper].end(sid), callback);
+  }
+
+  /** Counts the live sessions that stores of this prefix created, until sessman ends them. */
+  override length(callback: (error: unknown, length?: number) => void): void {
+    settle(() => this[keeper].created.count(), callback);
+  }
+
+  /** Ends those sessions. One that is created meanwhile may stay. */
+  override clear(callback?: (error?: unknown) => void): void {
+    settle(() => this[keeper].created.end(), callback);
   }
 
   override createSession(

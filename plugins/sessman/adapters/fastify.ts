@@ -20,7 +20,7 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * When several requests load one session at once, each request saves only what it changed. Saving to a session that has
  * ended in the meantime is an error, and the session stays ended.
  */
-export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
+export class SessmanStore extends sessmanStore<SessionData, object>('@fastify/session', Object) {
   readonly #held = new WeakMap<object, Held>();
 
   // biome-ignore lint/suspicious/noExplicitAny: @fastify/session lets applications declare the members

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { SessionError } from '../client/client.js';
 import { TaskQueues } from '../client/task-queues.js';
 import { type Answer, Connection, type ConnectionOptions } from './connection.js';
+import { CreatedSessions, markOf, type StoreMark } from './created-sessions.js';
 import { type Json, rebase } from './rebase.js';
 
 export interface KeeperOptions<Data> extends ConnectionOptions {
@@ -55,15 +56,21 @@ export class SessionKeeper<Data extends object> {
   readonly #prefix: string;
   readonly #userid: ((data: Data) => Userid | null | undefined) | undefined;
   readonly #touchAfter: number;
+  readonly #mark: StoreMark;
+  /** The sessions that stores of this middleware and prefix created. */
+  readonly created: CreatedSessions;
   #warned = false;
   /** Keeps the writes of one session in order. */
   readonly #writing = new TaskQueues();
 
-  constructor(options: KeeperOptions<Data>) {
+  /** @param middleware its name, which marks the sessions that the keeper creates */
+  constructor(middleware: string, options: KeeperOptions<Data>) {
     this.#connection = new Connection(options);
     this.#prefix = options.prefix ?? '';
     this.#userid = options.userid;
     this.#touchAfter = options.touch_after ?? 60_000;
+    this.#mark = markOf(middleware, this.#prefix);
+    this.created = new CreatedSessions(this.#connection, this.#mark);
   }
 
   async read(sid: string): Promise<{ data: Data; held: Held } | undefined> {
@@ -138,7 +145,9 @@ export class SessionKeeper<Data extends object> {
     const userid = user ?? `anonymous:${id.slice(0, handleLength)}`;
     const data = JSON.parse(text) as Json;
     try {
-      const held = this.#hold(await this.#connection.call('new', { session_id: id, userid, data }), text);
+      const about = this.#mark;
+      const answer = await this.#connection.call('new', { session_id: id, userid, data, about });
+      const held = this.#hold(answer, text);
       this.#checkLifetime(held, lifetime);
       return { ...held, isOwn: true };
     } catch (error) {

@@ -27,7 +27,7 @@ export type SessmanStoreOptions = KeeperOptions<SessionData>;
  * When several requests load one session at once, each request saves only what it changed. Saving to a session that has
  * ended in the meantime is an error, and the session stays ended.
  */
-export class SessmanStore extends sessmanStore<SessionData, object>(Object) {
+export class SessmanStore extends sessmanStore<SessionData, object>('koa-session', Object) {
   /** By request and session id: the session when that request read or last saved it. */
   readonly #held = new WeakMap<object, Map<string, Held>>();
 

@@ -14,8 +14,13 @@ export interface UserCalls<Data extends object> {
   close(): void;
 }
 
-/** The class that a middleware's store extends: `Base`, which the middleware may require, with the calls above. */
+/**
+ * The class that a middleware's store extends: `Base`, which the middleware may require, with the calls above.
+ *
+ * @param middleware its name, which marks the sessions that its stores create
+ */
 export function sessmanStore<Data extends object, Base extends object>(
+  middleware: string,
   base: abstract new () => Base,
 ): new (
   options?: KeeperOptions<Data>,
@@ -26,7 +31,7 @@ export function sessmanStore<Data extends object, Base extends object>(
 
     constructor(options: KeeperOptions<Data> = {}) {
       super();
-      this[keeper] = new SessionKeeper(options);
+      this[keeper] = new SessionKeeper(middleware, options);
     }
 
     list(userid: Userid): Promise<Listed[]> {
