@@ -1,4 +1,4 @@
-import { type Context, HttpError, type Operation, openapi, type Router } from 'plugin-server';
+import { type Channel, type Context, HttpError, type Operation, openapi, type Router } from 'plugin-server';
 import { sessmanError } from '../errors.js';
 import { parseSessionId } from '../session-id.js';
 import type { Sessions } from '../sessions.js';
@@ -9,6 +9,7 @@ import { EventStream } from './event-stream.js';
 import { liveId } from './live.js';
 import type { OriginRule } from './origin.js';
 import { readParameters } from './read-parameters.js';
+import { type StreamNews, Streams } from './streams.js';
 
 /** What a plugin's setup offers to mount the route with. */
 export interface WatchMount {
@@ -16,6 +17,7 @@ export interface WatchMount {
   /** Aborts when the server begins to drain. */
   readonly draining: AbortSignal;
   mountOpen(path: string): Router;
+  channel<T>(name: string): Channel<T>;
 }
 
 export interface WatchOptions {
@@ -30,9 +32,9 @@ export interface WatchOptions {
  * `GET /sessman/watch`: server-sent events (html.spec.whatwg.org, section 9.2) of one session, for whoever has its id or
  * its cookie.
  */
-export function addWatch({ path, draining, mountOpen }: WatchMount, options: WatchOptions): void {
+export function addWatch({ path, draining, mountOpen, channel }: WatchMount, options: WatchOptions): void {
   const { sessions, feed } = options;
-  const streams = new Streams();
+  const streams = new Streams(channel<StreamNews>('watch'));
   draining.addEventListener('abort', () => streams.sendAway());
   mountOpen(`${path}/watch`).get('/', openapi(operation), async (ctx) => {
     options.origins?.(ctx);
@@ -104,28 +106,6 @@ function codeOf(error: unknown): unknown {
 function view({ version, touched, expires, ends }: WatchedState): object {
   return { version, updated_at: timestamp(touched), expires_at: timestamp(Math.min(expires, ends)) };
 }
-
-/** All streams of this process, those of one session in the order of their beginning. */
-class Streams {
-  readonly #bySession = new Map<string, Set<EventStream>>();
-
-  add(handle: string, stream: EventStream, stop: () => void): void {
-    const others = this.#bySession.get(handle) ?? new Set();
-    this.#bySession.set(handle, others.add(stream));
-    if (others.size > mostPerSession) others.values().next().value!.body.end();
-    stream.body.once('close', () => {
-      stop();
-      others.delete(stream);
-      if (others.size === 0 && this.#bySession.get(handle) === others) this.#bySession.delete(handle);
-    });
-  }
-
-  sendAway(): void {
-    for (const streams of this.#bySession.values()) for (const stream of streams) stream.sendAway();
-  }
-}
-
-const mostPerSession = 20;
 
 const operation: Operation = {
   operationId: 'sessman_watch',

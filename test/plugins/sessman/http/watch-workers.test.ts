@@ -64,6 +64,26 @@ for (const { name, settings } of backends) {
       return response?.status === 200;
     };
 
+    it('have 20 streams of a session at most, whichever workers have them', async () => {
+      const response = await server.fetch('/sessman/new?userid=bob', { method: 'POST' });
+      const { session_id } = (await response.json()) as { session_id: string };
+      const clients: WatchClient[] = [];
+      try {
+        for (let n = 0; n < 25; n++) {
+          const client = await WatchClient.open(server.url, { 'X-Session-Id': session_id });
+          clients.push(client);
+          await client.next();
+        }
+        await Promise.all(clients.slice(0, 5).map(({ closed }) => closed));
+        await server.fetch('/sessman/end', { method: 'POST', headers: { 'X-Session-Id': session_id } });
+        for (const client of clients.slice(5)) expect((await client.next(1)).event).to.equal('end');
+        const told = clients.slice(0, 5).map((client) => client.told.length);
+        expect(told).to.deep.equal([1, 1, 1, 1, 1]);
+      } finally {
+        for (const client of clients) client.close();
+      }
+    });
+
     it('come back after a killed worker and a reload, and all learn of an end_all', async () => {
       const call = async (path: string) => {
         const response = await server.fetch(`/sessman/${path}`, { method: 'POST' });
