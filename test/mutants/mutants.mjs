@@ -136,9 +136,9 @@ export const mutants = [
     'plugins/sessman/sessions.ts',
     ['plugins/sessman/stores/embedded'],
     [
-      ['this.#limits.absoluteTimeout === 0 ? NEVER : ', ''],
+      ['absoluteTimeout === 0 ? NEVER : ', ''],
       ['size > limit', 'size >= limit'],
-      ['Buffer.byteLength(text)', 'text.length'],
+      ['size = Buffer.byteLength(text)', 'size = text.length'],
       ['Buffer.byteLength(userid) > maxUserid', 'Buffer.byteLength(userid) >= maxUserid'],
       ['(userid === undefined || record.userid === userid)', 'true'],
       ['timingSafeEqual(record.secretHash, id.secretHash) &&', ''],
@@ -147,12 +147,14 @@ export const mutants = [
       ['live.length > maxPerUser + loginBatch', 'live.length >= maxPerUser + loginBatch'],
       ['a.touched - b.touched', 'b.touched - a.touched'],
       ['b.created - a.created', 'a.created - b.created'],
-      ['expires: Math.min(expires, ends),', 'expires,'],
-      ['expires: Math.min(expires, ends) }', 'expires }'],
-      ['{ secretHash: next.secretHash }', '{}'],
+      [
+        'touched,\n    expires: Math.min(expires, ends),\n    authenticated,',
+        'touched,\n    expires,\n    authenticated,',
+      ],
+      ['secretHash: next.secretHash,', ''],
       ['({ handle, userid, touched, now })', '({ handle, userid, now })'],
       ['!versions.includes(current)', 'versions[0] !== current'],
-      ['(await this.#readOwned(id, userid)).handle', 'id.handle'],
+      ['owned(await this.#store.peek(id.handle, this.#now()), id, userid).handle', 'id.handle'],
       [
         'throw versionMismatch((await this.#readOwned(id, userid)).version)',
         'throw versionMismatch((await this.#readOwned(id, undefined)).version)',
@@ -175,7 +177,7 @@ export const mutants = [
     ['plugins/sessman/stores/embedded'],
     [
       ['{42}[AEIMQUYcgkosw048]$/', '{43}$/'],
-      ['sha256(id.slice(16))', 'sha256(id.slice(0, 16))'],
+      ['sha256(id.slice(handleLength))', 'sha256(id.slice(0, handleLength))'],
     ],
   ),
   ...inFile(
