@@ -8,6 +8,7 @@ export function judgeHead(request: IncomingMessage): void {
     throw hostError('http_version_not_supported', CLOSE);
   }
   judgeHost(request);
+  judgeNames(request);
   if (headers['x-forwarded-for'] ?? headers['x-forwarded-host'] ?? headers['x-forwarded-proto'])
     shorten(request);
   if (headers['transfer-encoding'] !== undefined) judgeCoding(request);
@@ -43,6 +44,13 @@ function judgeHost(request: IncomingMessage): void {
     if (name.length === 4 && (name === 'Host' || name.toLowerCase() === 'host')) count += 1;
   }
   if (count > 1) throw hostError('invalid_host', { several: true }, CLOSE);
+}
+
+/** RFC 9112 section 5.1: no blank in a name or after it. Old releases of Node let it pass. */
+function judgeNames({ rawHeaders }: IncomingMessage): void {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.includes(' ')) throw hostError('malformed_request', { part: 'request' }, CLOSE);
+  }
 }
 
 /** RFC 9112 section 6.1: only chunked can be decoded. */
