@@ -23,7 +23,7 @@ const HOST =
 /** Most requests come with the Host of the one before. */
 let validHost = '';
 
-/** RFC 9112 section 3.2: exactly one Host of the right form, which only HTTP/1.0 may leave out. */
+/** RFC 9112 section 3.2: a Host of the right form, which only HTTP/1.0 may leave out. */
 function judgeHost(request: IncomingMessage): void {
   const { host } = request.headers;
   if (host === undefined) {
@@ -36,21 +36,20 @@ function judgeHost(request: IncomingMessage): void {
     }
     validHost = host;
   }
-  // Node keeps the first of several.
-  const { rawHeaders } = request;
-  let count = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!;
-    if (name.length === 4 && (name === 'Host' || name.toLowerCase() === 'host')) count += 1;
-  }
-  if (count > 1) throw hostError('invalid_host', { several: true }, CLOSE);
 }
 
-/** RFC 9112 section 5.1: no blank in a name or after it. Old releases of Node let it pass. */
+/**
+ * RFC 9112 section 5.1: no blank in a name or after it, which old releases of Node let pass. Section 3.2: one Host; of
+ * several, Node keeps the first.
+ */
 function judgeNames({ rawHeaders }: IncomingMessage): void {
+  let hosts = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.includes(' ')) throw hostError('malformed_request', { part: 'request' }, CLOSE);
+    const name = rawHeaders[i]!;
+    if (name.includes(' ')) throw hostError('malformed_request', { part: 'request' }, CLOSE);
+    if (name.length === 4 && (name === 'Host' || name.toLowerCase() === 'host')) hosts += 1;
   }
+  if (hosts > 1) throw hostError('invalid_host', { several: true }, CLOSE);
 }
 
 /** RFC 9112 section 6.1: only chunked can be decoded. */
