@@ -8,7 +8,7 @@ import { type Expanded, readJson } from './json.js';
 import { childAt, everything, type Located, type Place, plainObject } from './located.js';
 import { foldName, NameMap, quoteName, shortName } from './names.js';
 import type { Position, Problem } from './problem.js';
-import { readTextFile, type Unreadable, unreadable } from './read-file.js';
+import { mostHandedIn, readTextFile, type Unreadable, unfitText, unreadable } from './read-file.js';
 import { type CheckOptions, checkValue, soundPart } from './schema.js';
 import { isSecretName } from './secrets.js';
 import { type Fault, mask, Source, type Span } from './source.js';
@@ -23,8 +23,11 @@ export interface ReadOptions {
   readonly jsonFolders?: (value: (section: string, key: string) => string | undefined) => readonly string[];
   /** The sections in which every value is a list of parameters, `a=1&b=2`. */
   readonly parameterSections?: readonly string[];
-  /** Reads a text file, or throws an error with a `code` as node:fs does. Default: from the disk, as UTF-8. */
-  readonly readFile?: (path: string) => string;
+  /**
+   * Reads a text file, or throws an error with a `code` as node:fs does. It may refuse one with more than `most` bytes.
+   * Default: from the disk, as UTF-8.
+   */
+  readonly readFile?: (path: string, most?: number) => string;
 }
 
 /**
@@ -228,10 +231,11 @@ export class Configuration {
   /** A file's text without its last line break: Docker, Kubernetes and systemd provide secrets as files. */
   #loadText(name: string, source: Source, span: Span): string | undefined {
     const path = this.resolvePath(name);
-    const text = this.#texts.get(path) ?? this.#readFile(path);
-    if (typeof text === 'string') return text.replace(/^\uFEFF/, '').replace(/\r?\n$/, '');
-    const hint = text.hint ?? (text.isMissing ? 'create it, or correct the path' : undefined);
-    this.#tell(source, { ...span, message: `the file ${quoteName(name)} ${text.reason}`, hint });
+    const text = this.#texts.get(path) ?? this.#readFile(path, mostHandedIn);
+    const unfit = typeof text === 'string' ? unfitText(text) : text;
+    if (unfit === undefined) return (text as string).replace(/^\uFEFF/, '').replace(/\r?\n$/, '');
+    const hint = unfit.hint ?? (unfit.isMissing ? 'create it, or correct the path' : undefined);
+    this.#tell(source, { ...span, message: `the file ${quoteName(name)} ${unfit.reason}`, hint });
     return undefined;
   }
 
@@ -289,9 +293,10 @@ export class Configuration {
     return located;
   }
 
-  #readFile(path: string): string | Unreadable {
+  /** Of a file with more than `most` bytes, only that is known. */
+  #readFile(path: string, most?: number): string | Unreadable {
     try {
-      const text = (this.#options.readFile ?? readTextFile)(path);
+      const text = (this.#options.readFile ?? readTextFile)(path, most);
       this.#texts.set(path, text);
       return text;
     } catch (error) {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import type { Position } from './problem.js';
 import { Source } from './source.js';
 import { findInvalidUtf8 } from './utf8.js';
@@ -13,9 +13,12 @@ export interface Unreadable {
   readonly position?: Position;
 }
 
-/** Reads UTF-8 text. Other bytes are an error, because their meaning would be a guess. */
-export function readTextFile(path: string): string {
-  const bytes = readFileSync(path);
+/** How many bytes a file in `${FILE:PATH}` may have. Such files hold a password, a key or a certificate, not data. */
+export const mostHandedIn = 65_536;
+
+/** Reads UTF-8 text of at most so many bytes. Other bytes are an error, because their meaning would be a guess. */
+export function readTextFile(path: string, most?: number): string {
+  const bytes = most === undefined ? readFileSync(path) : readAtMost(path, most);
   const text = bytes.toString('utf8');
   const offset = findInvalidUtf8(bytes);
   if (offset === undefined) return text;
@@ -23,6 +26,36 @@ export function readTextFile(path: string): string {
 }
 
 const notUtf8 = 'not_utf8';
+const tooLarge = 'too_large';
+
+/** Reads no further than it has to: the file may be one without an end, such as /dev/zero. */
+function readAtMost(path: string, most: number): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = Buffer.alloc(most + 1);
+    let length = 0;
+    for (;;) {
+      const read = readSync(file, bytes, length, bytes.length - length, null);
+      length += read;
+      if (length > most) throw Object.assign(new Error('too large'), { code: tooLarge });
+      if (read === 0) return bytes.subarray(0, length);
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Why the text of a file in `${FILE:PATH}` cannot be a value: an empty key would open the server to everyone. */
+export function unfitText(text: string): Unreadable | undefined {
+  if (text.trim() === '') return { isMissing: false, reason: 'is empty', hint: 'write the value into it' };
+  return Buffer.byteLength(text) > mostHandedIn ? oversized : undefined;
+}
+
+const oversized: Unreadable = {
+  isMissing: false,
+  reason: `has more than ${mostHandedIn / 1024} KiB`,
+  hint: 'write the path of a file that contains only the value',
+};
 
 const reasons: Readonly<Record<string, string>> = {
   ENOENT: 'does not exist',
@@ -40,6 +73,7 @@ export function unreadable(path: string, error: unknown): Unreadable {
     const position = new Source(path, text).position(offset - Number(text.startsWith('\uFEFF')));
     return { isMissing: false, reason: 'is not UTF-8 text from here on', hint: 'save it as UTF-8', position };
   }
+  if (code === tooLarge) return oversized;
   const name = typeof code === 'string' ? code : 'unknown error';
   const isMissing = name === 'ENOENT' || name === 'ENOTDIR';
   return { isMissing, reason: reasons[name] ?? `cannot be read (${name})` };

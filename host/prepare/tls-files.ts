@@ -1,5 +1,6 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import { type Configuration, childAt } from '../../config/index.js';
 import type { Settings } from './settings.js';
 
@@ -54,15 +55,35 @@ export function readTls(
     );
     return undefined;
   }
-  if (!certificate.checkPrivateKey(privateKey)) {
+  const isPair = certificate.checkPrivateKey(privateKey);
+  if (!isPair) {
     configuration.report(
       atKey,
       'the keyfile does not belong to the certfile',
       'use the key that the certificate was issued for',
     );
   }
+  // What stands behind the first certificate in the file, and what OpenSSL thinks of the key, shows only here.
+  const refusal = isPair ? refusalOf(key, cert) : undefined;
+  if (refusal !== undefined) {
+    configuration.report(
+      atCert,
+      `the certfile cannot be used (${refusal})`,
+      'write the whole certificate and its chain into it',
+    );
+  }
   if (Date.parse(certificate.validTo) < Date.now()) {
     configuration.report(atCert, `the certificate expired on ${certificate.validTo}`, 'renew it');
   }
   return { key, cert };
+}
+
+/** Why a TLS server cannot have these, as OpenSSL says it. */
+function refusalOf(key: string, cert: string): string | undefined {
+  try {
+    createSecureContext({ key, cert });
+    return undefined;
+  } catch (error) {
+    return (error as { reason?: string }).reason ?? (error as Error).message;
+  }
 }

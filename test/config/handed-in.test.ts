@@ -1,21 +1,23 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
-import { maskedValue } from '../../config/index.js';
+import { maskedValue, readConfiguration } from '../../config/index.js';
 import { printed, read, sentences } from './memory.js';
 
 describe('a value that a file hands in', () => {
-  const files = { 'run/secret': 'a#b;c&d=${e}$$\n', two: 'x\r\ny\r\n', empty: '', port: '6123\n' };
+  const files = { 'run/secret': 'a#b;c&d=${e}$$\n', two: 'x\r\ny\r\n', port: '6123\n' };
 
   it('is its text without the last line end, taken as it is', () => {
     const configuration = read({
       ...files,
       'plugin-server.ini':
-        '[main]\na=${FILE:run/secret}\nb=<${file: two }>\nc=${FILE:empty}\nd=int:${FILE:port}\ne=$${FILE:port}\n[plugin_parms]\np=x=${FILE:run/secret}&y=1',
+        '[main]\na=${FILE:run/secret}\nb=<${file: two }>\nd=int:${FILE:port}\ne=$${FILE:port}\n[plugin_parms]\np=x=${FILE:run/secret}&y=1',
     });
     expect(sentences(configuration)).to.deep.equal([]);
     expect(configuration.section('main')?.value).to.deep.equal({
       a: 'a#b;c&d=${e}$$',
       b: '<x\r\ny>',
-      c: '',
       d: 6123,
       e: '${FILE:port}',
     });
@@ -50,6 +52,43 @@ describe('a value that a file hands in', () => {
       'plugin-server.ini:2:10: the file "/run/secrets/db" does not exist; create it, or correct the path',
       'plugin-server.ini:3:3: the reference is empty; write ${section:key}, ${key}, ${ENV:NAME} or ${FILE:PATH}, or $$ for a plain $',
     ]);
+  });
+
+  it('is a problem where the file is empty, blank or larger than a secret', () => {
+    const configuration = read({
+      empty: '',
+      blank: ' \r\n\n',
+      mark: '\uFEFF\n',
+      large: 'x'.repeat(65_537),
+      wide: 'é'.repeat(32_769),
+      most: 'x'.repeat(65_536),
+      'plugin-server.ini':
+        '[auth]\napikey=${FILE:empty}\n[main]\nb=${FILE:blank}\nc=${FILE:large}\nd=${FILE:wide}\ne=${FILE:most}\nf=${FILE:mark}\nj=json=j.json',
+      'j.json': '{\n "a": "${FILE:empty}",\n "b": "x${FILE:large}"\n}',
+    });
+    const [empty, large] = [
+      'is empty; write the value into it',
+      'has more than 64 KiB; write the path of a file that contains only the value',
+    ];
+    expect(sentences(configuration)).to.deep.equal([
+      `plugin-server.ini:2:8: the file "empty" ${empty}`,
+      `plugin-server.ini:4:3: the file "blank" ${empty}`,
+      `plugin-server.ini:5:3: the file "large" ${large}`,
+      `plugin-server.ini:6:3: the file "wide" ${large}`,
+      `plugin-server.ini:8:3: the file "mark" ${empty}`,
+      `j.json:2:7: the file "empty" ${empty}`,
+      `j.json:3:7: the file "large" ${large}`,
+    ]);
+  });
+
+  it('is read no further than a secret may go', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'plugin-server-test-'));
+    const file = join(folder, 'plugin-server.ini');
+    writeFileSync(file, '[auth]\napikey=${FILE:/dev/zero}\n');
+    expect(sentences(readConfiguration(file))).to.deep.equal([
+      'plugin-server.ini:2:8: the file "/dev/zero" has more than 64 KiB; write the path of a file that contains only the value',
+    ]);
+    rmSync(folder, { recursive: true });
   });
 
   it('may stand in the strings of JSON, as data, as may a variable', () => {

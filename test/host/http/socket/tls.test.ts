@@ -63,6 +63,12 @@ describe('TLS', () => {
     ]);
   });
 
+  it('is refused when the chain behind the certificate is half written', async () => {
+    const half = good.cert + other.cert.slice(0, 200);
+    const [problem] = await problemsOf(ini, { 'key.pem': good.key, 'certs/cert.pem': half });
+    expect(problem).to.match(/^4:10 the certfile cannot be used \(.+\)$/);
+  });
+
   it('is refused when the files are not a pair', async () => {
     expect(await problemsOf(ini, { 'key.pem': other.key, 'certs/cert.pem': good.cert })).to.deep.equal([
       '3:9 the keyfile does not belong to the certfile',
