@@ -26,7 +26,7 @@ import { DEADLINES } from './kit/deadline.js';
 import { Drain } from './lifecycle/drain.js';
 import { place } from './lifecycle/failure.js';
 import { PluginUnit } from './lifecycle/plugin-unit.js';
-import type { Log } from './log.js';
+import type { Log } from './log/index.js';
 import { Metrics } from './monitor/metrics.js';
 import { LocalMonitor, type MonitorLink } from './monitor/monitor.js';
 import { Reporter } from './monitor/reporter.js';

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { type Log, timestamp } from '../log.js';
+import { type Log, ofAccess, timestamp } from '../log/index.js';
 import { loggablePath } from './loggable-path.js';
 import type { HostResponse } from './socket/response.js';
 
@@ -21,7 +21,7 @@ export function socketLog({ logger }: Log): SocketLog {
     const trace = ids === null ? {} : { trace_id: ids[1], parent_id: ids[2] };
     const ms = Math.round(seconds * 1e6) / 1e3;
     const about = { request_id, method, plugin: route?.plugin, route: route?.route, status: 101 };
-    logger.info({ ...about, ms, code, ...trace }, 'WebSocket closed');
+    logger.info({ ...about, ms, code, ...trace, [ofAccess]: true }, 'WebSocket closed');
   };
 }
 
@@ -34,7 +34,7 @@ export function accessLog(log: Log): AccessLog {
   let lines = '';
   // All lines of one turn of the event loop are written together, once the responses are on their way.
   const write = () => {
-    log.write(lines);
+    log.writeAccess(lines);
     lines = '';
   };
   return (request, response, seconds) => {

@@ -1,5 +1,5 @@
 import type { ServerProblem } from '../kit/server-view.js';
-import type { Log } from '../log.js';
+import type { Log } from '../log/index.js';
 import type { Metrics } from '../monitor/metrics.js';
 import type { Prepared } from '../prepare/index.js';
 import { accessLog } from './access-log.js';

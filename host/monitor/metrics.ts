@@ -1,5 +1,7 @@
 import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { type LineCounts, NO_LINES } from '../log/line.js';
 import { Durations } from './durations.js';
+import { LINES_DROPPED, linesDropped } from './lines-dropped.js';
 import { PluginMetricsMaker } from './plugin-metrics.js';
 
 /** Seconds. The boundaries that OpenTelemetry's HTTP semantic conventions advise for http.server.request.duration. */
@@ -49,7 +51,7 @@ export class Metrics {
   readonly #sockets = new Map<RouteLabels, number>();
 
   /** `droppedLines` counts the log lines that could not be written. */
-  constructor(scheme: 'http' | 'https', droppedLines: () => number = () => 0) {
+  constructor(scheme: 'http' | 'https', droppedLines: () => LineCounts = () => NO_LINES) {
     this.#scheme = scheme;
     collectDefaultMetrics({ register: this.registry });
     this.registry.registerMetric(this.#durationMetric());
@@ -59,12 +61,7 @@ export class Metrics {
       ]),
     );
     this.registry.registerMetric(
-      snapshotMetric(
-        'plugin_server_log_lines_dropped_total',
-        'Log lines that could not be written.',
-        'counter',
-        () => [{ value: droppedLines(), labels: {} }],
-      ),
+      snapshotMetric(LINES_DROPPED.name, LINES_DROPPED.help, 'counter', () => linesDropped(droppedLines())),
     );
     this.registry.registerMetric(
       snapshotMetric('plugin_server_websockets', 'Open WebSockets.', 'gauge', () =>

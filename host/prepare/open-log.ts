@@ -1,6 +1,6 @@
 import type { DestinationStream, Logger } from 'pino';
 import { ConfigError, type Configuration, childAt, formatProblem } from '../../config/index.js';
-import { type Log, LogFileError, openLog } from '../log.js';
+import { type Log, LogFileError, openLog } from '../log/index.js';
 import type { Settings } from './settings.js';
 
 export interface LogOptions {

@@ -61,7 +61,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #log = new SupervisorLog();
   readonly #systemd = new Systemd(process.env);
   readonly #frontDoor = new FrontDoor();
-  readonly #metrics = new WorkerMetrics();
+  readonly #metrics = new WorkerMetrics(() => this.#log.dropped);
   readonly #monitor = new MonitorHub();
   readonly #channels = new ChannelHub<WorkerProcess>();
   readonly #pluginSockets = new PluginSockets();

@@ -1,5 +1,7 @@
 import type { LogSettings } from '../ipc/messages.js';
-import { LogWriter } from '../log-writer.js';
+import { fitLine, type LineCounts, type LineKind, NO_LINES } from '../log/line.js';
+import { prettyLine, wantsColor } from '../log/pretty.js';
+import { LogWriter } from '../log/writer.js';
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 type Level = 'info' | 'warn' | 'error';
@@ -10,14 +12,22 @@ type Level = 'info' | 'warn' | 'error';
  */
 export class SupervisorLog {
   #settings: LogSettings = { level: 'info' };
-  #writer = new LogWriter(undefined);
+  #writer = this.#open(undefined);
+  /** That writer, and those before it which still write. */
+  readonly #writers = new Set([this.#writer]);
+  /** By the writers that are closed. */
+  #dropped = NO_LINES;
 
   /** Opens the log file again, even if its path is the same: it may have been rotated. */
   configure(settings: LogSettings): void {
     this.#settings = settings;
     const before = this.#writer;
-    this.#writer = open(settings.file);
-    before.close();
+    this.#writer = this.#open(settings.file);
+    this.#writers.add(this.#writer);
+    before.close().then(() => {
+      this.#writers.delete(before);
+      this.#dropped = sum(this.#dropped, before.dropped);
+    });
   }
 
   info(fields: object, message: string): void {
@@ -32,34 +42,49 @@ export class SupervisorLog {
     this.#write('error', fields, message);
   }
 
+  /** Writes an audit line, at every level but `silent`. */
+  audit(event: string, fields: object, message: string, level: Level = 'info'): void {
+    if (this.#settings.level === 'silent') return;
+    this.#print(level, { audit: true, event, ...fields }, message, 'audit');
+  }
+
+  /** Lines that could not be written. */
+  get dropped(): LineCounts {
+    return [...this.#writers].reduce((total, { dropped }) => sum(total, dropped), this.#dropped);
+  }
+
   #write(level: Level, fields: object, msg: string): void {
-    const { level: least, format, file } = this.#settings;
-    if (levels.indexOf(level) < levels.indexOf(least)) return;
-    const color = file === undefined && process.stdout.isTTY === true;
+    if (levels.indexOf(level) < levels.indexOf(this.#settings.level)) return;
+    this.#print(level, fields, msg, 'application');
+  }
+
+  #print(level: Level, fields: object, msg: string, kind: LineKind): void {
+    const { format, file } = this.#settings;
+    const toTerminal = file === undefined && process.stdout.isTTY === true;
     const time = new Date();
     const line =
-      format === 'pretty' || (format === undefined && color)
-        ? pretty(level, time, msg, color)
-        : JSON.stringify({ level, time, ...fields, msg });
-    this.#writer.write(`${line}\n`);
+      format === 'pretty' || (format === undefined && toTerminal)
+        ? prettyLine(level, time, msg, wantsColor(toTerminal))
+        : fitLine(JSON.stringify({ level, time, ...fields, msg }));
+    this.#writer.write(`${line}\n`, kind, level);
+  }
+
+  /** The workers have opened the file already. Where this process cannot, its lines go to standard output. */
+  #open(file: string | undefined): LogWriter {
+    const onRecovered = (dropped: LineCounts) =>
+      this.warn({ dropped }, 'log lines were dropped: the log could not be written');
+    try {
+      return new LogWriter(file, onRecovered);
+    } catch {
+      return new LogWriter(undefined, onRecovered);
+    }
   }
 }
 
-/** The workers have opened the file already. Where this process cannot, its lines go to standard output. */
-function open(file: string | undefined): LogWriter {
-  try {
-    return new LogWriter(file);
-  } catch {
-    return new LogWriter(undefined);
-  }
-}
-
-const colors = { info: 32, warn: 33, error: 31 };
-
-/** In the format in which pino-pretty prints the workers' lines. */
-function pretty(level: Level, time: Date, message: string, color: boolean): string {
-  const paint = (code: number, text: string) => (color ? `\u001B[${code}m${text}\u001B[39m` : text);
-  const [clock] = time.toTimeString().split(' ');
-  const milliseconds = String(time.getMilliseconds()).padStart(3, '0');
-  return `[${clock}.${milliseconds}] ${paint(colors[level], level.toUpperCase())}: ${paint(36, message)}`;
+function sum(a: LineCounts, b: LineCounts): LineCounts {
+  return {
+    access: a.access + b.access,
+    application: a.application + b.application,
+    audit: a.audit + b.audit,
+  };
 }

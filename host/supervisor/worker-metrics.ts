@@ -1,4 +1,6 @@
 import type { MetricReport } from '../ipc/messages.js';
+import type { LineCounts } from '../log/line.js';
+import { LINES_DROPPED, linesDropped } from '../monitor/lines-dropped.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /** How long a worker may take to send its metrics, in milliseconds. */
@@ -13,6 +15,12 @@ export class WorkerMetrics {
   #gone: readonly MetricReport[] = [];
   #restarts = 0;
   readonly #reloads = { success: 0, failure: 0 };
+  readonly #droppedLines: () => LineCounts;
+
+  /** `droppedLines` counts the supervisor's own log lines that could not be written. */
+  constructor(droppedLines: () => LineCounts) {
+    this.#droppedLines = droppedLines;
+  }
 
   add(worker: WorkerProcess): void {
     this.#live.add(worker);
@@ -72,6 +80,7 @@ export class WorkerMetrics {
         count(this.#restarts),
       ),
       metric('counter', 'plugin_server_reloads_total', 'Reloads, by outcome.', reloads),
+      metric('counter', LINES_DROPPED.name, LINES_DROPPED.help, linesDropped(this.#droppedLines())),
     ];
   }
 }

@@ -7,7 +7,7 @@ import type { Host, HostDrainOptions, HostOptions } from '../host.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
 import { monotonic } from '../ipc/monotonic.js';
-import { LogFileError } from '../log.js';
+import { LogFileError } from '../log/index.js';
 import type { Prepared } from '../prepare/index.js';
 import { readerOf } from '../prepare/ini-file.js';
 import { claim, type ReceivedSocket } from './accepting-socket.js';

@@ -64,6 +64,8 @@ export interface ProcessOptions {
 /** The server that a test has running: the supervisor as a child process, in a folder of its own. */
 export class ServerProcess {
   readonly logs: LogLine[] = [];
+  /** Its standard output. */
+  readonly lines: string[] = [];
   stderr = '';
   url = '';
   readonly exited: Promise<{ readonly status: number | null; readonly signal: string | null }>;
@@ -156,7 +158,10 @@ export class ServerProcess {
   }
 
   #take(line: string): void {
-    if (line.startsWith('{')) this.logs.push(JSON.parse(line) as LogLine);
+    this.lines.push(line);
+    // For the journal, a priority stands before it.
+    const json = line.replace(/^<\d>/, '');
+    if (json.startsWith('{')) this.logs.push(JSON.parse(json) as LogLine);
     this.#wake();
   }
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { startServer } from '../support/server.js';
+import { startServer } from '../../support/server.js';
 
 describe('the log', () => {
   it('masks what is a secret by its name, however deep, and nothing else', async () => {

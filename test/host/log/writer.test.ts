@@ -1,11 +1,15 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, openSync, readFileSync, readSync, realpathSync, writeSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { rm } from 'node:fs/promises';
+import { type AddressInfo, createServer, Socket } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { expect } from 'chai';
-import { type ProcessOptions, runProgram, ServerProcess } from '../support/process.js';
-import { makeFolder } from '../support/server.js';
+import type { LineCounts, LineKind } from '../../../host/log/line.js';
+import { LogWriter } from '../../../host/log/writer.js';
+import { type ProcessOptions, runProgram, ServerProcess } from '../../support/process.js';
+import { makeFolder } from '../../support/server.js';
 
 const plugin = `
 import { definePlugin } from 'plugin-server';
@@ -52,7 +56,8 @@ describe('a log that cannot be written', () => {
   };
   const dropped = async () => {
     const metrics = await (await server!.fetch('/metrics')).text();
-    return Number(/^plugin_server_log_lines_dropped_total (\d+)/m.exec(metrics)![1]);
+    const kinds = metrics.matchAll(/^plugin_server_log_lines_dropped_total\{kind="\w+"\} (\d+)/gm);
+    return [...kinds].reduce((total, [, count]) => total + Number(count), 0);
   };
   const workerOf = async () => ((await (await server!.fetch('/hello')).json()) as { pid: number }).pid;
   const answered = async (times: number) => {
@@ -88,7 +93,7 @@ describe('a log that cannot be written', () => {
       await pause();
       const lines = readFileSync(join(folder, 'disk/server.log'), 'utf8').trim().split('\n');
       for (const line of lines.filter((text) => text !== ''))
-        expect(JSON.parse(line)).to.include({ msg: 'request' });
+        expect(JSON.parse(line).msg).to.match(/^(?:request|log lines were dropped: .*)$/);
     } finally {
       server?.signal('SIGKILL');
       await server?.exited;
@@ -183,6 +188,13 @@ describe('a log that cannot be written', () => {
       const count = await dropped();
       await answered(20);
       expect(await dropped()).to.equal(count);
+      const last = () =>
+        readFileSync(join(folder, 'server.log'), 'utf8').match(/^.*log lines were dropped.*$/m);
+      while (last() === null) await pause();
+      const line = JSON.parse(last()![0]) as { level: string; dropped: Record<string, number> };
+      expect(line.level).to.equal('warn');
+      expect(line.dropped.application).to.be.above(0);
+      expect(Object.values(line.dropped).reduce((sum, each) => sum + each)).to.be.at.most(count);
     });
 
     it('does not hold up a reload', async () => {
@@ -235,6 +247,68 @@ function fillUp(pipe: string): void {
     closeSync(writer);
   }
 }
+
+describe('a log that is not read', () => {
+  let folder: string;
+  let pipe: string;
+  beforeEach(async () => {
+    folder = await makeFolder();
+    pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  const kinds = ['access', 'application', 'audit'] as const;
+  const line = (kind: LineKind, i: number) => `${JSON.stringify({ kind, i, text: 'x'.repeat(1000) })}\n`;
+  /** Reads until the last line. */
+  const readTo = async (fd: number, last: string) => {
+    const kept = { access: 0, application: 0, audit: 0 };
+    for await (const text of createInterface({
+      input: new Socket({ fd, readable: true, writable: false }),
+    })) {
+      if (text === last) break;
+      kept[(JSON.parse(text) as { kind: LineKind }).kind] += 1;
+    }
+    return kept;
+  };
+
+  it('drops access lines first and audit lines last, counts each kind, and says so when it is over', async () => {
+    const fd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    let recovered = (_dropped: LineCounts) => {};
+    const over = new Promise<LineCounts>((resolve) => {
+      recovered = resolve;
+    });
+    const writer = new LogWriter(pipe, (dropped) => recovered(dropped));
+    // Neither kind leaves space for the one after it, unless space is kept.
+    for (const kind of kinds) {
+      const count = kind === 'audit' ? 200 : 2000;
+      for (let i = 0; i < count; i += 1) writer.write(line(kind, i), kind, 'info');
+    }
+    const { dropped } = writer;
+    const reading = readTo(fd, 'end');
+    expect(await over).to.deep.equal(dropped);
+    writer.write('end\n', 'audit', 'info');
+    const kept = await reading;
+    await writer.close();
+    expect(kept.audit).to.equal(200);
+    expect(dropped.audit).to.equal(0);
+    expect(kept.access + dropped.access).to.equal(2000);
+    expect(kept.application + dropped.application).to.equal(2000);
+    expect(kept.access).to.be.within(400, 700);
+    expect(kept.application).to.be.within(400, 700);
+  });
+
+  it('keeps audit lines until somebody reads it', async () => {
+    const writer = new LogWriter(pipe);
+    for (const kind of kinds) for (let i = 0; i < 3; i += 1) writer.write(line(kind, i), kind, 'info');
+    writer.write('end\n', 'audit', 'info');
+    await writer.end();
+    expect(writer.dropped).to.deep.equal({ access: 3, application: 3, audit: 0 });
+    const fd = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    expect(await readTo(fd, 'end')).to.deep.equal({ access: 0, application: 0, audit: 3 });
+    await writer.close();
+  });
+});
 
 describe('a log that several workers write to one pipe', () => {
   it('keeps every line whole', async () => {

@@ -1,8 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
-import { isSecretMember } from '../config/secrets.js';
-import { LogWriter } from './log-writer.js';
+import { isSecretMember } from '../../config/secrets.js';
+import { fitLine, type LevelName, type LineCounts, type LineKind, NO_LINES } from './line.js';
+import { prettyPrinter, wantsColor } from './pretty.js';
+import { LogWriter } from './writer.js';
 
 export interface LogSettings {
   readonly level: string;
@@ -12,45 +14,50 @@ export interface LogSettings {
   readonly file: string | undefined;
 }
 
+/** Writes an audit line: at every level but `silent`, and kept longest when lines cannot be written. */
+export type Audit = (event: string, about: object, message: string) => void;
+
 export interface Log {
   readonly logger: Logger;
-  /** Writes lines that are already JSON, bypassing pino and its masking. */
-  write(lines: string): void;
+  readonly audit: Audit;
+  /** Writes lines of requests at the level info, which are already JSON, bypassing pino and its masking. */
+  writeAccess(lines: string): void;
   /** Writes the lines that are still in memory, at once. */
   flush(): void;
   /** Resolves when all lines have been written, or cannot be. */
   end(): Promise<void>;
   /** Lines that could not be written. */
-  readonly dropped: number;
+  readonly dropped: LineCounts;
 }
+
+/** Marks the members of a line that pino writes about a request. pino does not print it. */
+export const ofAccess = Symbol('access line');
+
+/** Takes whole lines of one kind and one level. */
+type Write = (lines: string, kind: LineKind, level: LevelName) => void;
 
 /** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. Members that are secrets by their name are masked. Rejects with a LogFileError. */
 export async function openLog(settings: LogSettings, destination?: DestinationStream): Promise<Log> {
-  const options: LoggerOptions = {
-    level: settings.level,
-    base: undefined,
-    timestamp: () => `,"time":"${timestamp()}"`,
-    formatters: { level: (label) => ({ level: label }), log: masked },
-  };
-  if (destination !== undefined) return logTo(destination, options);
-  const writer = openWriter(settings.file);
+  if (destination !== undefined) return logTo(settings.level, (lines) => destination.write(lines));
+  const writer = openWriter(settings.file, (dropped) =>
+    log.logger.warn({ dropped }, 'log lines were dropped: the log could not be written'),
+  );
   const toTerminal = settings.file === undefined && process.stdout.isTTY === true;
   const format = settings.format ?? (toTerminal ? 'pretty' : 'json');
-  return logTo(format === 'pretty' ? await prettyInto(writer, toTerminal) : writer, options, writer);
+  const print = format === 'pretty' ? await prettyPrinter(wantsColor(toTerminal)) : undefined;
+  const write: Write = (lines, kind, level) => {
+    writer.write(print === undefined ? lines : eachLine(lines, print), kind, level);
+  };
+  const log = logTo(settings.level, write, writer);
+  return log;
 }
 
-/** Lines as pino-pretty prints them. */
-async function prettyInto(writer: LogWriter, colorize: boolean): Promise<DestinationStream> {
-  const { prettyFactory } = await import('pino-pretty');
-  const print = prettyFactory({ colorize, translateTime: 'SYS:HH:MM:ss.l' });
-  return {
-    write(lines) {
-      // Several lines may arrive together.
-      for (const line of lines.split('\n')) {
-        if (line !== '') writer.write(print(line) ?? '');
-      }
-    },
-  };
+function eachLine(lines: string, print: (line: string) => string): string {
+  return lines
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(print)
+    .join('');
 }
 
 /** The log file cannot be written. The message names it. */
@@ -63,10 +70,10 @@ export class LogFileError extends Error {
 }
 
 /** Finds a file that cannot be written now, when somebody can do something about it. */
-function openWriter(file: string | undefined): LogWriter {
+function openWriter(file: string | undefined, onRecovered: (dropped: LineCounts) => void): LogWriter {
   try {
     if (file !== undefined) mkdirSync(dirname(file), { recursive: true });
-    return new LogWriter(file);
+    return new LogWriter(file, onRecovered);
   } catch (error) {
     throw new LogFileError(file!, error as NodeJS.ErrnoException);
   }
@@ -85,16 +92,47 @@ export function timestamp(): string {
   return timeText;
 }
 
-function logTo(stream: DestinationStream, options: LoggerOptions, writer?: LogWriter): Log {
+function logTo(level: string, write: Write, writer?: LogWriter): Log {
+  const options: LoggerOptions = {
+    level,
+    base: undefined,
+    timestamp: () => `,"time":"${timestamp()}"`,
+    formatters: { level: (label) => ({ level: label }), log: masked },
+  };
+  const stream = new PinoStream(write);
+  const logger = pino(options, stream);
+  const keepsInfo = level === 'silent' || logger.isLevelEnabled('info');
+  const auditor = keepsInfo ? logger : pino({ ...options, level: 'info' }, stream);
   return {
-    logger: pino(options, stream),
-    write: (lines) => stream.write(lines),
+    logger,
+    audit: (event, about, message) => auditor.info({ audit: true, event, ...about }, message),
+    writeAccess: (lines) => write(lines, 'access', 'info'),
     flush: () => writer?.flush(),
     end: async () => writer?.end(),
     get dropped() {
-      return writer?.dropped ?? 0;
+      return writer?.dropped ?? NO_LINES;
     },
   };
+}
+
+/** With this member, pino sets `lastLevel` and `lastObj` before each line. */
+const withMetadata: unique symbol = Symbol.for('pino.metadata');
+
+class PinoStream implements DestinationStream {
+  readonly [withMetadata] = true;
+  lastLevel = 0;
+  lastObj: { readonly audit?: unknown; readonly [ofAccess]?: unknown } = {};
+  readonly #write: Write;
+
+  constructor(write: Write) {
+    this.#write = write;
+  }
+
+  write(line: string): void {
+    const { audit, [ofAccess]: access } = this.lastObj;
+    const kind = audit === true ? 'audit' : access === true ? 'access' : 'application';
+    this.#write(`${fitLine(line.slice(0, -1))}\n`, kind, pino.levels.labels[this.lastLevel] as LevelName);
+  }
 }
 
 const DEEPEST = 4;
