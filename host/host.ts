@@ -175,7 +175,7 @@ export class Host {
       log: socketLog(log),
       judgeOrigin: socketJudge(settings.corsOrigins),
       maxPayload: settings.limits.body,
-      pong: deadlines.pong,
+      deadlines,
     });
     this.#monitor = options.control?.monitor ?? new LocalMonitor();
     this.#reporter = new Reporter({
@@ -288,6 +288,7 @@ export class Host {
     else this.#drain.begin('reload', grace);
     this.#listeners.stopAccepting();
     await Promise.all([this.#server.drain({ timeout, idle }), this.#drain.finished()]);
+    await this.#webSockets.finished();
   }
 
   /** Resolves when a drain has closed the connections that ask nothing. */

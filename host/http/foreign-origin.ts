@@ -23,13 +23,14 @@ export function foreignJudge(corsOrigins: readonly string[]): (ctx: Koa.Context)
   };
 }
 
+/** Throws for a page that may not open a WebSocket. `more` are origins beside those of the server and of `[cors]`. */
+export type SocketJudge = (ctx: Koa.Context, more: () => readonly string[]) => void;
+
 /**
  * Refuses pages of other sites that open a WebSocket, whatever key they have: browsers send the visitor's cookies with it, and
  * CORS does not hold for it (RFC 6455 section 10.2). A client that sends no Origin is not a browser.
  */
-export function socketJudge(
-  corsOrigins: readonly string[],
-): (ctx: Koa.Context, more: readonly string[]) => void {
+export function socketJudge(corsOrigins: readonly string[]): SocketJudge {
   const allowed = new Set(corsOrigins);
   return (ctx, more) => {
     const { 'sec-fetch-site': site, origin } = ctx.req.headers;
@@ -37,7 +38,7 @@ export function socketJudge(
     const sender = originOf(origin);
     if (sender !== undefined) {
       if (sender === originOf(`${ctx.protocol}://${ctx.host}`) || allowed.has(sender)) return;
-      if (more.some((other) => originOf(other) === sender)) return;
+      if (more().some((other) => originOf(other) === sender)) return;
     }
     throw hostError('foreign_origin', { to: 'websocket' });
   };

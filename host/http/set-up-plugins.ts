@@ -2,6 +2,7 @@ import { Router } from '@koa/router';
 import type { Logger } from 'pino';
 import { ConfigError, type Configuration, type Problem } from '../../config/index.js';
 import type { PluginCode } from '../diagnostics/blame.js';
+import type { Context } from '../kit/index.js';
 import { describeFailure } from '../lifecycle/failure.js';
 import { type PluginRoute, PluginRoutes } from '../lifecycle/plugin-routes.js';
 import type { PluginUnit } from '../lifecycle/plugin-unit.js';
@@ -80,8 +81,10 @@ class PluginSetup {
         routes.checksKeys = true;
         return pluginKeys(ownKeysOf(this.#unit.plugin, this.#around.keys));
       },
-      allowOrigins: (origins) => {
+      allowOrigins: (origins, { hasCookie } = {}) => {
         routes.origins = origins;
+        if (hasCookie === undefined) return;
+        this.#around.webSockets.admit(origins, (ctx) => unit.state === 'ready' && hasCookie(ctx as Context));
       },
       use: (middleware) => routes.middleware.push(middleware),
       listen: (server, options) => this.#around.listeners.listen(name, server, options),

@@ -130,6 +130,15 @@ export type AfterName<After extends string> = After extends `${infer Name}?` ? N
 type Schemas = Readonly<Record<string, z.ZodType>>;
 type Outputs<Sections extends Schemas> = { [Name in keyof Sections]: z.output<Sections[Name]> };
 
+/** How pages of other origins may use the visitor's cookies. */
+export interface AllowOriginsOptions {
+  /**
+   * Whether a request carries the plugin's cookie. The pages may then open WebSockets of every plugin in such requests, for
+   * other plugins that know visitors by that cookie.
+   */
+  readonly hasCookie?: (ctx: Context) => boolean;
+}
+
 /** The argument of `setup`. */
 export interface SetupContext<Config, Sections extends Schemas, After extends string> {
   /** The plugin's parameters, checked and typed by `config`. */
@@ -163,7 +172,7 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    * Lets pages of these origins call all paths of the plugin with the visitor's cookies: CORS with credentials, and
    * preflights without a key. Origins of `[cors]` may call as well, without credentials. In setup only.
    */
-  allowOrigins(origins: readonly string[]): void;
+  allowOrigins(origins: readonly string[], options?: AllowOriginsOptions): void;
   /** Whether browsers reach the server over HTTPS, according to its settings: `[ssl]`, or `[network] proxy`. */
   readonly https: boolean;
   /**
@@ -173,8 +182,8 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   storage<T>(name: string): Storage<T>;
   /**
    * A WebSocket of npm's ws at a path of the router, parameters included. API key, host names, rate limits and `use()` work
-   * as for a route, before the socket opens; refusals are JSON. Pages of the server's own origin and of `[cors]` may open it;
-   * pages of other origins get 403. A plain GET gets 426.
+   * as for a route, before the socket opens; refusals are JSON. Pages of the server's own origin and of `[cors]` may open it,
+   * and with sessman's cookie those of its `cookie_origins`; pages of other origins get 403. A plain GET gets 426.
    *
    * A reload closes the socket with 1012 at the end of `stream_grace`, and a stop with 1001. It is cut off when its client does not
    * answer pings for 30 s, or leaves more than 4 MiB unread. In setup only.

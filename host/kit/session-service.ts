@@ -51,8 +51,8 @@ export interface SessionService {
   end(sessionId: string, expected?: Pick<ExpectedSession, 'userid'>): Promise<void>;
   /**
    * The visitor's session, from the request's cookie; undefined if there is no live one. Only in cookie mode, like `login` and
-   * `logout`. For a request other than GET, HEAD and OPTIONS that a page of another origin sent, it rejects with 403
-   * `foreign_origin`.
+   * `logout`. For a request that a page of another origin sent, it rejects with 403 `foreign_origin` if that is not a GET, HEAD or
+   * OPTIONS, or opens a WebSocket.
    */
   current<Data extends object = Record<string, unknown>>(
     ctx: Context,

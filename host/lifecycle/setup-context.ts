@@ -4,7 +4,7 @@ import type { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
 import type { Channels } from '../channels/channels.js';
 import { messageOf } from '../kit/deadline.js';
-import type { Context, OpenMountOptions, SetupContext } from '../kit/index.js';
+import type { AllowOriginsOptions, Context, OpenMountOptions, SetupContext } from '../kit/index.js';
 import type { PluginKeys } from '../kit/plugin-keys.js';
 import type { ListenOptions } from '../kit/plugin-listener.js';
 import { sendFile } from '../kit/send-file.js';
@@ -44,7 +44,7 @@ export interface SetupSurroundings extends SharedSurroundings {
   /** Leaves the check of keys to the plugin. */
   readonly takeKeys: () => PluginKeys;
   /** The origins whose pages may call with the visitor's cookies. */
-  readonly allowOrigins: (origins: readonly string[]) => void;
+  readonly allowOrigins: (origins: readonly string[], options?: AllowOriginsOptions) => void;
   /** Adds a route that opens WebSockets. */
   readonly websocket: <D>(path: string, options: WebSocketOptions<D>, handler: WebSocketHandler<D>) => void;
   /** Opens a listener of the plugin's own. */
@@ -106,9 +106,9 @@ export function setupContext(
       inSetup('takeKeys()');
       return around.takeKeys();
     },
-    allowOrigins: (origins) => {
+    allowOrigins: (origins, options) => {
       inSetup('allowOrigins()');
-      around.allowOrigins(origins);
+      around.allowOrigins(origins, options);
     },
     https: around.https,
     storage: (name) => {

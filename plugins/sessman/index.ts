@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { definePlugin, type PluginKeys } from 'plugin-server';
+import { type AllowOriginsOptions, definePlugin, type PluginKeys } from 'plugin-server';
 import { serveClient } from './client/serve.js';
 import { Access } from './http/access.js';
 import { addCheck } from './http/check.js';
@@ -105,7 +105,7 @@ function cookieMode(
   const cookie = new SessionCookie(config, https);
   const keys = takeKeys();
   const origins = originRule(config.cookie_origins);
-  allowOrigins(config.cookie_origins);
+  allowOrigins(config.cookie_origins, { hasCookie: (ctx) => cookie.read(ctx).length > 0 });
   const access = new Access({ sessions, cookie, keys, origins, data: config.cookie_data });
   return { cookie, access, origins, key: keys.areSet ? keys.kind : `${keys.kind} (none is set)` };
 }
@@ -114,5 +114,5 @@ interface CookieContext {
   readonly config: Settings;
   readonly https: boolean;
   takeKeys(): PluginKeys;
-  allowOrigins(origins: readonly string[]): void;
+  allowOrigins(origins: readonly string[], options: AllowOriginsOptions): void;
 }

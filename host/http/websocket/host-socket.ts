@@ -11,6 +11,8 @@ const MOST_BUFFERED = 4 * 1024 * 1024;
 export class HostSocket extends WebSocket {
   /** Told of what a listener throws or rejects with. */
   onFailure: (error: unknown) => void = () => {};
+  /** Told of what an asynchronous listener does; it never rejects. */
+  onWork: (work: Promise<unknown>) => void = () => {};
   /** `performance.now()` of the latest pong, or of the opening. */
   alive = performance.now();
   #failed = false;
@@ -25,7 +27,7 @@ export class HostSocket extends WebSocket {
     for (const listener of listeners) {
       try {
         const result = Reflect.apply(listener, this, args);
-        if (result instanceof Promise) result.catch((error) => this.fail(error));
+        if (result instanceof Promise) this.onWork(result.catch((error) => this.fail(error)));
       } catch (error) {
         this.fail(error);
       }

@@ -2,6 +2,7 @@ import type { Router } from '@koa/router';
 import type Koa from 'koa';
 import type { Logger } from 'pino';
 import { nearest } from '../../../config/index.js';
+import { type Deadlines, withDeadline } from '../../kit/deadline.js';
 import type { Context } from '../../kit/index.js';
 import { openapi } from '../../kit/operation.js';
 import type { WebSocketHandler, WebSocketOptions } from '../../kit/websocket.js';
@@ -9,6 +10,7 @@ import type { Drain } from '../../lifecycle/drain.js';
 import type { Metrics, RouteLabels } from '../../monitor/metrics.js';
 import type { SocketLog } from '../access-log.js';
 import { hostError } from '../errors.js';
+import type { SocketJudge } from '../foreign-origin.js';
 import type { HostResponse } from '../socket/response.js';
 import { chooseProtocol, readHandshake } from './handshake.js';
 import type { HostSocket, SocketServer } from './host-socket.js';
@@ -17,12 +19,11 @@ export interface WebSocketsOptions {
   readonly drain: Drain;
   readonly metrics: Metrics;
   readonly log: SocketLog;
-  /** Throws for a page that may not open sockets here. `allowed` are origins beside those of the server and of `[cors]`. */
-  readonly judgeOrigin: (ctx: Koa.Context, allowed: readonly string[]) => void;
+  readonly judgeOrigin: SocketJudge;
   /** Bytes of a message, where the plugin says nothing else. */
   readonly maxPayload: number;
-  /** Milliseconds without a pong after which a client is gone. */
-  readonly pong: number;
+  /** Milliseconds: without a pong, after which a client is gone; and for listeners, once all sockets have closed. */
+  readonly deadlines: Pick<Deadlines, 'pong' | 'close'>;
 }
 
 /** The plugin whose route a socket belongs to. */
@@ -43,13 +44,27 @@ const PINGS = 3;
 /** Between two lots of sockets that are told to leave, in milliseconds. */
 const LOT = 50;
 
+/** What a listener of a socket has not finished. */
+interface Work {
+  readonly route: string;
+  readonly log: Logger;
+}
+
 /** The WebSockets of one server: the routes that open them, and the end of each. npm's ws is loaded for the first route. */
 export class WebSockets {
   readonly #options: WebSocketsOptions;
+  readonly #admitted: {
+    readonly origins: readonly string[];
+    readonly hasCookie: (ctx: Koa.Context) => boolean;
+  }[] = [];
   readonly #open = new Set<HostSocket>();
+  readonly #work = new Set<Work>();
+  /** Called when no socket is open and no listener has work to do. */
+  #onIdle = () => {};
   #ws: typeof import('./host-socket.js') | undefined;
   #isWanted = false;
   #pings: NodeJS.Timeout | undefined;
+  #finished: Promise<void> | undefined;
 
   constructor(options: WebSocketsOptions) {
     this.#options = options;
@@ -75,7 +90,7 @@ export class WebSockets {
     });
     plugin.router.get(path, describe, async (ctx) => {
       const offered = readHandshake(ctx.req);
-      this.#options.judgeOrigin(ctx, plugin.origins());
+      this.#options.judgeOrigin(ctx, () => [...plugin.origins(), ...this.#admittedTo(ctx)]);
       const protocol = chooseProtocol(offered, protocols);
       const data = (await upgrade?.(ctx)) as D;
       // A client may have left in the meantime, and a draining server sends no more there.
@@ -95,9 +110,43 @@ export class WebSockets {
     });
   }
 
+  /** Lets pages of these origins open the sockets of all plugins, where `hasCookie` is true of the request. */
+  admit(origins: readonly string[], hasCookie: (ctx: Koa.Context) => boolean): void {
+    this.#admitted.push({ origins, hasCookie });
+  }
+
+  #admittedTo(ctx: Koa.Context): readonly string[] {
+    return this.#admitted.flatMap(({ origins, hasCookie }) => (hasCookie(ctx) ? origins : []));
+  }
+
   /** Call when setup is over, before the first request. */
   async ready(): Promise<void> {
     if (this.#isWanted) this.#ws ??= await import('./host-socket.js');
+  }
+
+  /**
+   * Resolves when the listeners of all sockets have finished, those of `close` included, or have had their time. Call when the
+   * connections have closed.
+   */
+  finished(): Promise<void> {
+    this.#finished ??= this.#finish();
+    return this.#finished;
+  }
+
+  async #finish(): Promise<void> {
+    const { close } = this.#options.deadlines;
+    const idle = new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
+      this.#tellIdle();
+    });
+    await withDeadline(close, () => idle).catch(() => {
+      for (const { route, log } of this.#work)
+        log.warn({ route }, `a listener of a WebSocket did not finish within ${close / 1000} s`);
+    });
+  }
+
+  #tellIdle(): void {
+    if (this.#open.size === 0 && this.#work.size === 0) this.#onIdle();
   }
 
   #keep(socket: HostSocket, ctx: Koa.Context, route: RouteLabels, pluginLog: Logger): void {
@@ -106,6 +155,14 @@ export class WebSockets {
     const began = performance.now();
     const about = { request_id: res.requestId, route: route.route };
     socket.onFailure = (error) => pluginLog.error({ ...about, err: error }, 'WebSocket handler failed');
+    socket.onWork = (promise) => {
+      const work = { route: route.route, log: pluginLog };
+      this.#work.add(work);
+      promise.finally(() => {
+        this.#work.delete(work);
+        this.#tellIdle();
+      });
+    };
     this.#open.add(socket);
     this.#watch();
     metrics.countSocket(route, 1);
@@ -113,12 +170,14 @@ export class WebSockets {
       this.#open.delete(socket);
       metrics.countSocket(route, -1);
       log(ctx.req, res, (performance.now() - began) / 1000, code);
+      // The other listeners of this event come after this one.
+      process.nextTick(() => this.#tellIdle());
     });
   }
 
   /** Pings all sockets, and cuts those whose client has not answered. */
   #watch(): void {
-    const { pong } = this.#options;
+    const { pong } = this.#options.deadlines;
     this.#pings ??= setInterval(() => {
       const latest = performance.now() - pong;
       for (const socket of this.#open) {

@@ -27,7 +27,7 @@ export function visitorCalls({ sessions, calls, cookie, origins }: VisitorOption
   };
   return {
     async current(ctx, { foreign = false } = {}) {
-      if (!foreign && !safeMethods.has(ctx.method)) origins(ctx);
+      if (!foreign && mayAct(ctx)) origins(ctx);
       const held = cookie.read(ctx);
       if (held.length === 0) return undefined;
       return unlessGone(
@@ -63,6 +63,11 @@ class NeedsCookieMode extends Error {
 }
 
 const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Whether a page that makes a browser send this request could act for the visitor. CORS does not hold for WebSockets. */
+function mayAct(ctx: Context): boolean {
+  return !safeMethods.has(ctx.method) || /\bwebsocket\b/i.test(ctx.get('Upgrade'));
+}
 
 /** Undefined where the cookie names no session: it is dead, or there are cookies of two live sessions. */
 async function unlessGone<Result>(found: Promise<Result>): Promise<Result | undefined> {

@@ -1,19 +1,35 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { WebSocket } from 'ws';
 import { type Greeting, hello, pidsOf, type ServerProcess, startHello } from '../../support/process.js';
 
 /** Beside what `hello` does: sockets that say who serves them, and echo. */
-const plugin = hello()
+const plugin = `import { appendFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+${hello()}`
   .replace('router, metrics }', 'router, metrics, websocket }')
   .replace(
     'const count',
     `websocket('/socket', (socket) => {
       socket.send(String(process.pid));
       socket.on('message', (data) => socket.send(data));
+      socket.on('close', async (code) => {
+        await sleep(100);
+        appendFileSync('left', code + '\\n');
+      });
     });
     const count`,
   );
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 class Client {
   readonly closed: Promise<number>;
@@ -50,7 +66,7 @@ describe('WebSockets of several workers', () => {
   const start = (ini: string) => startHello({ ini, files: { 'plugins/hello.js': plugin } });
   const reload = async () => expect((await server.command('reload')).status).to.equal(0);
 
-  it('stay on the old generation, are told 1012 in the end, and find the new one', async () => {
+  it('stay on the old generation, are told 1012 in the end, and find the new one; close listeners are waited for', async () => {
     server = await start('[network]\nworkers=int:2\nstream_grace=int:2\n');
     const old = await pidsOf(server, 2);
     const clients = await Promise.all(Array.from({ length: 50 }, () => Client.open(server)));
@@ -59,6 +75,8 @@ describe('WebSockets of several workers', () => {
     expect(await clients[0]!.echo('still here')).to.equal('still here');
     const codes = await Promise.all(clients.map(({ closed }) => closed));
     expect(new Set(codes)).to.deep.equal(new Set([1012]));
+    while (old.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(await readFile(join(server.folder, 'left'), 'utf8')).to.equal('1012\n'.repeat(50));
     const again = await Client.open(server);
     expect(old).to.not.include(await again.pid);
     again.socket.terminate();

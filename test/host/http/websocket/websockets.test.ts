@@ -1,9 +1,11 @@
 import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { type ClientOptions, WebSocket } from 'ws';
+import { makeCertificate } from '../../../support/certificates.js';
 import { requestRaw } from '../../../support/raw.js';
-import { type LogLine, startServer, type TestServer } from '../../../support/server.js';
+import { type LogLine, makeFolder, startServer, type TestServer } from '../../../support/server.js';
 
 const plugin = `
 import { definePlugin, HttpError } from 'plugin-server';
@@ -256,7 +258,69 @@ describe('a WebSocket', () => {
     deaf.destroy();
   });
 
-  async function rawSocket(path: string, bytes: string | Buffer = ''): Promise<Socket> {
+  for (const [what, deadlines, listener, expected] of [
+    ['waits for its close listeners', {}, 'await setTimeout(100); left.push(code);', [1001]],
+    ['waits for them no longer than for a close hook', { close: 200 }, 'await new Promise(() => {});', []],
+  ] as const) {
+    it(`${what} when the server stops`, async () => {
+      const left: number[] = [];
+      Object.assign(globalThis, { left });
+      await startWith(
+        `websocket('/', (socket) => { socket.on('close', async (code) => { ${listener} }); });`,
+        { deadlines },
+      );
+      const client = await Client.open(server, '/try');
+      await server.host.close();
+      expect(left).to.deep.equal(expected);
+      expect((await client.closed).code).to.equal(1001);
+      const late = server.logs.filter(({ msg }) => msg.startsWith('a listener of a WebSocket'));
+      expect(late.map(({ plugin, route }) => ({ plugin, route }))).to.deep.equal(
+        expected.length > 0 ? [] : [{ plugin: 'try', route: '/try' }],
+      );
+    });
+  }
+
+  const startWith = async (setup: string, options: object = {}) => {
+    const text = `import { setTimeout } from 'node:timers/promises';
+import { definePlugin } from 'plugin-server';
+export default definePlugin({ setup({ websocket }) { ${setup} } });`;
+    server = await startServer({ files: { 'plugins/try.mjs': text }, ...options });
+  };
+
+  it('opens over TLS', async () => {
+    const { key, cert } = await makeCertificate();
+    server = await startServer({
+      ini: '[ssl]\nenabled=bool:on\nkeyfile=key.pem\ncertfile=cert.pem\n',
+      files: { 'plugins/try.mjs': plugin, 'key.pem': key, 'cert.pem': cert },
+    });
+    const client = await Client.open(server, '/try/echo', {
+      rejectUnauthorized: false,
+      origin: server.url,
+    });
+    const long = 'x'.repeat(100_000);
+    expect(await client.ask(long)).to.equal(long);
+    await server.host.close();
+    expect((await client.closed).code).to.equal(1001);
+  });
+
+  it('opens over a Unix socket', async () => {
+    const folder = await makeFolder();
+    server = await startServer({
+      ini: `[network]\nbindto=unix:${folder}/http.sock\n`,
+      files: { 'plugins/try.mjs': plugin },
+    });
+    const socket = new WebSocket(`ws+unix:${folder}/http.sock:/try/rooms/green?x=1`);
+    await once(socket, 'open');
+    socket.send('hello');
+    const [data] = await once(socket, 'message');
+    expect(String(data)).to.equal('green: hello');
+    const closed = once(socket, 'close');
+    await server.host.close();
+    expect((await closed)[0]).to.equal(1001);
+    await rm(folder, { recursive: true });
+  });
+
+  async function rawSocket(path: string): Promise<Socket> {
     const socket = connect(server.host.address.port, '127.0.0.1');
     socket.on('error', () => {});
     const lines = Object.entries({ Host: 'localhost', ...handshake }).map(
@@ -267,30 +331,7 @@ describe('a WebSocket', () => {
     expect(String(head)).to.match(
       /^HTTP\/1\.1 101 [\s\S]*Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/,
     );
-    socket.write(bytes);
     return socket;
-  }
-
-  for (const [what, bytes, code] of [
-    ['a frame without a mask', Buffer.from([0x81, 1, 65]), 1002],
-    ['a reserved opcode', Buffer.from([0x83, 0x80, 0, 0, 0, 0]), 1002],
-    ['a reserved bit', Buffer.from([0xc1, 0x80, 0, 0, 0, 0]), 1002],
-    ['a fragmented ping', Buffer.from([0x09, 0x80, 0, 0, 0, 0]), 1002],
-    ['a continuation of nothing', Buffer.from([0x80, 0x80, 0, 0, 0, 0]), 1002],
-    ['text that is not UTF-8', Buffer.from([0x81, 0x81, 0, 0, 0, 0, 0xff]), 1007],
-    ['a close with a code of one byte', Buffer.from([0x88, 0x81, 0, 0, 0, 0, 3]), 1002],
-    ['a close with a code that nobody may send', Buffer.from([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xed]), 1002],
-    ['what looks like HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n'), 1002],
-  ] as const) {
-    it(`answers ${what} with ${code}, and nothing of HTTP`, async () => {
-      await start();
-      const socket = await rawSocket('/try/echo', bytes);
-      const [frame] = (await once(socket, 'data')) as [Buffer];
-      expect([...frame.subarray(0, 1), frame.readUInt16BE(2)]).to.deep.equal([0x88, code]);
-      socket.destroy();
-      await closing();
-      expect(server.logs.filter(({ level }) => level !== 'info')).to.deep.equal([]);
-    });
   }
 
   it('is refused like a route: 404, the answer of middleware, the error of its upgrade', async () => {
