@@ -36,8 +36,8 @@ export interface ApplicationOptions {
   readonly log: Logger;
   /** Told of every answer of 5xx. */
   readonly onFailure: (failure: Failure) => void;
-  /** Whose X-Forwarded- headers are believed: everybody's, nobody's, or those of some peers. */
-  readonly proxy: boolean | TrustedPeers;
+  /** Whose X-Forwarded- headers are believed: nobody's, or those of these peers. */
+  readonly proxy: false | TrustedPeers;
   /** Milliseconds that a request may wait for its turn before it is refused; 0 for no limit. */
   readonly maxDelay: number;
   /** Milliseconds that a client may take nothing of its answer. */
@@ -71,10 +71,9 @@ export class Application extends Koa {
   #run: Chain = () => {};
 
   constructor(options: ApplicationOptions) {
-    // Of X-Forwarded-For only the last entry is the proxy's own word; what stands before it, a client can make up.
-    super({ proxy: options.proxy !== false, maxIpsCount: 1, compose } as object);
+    super({ proxy: options.proxy !== false, compose } as object);
     this.#options = options;
-    if (typeof options.proxy === 'object') believeOnly(this, options.proxy);
+    if (options.proxy !== false) believeOnly(this, options.proxy);
     this.#noRoute = options.metrics.route('', '');
     this.#overloadLog = new OverloadLog(options.log);
     this.#turns = new Turns((ctx) => void this.#answer(ctx), options.maxDelay);

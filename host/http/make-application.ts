@@ -39,7 +39,7 @@ export function makeApplication(
     accessLog: accessLog(log),
     log: log.logger,
     onFailure: (failure) => onProblem(requestProblem(failure, around)),
-    proxy: typeof proxy === 'boolean' ? proxy : trustedPeers(proxy),
+    proxy: proxy !== false && trustedPeers(proxy),
     maxDelay: limits.maxDelay,
     sendTimeout: limits.sendTimeout * 1000,
     judgeName: hosts && nameJudge(hosts),

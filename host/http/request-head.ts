@@ -20,6 +20,11 @@ const CLOSE = { headers: { Connection: 'close' } };
 /** RFC 9110 section 7.2 with RFC 3986 section 3.2: a name or an address, and a port. */
 const HOST =
   /^(?:\[[\da-f:.]+\]|\[v[\da-f]+\.[\w.~!$&'()*+,;=:-]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})*)(?::\d*)?$/i;
+/** Whether it has the form of a Host, the empty one included. */
+export function isHost(text: string): boolean {
+  return HOST.test(text);
+}
+
 /** Most requests come with the Host of the one before. */
 let validHost = '';
 
@@ -31,7 +36,7 @@ function judgeHost(request: IncomingMessage): void {
     throw hostError('host_required', CLOSE);
   }
   if (host !== validHost) {
-    if (!HOST.test(host)) {
+    if (!isHost(host)) {
       throw hostError('invalid_host', { several: false }, CLOSE);
     }
     validHost = host;

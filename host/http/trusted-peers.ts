@@ -3,23 +3,29 @@ import type { Socket } from 'node:net';
 import type Koa from 'koa';
 import { networkTest } from '../../config/index.js';
 import { withoutPort } from './client-address.js';
+import { adoptForwarded } from './forwarded.js';
 
-/** Whose X-Forwarded- headers are trusted. */
+/** Whose X-Forwarded- headers, and whose Forwarded, are trusted. */
 export interface TrustedPeers {
   /** Whether the peer of this connection is one of them. A peer on a Unix socket is: file permissions decide who connects. */
   trusts(socket: Socket): boolean;
   /**
    * The client's address from X-Forwarded-For: the last entry that is not a trusted proxy. Each proxy appends the address that
-   * it saw; a client can invent the entries before. Empty if the header is absent.
+   * it saw; a client can invent the entries before. Without the port that some proxies add. Empty if the header is absent.
    */
   clientOf(request: IncomingMessage): string;
+  /** Whether this address is one of them. */
+  includes(address: string): boolean;
 }
 
-export function trustedPeers(networks: readonly string[]): TrustedPeers {
-  const isTrusted = networkTest(networks);
+/** `true`: every peer is trusted, but the address that it names is the client's, whatever it is. */
+export function trustedPeers(networks: readonly string[] | true): TrustedPeers {
+  const isTrusted = networks === true ? () => false : networkTest(networks);
   const known = new WeakMap<Socket, boolean>();
   return {
+    includes: isTrusted,
     trusts(socket) {
+      if (networks === true) return true;
       let trusted = known.get(socket);
       if (trusted === undefined) {
         const { remoteAddress } = socket;
@@ -32,8 +38,8 @@ export function trustedPeers(networks: readonly string[]): TrustedPeers {
       const addresses = String(headers['x-forwarded-for'] ?? '').split(',');
       let client = '';
       while (addresses.length > 0) {
-        client = addresses.pop()!.trim();
-        if (!isTrusted(withoutPort(client))) break;
+        client = withoutPort(addresses.pop()!.trim());
+        if (!isTrusted(client)) break;
       }
       return client;
     },
@@ -49,7 +55,8 @@ export function believeOnly(application: Koa, peers: TrustedPeers): void {
   const createContext = application.createContext.bind(application);
   application.createContext = (request, response) => {
     const ctx = createContext(request, response);
-    if (!peers.trusts(request.socket)) ctx.request.app = unbelieving;
+    if (peers.trusts(request.socket)) adoptForwarded(request, peers.includes);
+    else ctx.request.app = unbelieving;
     return ctx as never;
   };
   Object.defineProperty(application.request, 'ips', {

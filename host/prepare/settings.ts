@@ -66,7 +66,7 @@ export const sections = {
       }),
       proxy: z.union([boolean(), networks()]).default(false).meta({
         description:
-          'trust X-Forwarded-For, -Host and -Proto from every client (`true`), or from the reverse proxies in this `list:` of addresses and networks',
+          'trust X-Forwarded-For, -Host and -Proto, or Forwarded, from every client (`true`), or from the reverse proxies in this `list:` of addresses and networks',
       }),
     })
     .meta({ description: 'Where the server listens and how it stops.' }),
