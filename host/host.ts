@@ -198,6 +198,8 @@ export class Host {
     const processes = options.control === undefined ? 1 : settings.workers;
     this.#server = new HttpServer({
       listener: application.complete().callback(),
+      // Before the first request of a TLS connection its handshake takes its time.
+      ...(tls === undefined && { onConnection: () => application.expectRequest() }),
       log: this.log,
       drain: this.#drain,
       tls,

@@ -9,6 +9,11 @@ const SLICE = 10;
 /** How many requests are answered between two readings of the clock. */
 const CLOCK = 8;
 
+/** While connections come in, so many requests are gathered before they are answered … */
+const GATHERED = 16;
+/** … or as many as have come in so many milliseconds. */
+const GATHERING = 1;
+
 /**
  * Decides the order in which requests are answered, and which are too late.
  *
@@ -17,6 +22,10 @@ const CLOCK = 8;
  * known. A request that has waited longer than `maxDelay` is late. While the first in the queue has waited half as long,
  * new requests are late on arrival: they are refused quickly, and the queue stays short enough for the others to be in
  * time. Pipelined requests come last, so that no client gets more than its share.
+ *
+ * A poll accepts one connection, so that clients that open one for each request would be answered one by one. While every
+ * poll accepts another, the first requests wait for those that come with it: answering several in a row takes two thirds of
+ * the time, since the code is still in the processor's caches and the clients on the same machine are not woken up for each.
  */
 export class Turns {
   readonly #answer: (ctx: Koa.Context) => void;
@@ -26,6 +35,8 @@ export class Turns {
   #behind: Koa.Context[] = [];
   #late: Koa.Context[] = [];
   #scheduled = false;
+  /** A connection has been accepted since the last turn, whose request is about to arrive. */
+  #expecting = false;
 
   /** `answer` finds `late` set on the responses of those to refuse. `maxDelay` is in milliseconds, 0 for no limit. */
   constructor(answer: (ctx: Koa.Context) => void, maxDelay: number) {
@@ -48,6 +59,11 @@ export class Turns {
     this.#schedule();
   }
 
+  /** A connection has been accepted. */
+  expect(): void {
+    this.#expecting = true;
+  }
+
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -56,6 +72,10 @@ export class Turns {
 
   readonly #turn = (): void => {
     this.#scheduled = false;
+    if (this.#gathers()) {
+      this.#schedule();
+      return;
+    }
     const late = this.#late;
     if (late.length > 0) {
       this.#late = [];
@@ -79,6 +99,14 @@ export class Turns {
       this.#answer(ctx);
     }
   };
+
+  #gathers(): boolean {
+    const expecting = this.#expecting;
+    this.#expecting = false;
+    const first = this.#waiting[0];
+    if (!expecting || first === undefined || this.#waiting.length >= GATHERED) return false;
+    return performance.now() - (first.res as HostResponse).startedAt < GATHERING;
+  }
 
   /** The rest waits for the next turn. */
   #nextBatch(): Koa.Context[] {

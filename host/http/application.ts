@@ -107,6 +107,11 @@ export class Application extends Koa {
     return this;
   }
 
+  /** Call for each connection that is accepted: the turn of those that wait may wait for its request. */
+  expectRequest(): void {
+    this.#turns.expect();
+  }
+
   /** Koa's, called for each request with the middleware composed. */
   handleRequest(ctx: Koa.Context, run: Chain): void {
     const res = ctx.res as HostResponse;

@@ -61,18 +61,20 @@ export function capConnections(server: Server, { cap, tls, log, onChange }: Conn
     sayGoodbye(socket, rawError(TOO_MANY, tls).text);
   };
 
+  const onClose = () => {
+    open -= 1;
+    if (!isFull || open > space) return;
+    isFull = false;
+    onChange(isFull);
+  };
+
   server.on(event, (socket: Socket) => {
     if (open >= cap) {
       refuse(socket);
       return;
     }
     open += 1;
-    socket.once('close', () => {
-      open -= 1;
-      if (!isFull || open > space) return;
-      isFull = false;
-      onChange(isFull);
-    });
+    socket.on('close', onClose);
     if (open === cap && !isFull) {
       isFull = true;
       onChange(isFull);

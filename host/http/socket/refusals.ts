@@ -7,13 +7,12 @@ import { hostError } from '../errors.js';
 import { malformed } from './malformed.js';
 import { rawError, sayGoodbye } from './raw-response.js';
 import { limitLength, limitReceiving } from './receive-limits.js';
-import type { HostResponse } from './response.js';
+import { type HostResponse, LATEST } from './response.js';
 
-const LATEST = Symbol('the response to the latest request of a connection');
 const REFUSED = Symbol('nothing more is read from this connection');
 
 interface Tracked extends Socket {
-  [LATEST]?: HostResponse;
+  [LATEST]?: HostResponse | undefined;
   [REFUSED]?: boolean;
 }
 

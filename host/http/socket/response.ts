@@ -3,6 +3,9 @@ import type { Socket } from 'node:net';
 import type { RouteLabels } from '../../monitor/metrics.js';
 import { BufferedHeaders } from '../fast/buffered-headers.js';
 
+/** Where a connection has the response to its latest request, until both are complete. */
+export const LATEST = Symbol('the response to the latest request of a connection');
+
 export const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** nginx's status for a client that left before anything was sent. */
@@ -84,6 +87,9 @@ export abstract class HostResponse extends BufferedHeaders {
   /** Node calls it when all has been given to the socket, and also when the socket has thrown it away. */
   override detachSocket(socket: Socket): void {
     this.#cut = socket.destroyed;
+    // An idle connection need not keep its last request alive.
+    const held = socket as { [LATEST]?: HostResponse | undefined };
+    if (held[LATEST] === this && this.req.complete) held[LATEST] = undefined;
     super.detachSocket(socket);
   }
 

@@ -8,12 +8,15 @@ import type { Drain } from '../../lifecycle/drain.js';
 import { ACCEPT_QUEUE } from './accept-queue.js';
 import { capConnections } from './connection-cap.js';
 import { connectionsThatFit } from './descriptors.js';
+import { OpenSockets } from './open-sockets.js';
 import { Refusals } from './refusals.js';
 import { type HostResponse, responseClass } from './response.js';
 import { securityHeaders } from './security-headers.js';
 
 export interface ServerOptions {
   readonly listener: RequestListener;
+  /** Called for each connection before it is read from. */
+  readonly onConnection?: () => void;
   readonly log: Logger;
   /** PEM texts; undefined for plain HTTP. */
   readonly tls: { readonly key: string; readonly cert: string } | undefined;
@@ -62,7 +65,7 @@ export class HttpServer {
   readonly #drain: Drain;
   readonly #options: ServerOptions;
   /** Every connection, upgraded ones included, which Node's own list leaves out. */
-  readonly #sockets = new Set<Socket>();
+  readonly #sockets = new OpenSockets();
   #drained: Promise<void> | undefined;
   #endedIdle = () => {};
   /** Resolves when a drain has closed the connections that are idle. */
@@ -118,7 +121,7 @@ export class HttpServer {
     this.#server.on('connection', (socket) => {
       this.#accepted += 1;
       this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
+      options.onConnection?.();
     });
     const { refusals } = this;
     this.#server.on('clientError', (error, socket) => refusals.onClientError(error, socket));
@@ -223,8 +226,7 @@ export class HttpServer {
     };
     if (deadline.aborted) onDeadline();
     else deadline.addEventListener('abort', onDeadline, { once: true });
-    for (const socket of this.#sockets)
-      await new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    await this.#sockets.ended();
     deadline.removeEventListener('abort', onDeadline);
     for (const timer of timers) clearTimeout(timer);
     // What watches over slow clients.
