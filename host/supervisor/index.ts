@@ -13,6 +13,7 @@ import { ListeningSocket } from './listening-socket.js';
 import { MonitorHub } from './monitor-hub.js';
 import { PidFile } from './pid-file.js';
 import { PluginSockets } from './plugin-sockets.js';
+import { queueEmptied } from './queue-length.js';
 import { StartFailure } from './start-failure.js';
 import { SupervisorLog } from './supervisor-log.js';
 import { Systemd } from './systemd.js';
@@ -173,7 +174,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       await this.#serve(generation, socket);
     } catch (failure) {
       await generation.kill();
-      this.#pluginSockets.dismiss(generation);
+      await this.#pluginSockets.abandon(generation, 0);
       if (socket !== this.#socket) socket?.close();
       if (pidFile !== this.#pidFile) pidFile?.remove();
       throw failure;
@@ -276,7 +277,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#log.configure(settings.log);
     if (old !== undefined) {
       // No other process serves the connections that wait at the old address.
-      if (oldSocket !== socket) await this.#frontDoor.emptied(oldSocket!, queueTimeout);
+      if (oldSocket !== socket) await queueEmptied(() => oldSocket!.queueLength(), queueTimeout);
       if (oldSocket !== socket) oldSocket?.close();
       await this.#dismiss(old);
       await this.#retire(old);
@@ -328,8 +329,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #dismiss(generation: Generation): Promise<void> {
+    await this.#pluginSockets.abandon(generation, queueTimeout);
     await Promise.all(generation.workers.map((worker) => this.#frontDoor.dismiss(worker)));
-    this.#pluginSockets.dismiss(generation);
   }
 
   async #reloadOnce(): Promise<ReloadOutcome> {
@@ -376,7 +377,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await sleep(serving.settings.stopGrace);
     for (const generation of this.#generations) if (generation.comingUp) generation.kill();
     const socket = this.#socket as ListeningSocket;
-    await this.#frontDoor.emptied(socket, queueTimeout);
+    await queueEmptied(() => socket.queueLength(), queueTimeout);
     this.#frontDoor.close();
     // Closing the last copy of the socket resets the connections in its queue. A worker closes it between two accepts.
     socket.close();
