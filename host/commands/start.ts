@@ -67,10 +67,10 @@ function obeySignals(supervisor: Supervisor): void {
   process.on('SIGHUP', () => {
     // A terminal that is closed sends the same signal as an operator who asks for a reload.
     if (onTerminal && !hasTerminal()) supervisor.stop();
-    else supervisor.reload({ by: 'SIGHUP' });
+    else supervisor.reload();
   });
   // Without a handler, node would open its debugger.
-  process.on('SIGUSR1', () => supervisor.reload({ by: 'SIGUSR1' }));
+  process.on('SIGUSR1', () => supervisor.reload());
 }
 
 function hasTerminal(): boolean {

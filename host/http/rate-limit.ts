@@ -1,8 +1,7 @@
 import type Koa from 'koa';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
-import { withoutPort } from '../kit/audit.js';
 import { headKey, type KeyRing } from './api-key.js';
-import { addressGroup } from './client-address.js';
+import { addressGroup, withoutPort } from './client-address.js';
 import { hostError } from './errors.js';
 
 export interface RateLimitOptions {

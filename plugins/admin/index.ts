@@ -11,14 +11,14 @@ export default definePlugin({
   name: 'admin',
   auth: 'own',
   after: ['sessman?'],
-  setup({ audit, router, server, draining, plugin }) {
+  setup({ router, server, draining, plugin }) {
     const sessions = plugin('sessman');
     addPage(router);
     router.use('/api', server.requireGlobalKey);
     addStream(router, { server, draining, hasSessions: sessions !== undefined });
-    addSessions(router, sessions, audit);
+    addSessions(router, sessions);
     router.post('/api/reload', async (ctx) => {
-      const result = await server.reload(ctx);
+      const result = await server.reload();
       ctx.status = result.success ? 200 : 422;
       ctx.body = result;
     });

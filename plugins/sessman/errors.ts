@@ -56,8 +56,8 @@ export const errors = {
   store_damaged: {
     status: 503,
     message: 'The stored session is damaged. End it, or restore a backup.',
-    when: 'The record of this session in the store cannot be read.',
-    remedy: 'End or update the session, or restore a backup.',
+    when: 'What the store holds of this session is not what was written, or no key decrypts it.',
+    remedy: 'End the session, or restore a backup. `update` replaces data that no key decrypts.',
   },
   store_full: {
     status: 503,
@@ -166,9 +166,10 @@ export class StoreError extends HttpError {
   }
 }
 
-/** The stored record of this session is damaged. It can be replaced or ended, not read. */
+/** What the store holds of this session is damaged, or cannot be decrypted. The session can be ended. */
 export class StoreDamagedError extends StoreError {
-  constructor() {
+  /** @param part what of the store's file is not as it was written, for the log; none where only no key decrypts it */
+  constructor(readonly part?: string) {
     super(undefined, 'store_damaged', 60);
   }
 }

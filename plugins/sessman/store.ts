@@ -70,8 +70,8 @@ export interface Store {
   /** The note of the session of that handle, where it was ended within `noteLifetime` before `now`. */
   noteOf(handle: string, now: number): Awaitable<EndNote | undefined>;
 
-  /** Those of the handles that are live, without their data. */
-  peekEach(handles: readonly string[], now: number): Awaitable<ReadonlyMap<string, SessionHead>>;
+  /** Those of the handles that are live, without their data; null for one that is damaged. */
+  peekEach(handles: readonly string[], now: number): Awaitable<ReadonlyMap<string, SessionHead | null>>;
 
   /**
    * Removes dead records and old notes in one short step that reads at most `limit` of them. A record that only its absolute timeout

@@ -127,7 +127,8 @@ export class Feed {
       for (const handle of part) {
         const head = found.get(handle);
         if (head) this.#compare(handle, head);
-        else await this.#lost(handle, reason);
+        // Of a damaged one, nothing is known until it is ended.
+        else if (head === undefined) await this.#lost(handle, reason);
       }
       await nextTurn();
     }

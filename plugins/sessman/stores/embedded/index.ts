@@ -1,8 +1,8 @@
-import { hash } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
-import { type Database, getLastVersion, type RangeOptions, type RootDatabase } from 'lmdb';
+import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
@@ -20,7 +20,6 @@ import {
   type NotePlace,
   type Page,
   type Sealed,
-  type SessionExtras,
   type SessionHead,
   type SessionRecord,
   type SessionSummary,
@@ -30,54 +29,50 @@ import {
 } from '../../store.js';
 import { changePause, Leased } from '../leased.js';
 import { isRaised, markStoreFolder, prepareStoreFolder, raiseFormat, storeFile } from './folder.js';
+import { type Fact, Meta } from './meta.js';
 import { Notes } from './notes.js';
-import {
-  decodeExtras,
-  decodeHead,
-  decodeRecord,
-  decodeSummary,
-  encodeExtras,
-  encodeRecord,
-  hasUseridPrefix,
-  indexedFor,
-  mayHaveExtras,
-  type StoredHead,
-  type StoredRecord,
-} from './record.js';
+import { indexedFor, type StoredHead, type StoredRecord } from './record.js';
+import { type Found, handleBytes, handleOf, partOf, Records } from './records.js';
 import { pageByHandle, pageByUser, type Walked } from './walk.js';
 
 export interface StoreEvents extends ReadersOptions {
   /** Called once when this process can no longer write; a process that opens the store again can. */
   readonly onFailed?: (error: StoreError) => void;
+  /** Called once for each part of the file whose bytes are not what was written: `session HANDLE`, `the epoch`. */
+  readonly onDamaged?: (part: string) => void;
 }
 
 /**
  * The store on local disk: LMDB, which any number of processes of one machine may open at a time. A write is
  * acknowledged once its transaction is flushed; writes that arrive meanwhile share the next transaction.
  *
- * Databases that change together in one transaction: records by handle, what few of them have besides (record.ts), and
- * two indexes, by user and by expiry. The
- * expiry index holds a record under a time at or before its expiry, so most updates leave the index alone: the sweeper
- * moves a record that it finds alive. (After a timeout was shortened, a record may expire before that time. It is then
- * removed late, which only costs space.)
+ * Databases that change together in one transaction: records by handle, what few of them have besides (records.ts), and
+ * two indexes, by user and by expiry. The expiry index holds a record under a time at or before its expiry, so most updates
+ * leave the index alone: the sweeper moves a record that it finds alive. (After a timeout was shortened, a record may expire
+ * before that time. It is then removed late, which only costs space.)
+ *
+ * Checksums keep altered bytes from being answered. A damaged record can be ended, by its id or by its user, and is removed
+ * when the time comes under which the expiry index holds it; every other call for it is refused.
  */
 export class EmbeddedStore implements Store {
   readonly needsSweeping = true;
   readonly #root: RootDatabase;
-  readonly #records: Database<Buffer, Buffer>;
+  readonly #records: Records;
   readonly #byUser: Database<Buffer, Buffer>;
   readonly #byExpiry: Database<Buffer, Buffer>;
-  readonly #extras: Database<Buffer, Buffer>;
-  readonly #meta: Database<Buffer, string>;
+  readonly #meta: Meta;
   readonly #notes: Notes;
   readonly #folder: string;
   /** Whether this process knows that version 0.1.0 is kept off. */
   #isRaised: boolean;
-  readonly #epochs = new Leased(() => this.#readMeta<EpochState>(epochKey)?.value ?? firstEpoch);
+  readonly #epochs = new Leased(() => this.#readEpoch()?.value ?? firstEpoch);
   /** Up to where the records of earlier epochs are removed. */
   #purgedTo: Buffer = zero;
   readonly #commits: Commits<StoreError>;
   readonly #readers: Readers;
+  readonly #onDamaged: StoreEvents['onDamaged'];
+  /** The parts that were reported. */
+  readonly #damaged = new Set<string>();
   #closed: Promise<void> | undefined;
 
   /**
@@ -103,39 +98,37 @@ export class EmbeddedStore implements Store {
     this.#commits = new Commits(file, refusals, events.onFailed);
     this.#root = openDurable(file);
     const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
-    this.#records = this.#root.openDB('records', { ...index, useVersions: true });
+    this.#records = new Records(this.#root);
     this.#byUser = this.#root.openDB('by-user', index);
     this.#byExpiry = this.#root.openDB('by-expiry', index);
-    this.#extras = this.#root.openDB('extras', index);
-    this.#notes = new Notes(this.#root.openDB('notes', index), this.#root.openDB('note-by-handle', index));
-    this.#meta = this.#root.openDB('meta', { encoding: 'binary', useVersions: true });
+    this.#notes = new Notes(this.#root);
+    this.#meta = new Meta(this.#root);
     this.#readers = new Readers(this.#root, events);
+    this.#onDamaged = events.onDamaged;
   }
 
   async insert(record: SessionRecord): Promise<boolean> {
     const key = handleBytes(record.handle);
-    const extras = extrasOf(record);
-    const indexed = indexedFor(endOf(record), extras !== undefined);
-    const epoch = this.epoch();
+    const hasExtras = extrasOf(record) !== undefined;
+    const indexed = indexedFor(endOf(record), hasExtras);
+    const stored = { ...record, indexed, epoch: this.epoch() };
     return this.#commit(() =>
-      this.#records.ifNoExists(key, () => {
-        this.#records.put(key, encodeRecord(record, indexed, epoch, this.#isSecond(epoch)), 1);
-        if (extras) this.#extras.put(key, encodeExtras(extras, record.created));
-        this.#byUser.put(userKey(record, key), present);
+      this.#records.ifNew(key, () => {
+        this.#records.put(key, stored, this.#isSecond(stored.epoch), 0);
+        if (hasExtras) this.#records.putExtras(key, record);
+        this.#byUser.put(userKey(record.userid, key), present);
         this.#byExpiry.put(expiryKey(indexed, key), present);
       }),
     );
   }
 
   read(handle: string, now: number): SessionRecord | undefined {
-    const record = this.#load(handleBytes(handle), handle)?.record;
-    if (!record || !this.#isLive(record, now)) return undefined;
-    undamaged(record.data);
-    return record;
+    const record = this.#load(handleBytes(handle))?.record;
+    return record && this.#isLive(record, now) ? record : undefined;
   }
 
   peek(handle: string, now: number): SessionHead | undefined {
-    const head = this.#loadWith(handleBytes(handle), (buffer) => decodeHead(handle, buffer));
+    const head = this.#fresh(() => this.#records.head(handleBytes(handle)));
     return head && this.#isLive(head, now) ? head : undefined;
   }
 
@@ -144,7 +137,7 @@ export class EmbeddedStore implements Store {
   }
 
   rewrite(match: Match, change: Omit<Change, 'data'>, rewrite: (data: string) => string) {
-    return this.#change(match, change, (data) => rewrite(undamaged(data)));
+    return this.#change(match, change, rewrite);
   }
 
   async #change(
@@ -154,7 +147,7 @@ export class EmbeddedStore implements Store {
   ): Promise<SessionRecord | undefined> {
     const key = handleBytes(match.handle);
     for (;;) {
-      const found = this.#load(key, match.handle);
+      const found = this.#load(key);
       if (!found || !this.#matches(found.record, match)) return undefined;
       const { record } = found;
       const data = newData(record.data);
@@ -180,23 +173,15 @@ export class EmbeddedStore implements Store {
 
   /** Puts `next` in the place of what was found, unless somebody else was faster. */
   #replace(key: Buffer, { record, revision }: Found, next: StoredRecord, newExtras: boolean) {
+    const isSecond = this.#isSecond(next.epoch);
     if (!newExtras) {
       // One conditional put is enough here; a conditional block of writes costs three times as many instructions.
-      return this.#records.put(
-        key,
-        encodeRecord(next, next.indexed, next.epoch, this.#isSecond(next.epoch)),
-        revision + 1,
-        revision,
-      );
+      return this.#records.put(key, next, isSecond, revision, revision);
     }
     const indexed = indexedFor(Math.floor(record.indexed + 0.75), true);
-    return this.#records.ifVersion(key, revision, () => {
-      this.#records.put(
-        key,
-        encodeRecord(next, indexed, next.epoch, this.#isSecond(next.epoch)),
-        revision + 1,
-      );
-      this.#extras.put(key, encodeExtras(extrasOf(next)!, next.created));
+    return this.#records.ifStill(key, revision, () => {
+      this.#records.put(key, { ...next, indexed }, isSecond, revision);
+      this.#records.putExtras(key, next);
       if (indexed === record.indexed) return;
       this.#byExpiry.remove(expiryKey(record.indexed, key));
       this.#byExpiry.put(expiryKey(indexed, key), present);
@@ -206,10 +191,33 @@ export class EmbeddedStore implements Store {
   async remove(match: Match, reason: EndReason): Promise<boolean> {
     const key = handleBytes(match.handle);
     for (;;) {
-      const found = this.#load(key, match.handle);
-      if (!found || !this.#matches(found.record, match)) return false;
-      if (await this.#drop(key, found, { reason, at: match.now })) return true;
+      const found = this.#loadAnyhow(key);
+      if (!found || !this.#mayRemove(key, found, match)) return false;
+      const end = { reason, at: match.now };
+      const sure = found.isDamaged ? this.#certain(key, found, match) : found.record;
+      if (await this.#drop(key, found, sure && { ...sure, ...end })) return true;
     }
+  }
+
+  #mayRemove(key: Buffer, { record, isDamaged }: MaybeDamaged, match: Match): boolean {
+    if (!isDamaged) return this.#matches(record, match);
+    // What a damaged record says proves nothing, except that it holds the hash of a secret which somebody knows.
+    const { secretHash, userid } = match;
+    if (secretHash && !timingSafeEqual(secretHash, record.secretHash)) {
+      throw new StoreDamagedError(partOf(key));
+    }
+    return userid === undefined || this.#isIndexed(userid, key);
+  }
+
+  /** What a note may say of a damaged record: the index knows its user. */
+  #certain(key: Buffer, { record }: Found, match: Match) {
+    const userid = match.userid ?? record.userid;
+    if (!this.#isIndexed(userid, key)) return undefined;
+    return { handle: match.handle, userid, secretHash: match.secretHash ?? record.secretHash };
+  }
+
+  #isIndexed(userid: string, key: Buffer): boolean {
+    return this.#fresh(() => this.#byUser.doesExist(userKey(userid, key)));
   }
 
   async removeEach(matches: readonly Match[], reason: EndReason): Promise<number> {
@@ -219,10 +227,16 @@ export class EmbeddedStore implements Store {
 
   async list(userid: string, now: number, limit = Number.POSITIVE_INFINITY): Promise<SessionSummary[]> {
     const live: SessionSummary[] = [];
-    for await (const keys of this.#keysOfUser(userid)) {
-      for (const key of keys) {
-        const summary = this.#loadSummary(key);
-        if (summary && this.#isLive(summary, now)) live.push(plainSummary(summary));
+    const bytes = Buffer.from(userid);
+    // What the index names must be there: a record that is hidden by a damaged key must not be missing without a word.
+    const load = (key: Buffer) => {
+      const summary = this.#records.summary(key, bytes);
+      if (!summary) throw new StoreDamagedError(partOf(key));
+      return summary;
+    };
+    for await (const summaries of this.#ofUser(userid, load)) {
+      for (const summary of summaries) {
+        if (this.#isLive(summary, now)) live.push(plainSummary(summary));
         if (live.length === limit) return live;
       }
     }
@@ -231,23 +245,22 @@ export class EmbeddedStore implements Store {
 
   walk(now: number, page: Page): Promise<WalkedSession[]> {
     const walked: Walked = {
-      keys: (start, limit) => this.#keys(this.#records, { start, limit }).map((key) => Buffer.from(key)),
+      keys: (start, limit) => this.#fresh(() => this.#records.keys({ start, limit })),
       load: (key, prefix) => this.#loadWalked(key, prefix, now),
     };
     return page.useridPrefix === undefined ? pageByHandle(walked, page) : pageByUser(walked, page);
   }
 
   #loadWalked(key: Buffer, prefix: Buffer | undefined, now: number): WalkedSession | undefined {
-    const buffer = prefix && this.#records.getBinaryFast(key);
-    if (prefix && !(buffer && hasUseridPrefix(buffer, prefix))) return undefined;
-    const head = this.#decoded(key, (found) => decodeHead(key.toString('base64url'), found));
+    // Of the snapshot of this turn. A damaged record must not keep the operator from seeing the others.
+    const head = this.#unlessDamaged(() => this.#records.head(key, prefix));
     return head && this.#isLive(head, now) ? { ...plainSummary(head), userid: head.userid } : undefined;
   }
 
   async removeOfUser(userid: string, now: number, except?: string): Promise<number> {
     let count = 0;
-    for await (const keys of this.#keysOfUser(userid)) {
-      const handles = keys.map((key) => key.toString('base64url')).filter((handle) => handle !== except);
+    for await (const all of this.#ofUser(userid, handleOf)) {
+      const handles = all.filter((handle) => handle !== except);
       count += await this.removeEach(
         handles.map((handle) => ({ handle, userid, now })),
         'end_all',
@@ -259,7 +272,7 @@ export class EmbeddedStore implements Store {
   async endEveryone(): Promise<void> {
     await this.raise();
     for (;;) {
-      const found = this.#readMeta<EpochState>(epochKey);
+      const found = this.#readEpoch();
       const { epoch, purged } = found?.value ?? firstEpoch;
       if (await this.#writeMeta(epochKey, { epoch: epoch + 1, purged }, found?.revision)) break;
     }
@@ -279,12 +292,12 @@ export class EmbeddedStore implements Store {
     return this.#fresh(() => this.#notes.of(handleBytes(handle), now));
   }
 
-  peekEach(handles: readonly string[], now: number): ReadonlyMap<string, SessionHead> {
-    const found = new Map<string, SessionHead>();
+  peekEach(handles: readonly string[], now: number): ReadonlyMap<string, SessionHead | null> {
+    const found = new Map<string, SessionHead | null>();
     this.#fresh(() => {
       for (const handle of handles) {
-        const head = this.#decoded(handleBytes(handle), (buffer) => decodeHead(handle, buffer));
-        if (head && this.#isLive(head, now)) found.set(handle, head);
+        const head = this.#unlessDamaged(() => this.#records.head(handleBytes(handle)), null);
+        if (head === null || (head && this.#isLive(head, now))) found.set(handle, head);
       }
     });
     return found;
@@ -295,9 +308,9 @@ export class EmbeddedStore implements Store {
     if (count > mostCounted) return { count, exact: false };
     let live = 0;
     for (let start = zero; ; await nextTurn()) {
-      const keys = this.#keys(this.#records, { start, limit: sliceSize }).map((key) => Buffer.from(key));
+      const keys = this.#fresh(() => this.#records.keys({ start, limit: sliceSize }));
       for (const key of keys) {
-        const summary = this.#loadSummary(key);
+        const summary = this.#unlessDamaged(() => this.#records.summary(key));
         if (summary && this.#isLive(summary, now)) live++;
       }
       if (keys.length < sliceSize) return { count: live, exact: true };
@@ -316,45 +329,46 @@ export class EmbeddedStore implements Store {
       return { removed: 0, more: true };
     }
     const due = this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit });
-    const swept = await Promise.all(
-      due.map(async (dueKey) => {
-        const key = Buffer.from(dueKey.subarray(8));
-        const found = this.#load(key, key.toString('base64url'));
-        if (!found) return false;
-        if (!this.#isLive(found.record, now)) return this.#drop(key, found);
-        const extras = extrasOf(found.record);
-        const indexed = indexedFor(endOf(found.record), extras !== undefined);
-        await this.#commit(() =>
-          this.#records.ifVersion(key, found.revision, () => {
-            this.#records.put(
-              key,
-              encodeRecord(found.record, indexed, found.record.epoch, this.#isSecond(found.record.epoch)),
-              found.revision + 1,
-            );
-            this.#byExpiry.remove(dueKey);
-            this.#byExpiry.put(expiryKey(indexed, key), present);
-          }),
-        );
-        return false;
+    const swept = await Promise.all(due.map((dueKey) => this.#sweepDue(Buffer.from(dueKey), now)));
+    return { removed: swept.filter(Boolean).length, more: due.length === limit };
+  }
+
+  /** @returns whether a record was removed */
+  async #sweepDue(dueKey: Buffer, now: number): Promise<boolean> {
+    const key = dueKey.subarray(8);
+    const found = this.#loadAnyhow(key);
+    if (!found) {
+      // Only where a damaged key hides the record.
+      await this.#commit(() => this.#records.ifNew(key, () => this.#byExpiry.remove(dueKey)));
+      return false;
+    }
+    const { record, revision, isDamaged } = found;
+    if (isDamaged || !this.#isLive(record, now)) return this.#drop(key, found, undefined, dueKey);
+    const indexed = indexedFor(endOf(record), extrasOf(record) !== undefined);
+    await this.#commit(() =>
+      this.#records.ifStill(key, revision, () => {
+        this.#records.put(key, { ...record, indexed }, this.#isSecond(record.epoch), revision);
+        this.#byExpiry.remove(dueKey);
+        this.#byExpiry.put(expiryKey(indexed, key), present);
       }),
     );
-    return { removed: swept.filter(Boolean).length, more: due.length === limit };
+    return false;
   }
 
   /** Removes records of earlier epochs in one step of a walk over all. */
   async #purge(epoch: number, limit: number): Promise<Swept> {
-    const keys = this.#keys(this.#records, { start: this.#purgedTo, limit }).map((key) => Buffer.from(key));
+    const keys = this.#fresh(() => this.#records.keys({ start: this.#purgedTo, limit }));
     await Promise.all(
       keys.map(async (key) => {
-        const found = this.#load(key, key.toString('base64url'));
+        const found = this.#unlessDamaged(() => this.#load(key));
         if (found && found.record.epoch < epoch) await this.#drop(key, found);
       }),
     );
     const isDone = keys.length < limit;
     this.#purgedTo = isDone ? zero : Buffer.concat([keys.at(-1)!, zero]);
     if (isDone) {
-      const found = this.#readMeta<EpochState>(epochKey)!;
-      await this.#writeMeta(epochKey, { ...found.value, purged: epoch }, found.revision);
+      const { value, revision } = this.#readEpoch()!;
+      await this.#writeMeta(epochKey, { ...value, purged: epoch }, revision);
       this.#epochs.forget();
     }
     return { removed: 0, more: true };
@@ -368,7 +382,7 @@ export class EmbeddedStore implements Store {
 
   async lease(duty: string, owner: string, now: number, until: number): Promise<boolean> {
     const found = this.#readMeta<{ owner: string; until: number }>(duty);
-    if (found && found.value.owner !== owner && found.value.until > now) return false;
+    if (found?.value && found.value.owner !== owner && found.value.until > now) return false;
     return this.#writeMeta(duty, { owner, until }, found?.revision);
   }
 
@@ -383,21 +397,26 @@ export class EmbeddedStore implements Store {
   }
 
   async sealed(limit: number, after?: string): Promise<Sealed[]> {
-    const start = after === undefined ? zero : Buffer.concat([handleBytes(after), zero]);
+    const sealed: Sealed[] = [];
+    let start = after === undefined ? zero : Buffer.concat([handleBytes(after), zero]);
     // All of one snapshot: a page that is not full is the last one.
-    return this.#fresh(() =>
-      [...this.#records.getKeys({ start, limit })].map((each) => {
-        const key = Buffer.from(each);
-        return sealedOf(
-          this.#decoded(key, (buffer) => decodeRecord(key.toString('base64url'), buffer, buffer.length))!,
-        );
-      }),
-    );
+    this.#fresh(() => {
+      for (;;) {
+        const keys = this.#records.keys({ start, limit: limit - sealed.length });
+        for (const key of keys) {
+          const found = this.#unlessDamaged(() => this.#records.find(key));
+          if (found) sealed.push(sealedOf(found.record));
+        }
+        if (keys.length === 0 || sealed.length === limit) return;
+        start = Buffer.concat([keys.at(-1)!, zero]);
+      }
+    });
+    return sealed;
   }
 
   async replaceSealed(before: Sealed, after: Sealed): Promise<boolean> {
     const key = handleBytes(before.handle);
-    const found = this.#load(key, before.handle);
+    const found = this.#unlessDamaged(() => this.#load(key));
     if (!found || JSON.stringify(sealedOf(found.record)) !== JSON.stringify(before)) return false;
     const next = { ...found.record, ...after };
     return this.#commit(() => this.#replace(key, found, next, extrasOf(next) !== undefined));
@@ -414,17 +433,22 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  #readMeta<T>(key: string): { readonly value: T; readonly revision: number } | undefined {
+  #readMeta<T extends object>(key: string): Fact<T> | undefined {
+    return this.#fresh(() => this.#meta.read<T>(key));
+  }
+
+  /** Unlike a lease or a count, it cannot be made out again once it is damaged. */
+  #readEpoch(): Fact<EpochState> | undefined {
     return this.#fresh(() => {
-      const text = this.#meta.get(key)?.toString();
-      return text === undefined ? undefined : { value: JSON.parse(text) as T, revision: getLastVersion() };
+      const found = this.#meta.read<EpochState>(epochKey);
+      if (found && !found.value) throw new StoreDamagedError(epochPart);
+      return found;
     });
   }
 
   /** False, with nothing written, when it has another revision by now; undefined is that of what is not there. */
   #writeMeta(key: string, value: object, revision: number | undefined): Promise<boolean> {
-    const bytes = Buffer.from(JSON.stringify(value));
-    return this.#commit(() => this.#meta.put(key, bytes, (revision ?? 0) + 1, (revision ?? null) as number));
+    return this.#commit(() => this.#meta.write(key, value, revision));
   }
 
   async check(): Promise<void> {
@@ -433,7 +457,7 @@ export class EmbeddedStore implements Store {
   }
 
   count(): number {
-    return (this.#records.getStats() as { entryCount: number }).entryCount;
+    return this.#records.count;
   }
 
   get oldestReader(): number {
@@ -463,44 +487,36 @@ export class EmbeddedStore implements Store {
     if (!this.#commits.hasFailed) await this.#root.close();
   }
 
-  /** The record and its revision, which every write changes. As of now, not as of the start of this turn. */
-  #load(key: Buffer, handle: string): Found | undefined {
-    let revision = 0;
-    const record = this.#loadWith(key, (buffer) => {
-      revision = getLastVersion();
-      return decodeRecord(handle, buffer, buffer.length);
+  /** The record as of now, not as of the start of this turn. */
+  #load(key: Buffer): Found | undefined {
+    return this.#fresh(() => this.#records.find(key));
+  }
+
+  /** The same, or what can be made out of it where it is damaged. */
+  #loadAnyhow(key: Buffer): MaybeDamaged | undefined {
+    return this.#fresh(() => {
+      const sound = this.#unlessDamaged(() => this.#records.find(key), null);
+      if (sound !== null) return sound && { ...sound, isDamaged: false };
+      const remains = this.#records.remains(key);
+      return remains && { ...remains, isDamaged: true };
     });
-    return record && { record, revision };
   }
 
-  #loadWith<T extends Indexed>(key: Buffer, decode: (buffer: Buffer) => T): T | undefined {
-    return this.#fresh(() => this.#decoded(key, decode));
-  }
-
-  #decoded<T extends Indexed>(key: Buffer, decode: (buffer: Buffer) => T): T | undefined {
-    const buffer = this.#records.getBinaryFast(key);
-    const record = buffer && decode(buffer);
-    if (record && mayHaveExtras(record.indexed)) {
-      const extras = this.#extras.getBinaryFast(key);
-      if (extras) Object.assign(record, decodeExtras(extras, record.created));
-    }
-    return record;
-  }
-
-  #loadSummary(key: Buffer): ReturnType<typeof decodeSummary> | undefined {
-    return this.#decoded(key, (buffer) => decodeSummary(key.toString('base64url'), buffer));
-  }
-
-  /** The keys of the user's records, one slice a turn, so that a user with very many delays nobody else. */
-  async *#keysOfUser(userid: string): AsyncGenerator<Buffer[]> {
+  /** The user's records as `load` reads them, one slice a turn, so that a user with very many delays nobody else. */
+  async *#ofUser<T>(userid: string, load: (key: Buffer) => T): AsyncGenerator<T[]> {
     const prefix = userPrefix(userid);
     let start = prefix;
     const end = Buffer.concat([prefix, highest]);
     for (;;) {
-      const slice = this.#keys(this.#byUser, { start, end, limit: sliceSize });
-      yield slice.map((key) => Buffer.from(key.subarray(prefix.length)));
-      if (slice.length < sliceSize) return;
-      start = Buffer.concat([slice.at(-1)!, zero]);
+      const { keys, slice } = this.#fresh(() => {
+        const keys = Array.from(this.#byUser.getKeys({ start, end, limit: sliceSize }), (key) =>
+          Buffer.from(key),
+        );
+        return { keys, slice: keys.map((key) => load(key.subarray(prefix.length))) };
+      });
+      yield slice;
+      if (keys.length < sliceSize) return;
+      start = Buffer.concat([keys.at(-1)!, zero]);
       await nextTurn();
     }
   }
@@ -510,11 +526,23 @@ export class EmbeddedStore implements Store {
   }
 
   #isLive(record: SessionSummary & Pick<StoredHead, 'epoch'>, now: number): boolean {
-    return isLive(record, now) && record.epoch >= this.epoch();
+    return isLive(record, now) && this.#isCurrent(record);
   }
 
   #matches(record: StoredHead, match: Match): boolean {
-    return matches(record, match) && record.epoch >= this.epoch();
+    return matches(record, match) && this.#isCurrent(record);
+  }
+
+  /** Whether everybody was not ended since. */
+  #isCurrent({ epoch }: Pick<StoredHead, 'epoch'>): boolean {
+    if (epoch > this.epoch()) {
+      this.#epochs.forget();
+      if (epoch > this.epoch()) {
+        this.#tell(epochPart);
+        throw new StoreDamagedError(epochPart);
+      }
+    }
+    return epoch === this.epoch();
   }
 
   /** Reads what is stored now: another process may have acknowledged a write since this one took its snapshot. */
@@ -522,18 +550,41 @@ export class EmbeddedStore implements Store {
     if (this.#closed) throw new StoreError();
     return this.#commits.reading(() => {
       this.#root.resetReadTxn();
-      return work();
+      try {
+        return work();
+      } catch (error) {
+        if (error instanceof StoreDamagedError && error.part) this.#tell(error.part);
+        throw error;
+      }
     });
   }
 
-  #drop(key: Buffer, { record, revision }: Found, end?: { reason: EndReason; at: number }): Promise<boolean> {
+  #unlessDamaged<T>(work: () => T): T | undefined;
+  #unlessDamaged<T>(work: () => T, otherwise: null): T | null;
+  #unlessDamaged<T>(work: () => T, otherwise?: null): T | null | undefined {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof StoreDamagedError)) throw error;
+      if (error.part) this.#tell(error.part);
+      return otherwise;
+    }
+  }
+
+  #tell(part: string): void {
+    if (this.#damaged.has(part) || this.#damaged.size === mostTold) return;
+    this.#damaged.add(part);
+    this.#onDamaged?.(part);
+  }
+
+  /** @param dueKey the key in the index by expiry, where it may be another than the record says */
+  #drop(key: Buffer, { record, revision }: Found, note?: EndNote, dueKey?: Buffer): Promise<boolean> {
     return this.#commit(() =>
-      this.#records.ifVersion(key, revision, () => {
-        this.#records.remove(key);
-        this.#byUser.remove(userKey(record, key));
-        this.#byExpiry.remove(expiryKey(record.indexed, key));
-        if (mayHaveExtras(record.indexed)) this.#extras.remove(key);
-        if (end) this.#notes.put(key, record, end);
+      this.#records.ifStill(key, revision, () => {
+        this.#records.remove(key, record);
+        this.#byUser.remove(userKey(note?.userid ?? record.userid, key));
+        this.#byExpiry.remove(dueKey ?? expiryKey(record.indexed, key));
+        if (note) this.#notes.put(key, note);
       }),
     );
   }
@@ -555,12 +606,8 @@ const refusals = {
   failed: (cause: unknown) => new StoreFailedError(cause),
 };
 
-type Indexed = Pick<StoredHead, 'indexed' | 'created'> & SessionExtras;
-
-interface Found {
-  readonly record: StoredRecord;
-  readonly revision: number;
-}
+/** A record of which nothing is certain where it is damaged. */
+type MaybeDamaged = Found & { readonly isDamaged: boolean };
 
 /** The epoch, and the last one whose earlier records were all removed. */
 interface EpochState {
@@ -570,13 +617,16 @@ interface EpochState {
 
 const firstEpoch: EpochState = { epoch: 0, purged: 0 };
 const epochKey = 'epoch';
+/** For the log. */
+const epochPart = 'the epoch';
+/** Damaged parts that are reported one by one. */
+const mostTold = 1000;
 /** Records that are counted one by one. */
 const mostCounted = 20_000;
 /** Bytes. */
 const userPrefixLength = 16;
 /** Keys read in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
-/** Milliseconds. */
 /** The value of index entries, whose keys hold everything. */
 const present = Buffer.from([1]);
 const zero = Buffer.from([0]);
@@ -598,16 +648,12 @@ function plainSummary(stored: SessionSummary): SessionSummary {
   return { handle, created, touched, expires, ends, ...extrasOf(stored) };
 }
 
-function handleBytes(handle: string): Buffer {
-  return Buffer.from(handle, 'base64url');
-}
-
 /** Userids have any length and may contain NUL; their hashes do not. */
 function userPrefix(userid: string): Buffer {
   return hash('sha256', userid, 'buffer').subarray(0, userPrefixLength);
 }
 
-function userKey({ userid }: SessionRecord, handle: Buffer): Buffer {
+function userKey(userid: string, handle: Buffer): Buffer {
   const key = Buffer.allocUnsafe(userPrefixLength + handle.length);
   userPrefix(userid).copy(key);
   handle.copy(key, userPrefixLength);
@@ -624,25 +670,4 @@ function expiryKey(time: number, handle: Buffer): Buffer {
 
 function endOf(record: SessionRecord): number {
   return Math.min(record.expires, record.ends);
-}
-
-/**
- * Whether a text cannot be what was stored. The structure of the store is checked elsewhere; this is for the bytes of one
- * session, which a broken disk may have turned into noise or zeros. JSON text has no NUL. U+FFFD stands for broken UTF-8,
- * but may also have been stored.
- */
-function isDamaged(data: string): boolean {
-  if (data.includes('\0')) return true;
-  if (!data.includes('\ufffd')) return false;
-  try {
-    JSON.parse(data);
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-function undamaged(data: string): string {
-  if (isDamaged(data)) throw new StoreDamagedError();
-  return data;
 }

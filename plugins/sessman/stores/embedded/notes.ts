@@ -1,13 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import type { Database } from 'lmdb';
-import { type EndNote, type EndReason, type NewNotes, type NotePlace, noteLifetime } from '../../store.js';
+import type { Database, RootDatabase } from 'lmdb';
+import { withChecksum, withoutChecksum } from '../../../../databases/lmdb/checksum.js';
+import { type EndNote, type NewNotes, type NotePlace, noteLifetime } from '../../store.js';
+import { handleBytes } from './records.js';
 
-export type Bytes = Database<Buffer, Buffer>;
+type Bytes = Database<Buffer, Buffer>;
 
 /**
  * Notes of ended sessions. A note's key is its writer's, a random one of each process, and a number that grows with each
  * note of that writer. Writes of one process are committed in their order, so whoever has read a writer's notes up to
- * a key has missed none before it; over all writers together, no order would say that.
+ * a key has missed none before it; over all writers together, no order would say that. A note whose bytes are not what was
+ * written is left out.
  */
 export class Notes {
   readonly #feed: Bytes;
@@ -16,22 +19,19 @@ export class Notes {
   readonly #writer = randomBytes(writerLength);
   #last = 0;
 
-  constructor(feed: Bytes, byHandle: Bytes) {
-    this.#feed = feed;
-    this.#byHandle = byHandle;
+  constructor(root: RootDatabase) {
+    const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+    this.#feed = root.openDB('notes', binary);
+    this.#byHandle = root.openDB('note-by-handle', binary);
   }
 
   /** To be called within the commit that removes the session. */
-  put(
-    key: Buffer,
-    { handle, userid, secretHash }: Pick<EndNote, 'handle' | 'userid' | 'secretHash'>,
-    end: End,
-  ): void {
+  put(key: Buffer, { handle, userid, reason, at, secretHash }: EndNote): void {
     // Whole microseconds: below 2^53 until the year 2255.
-    this.#last = Math.max(this.#last + 1, end.at * 1000);
+    this.#last = Math.max(this.#last + 1, at * 1000);
     const noteKey = keyOf(this.#writer, this.#last);
-    const text = JSON.stringify({ handle, userid, ...end, secretHash: secretHash.toString('base64') });
-    this.#feed.put(noteKey, Buffer.from(text));
+    const text = JSON.stringify({ handle, userid, reason, at, secretHash: secretHash.toString('base64') });
+    this.#feed.put(noteKey, withChecksum(noteKey, Buffer.from(text)));
     this.#byHandle.put(key, noteKey);
   }
 
@@ -43,7 +43,8 @@ export class Notes {
       const last = read.get(name);
       const start = last ? Buffer.concat([last, Buffer.alloc(1)]) : writer;
       for (const { key, value } of this.#feed.getRange({ start, end: endOf(writer), limit: mostAtOnce })) {
-        notes.push(decode(value));
+        const note = decode(key, value);
+        if (note) notes.push(note);
         read.set(name, Buffer.from(key));
       }
     }
@@ -53,8 +54,9 @@ export class Notes {
   of(key: Buffer, now: number): EndNote | undefined {
     const noteKey = this.#byHandle.get(key);
     const value = noteKey && this.#feed.get(Buffer.from(noteKey));
-    const note = value && decode(value);
-    return note && note.at > now - noteLifetime ? note : undefined;
+    const note = value && decode(Buffer.from(noteKey), value);
+    const isOfHandle = note && handleBytes(note.handle).equals(key);
+    return isOfHandle && note.at > now - noteLifetime ? note : undefined;
   }
 
   /** The keys of some notes that have become old. */
@@ -75,7 +77,8 @@ export class Notes {
   /** To be called within a commit. */
   drop(noteKey: Buffer): Promise<boolean> {
     const value = this.#feed.get(noteKey);
-    const key = value && Buffer.from(decode(value).handle, 'base64url');
+    const note = value && decode(noteKey, value);
+    const key = note && handleBytes(note.handle);
     if (key && this.#byHandle.get(key)?.equals(noteKey)) this.#byHandle.remove(key);
     return this.#feed.remove(noteKey);
   }
@@ -89,11 +92,6 @@ export class Notes {
       start = endOf(writer);
     }
   }
-}
-
-interface End {
-  readonly reason: EndReason;
-  readonly at: number;
 }
 
 /** Bytes. */
@@ -113,7 +111,9 @@ function endOf(writer: Buffer): Buffer {
   return Buffer.concat([writer, Buffer.alloc(9, 0xff)]);
 }
 
-function decode(value: Buffer): EndNote {
-  const note = JSON.parse(value.toString()) as Omit<EndNote, 'secretHash'> & { secretHash: string };
+function decode(key: Buffer, value: Buffer): EndNote | undefined {
+  const text = withoutChecksum(key, value)?.toString();
+  if (text === undefined) return undefined;
+  const note = JSON.parse(text) as Omit<EndNote, 'secretHash'> & { secretHash: string };
   return { ...note, secretHash: Buffer.from(note.secretHash, 'base64') };
 }

@@ -1,4 +1,10 @@
-import type { SessionExtras, SessionHead, SessionRecord, SessionSummary } from '../../store.js';
+import {
+  NEVER,
+  type SessionExtras,
+  type SessionHead,
+  type SessionRecord,
+  type SessionSummary,
+} from '../../store.js';
 
 /**
  * The layout of a record. Fixed fields come first, so lists and sweeps read no data.
@@ -32,6 +38,11 @@ export function indexedFor(ends: number, hasExtras: boolean): number {
 /** Of a record that 0.1.0 made, or moved in the index, nothing is known; it has a whole number. */
 export function mayHaveExtras(indexed: number): boolean {
   return indexed % 1 !== 0.25;
+}
+
+/** Whether it certainly has extras: this version wrote them with it. */
+export function hasExtras(indexed: number): boolean {
+  return indexed % 1 === 0.5;
 }
 
 /** @param created of the record, by which extras are told from those of an earlier record with the same handle */
@@ -118,6 +129,41 @@ export function hasUseridPrefix(buffer: Buffer, prefix: Buffer): boolean {
     (length & 0x7fff) >= prefix.length &&
     buffer.compare(prefix, 0, prefix.length, text, text + prefix.length) === 0
   );
+}
+
+/** Whether that is the userid, in UTF-8. */
+export function hasUserid(buffer: Buffer, userid: Buffer): boolean {
+  const length = viewOf(buffer).getUint16(at.useridBytes, true);
+  const text = length > 0x7fff ? at.secondText : at.text;
+  return (
+    (length & 0x7fff) === userid.length &&
+    buffer.compare(userid, 0, userid.length, text, text + userid.length) === 0
+  );
+}
+
+/**
+ * Whether the first `size` bytes can be a record of version 0.1.0, which has no checksum: its numbers are whole and in their
+ * places, and its data is text. A broken disk mostly leaves noise or zeros. JSON has no NUL; U+FFFD stands for broken
+ * UTF-8, but may also have been stored.
+ */
+export function isPlausible(buffer: Buffer, size: number): boolean {
+  if (size < at.text) return false;
+  const view = viewOf(buffer);
+  const useridBytes = view.getUint16(at.useridBytes, true);
+  if (useridBytes === 0 || useridBytes > size - at.text) return false;
+  for (let place: number = at.version; place < at.indexed; place += 8) {
+    const number = view.getFloat64(place, true);
+    if (!Number.isInteger(number) || number < 1 || number > NEVER) return false;
+  }
+  const { data } = decodeRecord('', buffer, size);
+  if (data.includes('\0')) return false;
+  if (!data.includes('\ufffd')) return true;
+  try {
+    JSON.parse(data);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function decodeSummary(

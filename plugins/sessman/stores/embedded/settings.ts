@@ -16,6 +16,11 @@ export const embedded = storeKind({
     const folder = path === undefined ? place.folder : place.resolvePath(path);
     const store = EmbeddedStore.open(folder, {
       onFailed: (error) => place.onFailed(error),
+      onDamaged: (part) =>
+        place.log.error(
+          { part, folder },
+          `${part} is damaged in the session store: its bytes are not what was written. Check the disk; end the session, or restore a backup`,
+        ),
       onLong: ({ pid, seconds }) =>
         place.log.warn(
           { pid, seconds, folder },
