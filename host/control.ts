@@ -1,5 +1,6 @@
 import type { Problem } from '../config/problem.js';
 import type { ChannelLink } from './channels/link.js';
+import type { Caller } from './kit/audit.js';
 import type { ListenerLink } from './kit/plugin-listener.js';
 import type { MonitorLink } from './monitor/monitor.js';
 
@@ -14,10 +15,16 @@ export type ReloadOutcome =
       readonly problems: readonly Problem[];
     };
 
+/** Who asked for a reload, for the audit line. */
+export interface Asker extends Partial<Caller> {
+  /** A signal's name, `plugin-server reload`, a changed file of `--watch`, a request, or the code of an embedder or a plugin. */
+  readonly by: NodeJS.Signals | 'command' | 'watch' | 'http' | 'program';
+}
+
 /** What the process around a Host can do for it. A Host without a supervisor, in a test or embedded, has none. */
 export interface Control {
   /** Brings up a new generation from new code and configuration; settles when it serves, or has been given up. */
-  reload(): Promise<ReloadOutcome>;
+  reload(asker: Asker): Promise<ReloadOutcome>;
   /** Starts another process in this one's place, then drains this one. */
   retire?(reason: string): void;
   /** The Prometheus exposition of all workers together. */

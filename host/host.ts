@@ -16,6 +16,7 @@ import { MountTable } from './http/mounts.js';
 import { openPlugins } from './http/open-plugins.js';
 import { openapiDocument } from './http/openapi.js';
 import type { RateLimit } from './http/rate-limit.js';
+import { RefusedKeys } from './http/refused-keys.js';
 import { serverView } from './http/server-view.js';
 import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
@@ -96,6 +97,7 @@ export class Host {
   readonly #jobs: Jobs;
   readonly #channels: Channels;
   readonly #listeners: PluginListeners;
+  readonly #refusedKeys: RefusedKeys;
   /** Undefined if a supervisor has the sockets of plugins. */
   readonly #ownSockets: OwnSockets | undefined;
   #stopping = false;
@@ -135,6 +137,7 @@ export class Host {
     this.settings = settings;
     this.#log = log;
     this.log = log.logger;
+    this.#refusedKeys = new RefusedKeys(log.audit);
     this.#tls = tls !== undefined;
     this.metrics = new Metrics(this.#tls ? 'https' : 'http', () => log.dropped);
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
@@ -187,6 +190,7 @@ export class Host {
       mounts: this.mounts,
       metrics: this.metrics,
       rateLimit,
+      refusedKeys: this.#refusedKeys,
       development: options.development === true,
       onProblem: (problem) => this.#reporter.addProblem(problem),
       watchBodies: {
@@ -312,6 +316,7 @@ export class Host {
     await this.#channels.close();
     await this.#storage.close();
     this.#reporter.close();
+    this.#refusedKeys.close();
     this.metrics.close();
     await this.#log.end();
   }
@@ -351,6 +356,7 @@ export class Host {
       listeners: this.#listeners,
       shared: {
         dataFolder: settings.dataFolder,
+        audit: this.#log.audit,
         metrics: this.metrics.ofPlugins,
         resolvePath: (path) => configuration.resolvePath(path),
         server,

@@ -131,7 +131,7 @@ async function startWorkers(iniFile: string, timeShift: number): Promise<Running
   return {
     url,
     async reload() {
-      const outcome = await supervisor.reload();
+      const outcome = await supervisor.reload({ by: 'program' });
       if (!outcome.success) throw failure(outcome.reason, outcome.problems);
       // This process reads what was sent on its old connections before it sends its next request.
       await new Promise(setImmediate);

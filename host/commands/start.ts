@@ -67,10 +67,10 @@ function obeySignals(supervisor: Supervisor): void {
   process.on('SIGHUP', () => {
     // A terminal that is closed sends the same signal as an operator who asks for a reload.
     if (onTerminal && !hasTerminal()) supervisor.stop();
-    else supervisor.reload();
+    else supervisor.reload({ by: 'SIGHUP' });
   });
   // Without a handler, node would open its debugger.
-  process.on('SIGUSR1', () => supervisor.reload());
+  process.on('SIGUSR1', () => supervisor.reload({ by: 'SIGUSR1' }));
 }
 
 function hasTerminal(): boolean {

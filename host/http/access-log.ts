@@ -15,18 +15,12 @@ export type SocketLog = (
 ) => void;
 
 export function socketLog({ logger }: Log): SocketLog {
-  return ({ method, headers }, { requestId: request_id, route }, seconds, code) => {
-    const { traceparent } = headers;
-    const ids = typeof traceparent === 'string' ? TRACEPARENT.exec(traceparent) : null;
-    const trace = ids === null ? {} : { trace_id: ids[1], parent_id: ids[2] };
+  return ({ method }, { requestId: request_id, route, trace }, seconds, code) => {
     const ms = Math.round(seconds * 1e6) / 1e3;
     const about = { request_id, method, plugin: route?.plugin, route: route?.route, status: 101 };
     logger.info({ ...about, ms, code, ...trace, [ofAccess]: true }, 'WebSocket closed');
   };
 }
-
-/** W3C Trace Context section 3.2: version, trace id, parent id, flags. */
-const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-([\da-f]{16})-[\da-f]{2}/;
 
 /** The fields are known and need no redaction, so that the line is put together here; pino writes all other lines. */
 export function accessLog(log: Log): AccessLog {
@@ -52,8 +46,7 @@ function line(request: IncomingMessage, response: HostResponse, seconds: number)
     text += `,"path":${JSON.stringify(loggablePath(request.url!))}`;
   text += `,"status":${response.sentStatus},"ms":${Math.round(seconds * 1e6) / 1e3}`;
   if (response.abandoned && response.rawStatus === 0) text += ',"aborted":true';
-  const trace = request.headers.traceparent;
-  const ids = typeof trace === 'string' ? TRACEPARENT.exec(trace) : null;
-  if (ids !== null) text += `,"trace_id":"${ids[1]}","parent_id":"${ids[2]}"`;
+  const { trace } = response;
+  if (trace !== undefined) text += `,"trace_id":"${trace.trace_id}","parent_id":"${trace.parent_id}"`;
   return `${text},"msg":"request"}\n`;
 }

@@ -21,11 +21,13 @@ import { OverloadLog } from './overload.js';
 import { isUtf8Encoded, requireUtf8Queries } from './percent-encoding.js';
 import { awaitTurn } from './pipelining.js';
 import type { RateLimit } from './rate-limit.js';
+import type { RefusedKeys } from './refused-keys.js';
 import { judgeHead } from './request-head.js';
 import { routeRunner } from './route/runner.js';
 import { requestId } from './socket/request-id.js';
 import { type HostResponse, JSON_TYPE } from './socket/response.js';
 import { limitSending } from './socket/send-timeout.js';
+import { receivedTrace } from './traceparent.js';
 import { believeOnly, type TrustedPeers } from './trusted-peers.js';
 
 export interface ApplicationOptions {
@@ -45,6 +47,7 @@ export interface ApplicationOptions {
   /** Undefined where any host name will do. */
   readonly judgeName: JudgeName | undefined;
   readonly rateLimit: RateLimit | undefined;
+  readonly refusedKeys: Pick<RefusedKeys, 'add'>;
   /** The server runs for the author of a plugin: responses are checked, and say what is for the author alone. */
   readonly development: boolean;
 }
@@ -91,13 +94,21 @@ export class Application extends Koa {
         return (this.res as HostResponse).requestId;
       },
     });
+    Object.defineProperty(this.context, 'log', {
+      // Made where it is used: an AsyncLocalStorage that tells every logger its request costs each request several percent.
+      get(this: Koa.Context) {
+        const log = options.log.child(idsOf(this.res as HostResponse));
+        this.log = log;
+        return log;
+      },
+      set(this: Koa.Context, value: Logger) {
+        Object.defineProperty(this, 'log', { value, writable: true, configurable: true });
+      },
+    });
     // What middleware emits on the application, after the head has gone out for instance.
     this.on('error', (error: unknown, ctx?: Koa.Context) => {
-      const { requestId: request_id, route } = (ctx?.res ?? {}) as Partial<HostResponse>;
-      options.log.error(
-        { request_id, plugin: route?.plugin, err: error },
-        'the application emitted an error',
-      );
+      const about = ctx && idsOf(ctx.res as HostResponse);
+      options.log.error({ ...about, err: error }, 'the application emitted an error');
     });
   }
 
@@ -116,6 +127,7 @@ export class Application extends Koa {
   handleRequest(ctx: Koa.Context, run: Chain): void {
     const res = ctx.res as HostResponse;
     res.requestId = requestId(ctx.req);
+    res.trace = receivedTrace(ctx.req);
     res.statusCode = 404;
     this.#run = run;
     if (res.socket === null) awaitTurn(res, () => this.#begin(ctx, true));
@@ -263,21 +275,21 @@ export class Application extends Koa {
   #fail(ctx: Koa.Context, error: unknown): void {
     const { res, req } = ctx;
     const answer = errorAnswer(error);
-    const { requestId: request_id, route } = res as HostResponse;
     (res as HostResponse).failure = error;
+    if (answer.status === 401 && answer.body.code === 'wrong_api_key') this.#options.refusedKeys.add(ctx);
     if (error === OVERLOADED) {
       this.#overloadLog.count();
     } else if (answer.status >= 500 && (res as HostResponse).abandoned) {
       // Whatever follows from a client's leaving is not an error of the server. What else was thrown is worth a line.
       if (!isBrokenConnection(error)) {
-        const about = { request_id, plugin: route?.plugin, method: req.method };
+        const about = { ...idsOf(res as HostResponse), method: req.method };
         this.#options.log.info(
           { ...about, reason: messageOf(error) },
           'request failed after the client disconnected',
         );
       }
     } else if (answer.status >= 500) {
-      const about = { request_id, plugin: route?.plugin, method: req.method };
+      const about = { ...idsOf(res as HostResponse), method: req.method };
       // An intended error, such as a 503 while a database is away, is not a fault in the code.
       if (error instanceof HttpError)
         this.#options.log.warn({ ...about, code: error.code, err: error.cause }, error.message);
@@ -308,9 +320,9 @@ export class Application extends Koa {
 
   /** A handler that forgot to await, or returned its value, leaves no other trace. */
   #tellSilence(ctx: Koa.Context): void {
-    const { requestId: request_id, route } = ctx.res as HostResponse;
+    const res = ctx.res as HostResponse;
     this.#options.log.warn(
-      { request_id, plugin: route?.plugin, method: ctx.req.method, route: route?.route },
+      { ...idsOf(res), method: ctx.req.method, route: res.route?.route },
       'the handler of this route set no response; set ctx.body, and await the code that sets it',
     );
   }
@@ -338,6 +350,11 @@ export class Application extends Koa {
 }
 
 const SLASH = 47;
+
+/** What every line of a request says of it. */
+function idsOf({ requestId: request_id, route, trace }: HostResponse) {
+  return { request_id, plugin: route?.plugin, ...trace };
+}
 
 /** Shown to the author of a plugin, in place of the 404. */
 const SILENCE = hostError('no_response');

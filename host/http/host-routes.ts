@@ -9,7 +9,7 @@ import type { KeyRing } from './api-key.js';
 import { hostError } from './errors.js';
 import { readiness } from './health.js';
 import type { Mount } from './mounts.js';
-import { requireControl } from './server-view.js';
+import { askerOf, requireControl } from './server-view.js';
 import { JSON_TYPE } from './socket/response.js';
 
 export interface HostRoutesOptions {
@@ -41,7 +41,7 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
     ctx.body = { status: 'ok' };
   };
   const reload = async (ctx: Koa.Context) => {
-    ctx.body = await reloadPlugin(ctx.params.name, options);
+    ctx.body = await reloadPlugin(ctx, options);
   };
   let document: string | undefined;
   return [
@@ -106,11 +106,12 @@ function describePlugin(plugin: PluginUnit) {
   };
 }
 
-async function reloadPlugin(name: string, { plugins, control, folder }: HostRoutesOptions) {
+async function reloadPlugin(ctx: Koa.Context, { plugins, control, folder }: HostRoutesOptions) {
+  const { name } = ctx.params as { name: string };
   if (name !== 'all' && !plugins.some((plugin) => plugin.name === name)) {
     throw hostError('unknown_plugin', { name, names: plugins.map((plugin) => plugin.name) });
   }
-  const outcome = await requireControl(control).reload();
+  const outcome = await requireControl(control).reload(askerOf(ctx));
   if (outcome.success) return { reloaded: name, success: true };
   const problems = outcome.problems.map((problem) => placedProblem(problem, folder));
   throw hostError(

@@ -9,6 +9,7 @@ import { corsMiddleware, unlessOwn } from './cors.js';
 import { nameJudge } from './host-names.js';
 import type { MountTable } from './mounts.js';
 import type { RateLimit } from './rate-limit.js';
+import type { RefusedKeys } from './refused-keys.js';
 import { requestProblem } from './request-problem.js';
 import { trustedPeers } from './trusted-peers.js';
 
@@ -17,6 +18,7 @@ export interface ApplicationSurroundings {
   readonly mounts: MountTable;
   readonly metrics: Metrics;
   readonly rateLimit: RateLimit | undefined;
+  readonly refusedKeys: RefusedKeys;
   readonly development: boolean;
   /** Called for each failed request. */
   readonly onProblem: (problem: ServerProblem) => void;
@@ -26,7 +28,16 @@ export interface ApplicationSurroundings {
 /** Creates the application from the settings. */
 export function makeApplication(
   { configuration, settings, plugins }: Prepared,
-  { log, mounts, metrics, rateLimit, development, onProblem, watchBodies }: ApplicationSurroundings,
+  {
+    log,
+    mounts,
+    metrics,
+    rateLimit,
+    refusedKeys,
+    development,
+    onProblem,
+    watchBodies,
+  }: ApplicationSurroundings,
 ): Application {
   const own = plugins.filter(({ package_ }) => !package_.bundled);
   const code = new Map(own.map(({ name, package_ }) => [name, package_.folder]));
@@ -44,6 +55,7 @@ export function makeApplication(
     sendTimeout: limits.sendTimeout * 1000,
     judgeName: hosts && nameJudge(hosts),
     rateLimit,
+    refusedKeys,
     development,
   });
   if (corsOrigins.length > 0) application.use(unlessOwn(mounts, corsMiddleware(corsOrigins, corsHeaders)));

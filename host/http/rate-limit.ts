@@ -1,7 +1,8 @@
 import type Koa from 'koa';
 import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
+import { withoutPort } from '../kit/audit.js';
 import { headKey, type KeyRing } from './api-key.js';
-import { addressGroup, withoutPort } from './client-address.js';
+import { addressGroup } from './client-address.js';
 import { hostError } from './errors.js';
 
 export interface RateLimitOptions {

@@ -1,5 +1,7 @@
-import type { Control } from '../control.js';
+import type Koa from 'koa';
+import type { Asker, Control } from '../control.js';
 import { placedProblem, shownPath } from '../diagnostics/placed-problem.js';
+import { callerOf } from '../kit/audit.js';
 import { messageOf } from '../kit/deadline.js';
 import { asksKey } from '../kit/operation.js';
 import type { PluginView, ServerView } from '../kit/server-view.js';
@@ -29,8 +31,8 @@ export function serverView(options: ServerViewOptions): ServerView {
       return units.map((unit) => viewPlugin(unit, checks, folder));
     },
     watch: (listener) => monitor.watch(listener),
-    async reload() {
-      const outcome = await requireControl(control).reload();
+    async reload(ctx) {
+      const outcome = await requireControl(control).reload(ctx ? askerOf(ctx) : { by: 'program' });
       if (outcome.success) return outcome;
       const problems = outcome.problems.map((problem) => placedProblem(problem, folder));
       return { ...outcome, problems };
@@ -42,6 +44,11 @@ export function serverView(options: ServerViewOptions): ServerView {
       return next();
     }),
   };
+}
+
+/** The request that asks for a reload. */
+export function askerOf(ctx: Koa.Context): Asker {
+  return { by: 'http', ...callerOf(ctx) };
 }
 
 /** Required for a reload; a host without a supervisor lacks it. */

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type Koa from 'koa';
 import { networkTest } from '../../config/index.js';
-import { withoutPort } from './client-address.js';
+import { withoutPort } from '../kit/audit.js';
 import { adoptForwarded } from './forwarded.js';
 
 /** Whose X-Forwarded- headers, and whose Forwarded, are trusted. */

@@ -2,7 +2,7 @@
 
 import type { Problem } from '../../config/problem.js';
 import type { Loss, Message } from '../channels/message.js';
-import type { ReloadOutcome } from '../control.js';
+import type { Asker, ReloadOutcome } from '../control.js';
 import type { BoundListener, PluginListener } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { Report } from '../monitor/report.js';
@@ -164,7 +164,7 @@ export type FromWorker =
     }
   /** All requests are finished; the worker is about to exit. */
   | { readonly type: 'drained'; readonly metrics: readonly MetricReport[] }
-  | { readonly type: 'reload'; readonly id: number }
+  | { readonly type: 'reload'; readonly id: number; readonly asker: Asker }
   /** This process can no longer do all of its work: have another serve in its place, then drain it. */
   | { readonly type: 'retire'; readonly reason: string }
   | { readonly type: 'all_metrics'; readonly id: number }

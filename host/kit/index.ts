@@ -29,6 +29,7 @@ import type {
   HistogramConfiguration,
 } from 'prom-client';
 import { z } from 'zod';
+import type { Audit } from './audit.js';
 import type { Channel } from './channel.js';
 import type { Job, Schedule } from './jobs.js';
 import type { PluginKeys } from './plugin-keys.js';
@@ -42,6 +43,7 @@ import type { WebSocketHandler, WebSocketOptions } from './websocket.js';
 
 // Schemas of parameters that accept the forms of the INI file and of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
+export { type Audit, type Caller, callerOf } from './audit.js';
 export type { Channel } from './channel.js';
 export { DeadlineError, withDeadline } from './deadline.js';
 export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
@@ -227,6 +229,11 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   sendFile(ctx: Context, root: string, path: string, options?: SendFileOptions): Promise<void>;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
+  /**
+   * Writes an audit line: something that somebody may have to account for, such as the end of another user's session. `event`
+   * names what happened (`order_refunded`); `about` says to what, and who asked: `callerOf(ctx)`.
+   */
+  readonly audit: Audit;
   /** Aborts when the plugin is about to close: its last response, run and socket has ended, or their time is over. */
   readonly signal: AbortSignal;
   /**
@@ -337,5 +344,10 @@ declare module 'koa' {
   interface ExtendableContext {
     /** The request's id, as in X-Request-Id of the response and in the log. */
     readonly requestId: string;
+    /**
+     * A pino logger whose lines carry the request's id, its plugin, and if it came with a valid `traceparent` (W3C Trace Context)
+     * `trace_id` and `parent_id`.
+     */
+    log: Logger;
   }
 }

@@ -1,4 +1,4 @@
-import type { Middleware } from 'koa';
+import type { Context, Middleware } from 'koa';
 
 /** The server as its operator sees it, summed over all its processes. */
 export interface ServerView {
@@ -15,9 +15,9 @@ export interface ServerView {
   watch(listener: (event: MonitorEvent) => void): () => void;
   /**
    * Reads the code and the configuration again; settles when the new generation serves, or has been discarded. Rejects with a
-   * 501 HttpError in a server without a supervisor.
+   * 501 HttpError in a server without a supervisor. `ctx` is the request that asks, for the audit line in the log.
    */
-  reload(): Promise<ReloadResult>;
+  reload(ctx?: Context): Promise<ReloadResult>;
   /**
    * Has this process replaced when it can no longer do its work, for example because only a new process can open a resource
    * again: a new process starts, then this one finishes its requests and exits. A server without a supervisor continues.

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Router } from '@koa/router';
 import type { DefaultState, Middleware } from 'koa';
 import type { Channels } from '../channels/channels.js';
+import type { Audit } from '../kit/audit.js';
 import { messageOf } from '../kit/deadline.js';
 import type { AllowOriginsOptions, Context, OpenMountOptions, SetupContext } from '../kit/index.js';
 import type { PluginKeys } from '../kit/plugin-keys.js';
@@ -21,6 +22,7 @@ import type { PluginUnit } from './plugin-unit.js';
 /** The parts of the context that all plugins of a server share. */
 export interface SharedSurroundings {
   readonly dataFolder: string;
+  readonly audit: Audit;
   readonly metrics: PluginMetricsMaker;
   readonly resolvePath: (path: string) => string;
   readonly server: ServerView;
@@ -123,6 +125,7 @@ export function setupContext(
     sendFile: (ctx, root, path, options = {}) =>
       sendFile(ctx, around.resolvePath(root), path, options, unit.log),
     log: unit.log,
+    audit: (event, about, message) => around.audit(event, { plugin: unit.name, ...about }, message),
     signal: unit.abort.signal,
     draining: around.draining,
     server: around.server,

@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 import { isSecretMember } from '../../config/secrets.js';
+import type { Audit } from '../kit/audit.js';
 import { fitLine, type LevelName, type LineCounts, type LineKind, NO_LINES } from './line.js';
 import { prettyPrinter, wantsColor } from './pretty.js';
 import { LogWriter } from './writer.js';
@@ -13,9 +14,6 @@ export interface LogSettings {
   /** Absolute path; undefined for standard output. */
   readonly file: string | undefined;
 }
-
-/** Writes an audit line: at every level but `silent`, and kept longest when lines cannot be written. */
-export type Audit = (event: string, about: object, message: string) => void;
 
 export interface Log {
   readonly logger: Logger;

@@ -117,14 +117,6 @@ export class FrontDoor {
     await stopped.catch(() => {});
   }
 
-  /** Resolves when the queue is empty, or after `limit` milliseconds. */
-  async emptied(socket: ListeningSocket, limit: number): Promise<void> {
-    const end = performance.now() + limit;
-    while (performance.now() < end && socket.queueLength() > 0) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  }
-
   close(): void {
     clearInterval(this.#queueTimer);
     clearInterval(this.#balanceTimer);

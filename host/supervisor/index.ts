@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { announce } from '../announce.js';
 import { ChannelHub } from '../channels/channel-hub.js';
-import type { ReloadOutcome } from '../control.js';
+import type { Asker, ReloadOutcome } from '../control.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { FromWorker, ProcessSettings, ToWorker, WorkerOptions, WorkerReport } from '../ipc/messages.js';
 import type { JobTimes } from '../storage/jobs.js';
@@ -13,6 +13,7 @@ import { ListeningSocket } from './listening-socket.js';
 import { MonitorHub } from './monitor-hub.js';
 import { PidFile } from './pid-file.js';
 import { PluginSockets } from './plugin-sockets.js';
+import { queueEmptied } from './queue-length.js';
 import { StartFailure } from './start-failure.js';
 import { SupervisorLog } from './supervisor-log.js';
 import { Systemd } from './systemd.js';
@@ -80,6 +81,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #upSince: number | undefined;
   /** A reload that waits for `#latest`. It reads every change made until then. */
   #queued: Promise<ReloadOutcome> | undefined;
+  /** Who asked for it. */
+  readonly #askers: Asker[] = [];
 
   constructor(
     private readonly options: WorkerOptions,
@@ -105,11 +108,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /** Starts a new generation; the old one continues if that fails. Calls during a reload share the next one. */
-  reload(): Promise<ReloadOutcome> {
+  reload(asker: Asker): Promise<ReloadOutcome> {
+    this.#askers.push(asker);
     if (this.#queued === undefined) {
       const queued = this.#latest.then(() => {
         this.#queued = undefined;
-        return this.#reloadOnce();
+        return this.#reloadOnce(this.#askers.splice(0));
       });
       this.#queued = queued;
       this.#latest = queued;
@@ -173,7 +177,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       await this.#serve(generation, socket);
     } catch (failure) {
       await generation.kill();
-      this.#pluginSockets.dismiss(generation);
+      await this.#pluginSockets.abandon(generation, 0);
       if (socket !== this.#socket) socket?.close();
       if (pidFile !== this.#pidFile) pidFile?.remove();
       throw failure;
@@ -259,7 +263,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #writePidFile(path: string | undefined): Promise<PidFile | undefined> {
     if (path === undefined || path === this.#pidFile?.path)
       return path === undefined ? undefined : this.#pidFile;
-    return PidFile.write(path, { reload: () => this.reload() });
+    return PidFile.write(path, { reload: () => this.reload({ by: 'command' }) });
   }
 
   /** The new generation accepts already. The old one stops accepting before the reload is reported as done. */
@@ -276,13 +280,21 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#log.configure(settings.log);
     if (old !== undefined) {
       // No other process serves the connections that wait at the old address.
-      if (oldSocket !== socket) await this.#frontDoor.emptied(oldSocket!, queueTimeout);
+      if (oldSocket !== socket) await queueEmptied(() => oldSocket!.queueLength(), queueTimeout);
       if (oldSocket !== socket) oldSocket?.close();
       await this.#dismiss(old);
       await this.#retire(old);
     }
     for (const worker of generation.workers) worker.send(this.#inForce());
-    announce(this.#log, { url: this.#url(), ...report });
+    const log = this.#log;
+    const isStart = old === undefined;
+    announce(
+      {
+        info: (fields, text) => (isStart ? log.audit('server_start', fields, text) : log.info(fields, text)),
+        warn: (fields, text) => log.warn(fields, text),
+      },
+      { url: this.#url(), ...report },
+    );
     this.emit('serving', report, this.#url(), generation.begun);
   }
 
@@ -328,20 +340,22 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   async #dismiss(generation: Generation): Promise<void> {
+    await this.#pluginSockets.abandon(generation, queueTimeout);
     await Promise.all(generation.workers.map((worker) => this.#frontDoor.dismiss(worker)));
-    this.#pluginSockets.dismiss(generation);
   }
 
-  async #reloadOnce(): Promise<ReloadOutcome> {
+  async #reloadOnce(asked_by: readonly Asker[]): Promise<ReloadOutcome> {
     if (this.#state !== 'serving') return { success: false, reason: 'The server is stopping.', problems: [] };
     const begun = Date.now();
     this.#log.info({}, 'reloading');
     this.#systemd.notify('RELOADING=1', 'Reloading');
     const outcome = await this.#tryReload();
-    if (outcome.success) this.#log.info({ ms: Date.now() - begun }, 'reloaded');
+    const about = { outcome: outcome.success ? 'success' : 'failure', asked_by, ms: Date.now() - begun };
+    if (outcome.success) this.#log.audit('reload', about, 'reloaded');
     else {
       const { problems, reason } = outcome;
-      this.#log.error({ problems }, `not reloaded, the server continues unchanged: ${reason}`);
+      const text = `not reloaded, the server continues unchanged: ${reason}`;
+      this.#log.audit('reload', { ...about, problems }, text, 'error');
       this.#monitor.addFailedReload(outcome, this.options.iniFile);
       this.emit('reloadFailed', outcome);
     }
@@ -369,14 +383,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #stop(): Promise<void> {
     const serving = this.#serving;
     this.#state = 'stopping';
-    this.#log.info({}, 'stopping');
+    this.#log.audit('server_stop', {}, 'stopping');
     this.#systemd.notify('STOPPING=1', 'Stopping');
     if (serving === undefined) return this.stopNow();
     serving.announceStop();
     await sleep(serving.settings.stopGrace);
     for (const generation of this.#generations) if (generation.comingUp) generation.kill();
     const socket = this.#socket as ListeningSocket;
-    await this.#frontDoor.emptied(socket, queueTimeout);
+    await queueEmptied(() => socket.queueLength(), queueTimeout);
     this.#frontDoor.close();
     // Closing the last copy of the socket resets the connections in its queue. A worker closes it between two accepts.
     socket.close();
@@ -392,7 +406,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   #onMessage(worker: WorkerProcess, message: FromWorker): void {
     if (message.type === 'reload') {
-      this.reload().then((outcome) => worker.send({ type: 'reloaded', id: message.id, outcome }));
+      this.reload(message.asker).then((outcome) =>
+        worker.send({ type: 'reloaded', id: message.id, outcome }),
+      );
     } else if (message.type === 'all_metrics') {
       this.#metrics
         .collect()

@@ -1,6 +1,5 @@
-import { chmodSync, closeSync, lstatSync, openSync, readSync, rmSync } from 'node:fs';
+import { chmodSync, lstatSync, rmSync } from 'node:fs';
 import * as net from 'node:net';
-import { isIPv4 } from 'node:net';
 import {
   bindPath,
   bindPort,
@@ -11,6 +10,7 @@ import {
 } from '../http/socket/bound-socket.js';
 import { explainListening } from '../http/socket/listen-error.js';
 import type { Address } from '../ipc/messages.js';
+import { queueLength } from './queue-length.js';
 import { StartFailure } from './start-failure.js';
 
 /** An address to listen on, or a socket that listens already, passed by systemd. */
@@ -18,10 +18,6 @@ export type ListenTarget = Address | { readonly fd: number };
 
 /** The mode of a Unix socket: its user and its group, such as that of a reverse proxy, may connect. */
 const unixSocketMode = 0o660;
-/** How much of /proc/net/tcp is read at a time: a row has 150 bytes. */
-const procBytes = 150;
-/** The state LISTEN in /proc/net/tcp. */
-const listenState = '0A';
 
 /**
  * The socket that all workers accept from. The supervisor keeps it open and never accepts from it, so that clients wait in
@@ -88,9 +84,7 @@ export class ListeningSocket {
    */
   queueLength(): number {
     if ('path' in this.address) return 0;
-    const { host, port } = this.address;
-    // An IPv6 socket serves IPv4 clients too, but has its row in the one file.
-    return queueIn(isIPv4(host) ? '/proc/net/tcp' : '/proc/net/tcp6', host, port);
+    return queueLength(this.address.host, this.address.port);
   }
 
   close(): void {
@@ -118,46 +112,4 @@ function explainBinding(error: NodeJS.ErrnoException, wanted: ListenTarget): str
   return 'path' in wanted
     ? explainListening(error, wanted.path, undefined)
     : explainListening(error, wanted.host, wanted.port);
-}
-
-/**
- * The length of the accept queue of the socket that listens on that port: rx_queue in proc(5). The rows of listening sockets
- * come first, and reading stops at the row that is wanted: to fill a larger buffer, the kernel would search a table in which
- * a busy server has tens of thousands of connections.
- */
-function queueIn(file: string, host: string, port: number): number {
-  let descriptor: number;
-  try {
-    descriptor = openSync(file, 'r');
-  } catch {
-    return 0;
-  }
-  try {
-    const address = `${isIPv4(host) ? hexAddress(host) : ''}:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-    const buffer = Buffer.allocUnsafe(procBytes);
-    let text = '';
-    for (;;) {
-      const read = readSync(descriptor, buffer, 0, procBytes, null);
-      if (read === 0) return 0;
-      text += buffer.toString('latin1', 0, read);
-      const [, ...rows] = text.split('\n');
-      for (const row of rows) {
-        const [, local = '', , state, queues = '', next] = row.trim().split(/\s+/);
-        if (next === undefined) break;
-        if (state !== listenState) return 0;
-        if (local.endsWith(address)) return Number.parseInt(queues.split(':')[1] ?? '0', 16);
-      }
-    }
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-/** An IPv4 address as /proc/net/tcp writes it on a little-endian machine: 127.0.0.1 is 0100007F. */
-function hexAddress(host: string): string {
-  return host
-    .split('.')
-    .reverse()
-    .map((part) => Number(part).toString(16).toUpperCase().padStart(2, '0'))
-    .join('');
 }

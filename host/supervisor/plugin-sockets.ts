@@ -2,6 +2,7 @@ import { bindPort, type SocketHandle, systemError } from '../http/socket/bound-s
 import { explainPluginListening } from '../http/socket/listen-error.js';
 import type { BoundListener, PluginListener } from '../kit/plugin-listener.js';
 import type { Generation } from './generation.js';
+import { queueEmptied, queueLength } from './queue-length.js';
 import { StartFailure } from './start-failure.js';
 import type { WorkerProcess } from './worker-process.js';
 
@@ -52,15 +53,22 @@ export class PluginSockets {
     this.#asked.delete(worker);
   }
 
-  /** The generation accepts no further connections. Closes the sockets that no other generation uses. */
-  dismiss(generation: Generation): void {
+  /**
+   * The generation is about to accept no further connections. Closes the sockets that no other generation uses, after its workers
+   * have had `limit` milliseconds to accept those that wait there: closing the last copy of a socket resets them. A worker that
+   * closes it between two accepts is the last.
+   */
+  async abandon(generation: Generation, limit: number): Promise<void> {
     this.#wanted.delete(generation);
     const wanted = new Set([...this.#wanted.values()].flatMap((keys) => [...keys]));
-    for (const [key, { handle }] of this.#sockets) {
-      if (wanted.has(key)) continue;
-      handle.close();
-      this.#sockets.delete(key);
-    }
+    const abandoned = [...this.#sockets].filter(([key]) => !wanted.has(key));
+    for (const [key] of abandoned) this.#sockets.delete(key);
+    await Promise.all(
+      abandoned.map(async ([, { handle, bound }]) => {
+        await queueEmptied(() => queueLength(bound.host, bound.port), limit);
+        handle.close();
+      }),
+    );
   }
 
   async #bind(

@@ -16,7 +16,7 @@ export function watch(supervisor: Supervisor): void {
   let settled: NodeJS.Timeout | undefined;
   const onChange = () => {
     clearTimeout(settled);
-    settled = setTimeout(() => supervisor.reload(), settleTime);
+    settled = setTimeout(() => supervisor.reload({ by: 'watch' }), settleTime);
   };
   const scope = new Scope();
   const watches = new FolderWatches({

@@ -1,12 +1,12 @@
 import type { SendHandle } from 'node:child_process';
 import type { ChannelLink } from '../channels/link.js';
-import type { Control, ReloadOutcome } from '../control.js';
+import type { Asker, Control, ReloadOutcome } from '../control.js';
 import type { FromWorker, ToWorker } from '../ipc/messages.js';
 import type { ListenerLink } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { MonitorLink } from '../monitor/monitor.js';
 
-type Asked = 'reload' | 'all_metrics';
+type Asked = { readonly type: 'reload'; readonly asker: Asker } | { readonly type: 'all_metrics' };
 type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' | 'subscribed' | 'bound' }>;
 type Told = Extract<ToWorker, { type: 'monitor' | 'messages' }>;
 
@@ -74,8 +74,8 @@ export class SupervisorChannel implements Control {
     }
   }
 
-  async reload(): Promise<ReloadOutcome> {
-    const answer = await this.#ask('reload');
+  async reload(asker: Asker): Promise<ReloadOutcome> {
+    const answer = await this.#ask({ type: 'reload', asker });
     if (answer.type !== 'reloaded')
       throw new Error(`Expected "reloaded" from the supervisor, received "${answer.type}".`);
     return answer.outcome;
@@ -90,17 +90,17 @@ export class SupervisorChannel implements Control {
   }
 
   async metrics(): Promise<string> {
-    const answer = await this.#ask('all_metrics');
+    const answer = await this.#ask({ type: 'all_metrics' });
     if (answer.type !== 'all_metrics')
       throw new Error(`Expected "all_metrics" from the supervisor, received "${answer.type}".`);
     const { AggregatorRegistry } = (await import('prom-client')).default;
     return AggregatorRegistry.aggregate(answer.reports as object[]).metrics();
   }
 
-  #ask(type: Asked): Promise<Answer> {
+  #ask(asked: Asked): Promise<Answer> {
     const id = this.#nextId();
     const answer = this.#answer(id);
-    this.send({ type, id });
+    this.send({ ...asked, id });
     return answer;
   }
 

@@ -11,14 +11,14 @@ export default definePlugin({
   name: 'admin',
   auth: 'own',
   after: ['sessman?'],
-  setup({ router, server, draining, plugin }) {
+  setup({ audit, router, server, draining, plugin }) {
     const sessions = plugin('sessman');
     addPage(router);
     router.use('/api', server.requireGlobalKey);
     addStream(router, { server, draining, hasSessions: sessions !== undefined });
-    addSessions(router, sessions);
+    addSessions(router, sessions, audit);
     router.post('/api/reload', async (ctx) => {
-      const result = await server.reload();
+      const result = await server.reload(ctx);
       ctx.status = result.success ? 200 : 422;
       ctx.body = result;
     });

@@ -1,4 +1,13 @@
-import { type Context, type Operation, openapi, type Router, type SessionService, z } from 'plugin-server';
+import {
+  type Audit,
+  type Context,
+  callerOf,
+  type Operation,
+  openapi,
+  type Router,
+  type SessionService,
+  z,
+} from 'plugin-server';
 import { adminError } from './errors.js';
 import type { EndAnswer, SessionList } from './wire.js';
 
@@ -9,7 +18,7 @@ const session = user.extend({ handle: z.string().min(1) });
  * A user's sessions, to list and to end. They are named by their handles: the server does not know a session's id, and
  * the data are the application's business.
  */
-export function addSessions(router: Router, sessions: SessionService | undefined): void {
+export function addSessions(router: Router, sessions: SessionService | undefined, audit: Audit): void {
   const manager = () => sessions ?? noSessions();
 
   router.post('/api/sessions/list', described("List a user's sessions", user), async (ctx) => {
@@ -31,12 +40,15 @@ export function addSessions(router: Router, sessions: SessionService | undefined
   router.post('/api/sessions/end', described("End one of a user's sessions", session), async (ctx) => {
     const { userid, handle } = read(ctx, session);
     await manager().endByHandle(userid, handle);
+    audit('session_ended', { handle, ...callerOf(ctx) }, 'session ended');
     ctx.body = { ended: 1 } satisfies EndAnswer;
   });
 
   router.post('/api/sessions/end_all', described("End all of a user's sessions", user), async (ctx) => {
     const { userid } = read(ctx, user);
-    ctx.body = { ended: await manager().endAll(userid) } satisfies EndAnswer;
+    const ended = await manager().endAll(userid);
+    if (ended > 0) audit('session_ended', { count: ended, ...callerOf(ctx) }, 'sessions of a user ended');
+    ctx.body = { ended } satisfies EndAnswer;
   });
 }
 

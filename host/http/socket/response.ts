@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { TraceIds } from '../../kit/audit.js';
 import type { RouteLabels } from '../../monitor/metrics.js';
 import { BufferedHeaders } from '../fast/buffered-headers.js';
 
@@ -35,6 +36,8 @@ export abstract class HostResponse extends BufferedHeaders {
   /** The plugin and route that the request was for, once known. */
   route: RouteLabels | undefined = undefined;
   recorded = false;
+  /** As the request says. */
+  trace: TraceIds | undefined = undefined;
   /** What was thrown, where that made the response. */
   failure: unknown = undefined;
   /** The status of a response that was written past this object; 0 while there is none. */

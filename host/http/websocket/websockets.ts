@@ -153,7 +153,7 @@ export class WebSockets {
     const { metrics, log } = this.#options;
     const res = ctx.res as HostResponse;
     const began = performance.now();
-    const about = { request_id: res.requestId, route: route.route };
+    const about = { request_id: res.requestId, route: route.route, ...res.trace };
     socket.onFailure = (error) => pluginLog.error({ ...about, err: error }, 'WebSocket handler failed');
     socket.onWork = (promise) => {
       const work = { route: route.route, log: pluginLog };

@@ -23,6 +23,8 @@ export interface AccessOptions {
 export interface Admitted {
   readonly given: Given<Takes>;
   readonly hidden: Hidden;
+  /** Whether the caller has a key. */
+  readonly byKey: boolean;
   /** The ids in the request's cookies. */
   readonly held: readonly string[];
 }
@@ -46,7 +48,12 @@ export class Access {
     // A key that a proxy or a page puts beside the cookie says nothing of the page, unless it is meant for this request.
     const isPage = held.length > 0 && isFromPage(ctx);
     if (keys.opens(ctx, isPage ? 'authorization' : undefined)) {
-      return { given: await this.#withKey(ctx, call, held), hidden: { id: isPage, data: false }, held };
+      return {
+        given: await this.#withKey(ctx, call, held),
+        hidden: { id: isPage, data: false },
+        byKey: true,
+        held,
+      };
     }
     if (call.byCookie === 'nothing') keys.require();
     if (held.length === 0) {
@@ -54,7 +61,7 @@ export class Access {
       throw sessmanError('session_required');
     }
     const hidden = { id: true, data: this.#options.data === 'none' };
-    return { given: await this.#withCookie(ctx, call, held), hidden, held };
+    return { given: await this.#withCookie(ctx, call, held), hidden, byKey: false, held };
   }
 
   async #withKey(ctx: Context, call: Call, held: readonly string[]): Promise<Given<Takes>> {

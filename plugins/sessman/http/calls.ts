@@ -21,6 +21,8 @@ export interface Call<T extends Takes = Takes, Result = unknown> {
   /** In cookie mode, whether the call ends the session of the cookie, which the response then clears. */
   endsSession?(sessions: Sessions, given: Given<T>, sessionId: string): Awaitable<boolean>;
   run(sessions: Sessions, given: Given<T>): Awaitable<Result>;
+  /** For the audit line of a caller with a key: which sessions of somebody else it ended. Undefined if none. */
+  audited?(given: Given<T>, result: Result): object | undefined;
   readonly answer: Answer<Result>;
   /** The errors of this call alone, by code; those of parameters and store come with every call. */
   readonly errors: readonly SessmanErrorCode[];
@@ -133,6 +135,8 @@ export const calls: readonly Call[] = [
       else await sessions.endByHandle(userid, handle);
       return 1;
     },
+    // With the session's own id, it is a logout.
+    audited: ({ session_id, handle }) => (session_id === undefined ? { handle } : undefined),
     answer: countAnswer,
     errors: ['session_not_found'],
     summary: 'End a session',
@@ -186,6 +190,10 @@ export const calls: readonly Call[] = [
       if (everyone) return sessions.endEveryone();
       if (userid === undefined) throw missing('userid', { userid: 'required', except: 'optional' });
       return sessions.endAll(userid, except, session_id);
+    },
+    audited: ({ everyone }, ended) => {
+      const count = typeof ended === 'number' ? ended : ended.count;
+      return count === 0 ? undefined : { count, ...(everyone && { everyone }) };
     },
     answer: countAnswer,
     errors: ['invalid_userid', 'session_not_found'],

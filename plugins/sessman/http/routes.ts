@@ -1,4 +1,4 @@
-import { asksKey, type Context, openapi, type Router } from 'plugin-server';
+import { type Audit, asksKey, type Context, callerOf, openapi, type Router } from 'plugin-server';
 import type { Sessions, StoredSession } from '../sessions.js';
 import { whenSettled } from '../store.js';
 import type { Access, Admitted } from './access.js';
@@ -19,9 +19,10 @@ export interface CookieMode {
 }
 
 /** Adds a route for each method of each call. */
-export function addRoutes(router: Router, sessions: Sessions, mode?: CookieMode): void {
+export function addRoutes(router: Router, sessions: Sessions, audit: Audit, mode?: CookieMode): void {
   for (const call of calls) {
-    const handler = mode === undefined ? withoutCookie(call, sessions) : withCookie(call, sessions, mode);
+    const handler =
+      mode === undefined ? withoutCookie(call, sessions, audit) : withCookie(call, sessions, audit, mode);
     const key = call.byCookie === 'nothing' ? mode?.key : `${mode?.key} or cookie`;
     for (const method of call.methods) {
       const description = openapi(operationOf(call, method, mode !== undefined));
@@ -32,22 +33,33 @@ export function addRoutes(router: Router, sessions: Sessions, mode?: CookieMode)
 }
 
 /** Answers at once where the store does, without a promise. */
-function withoutCookie(call: Call, sessions: Sessions) {
+function withoutCookie(call: Call, sessions: Sessions, audit: Audit) {
   return (ctx: Context): void | Promise<void> => {
-    const result = call.run(sessions, parametersFor(ctx, call));
-    return whenSettled(result, (settled) => call.answer.send(ctx, settled as never));
+    const given = parametersFor(ctx, call);
+    const result = call.run(sessions, given);
+    return whenSettled(result, (settled) => {
+      tellEnd(ctx, call, given, settled, audit);
+      call.answer.send(ctx, settled as never);
+    });
   };
 }
 
-function withCookie(call: Call, sessions: Sessions, { cookie, access }: CookieMode) {
+function withCookie(call: Call, sessions: Sessions, audit: Audit, { cookie, access }: CookieMode) {
   return async (ctx: Context): Promise<void> => {
     const admitted = await access.admit(ctx, call);
     const clears = call.endsSession !== undefined && (await endsCookie(call, sessions, admitted));
     const result = await call.run(sessions, admitted.given);
+    if (admitted.byKey) tellEnd(ctx, call, admitted.given, result, audit);
     if (clears) cookie.clear(ctx);
     if (call.setsCookie) cookie.write(ctx, result as StoredSession);
     call.answer.send(ctx, result as never, admitted.hidden);
   };
+}
+
+/** Logs that somebody's sessions were ended by a caller with a key. */
+function tellEnd(ctx: Context, call: Call, given: Given<Takes>, result: unknown, audit: Audit): void {
+  const about = call.audited?.(given, result);
+  if (about !== undefined) audit('session_ended', { ...about, ...callerOf(ctx) }, 'session ended');
 }
 
 /** Whether the call ends a session that a cookie of the request names. */

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { startServer } from '../../support/server.js';
+import { startServer, type TestServer } from '../../support/server.js';
 
 describe('the log', () => {
   it('masks what is a secret by its name, however deep, and nothing else', async () => {
@@ -45,5 +45,74 @@ describe('the log', () => {
     await server.fetch('/livez');
     await server.close();
     expect(server.logText()).to.equal('');
+  });
+
+  describe('of a request', () => {
+    const plugin = `
+      import { callerOf, definePlugin } from 'plugin-server';
+      export default definePlugin({
+        setup({ audit, router }) {
+          router.get('/', async (ctx) => {
+            await null;
+            ctx.log.info({ seven: 7 }, 'from the handler');
+            audit('thing_done', { thing: 3, ...callerOf(ctx) }, 'done');
+            throw new Error('a fault');
+          });
+        },
+      });`;
+    let server: TestServer;
+    before(async () => {
+      server = await startServer({ files: { 'plugins/talker.mjs': plugin } });
+    });
+    after(() => server.close());
+
+    const trace = '0af7651916cd43dd8448eb211c80319c';
+    const parent = 'b7ad6b7169203331';
+    const linesWith = async (traceparent: string) => {
+      const from = server.logs.length;
+      await server.fetch('/talker', { headers: { traceparent, 'X-Request-Id': 'logged-1' } });
+      while (!server.logs.slice(from).some(({ msg }) => msg === 'request'))
+        await new Promise((resolve) => setImmediate(resolve));
+      return server.logs.slice(from);
+    };
+
+    it('has the request id and the ids of its trace in each line, those of the plugin included', async () => {
+      // A version of the future may append more.
+      for (const traceparent of [`00-${trace}-${parent}-01`, `cc-${trace}-${parent}-00-more`]) {
+        const lines = await linesWith(traceparent);
+        expect(lines.map(({ msg }) => msg)).to.deep.equal([
+          'from the handler',
+          'done',
+          'request failed',
+          'request',
+        ]);
+        for (const line of lines) {
+          expect(line).to.include({
+            request_id: 'logged-1',
+            plugin: 'talker',
+            trace_id: trace,
+            parent_id: parent,
+          });
+        }
+        expect(lines[1]).to.include({ audit: true, event: 'thing_done', thing: 3, client: '127.0.0.1' });
+      }
+    });
+
+    it('has none where the header is not valid (W3C Trace Context section 3.2)', async () => {
+      for (const traceparent of [
+        `00-${trace}-${parent}`,
+        `00-${trace}-${parent}-01-more`,
+        `00-${trace.toUpperCase()}-${parent}-01`,
+        `00-${'0'.repeat(32)}-${parent}-01`,
+        `00-${trace}-${'0'.repeat(16)}-01`,
+        `ff-${trace}-${parent}-01`,
+        `${trace}`,
+      ]) {
+        for (const line of await linesWith(traceparent)) {
+          expect(line).not.to.have.property('trace_id');
+          expect(line).not.to.have.property('parent_id');
+        }
+      }
+    });
   });
 });

@@ -8,7 +8,7 @@ import { expect } from 'chai';
 import { type StartedPlugin, startPlugin } from '../../../host/testing.js';
 import { freePort } from '../../support/mongodb/process.js';
 import { isListening, ServerProcess } from '../../support/process.js';
-import { makeFolder, startServer, writeFiles } from '../../support/server.js';
+import { makeFolder, startServer, withFreePort, writeFiles } from '../../support/server.js';
 
 /** Echoes over TCP, says its process id over HTTP, and tells both ports. */
 const plugin = `
@@ -209,6 +209,13 @@ export default definePlugin({ setup({ listen }) { ${call}; } });`,
   }
 });
 
+const nextLook = () => new Promise((resolve) => setTimeout(resolve, 10));
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
 describe('the socket of a plugin', () => {
   let server: ServerProcess;
   afterEach(() => server.close());
@@ -250,6 +257,61 @@ describe('the socket of a plugin', () => {
     expect((await server.command('reload')).status).to.equal(0);
     expect(await isListening(`http://127.0.0.1:${port}`)).to.equal(false);
     await access(join(server.folder, 'server.pid'));
+  });
+
+  it('serves those who wait in it before it closes, where a reload changes the port or ends the listener', async () => {
+    const ports = [await freePort(), await freePort()] as const;
+    const blocking = plugin
+      .replace('integer().default(0)', "integer().default(0), go: z.string().default('')")
+      .replace('listen, config', 'listen, config, onReady')
+      .replace(
+        'const two =',
+        `onReady(() => writeFileSync(config.go, ''));
+    router.get('/block/:until', (ctx) => {
+      writeFileSync('blocked-' + ctx.params.until, '');
+      while (!existsSync(ctx.params.until));
+      // The next generation comes into force meanwhile.
+      for (const end = Date.now() + 300; Date.now() < end; );
+      ctx.status = 204;
+    });
+    const two =`,
+      );
+    const files = {
+      'plugins/ports.mjs': `import { existsSync, writeFileSync } from 'node:fs';${blocking}`,
+    };
+    const iniOf = (port: number, go: string) =>
+      withFreePort(ini.replace('auth_type=none', `auth_type=none&port=${port}&go=${go}`));
+    server = await ServerProcess.start({ ini: iniOf(ports[0], 'first'), files });
+    for (const [port, until, change] of [
+      [ports[0], 'second', () => server.write('plugin-server.ini', iniOf(ports[1], 'second'))],
+      [
+        ports[1],
+        'third',
+        () =>
+          server.write(
+            'plugins/ports.mjs',
+            `import { writeFileSync } from 'node:fs';
+import { definePlugin, z } from 'plugin-server';
+export default definePlugin({
+  config: z.object({ port: z.string(), go: z.string() }),
+  setup({ onReady }) { onReady(() => writeFileSync('third', '')); },
+});`,
+          ),
+      ],
+    ] as const) {
+      const blocked = server.fetch(`/ports/block/${until}`);
+      while (!(await exists(join(server.folder, `blocked-${until}`)))) await nextLook();
+      const lines = await Promise.all(Array.from({ length: 50 }, () => Line.open(port)));
+      await change();
+      expect((await server.command('reload')).status).to.equal(0);
+      for (const line of lines) {
+        expect(await Promise.race([line.read(), line.closed])).to.match(/^hello /);
+        expect(await line.ask('word')).to.equal('word');
+        line.socket.end();
+      }
+      expect((await blocked).status).to.equal(204);
+      expect(await isListening(`http://127.0.0.1:${port}`)).to.equal(false);
+    }
   });
 
   it('is not in the way of a list of routes', async () => {

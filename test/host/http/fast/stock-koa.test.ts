@@ -424,6 +424,7 @@ describe('the short cuts of the request path', () => {
       sendTimeout: 30_000,
       judgeName: undefined,
       rateLimit: undefined,
+      refusedKeys: { add() {} },
       development: false,
     });
     const ServerResponse = responseClass({ headers: [], closes: () => false });
