@@ -12,6 +12,7 @@ import type { Bodies } from './bodies.js';
 import { hasBody } from './body.js';
 import { type ErrorAnswer, errorAnswer, statusAnswer } from './error-answer.js';
 import { hostError, OVERLOADED } from './errors.js';
+import type { FoundRoute } from './fast/compiled-routes.js';
 import { type Chain, compose } from './fast/compose.js';
 import { answerQuickly, saidNothing, shortenSetters } from './fast/respond.js';
 import type { JudgeName } from './host-names.js';
@@ -227,45 +228,48 @@ export class Application extends Koa {
       return this.#serve(ctx, mount, path, url);
     }
     const { bodies } = this.#options;
-    const wish =
-      isBodyless(ctx) || !bodies.mayHoldKey(ctx) ? undefined : mount.routes.wish(ctx.req.method!, path);
-    if (wish?.kind !== 'parsed') return checkKey(keys, undefined);
-    return bodies.readForKey(ctx, wish).then(() => {
+    if (isBodyless(ctx) || !bodies.mayHoldKey(ctx)) return checkKey(keys, undefined);
+    const route = mount.routes.find(ctx.req.method!, path);
+    if (route.wish?.kind !== 'parsed') return checkKey(keys, undefined);
+    return bodies.readForKey(ctx, route.wish).then(() => {
       checkKey(keys, takeBodyKey(ctx));
-      return this.#serve(ctx, mount, path, url);
+      return this.#serve(ctx, mount, path, url, route);
     });
   }
 
-  #serve(ctx: Koa.Context, mount: Mounted, path: string, url: string): unknown {
-    if (mount.uses === undefined) return this.#pass(ctx, mount, path);
+  /** `found` is the route, if it has been looked for. */
+  #serve(ctx: Koa.Context, mount: Mounted, path: string, url: string, found?: FoundRoute): unknown {
+    if (mount.uses === undefined) return this.#pass(ctx, mount, path, found);
     this.#options.bodies.leave(ctx, mount.bounds);
     const below = url.slice(mount.path.length);
     const rest = below.startsWith('/') ? below : `/${below}`;
+    // Middleware may change the method.
     return mount.uses(ctx, rest, () => this.#pass(ctx, mount, path));
   }
 
-  #pass(ctx: Koa.Context, mount: Mounted, path: string): unknown {
-    if (mount.gates === undefined) return this.#route(ctx, mount, path);
-    return mount.gates(ctx, path, () => this.#route(ctx, mount, path));
+  #pass(ctx: Koa.Context, mount: Mounted, path: string, found?: FoundRoute): unknown {
+    if (mount.gates === undefined) return this.#route(ctx, mount, path, found);
+    return mount.gates(ctx, path, () => this.#route(ctx, mount, path, found));
   }
 
-  #route(ctx: Koa.Context, { keys, routes, checksKeys }: Mounted, path: string): unknown {
-    const { req } = ctx;
+  #route(ctx: Koa.Context, mount: Mounted, path: string, found?: FoundRoute): unknown {
+    const { keys, routes, checksKeys } = mount;
+    const route = found ?? routes.find(ctx.req.method!, path);
     const isUtf8 = isUtf8Encoded(path);
-    if (isUtf8 && isBodyless(ctx) && !hasBody(ctx)) return routes.run(ctx, path);
-    const wish = routes.wish(req.method!, path);
+    if (isUtf8 && isBodyless(ctx) && !hasBody(ctx)) return route.run(ctx);
+    const { wish } = route;
     // The body of a request that no route takes is nobody's.
-    if (wish === undefined) return routes.run(ctx, path);
+    if (wish === undefined) return route.run(ctx);
     const { bodies } = this.#options;
     if (wish.kind === 'stream') {
       bodies.leave(ctx, wish);
-      return routes.run(ctx, path);
+      return route.run(ctx);
     }
     if (!isUtf8) throw hostError('invalid_parameter');
-    if (wish.kind === 'parsed' && isBodyless(ctx)) return routes.run(ctx, path);
+    if (wish.kind === 'parsed' && isBodyless(ctx)) return route.run(ctx);
     const proceed = () => {
       if (keys !== undefined && checksKeys !== true) takeBodyKey(ctx);
-      return routes.run(ctx, path);
+      return route.run(ctx);
     };
     const reading = bodies.read(ctx, wish);
     return reading === undefined ? proceed() : reading.then(proceed);

@@ -5,28 +5,34 @@ import type { BodyWish } from '../body-wish.js';
 import { hostError } from '../errors.js';
 import type { HostResponse } from '../socket/response.js';
 import { type Chain, compose } from './compose.js';
-import { enterLayer, matchedRoute, type RoutedContext, setMatchedRoute } from './koa-internals.js';
+import { enterLayer, matchedRoute, type RoutedContext, routesOf, setMatchedRoute } from './koa-internals.js';
 
-/** Runs the route of a router that a method and a path below its mount lead to, and notes its labels on the response. */
+/** Where a method and a path below its mount lead to in a router. */
+export interface FoundRoute {
+  /** How the route takes its body; undefined where there is no route. */
+  readonly wish: BodyWish | undefined;
+  /** Runs it, once, and notes its labels on the response; without a route, a 404, a 405 or the answer to OPTIONS. */
+  run(ctx: Koa.Context): unknown;
+}
+
 export interface CompiledRoutes {
-  run(ctx: Koa.Context, path: string): unknown;
-  /** How the route with this method and path takes its body; undefined where there is none. */
-  wish(method: string, path: string): BodyWish | undefined;
+  find(method: string, path: string): FoundRoute;
 }
 
 const STATIC_PATH = /^[\w\-./~]*$/;
 
 /**
  * Composes each route without parameters once, from the layers that the router itself matches for it, into a Map entry.
- * Every other path goes through `router.routes()`; so a route added later works too, only not the short way.
- * `labels` gives those of a route template such as `/:name`, `wishOf` how the layers that a path leads to take a body.
+ * Every other path is matched when it comes and goes through `router.routes()`; so a route added later works too, only not
+ * the short way. `labels` gives those of a route template such as `/:name`, `wishOf` how the layers that a path leads to take
+ * a body.
  */
 export function compileRoutes(
   router: Router,
   labels: (template: string) => RouteLabels,
   wishOf: (layers: Router['stack']) => BodyWish,
 ): CompiledRoutes {
-  const table = new Map<string, Compiled>();
+  const table = new Map<string, FoundRoute>();
   for (const layer of router.exclusive || router.host !== undefined ? [] : router.stack) {
     if (typeof layer.path !== 'string' || layer.opts.pathAsRegExp || !STATIC_PATH.test(layer.path)) continue;
     for (const method of layer.methods) {
@@ -35,33 +41,27 @@ export function compileRoutes(
       if (compiled !== undefined) table.set(key, compiled);
     }
   }
-  const routes = router.routes() as unknown as Koa.Middleware;
-  const runAny = async (ctx: RoutedContext, path: string) => {
-    // @koa/router's own hook: match this path instead of ctx.path.
-    ctx.newRouterPath = path;
-    try {
-      await routes(ctx, () => refuse(ctx));
-    } finally {
-      if (ctx.routeMatched === true) (ctx.res as HostResponse).route = labels(matchedRoute(ctx));
-    }
-  };
+  const routes = routesOf(router);
   return {
-    wish(method, path) {
+    find(method, path) {
       const compiled = table.get(method + path);
-      if (compiled !== undefined) return compiled.wish;
-      const { route, pathAndMethod } = router.match(path, method);
-      return route ? wishOf(pathAndMethod) : undefined;
-    },
-    run(ctx, path) {
-      const compiled = table.get(ctx.req.method + path);
-      return compiled === undefined ? runAny(ctx as RoutedContext, path) : compiled.chain(ctx);
+      if (compiled !== undefined) return compiled;
+      const match = router.match(path, method);
+      return {
+        get wish() {
+          return match.route ? wishOf(match.pathAndMethod) : undefined;
+        },
+        async run(given) {
+          const ctx = given as RoutedContext;
+          try {
+            await routes(ctx, { path, method, match }, () => refuse(ctx));
+          } finally {
+            if (ctx.routeMatched === true) (ctx.res as HostResponse).route = labels(matchedRoute(ctx));
+          }
+        },
+      };
     },
   };
-}
-
-interface Compiled {
-  readonly chain: Chain;
-  readonly wish: BodyWish;
 }
 
 function compileRoute(
@@ -70,7 +70,7 @@ function compileRoute(
   method: string,
   labels: (template: string) => RouteLabels,
   wishOf: (layers: Router['stack']) => BodyWish,
-): Compiled | undefined {
+): FoundRoute | undefined {
   const { path: matched, pathAndMethod: layers } = router.match(path, method);
   const [first, ...rest] = layers;
   if (first === undefined || layers.some((layer) => layer.paramNames.length > 0)) return undefined;
@@ -97,7 +97,7 @@ function compileRoute(
     setMatchedRoute(ctx, route);
     return chain(ctx);
   };
-  return { chain: run, wish: wishOf(layers) };
+  return { run, wish: wishOf(layers) };
 }
 
 /** No route took the request: 404, or 405 with Allow, or the answer to OPTIONS (RFC 9110 sections 9.3.7 and 15.5.6). */

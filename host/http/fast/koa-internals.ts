@@ -46,6 +46,34 @@ export function setMatchedRoute(ctx: RoutedContext, route: string | RegExp): voi
   ctx._matchedRoute = route;
 }
 
+/** What `router.match` says of a path and a method. */
+interface KnownMatch {
+  readonly path: string;
+  readonly method: string;
+  readonly match: ReturnType<Router['match']>;
+}
+
+/** `router.routes()`, but for a path that has been matched already. The context keeps the match, so use each once. */
+export function routesOf(
+  router: Router,
+): (ctx: RoutedContext, known: KnownMatch, next: () => Promise<unknown>) => unknown {
+  const routes = router.routes() as unknown as Koa.Middleware;
+  const ownMatch = router.match;
+  let known: KnownMatch | undefined;
+  router.match = function (this: Router, path, method) {
+    if (known?.path !== path || known.method !== method) return ownMatch.call(this, path, method);
+    const { match } = known;
+    known = undefined;
+    return match;
+  };
+  return (ctx, given, next) => {
+    // @koa/router's own hook: match this path instead of ctx.path. It does so before anything else runs.
+    ctx.newRouterPath = given.path;
+    known = given;
+    return routes(ctx as never, next);
+  };
+}
+
 const NO_CAPTURES: string[] = [];
 
 /** What @koa/router sets on the context before the middleware of a layer without parameters. */
