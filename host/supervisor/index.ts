@@ -24,7 +24,7 @@ interface SupervisorEvents {
   /** A generation serves, including the first. `begun` is when it started to read its files. */
   serving: [report: WorkerReport, url: string, begun: number];
   /** A reload failed. It has been logged. */
-  reloadFailed: [Extract<ReloadOutcome, { success: false }>];
+  reloadFailed: [outcome: Extract<ReloadOutcome, { success: false }>, begun: number];
   stopped: [];
 }
 
@@ -357,7 +357,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       const text = `not reloaded, the server continues unchanged: ${reason}`;
       this.#log.audit('reload', { ...about, problems }, text, 'error');
       this.#monitor.addFailedReload(outcome, this.options.iniFile);
-      this.emit('reloadFailed', outcome);
+      this.emit('reloadFailed', outcome, begun);
     }
     this.#metrics.countReload(outcome.success ? 'success' : 'failure');
     const note = outcome.success ? '' : '; the latest reload failed';

@@ -1,5 +1,6 @@
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { type Greeting, hello, ServerProcess, startHello } from '../../support/process.js';
 import { makeFolder, writeFiles } from '../../support/server.js';
@@ -9,6 +10,14 @@ describe('start --watch', () => {
   afterEach(() => server.close());
 
   const greeting = async () => (await server.json<Greeting>('/hello')).greeting;
+  /** A reload may have found the files half way through. */
+  const until = async (path: string, word: string) => {
+    for (;;) {
+      const from = server.logs.length;
+      if ((await server.json<Greeting>(path)).greeting === word) return;
+      await server.until(({ msg }) => msg === 'reloaded', from);
+    }
+  };
   const afterReload = async (edit: () => Promise<void>) => {
     const reloaded = server.next('reloaded');
     await edit();
@@ -117,20 +126,48 @@ export default definePlugin({
     expect((await server.json<Greeting>('/other')).greeting).to.equal('Other');
   });
 
+  it('loads a plugin whose files are written a moment after their folder, and sees its next save', async () => {
+    server = await startHello({ args: ['--watch'] });
+    await afterReload(() =>
+      server.write('plugin-server.ini', '[main]\nsafe=list:hello one two\n[network]\nport=int:0\n'),
+    );
+    const index = (word: string) => pluginThatImports('./lib/word.js').replace("'hello'", `'${word}'`);
+    for (const name of ['one', 'two']) {
+      await mkdir(join(server.folder, `plugins/${name}/lib`), { recursive: true });
+      await turn();
+      await server.write(`plugins/${name}/lib/word.js`, "export const word = 'written';\n");
+      await turn();
+      await server.write(`plugins/${name}/index.js`, index(name));
+      await until(`/${name}`, 'written');
+      await server.write(`plugins/${name}/lib/word.js`, "export const word = 'saved';\n");
+      await until(`/${name}`, 'saved');
+    }
+  });
+
   it('sees a folder that is put in the place of another', async () => {
     server = await startHello({ args: ['--watch'], files: { 'plugins/other/index.js': hello('Other') } });
     for (const word of ['once', 'twice']) {
-      await afterReload(async () => {
-        await server.write('new/index.js', hello(word));
-        await rename(join(server.folder, 'plugins'), join(server.folder, `plugins-before-${word}`));
-        await mkdir(join(server.folder, 'plugins'));
-        await rename(join(server.folder, 'new'), join(server.folder, 'plugins/hello'));
-      });
-      // A reload may have found the folders half way through.
-      for (let from = server.logs.length; (await greeting()) !== word; from = server.logs.length) {
-        await server.until(({ msg }) => msg === 'reloaded', from);
-      }
+      await server.write('new/index.js', hello(word));
+      await rename(join(server.folder, 'plugins'), join(server.folder, `plugins-before-${word}`));
+      await mkdir(join(server.folder, 'plugins'));
+      await rename(join(server.folder, 'new'), join(server.folder, 'plugins/hello'));
+      await until('/hello', word);
     }
+  });
+
+  it('sees a folder with the same files that takes the place of another, and each save in it', async () => {
+    server = await startHello({ args: ['--watch'] });
+    await server.write('new/hello.js', hello('moved'));
+    await rename(join(server.folder, 'plugins'), join(server.folder, 'before'));
+    await rename(join(server.folder, 'new'), join(server.folder, 'plugins'));
+    await until('/hello', 'moved');
+    await server.write('plugins/hello.js', hello('saved'));
+    await until('/hello', 'saved');
+    await rm(join(server.folder, 'plugins'), { recursive: true });
+    await server.write('plugins/hello.js', hello('made again'));
+    await until('/hello', 'made again');
+    await server.write('plugins/hello.js', hello('saved again'));
+    await until('/hello', 'saved again');
   });
 
   it('leaves node_modules, hidden files and the data folder alone', async () => {
