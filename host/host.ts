@@ -166,7 +166,7 @@ export class Host {
         (async (events) => {
           const { MongoRelay } = await import('./channels/mongodb-relay.js');
           const host = options.serverId ?? randomUUID();
-          return MongoRelay.open({ settings: settings.storage!, log: this.log, host, ...events });
+          return MongoRelay.open({ link: await this.#storage.link(), log: this.log, host, ...events });
         }),
     });
     const link = options.control?.listeners ?? (options.listen === false ? NO_SOCKETS : new OwnSockets());

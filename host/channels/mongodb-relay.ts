@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Collection, Db } from 'mongodb';
 import type { Logger } from 'pino';
-import { type MongoSettings, mongoConnection } from '../../databases/mongodb/connection.js';
-import { MongoLink } from '../../databases/mongodb/link.js';
+import type { MongoLink } from '../../databases/mongodb/link.js';
 import { type Message, RECEIVER_LIMITS } from './message.js';
 import { PacedSender } from './paced-sender.js';
 
 export interface RelayOptions {
-  readonly settings: MongoSettings;
+  /** The plugins' connection to MongoDB. It stays open. */
+  readonly link: MongoLink<Error>;
   readonly log: Logger;
   /** The same for all processes of this host, and for no other host's. */
   readonly host: string;
@@ -39,34 +39,21 @@ export class MongoRelay {
   readonly #options: RelayOptions;
   readonly #process = randomUUID();
   readonly #outbox: PacedSender;
-  #link!: MongoLink<Error>;
   #sent = 0;
   /** The latest batch that was seen of each process, and when. */
   readonly #seen = new Map<string, { n: number; at: number }>();
-  /** By the server's clock. Batches from before are not for this process. */
-  #since = new Date();
+  /** By the server's clock. Batches from before are not for this process. Undefined while the server could not be asked. */
+  #since: Date | undefined;
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<void> = Promise.resolve();
   #closed = false;
 
-  /** @throws MongoRefusal where waiting cannot help */
+  /** Does not fail when the server cannot be reached: values go to the other hosts once it can be. */
   static async open(options: RelayOptions): Promise<MongoRelay> {
     const relay = new MongoRelay(options);
-    relay.#link = await MongoLink.open({
-      connection: mongoConnection(options.settings, { name: 'plugin-server', database: 'plugin_server' }),
-      log: options.log,
-      content: "plugins' channels",
-      store: "the plugins' channels",
-      prepare: async (db) => {
-        const { localTime } = await db.admin().command({ hello: 1 });
-        relay.#since = localTime as Date;
-        const batches = batchesOf(db);
-        await batches.createIndex({ at: 1 }, { name: 'old', expireAfterSeconds: lifetime });
-        await batches.createIndex({ p: 1, n: 1 }, { name: 'order' });
-      },
-      unavailable: (cause) => new Error('MongoDB cannot be reached', { cause }),
-      full: (cause) => new Error('MongoDB has no space', { cause }),
-    });
+    await relay
+      .#prepare()
+      .catch((error) => options.log.debug({ err: error }, 'values of other hosts cannot be read yet'));
     relay.#readLater();
     return relay;
   }
@@ -88,7 +75,6 @@ export class MongoRelay {
     this.#closed = true;
     clearTimeout(this.#timer);
     await this.#reading;
-    await this.#link.close();
   }
 
   /** One after the other, so that a batch is never seen before an earlier one. */
@@ -110,7 +96,7 @@ export class MongoRelay {
   async #insert(batch: Omit<Batch, 'at'>): Promise<void> {
     const { _id, ...content } = batch;
     try {
-      await this.#link.run((db) =>
+      await this.#options.link.run((db) =>
         batchesOf(db).updateOne({ _id }, { $set: content, $currentDate: { at: true } }, { upsert: true }),
       );
     } catch (error) {
@@ -128,26 +114,41 @@ export class MongoRelay {
     }, interval).unref();
   }
 
+  async #prepare(): Promise<Date> {
+    return this.#options.link.run(async (db) => {
+      const { localTime } = await db.admin().command({ hello: 1 });
+      const batches = batchesOf(db);
+      await batches.createIndex({ at: 1 }, { name: 'old', expireAfterSeconds: lifetime });
+      await batches.createIndex({ p: 1, n: 1 }, { name: 'order' });
+      this.#since = localTime as Date;
+      return this.#since;
+    });
+  }
+
   async #read(): Promise<void> {
+    try {
+      await this.#readSince(this.#since ?? (await this.#prepare()));
+    } catch (error) {
+      this.#options.log.debug({ err: error }, 'values of other hosts could not be read');
+    }
+  }
+
+  async #readSince(since: Date): Promise<void> {
     const known = [...this.#seen];
     const filter = {
       $or: [
         ...known.map(([p, { n }]) => ({ p, n: { $gt: n } })),
-        { p: { $nin: known.map(([p]) => p) }, h: { $ne: this.#options.host }, at: { $gte: this.#since } },
+        { p: { $nin: known.map(([p]) => p) }, h: { $ne: this.#options.host }, at: { $gte: since } },
       ],
     };
-    try {
-      const batches = await this.#link.run((db) =>
-        batchesOf(db).find(filter, { maxTimeMS: 1000 }).sort({ p: 1, n: 1 }).limit(most).toArray(),
-      );
-      for (const { p, n, m, at } of batches) {
-        this.#seen.set(p, { n, at: at.getTime() });
-        this.#options.onMessages(m);
-      }
-      this.#forget();
-    } catch (error) {
-      this.#options.log.debug({ err: error }, 'values of other hosts could not be read');
+    const batches = await this.#options.link.run((db) =>
+      batchesOf(db).find(filter, { maxTimeMS: 1000 }).sort({ p: 1, n: 1 }).limit(most).toArray(),
+    );
+    for (const { p, n, m, at } of batches) {
+      this.#seen.set(p, { n, at: at.getTime() });
+      this.#options.onMessages(m);
     }
+    this.#forget();
   }
 
   /** Processes whose last batch is gone. */
@@ -157,7 +158,7 @@ export class MongoRelay {
       if (latest - at < 3 * lifetime * 1000) continue;
       this.#seen.delete(process);
       // None of its batches may count as new.
-      this.#since = new Date(Math.max(this.#since.getTime(), at + 1));
+      this.#since = new Date(Math.max(this.#since!.getTime(), at + 1));
     }
   }
 }

@@ -1,10 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { MongoLink } from '../../databases/mongodb/link.js';
 import type { Storage } from '../kit/storage.js';
 import type { StorageSettings } from '../prepare/storage-settings.js';
 import { Clock } from './clock.js';
 import { dataNamesIn } from './data-names.js';
+import type { MongoStore } from './mongodb.js';
 import { OperationCounts } from './operation-counts.js';
 import { PluginStorage, type StorageBase } from './plugin-storage.js';
 import type { Store } from './store.js';
@@ -27,6 +29,7 @@ export class StorageHub {
   readonly #options: HubOptions;
   readonly #operations: OperationCounts;
   #opening: Promise<StorageBase> | undefined;
+  #store: Promise<Store> | undefined;
   #base: StorageBase | undefined;
   #sweep: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
@@ -63,6 +66,11 @@ export class StorageHub {
     return this.#opening;
   }
 
+  /** The connection to MongoDB that the storage has, where it is there: for values of channels, which other hosts read there. */
+  async link(): Promise<MongoLink<Error>> {
+    return ((await this.#openStore()) as MongoStore).link;
+  }
+
   /** The names under which plugins keep values here, whether they run or not. None where no plugin asks for a storage. */
   async dataNames(): Promise<readonly string[]> {
     return this.#opening === undefined ? [] : dataNamesIn((await this.#opening).store);
@@ -81,8 +89,8 @@ export class StorageHub {
 
   async #close(): Promise<void> {
     clearTimeout(this.#sweep);
-    const base = await this.#opening?.catch(() => undefined);
-    await base?.store.close();
+    const store = await this.#store?.catch(() => undefined);
+    await store?.close();
   }
 
   async #open(): Promise<StorageBase> {
@@ -93,7 +101,12 @@ export class StorageHub {
     return this.#base;
   }
 
-  async #openStore(): Promise<Store> {
+  #openStore(): Promise<Store> {
+    this.#store ??= this.#newStore();
+    return this.#store;
+  }
+
+  async #newStore(): Promise<Store> {
     const { folder, mongodb, log, retire } = this.#options;
     if (mongodb !== undefined) {
       const { MongoStore } = await import('./mongodb.js');

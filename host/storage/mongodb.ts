@@ -56,6 +56,11 @@ export class MongoStore implements Store {
     this.#clockCheck = setInterval(() => this.#checkClock(), clockInterval).unref();
   }
 
+  /** The connection, for what else of the plugins is in this database. It closes with the store. */
+  get link(): MongoLink<HttpError> {
+    return this.#link;
+  }
+
   get fenceProblem(): string | undefined {
     return this.#canFence
       ? undefined
