@@ -55,6 +55,12 @@ command('import', 'convert the pserve.ini of a Python server, and print what dif
     finish((async () => (await import('./commands/import/index.js')).importOriginal(file, ini(self)))()),
   );
 
+command('backup', 'copy what plugins have stored, while the server runs')
+  .argument('<folder>', 'a folder that does not exist yet')
+  .action(async (folder, _options, self) =>
+    finish((await import('./commands/backup.js')).backup(folder, ini(self))),
+  );
+
 command('reload', 'reload the running server, and wait for the result').action(async (_options, self) =>
   finish((await import('./commands/reload.js')).reload(ini(self))),
 );

@@ -34,6 +34,13 @@ never overwrites a file: -i names another file to write.
 Example:
   plugin-server import pserve.ini
   plugin-server check`,
+  backup: `
+Copies the values that plugins keep in storage, and the times of jobs. To restore, stop the
+server, put the copy in the place of _storage in the data folder, and start the server. What
+plugins keep elsewhere has its own way, such as sessman-backup for sessions.
+
+Example:
+  plugin-server backup /backups/plugins-$(date +%F)`,
   reload: `
 The command finds the server by its pid file: pidfile in [paths]. If the new configuration or
 a plugin has a problem, the server continues unchanged. The command then prints the problem

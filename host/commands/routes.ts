@@ -26,6 +26,9 @@ type Row = readonly [methods: string, path: string, plugin: string, key: string]
 function rowsOf({ mounts }: Host): Row[] {
   const rows: Row[] = [];
   for (const mount of mounts) {
+    const key = mount.checksKeys ? undefined : mount.keys?.kind;
+    // Middleware of use() serves any method and path below the plugin's, or none.
+    if (mount.uses !== undefined) rows.push(['*', `${mount.path}/*`, mount.name, key ?? keyless(mount)]);
     for (const layer of mount.router.stack) {
       const { methods, path } = layer;
       // Middleware has no methods; HEAD goes where GET does.
@@ -38,7 +41,7 @@ function rowsOf({ mounts }: Host): Row[] {
         opensSocket ? `${shown} 101` : shown,
         full,
         mount.name,
-        (mount.checksKeys ? undefined : mount.keys?.kind) ?? askedKey(mount.router, layer) ?? keyless(mount),
+        key ?? askedKey(mount.router, layer) ?? keyless(mount),
       ]);
     }
   }

@@ -86,8 +86,8 @@ type Answer<Response> = Response extends z.ZodType ? z.input<Response> | Promise
  * }, ({ params, body }) => ({ note: `${params.name}: ${body.note}` })));
  * ```
  *
- * Everything that is wrong with a request is one 400 `invalid_request`, with `problems`: see RouteProblem. `apikey` is taken
- * out of query and body before a schema sees them.
+ * Everything that is wrong with a request is one 400 `invalid_request`, with `problems`: see RouteProblem. Beyond a hundred,
+ * `more_problems` counts the others. `apikey` is taken out of query and body before a schema sees them.
  *
  * The handler's return value is the body, with the status that it has set. With undefined, the response is what was set on
  * `ctx`, or else a 204. With `response`, every value is sent as JSON, including strings and null; without it, a string is

@@ -359,7 +359,7 @@ export function warnOfShortKeys(configuration: Configuration, apikey: Located | 
 }
 
 /** Where plugins' storages lie, unless they are on MongoDB. No plugin's data have such a name. */
-export function storageFolder({ dataFolder }: Settings): string {
+export function storageFolder({ dataFolder }: Pick<Settings, 'dataFolder'>): string {
   return join(dataFolder, '_storage');
 }
 

@@ -1,3 +1,5 @@
+import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
 import { Commits, openDurable } from '../../databases/lmdb/commits.js';
@@ -106,6 +108,17 @@ export class EmbeddedStore implements Store {
     return due.length === limit;
   }
 
+  /** Writes a compact copy, as of one moment, into a new folder, while other processes write. It is on disk then. */
+  async backup(folder: string): Promise<void> {
+    mkdirSync(folder, { mode: 0o700 });
+    const file = join(folder, layout.file);
+    await this.#root.backup(file, true);
+    const copy = openSync(file, 'r');
+    fsyncSync(copy);
+    closeSync(copy);
+    markStoreFolder(folder, layout);
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -171,8 +184,11 @@ export class EmbeddedStore implements Store {
   }
 }
 
+/** The name of the file in the storage's folder. */
+export const storageFile = 'storage.mdb';
+
 const layout = {
-  file: 'storage.mdb',
+  file: storageFile,
   owner: 'plugin-server',
   format: 1,
   store: "the plugins' storage",

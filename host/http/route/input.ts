@@ -62,7 +62,8 @@ function accept(ctx: Koa.Context, problems: RouteProblem[], { params, query, bod
   if (query.error !== undefined) addIssues(problems, 'query', query.error);
   if (body.error !== undefined) addIssues(problems, 'body', body.error);
   if (problems.length > 0) {
-    const details = { problems: problems.slice(0, MOST_PROBLEMS) };
+    const more = problems.length - MOST_PROBLEMS;
+    const details = { problems: problems.slice(0, MOST_PROBLEMS), ...(more > 0 && { more_problems: more }) };
     throw hostError('invalid_request', { problems }, { details });
   }
   return { params: params.data, query: query.data, body: body.data, ctx };

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { hello, runCommand, type ServerProcess, startHello } from '../../support/process.js';
 import { sendRaw } from '../../support/raw.js';
-import { makeFolder, writeFiles } from '../../support/server.js';
+import { makeFolder, startServer, writeFiles } from '../../support/server.js';
 
 const execFileAsync = promisify(execFile);
 
@@ -83,7 +83,7 @@ describe('the command line', () => {
     });
   }
 
-  for (const name of ['start', 'check', 'routes', 'new', 'reload', 'stop', 'completion']) {
+  for (const name of ['start', 'check', 'routes', 'new', 'backup', 'reload', 'stop', 'completion']) {
     it(`lists each option of ${name} once`, async () => {
       const { stdout } = await run(name, '--help');
       const options = [...stdout.matchAll(/^ +-.*?(--[\w-]+)/gm)].map(([, option]) => option);
@@ -225,6 +225,30 @@ describe('the command line', () => {
       expect(cells).to.deep.include(['POST', '/api/other/echo', 'other', 'plugin']);
       expect(cells).to.deep.include(['GET', '/open', 'open', 'none']);
       expect(cells).to.deep.include(['GET', '/metrics', 'plugin-server', 'global']);
+    });
+
+    it('shows what middleware of use() serves as *, which /openapi.json leaves out', async () => {
+      await writeFiles(folder, {
+        'plugins/site.mjs': `
+          import { definePlugin } from 'plugin-server';
+          export default definePlugin({ setup({ use, router }) {
+            use((ctx, next) => next());
+            use((ctx, next) => next());
+            router.get('/', () => {});
+          } });
+        `,
+        'plugin-server.ini': '[main]\nsafe=list:site\n[plugin_parms]\nsite=auth_type=plugin&apikey=k\n',
+      });
+      const { stdout } = await run('routes');
+      const rows = stdout.split('\n').map((row) => row.split(/ {2,}/));
+      expect(rows.filter(([, , name]) => name === 'site')).to.deep.equal([
+        ['GET', '/site', 'site', 'plugin'],
+        ['*', '/site/*', 'site', 'plugin'],
+      ]);
+      const host = await startServer({ folder });
+      const { paths } = (await (await host.fetch('/openapi.json')).json()) as { paths: object };
+      await host.close();
+      expect(Object.keys(paths).filter((path) => path.startsWith('/site'))).to.deep.equal(['/site']);
     });
 
     it('shows a route of all methods as any', async () => {

@@ -113,8 +113,9 @@ describe('the input of route()', () => {
     const text = await response.text();
     expect(response.status).to.equal(400);
     expect(text).to.have.length.below(20_000);
-    const { error, problems } = JSON.parse(text) as Refusal;
+    const { error, problems, more_problems } = JSON.parse(text) as Refusal & { more_problems: number };
     expect(problems).to.have.length(100);
+    expect(more_problems).to.equal(199_901);
     expect(error).to.match(/; and 199998 more\.$/);
     const long = await post('/all/1', { name: 'Ann', ['x'.repeat(100_000)]: 1 });
     expect(((await long.json()) as Refusal).error).to.have.length.below(300);

@@ -1,0 +1,98 @@
+import { cp, mkdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { hello, runCommand, type ServerProcess, startHello } from '../../support/process.js';
+import { makeFolder, writeFiles } from '../../support/server.js';
+
+/** Beside what `hello` does: keeps numbers. */
+const plugin = hello()
+  .replace('router, metrics }', 'router, metrics, storage }')
+  .replace(
+    'const count',
+    `const numbers = storage('numbers');
+    router.post('/numbers/:n', async (ctx) => {
+      await numbers.set(ctx.params.n, Number(ctx.params.n));
+      ctx.status = 204;
+    });
+    router.get('/numbers', async (ctx) => {
+      ctx.body = [];
+      for await (const [, n] of numbers.entries()) ctx.body.push(n);
+    });
+    const count`,
+  );
+
+describe('plugin-server backup', () => {
+  it('copies what plugins have stored while two workers write, and the copy can take its place', async () => {
+    const options = { ini: '[network]\nworkers=int:2\n', files: { 'plugins/hello.js': plugin } };
+    const server = await startHello(options);
+    let copied: ServerProcess | undefined;
+    try {
+      const acknowledged: number[] = [];
+      let isCopying = true;
+      const writers = [0, 1, 2, 3].map(async (first) => {
+        for (let n = first; isCopying; n += 4) {
+          const { status } = await server.fetch(`/hello/numbers/${n}`, { method: 'POST' });
+          expect(status).to.equal(204);
+          acknowledged.push(n);
+        }
+      });
+      while (acknowledged.length < 200) await new Promise(setImmediate);
+      const before = [...acknowledged];
+      const { status, stdout, stderr } = await server
+        .command('backup', 'copies/today')
+        .then(async (refused) => {
+          expect(refused.stderr).to.equal(
+            'plugin-server: the storage cannot be copied to copies/today: ENOENT\n',
+          );
+          await mkdir(join(server.folder, 'copies'));
+          return server.command('backup', 'copies/today');
+        });
+      isCopying = false;
+      await Promise.all(writers);
+      const copy = join(server.folder, 'copies/today');
+      expect({ status, stdout, stderr }).to.deep.equal({
+        status: 0,
+        stdout: `the plugins' storage is copied to ${copy}\n`,
+        stderr: '',
+      });
+      expect((await stat(copy)).mode & 0o777).to.equal(0o700);
+      const again = await server.command('backup', 'copies/today');
+      expect(again).to.include({
+        status: 1,
+        stderr: 'plugin-server: copies/today already exists; name a new folder\n',
+      });
+
+      const folder = await makeFolder();
+      await cp(copy, join(folder, 'data/_storage'), { recursive: true });
+      copied = await startHello({ ...options, folder });
+      const kept = new Set((await copied.json('/hello/numbers')) as unknown as number[]);
+      expect(before.filter((n) => !kept.has(n))).to.deep.equal([]);
+      expect(kept.size).to.be.at.most(acknowledged.length);
+    } finally {
+      await server.close();
+      await copied?.close();
+    }
+  });
+
+  it('says where there is nothing to copy', async () => {
+    const folder = await makeFolder();
+    try {
+      for (const [ini, message] of [
+        ['', 'data/_storage does not exist: no plugin has stored anything yet'],
+        [
+          '[storage]\nserver_url=db.example.org:27017\n',
+          '[storage] keeps the values of plugins in MongoDB; back up that database with mongodump',
+        ],
+      ] as const) {
+        await writeFiles(folder, { 'plugin-server.ini': ini });
+        expect(await runCommand(folder, 'backup', 'copy')).to.deep.equal({
+          status: 1,
+          stdout: '',
+          stderr: `plugin-server: ${message}\n`,
+        });
+      }
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
