@@ -1,0 +1,3 @@
+module plugin-server/clients/go
+
+go 1.19
