@@ -2,6 +2,7 @@ import type { Problem } from '../config/problem.js';
 import type { ChannelLink } from './channels/link.js';
 import type { Caller } from './kit/audit.js';
 import type { ListenerLink } from './kit/plugin-listener.js';
+import type { MetricReport } from './monitor/metric-report.js';
 import type { MonitorLink } from './monitor/monitor.js';
 
 /** How a reload ended. */
@@ -27,8 +28,8 @@ export interface Control {
   reload(asker: Asker): Promise<ReloadOutcome>;
   /** Starts another process in this one's place, then drains this one. */
   retire?(reason: string): void;
-  /** The Prometheus exposition of all workers together. */
-  metrics(): Promise<string>;
+  /** The metrics of all workers together. */
+  metrics(): Promise<readonly MetricReport[]>;
   /** This process holds as many connections as it may and has paused, or has space again. */
   tellCapacity?(isFull: boolean): void;
   /** Sockets that all workers share, for the listeners that plugins open. */

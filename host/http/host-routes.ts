@@ -8,6 +8,7 @@ import type { Metrics } from '../monitor/metrics.js';
 import type { KeyRing } from './api-key.js';
 import { hostError } from './errors.js';
 import { readiness } from './health.js';
+import { answerMetrics } from './metrics-answer.js';
 import type { Mount } from './mounts.js';
 import { askerOf, requireControl } from './server-view.js';
 import { JSON_TYPE } from './socket/response.js';
@@ -63,8 +64,7 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
     {
       ...mount('/metrics', keys, (router) => {
         router.get('/', openapi(operations.metrics), async (ctx) => {
-          ctx.type = metrics.registry.contentType;
-          ctx.body = control === undefined ? await metrics.text() : await control.metrics();
+          await answerMetrics(ctx, await (control?.metrics() ?? metrics.report()));
         });
       }),
       anyHost: true,
@@ -155,12 +155,15 @@ const operations = {
     },
   },
   metrics: {
-    summary: 'Read the metrics in the Prometheus text format',
+    summary: 'Read the metrics in the Prometheus text format, or in OpenMetrics',
     tags,
     responses: {
       200: {
         description: 'The metrics of all workers.',
-        content: { 'text/plain': { schema: { type: 'string' } } },
+        content: {
+          'text/plain': { schema: { type: 'string' } },
+          'application/openmetrics-text': { schema: { type: 'string' } },
+        },
       },
     },
   },

@@ -5,11 +5,12 @@ import type { Loss, Message } from '../channels/message.js';
 import type { Asker, ReloadOutcome } from '../control.js';
 import type { BoundListener, PluginListener } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
+import type { MetricReport } from '../monitor/metric-report.js';
 import type { Report } from '../monitor/report.js';
 import type { Snapshot } from '../prepare/snapshot.js';
 import type { JobTimes } from '../storage/jobs.js';
 
-export type { Snapshot };
+export type { MetricReport, Snapshot };
 
 /** The options with which a worker starts its Host. */
 export interface WorkerOptions {
@@ -74,19 +75,6 @@ export interface PluginReport {
   readonly entry: string;
 }
 
-/** A metric as prom-client's `getMetricsAsJSON` returns it. */
-export interface MetricReport {
-  readonly name: string;
-  readonly help: string;
-  readonly type: string;
-  readonly aggregator: string;
-  readonly values: readonly {
-    readonly value: number;
-    readonly labels: Readonly<Record<string, string | number>>;
-    readonly metricName?: string;
-  }[];
-}
-
 export type ToWorker =
   | { readonly type: 'start'; readonly options: WorkerOptions }
   /** The configuration is accepted: set up the plugins. */
@@ -121,7 +109,7 @@ export type ToWorker =
   | {
       readonly type: 'all_metrics';
       readonly id: number;
-      readonly reports: readonly (readonly MetricReport[])[];
+      readonly metrics: readonly MetricReport[];
     }
   /** Carries the socket of a plugin's listener: claim it, and answer with `listener_claimed`. */
   | { readonly type: 'claim_listener' }

@@ -2,6 +2,7 @@ import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
 import { type LineCounts, NO_LINES } from '../log/line.js';
 import { Durations } from './durations.js';
 import { LINES_DROPPED, linesDropped } from './lines-dropped.js';
+import type { MetricReport } from './metric-report.js';
 import { PluginMetricsMaker } from './plugin-metrics.js';
 
 /** Seconds. The boundaries that OpenTelemetry's HTTP semantic conventions advise for http.server.request.duration. */
@@ -38,7 +39,7 @@ interface Cell {
   sum: number;
 }
 
-/** The metrics of one server: requests, the process, and those that plugins add. In the Prometheus text format. */
+/** The metrics of one server: requests, the process, and those that plugins add. */
 export class Metrics {
   readonly registry = new Registry();
   readonly ofPlugins = new PluginMetricsMaker(this.registry);
@@ -54,7 +55,7 @@ export class Metrics {
   constructor(scheme: 'http' | 'https', droppedLines: () => LineCounts = () => NO_LINES) {
     this.#scheme = scheme;
     collectDefaultMetrics({ register: this.registry });
-    this.registry.registerMetric(this.#durationMetric());
+    this.registry.registerMetric(liveMetric(DURATION, () => this.#durationReport()));
     this.registry.registerMetric(
       snapshotMetric('http_server_active_requests', 'Requests in progress.', 'gauge', () => [
         { value: this.active, labels: { url_scheme: this.#scheme } },
@@ -129,53 +130,42 @@ export class Metrics {
     this.registry.clear();
   }
 
-  /** The Prometheus text exposition. */
-  text(): Promise<string> {
-    return this.registry.metrics();
+  /** The metrics of this process, those of plugins included. */
+  async report(): Promise<readonly MetricReport[]> {
+    return (await this.registry.getMetricsAsJSON()) as unknown as MetricReport[];
   }
 
-  /** Counting costs one array access per request, where prom-client would hash the labels. prom-client formats the output. */
-  #durationMetric(): Metric {
-    return snapshotMetric(DURATION, 'Duration of HTTP requests, in seconds.', 'histogram', () => {
-      const values: SnapshotValue[] = [];
-      for (const route of this.#routes.values()) {
-        for (const { labels, counts, sum } of route.cells.values()) {
-          let total = 0;
-          BUCKETS.forEach((le, i) => {
-            total += counts[i]!;
-            values.push({ value: total, labels: { ...labels, le }, metricName: `${DURATION}_bucket` });
-          });
-          total += counts[BUCKETS.length]!;
-          values.push({ value: total, labels: { ...labels, le: '+Inf' }, metricName: `${DURATION}_bucket` });
-          values.push({ value: sum, labels, metricName: `${DURATION}_sum` });
-          values.push({ value: total, labels, metricName: `${DURATION}_count` });
-        }
-      }
-      return values;
-    });
+  /** Counting costs one array access per request, where prom-client would hash the labels. */
+  #durationReport(): MetricReport {
+    const cells = [...this.#routes.values()].flatMap((route) => [...route.cells.values()]);
+    return {
+      name: DURATION,
+      help: 'Duration of HTTP requests, in seconds.',
+      type: 'histogram',
+      aggregator: 'sum',
+      values: [],
+      buckets: BUCKETS,
+      cells: cells.map(({ labels, counts, sum }) => ({ labels, counts: [...counts], sum })),
+    };
   }
 }
 
 interface SnapshotValue {
   readonly value: number;
   readonly labels: Record<string, string | number>;
-  readonly metricName?: string;
 }
 
-/** A metric whose values are read at each scrape. prom-client's registry uses its `name`, `get` and `reset`. */
+/** A metric whose values are read at each scrape. */
 function snapshotMetric(
   name: string,
   help: string,
-  type: 'counter' | 'gauge' | 'histogram',
+  type: 'counter' | 'gauge',
   read: () => SnapshotValue[],
 ): Metric {
-  const metric = {
-    name,
-    help,
-    type,
-    aggregator: 'sum',
-    get: () => ({ name, help, type, aggregator: 'sum', values: read() }),
-    reset: () => {},
-  };
-  return metric as unknown as Metric;
+  return liveMetric(name, () => ({ name, help, type, aggregator: 'sum', values: read() }));
+}
+
+/** prom-client's registry uses these three members of a metric. */
+function liveMetric(name: string, get: () => MetricReport): Metric {
+  return { name, get, reset: () => {} } as unknown as Metric;
 }

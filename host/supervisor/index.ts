@@ -412,7 +412,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     } else if (message.type === 'all_metrics') {
       this.#metrics
         .collect()
-        .then((reports) => worker.send({ type: 'all_metrics', id: message.id, reports }));
+        .then((metrics) => worker.send({ type: 'all_metrics', id: message.id, metrics }));
     } else this.#monitor.receive(worker, message);
   }
 

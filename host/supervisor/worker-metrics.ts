@@ -1,6 +1,7 @@
 import type { MetricReport } from '../ipc/messages.js';
 import type { LineCounts } from '../log/line.js';
 import { LINES_DROPPED, linesDropped } from '../monitor/lines-dropped.js';
+import { combineReports } from '../monitor/metric-report.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /** How long a worker may take to send its metrics, in milliseconds. */
@@ -27,7 +28,9 @@ export class WorkerMetrics {
   }
 
   remove(worker: WorkerProcess): void {
-    if (this.#live.delete(worker)) this.#gone = foldTotals(this.#gone, worker.lastMetrics);
+    if (this.#live.delete(worker)) {
+      this.#gone = combineReports([this.#gone, worker.lastMetrics.filter(isTotal)]);
+    }
   }
 
   countRestart(): void {
@@ -38,8 +41,8 @@ export class WorkerMetrics {
     this.#reloads[outcome] += 1;
   }
 
-  /** One report per worker, one for the workers that are gone, and one for the supervisor itself. */
-  async collect(): Promise<readonly (readonly MetricReport[])[]> {
+  /** Asks all workers. Those that are gone, and the supervisor itself, are included. */
+  async collect(): Promise<readonly MetricReport[]> {
     const asked = await Promise.all(
       [...this.#live].map(async (worker) => {
         const answer = worker.until('metrics', patience);
@@ -54,7 +57,11 @@ export class WorkerMetrics {
     // A worker that ended meanwhile is already in #gone.
     const live = asked.filter(({ worker }) => this.#live.has(worker));
     const unanswered = live.filter(({ answered }) => !answered).length;
-    return [this.#own(live.length, unanswered), ...live.map(({ metrics }) => metrics), this.#gone];
+    return combineReports([
+      this.#own(live.length, unanswered),
+      ...live.map(({ metrics }) => metrics),
+      this.#gone,
+    ]);
   }
 
   #own(live: number, unanswered: number): readonly MetricReport[] {
@@ -92,26 +99,4 @@ function metric(type: string, name: string, help: string, values: MetricReport['
 /** A gauge describes the moment: that of a process that is gone means nothing. */
 function isTotal(report: MetricReport): boolean {
   return report.type !== 'gauge' && report.aggregator === 'sum';
-}
-
-function foldTotals(sum: readonly MetricReport[], more: readonly MetricReport[]): readonly MetricReport[] {
-  const byName = new Map(sum.map((report) => [report.name, report]));
-  for (const report of more.filter(isTotal)) {
-    const before = byName.get(report.name);
-    byName.set(
-      report.name,
-      before === undefined ? report : { ...report, values: addValues(before.values, report.values) },
-    );
-  }
-  return [...byName.values()];
-}
-
-function addValues(a: MetricReport['values'], b: MetricReport['values']): MetricReport['values'] {
-  const byLabels = new Map<string, MetricReport['values'][number]>();
-  for (const value of [...a, ...b]) {
-    const key = JSON.stringify([value.metricName, Object.entries(value.labels).sort()]);
-    const before = byLabels.get(key);
-    byLabels.set(key, before === undefined ? value : { ...value, value: before.value + value.value });
-  }
-  return [...byLabels.values()];
 }

@@ -241,5 +241,5 @@ async function drain({ idle, grace }: HostDrainOptions): Promise<void> {
 
 async function readMetrics(): Promise<readonly MetricReport[]> {
   if (lastMetrics !== undefined || host === undefined) return lastMetrics ?? [];
-  return (await host.metrics.registry.getMetricsAsJSON()) as unknown as MetricReport[];
+  return host.metrics.report();
 }

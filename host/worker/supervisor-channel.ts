@@ -1,7 +1,7 @@
 import type { SendHandle } from 'node:child_process';
 import type { ChannelLink } from '../channels/link.js';
 import type { Asker, Control, ReloadOutcome } from '../control.js';
-import type { FromWorker, ToWorker } from '../ipc/messages.js';
+import type { FromWorker, MetricReport, ToWorker } from '../ipc/messages.js';
 import type { ListenerLink } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { MonitorLink } from '../monitor/monitor.js';
@@ -89,12 +89,11 @@ export class SupervisorChannel implements Control {
     this.send({ type: 'retire', reason });
   }
 
-  async metrics(): Promise<string> {
+  async metrics(): Promise<readonly MetricReport[]> {
     const answer = await this.#ask({ type: 'all_metrics' });
     if (answer.type !== 'all_metrics')
       throw new Error(`Expected "all_metrics" from the supervisor, received "${answer.type}".`);
-    const { AggregatorRegistry } = (await import('prom-client')).default;
-    return AggregatorRegistry.aggregate(answer.reports as object[]).metrics();
+    return answer.metrics;
   }
 
   #ask(asked: Asked): Promise<Answer> {

@@ -9,6 +9,7 @@ const pages = [
   'docs/embedding.md',
   'docs/admin.md',
   'docs/deploying.md',
+  'docs/monitoring.md',
   'docs/plugins.md',
   'docs/files.md',
   'docs/configuration.md',

@@ -36,7 +36,18 @@ describe('the routes of the host', () => {
     server = await startServer({
       ini,
       files,
-      control: { reload: async () => outcome, metrics: async () => 'summed\n' },
+      control: {
+        reload: async () => outcome,
+        metrics: async () => [
+          {
+            name: 'summed',
+            help: 'Sum.',
+            type: 'gauge',
+            aggregator: 'sum',
+            values: [{ value: 3, labels: {} }],
+          },
+        ],
+      },
     });
   });
   after(() => server.close());
@@ -134,7 +145,9 @@ describe('the routes of the host', () => {
   });
 
   it('/metrics is what the process around says of all workers', async () => {
-    expect(await (await server.fetch('/metrics', key)).text()).to.equal('summed\n');
+    expect(await (await server.fetch('/metrics', key)).text()).to.equal(
+      '# HELP summed Sum.\n# TYPE summed gauge\nsummed 3\n',
+    );
   });
 
   it('/openapi.json is valid OpenAPI 3.1 and has the routes of plugins, described or not', async () => {
@@ -174,8 +187,57 @@ describe('metrics of one process', () => {
       expect(lines).to.include('moody_changes_total{to="fine",plugin="moody"} 2');
       expect(lines.some((line) => line.startsWith('process_resident_memory_bytes '))).to.equal(true);
       expect(lines.some((line) => line.startsWith('nodejs_eventloop_lag_seconds '))).to.equal(true);
+      await negotiates(server);
     } finally {
       await server.close();
     }
   });
 });
+
+/** The formats and encodings of /metrics (https://prometheus.io/docs/specs/om/open_metrics_spec/). */
+async function negotiates(server: TestServer): Promise<void> {
+  const openMetrics = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
+  const plain = 'text/plain; version=0.0.4; charset=utf-8';
+  const read = async (accept?: string, encoding = 'identity') => {
+    const headers = { ...(accept && { accept }), 'accept-encoding': encoding };
+    const response = await server.fetch('/metrics', { headers });
+    expect(response.status).to.equal(200);
+    expect(response.headers.get('vary')).to.equal('Accept, Accept-Encoding');
+    return { response, type: response.headers.get('content-type'), text: await response.text() };
+  };
+
+  const wishes: Record<string, string> = {
+    // Of Prometheus 2 and 3.
+    'application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1':
+      openMetrics,
+    'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1':
+      openMetrics,
+    'application/openmetrics-text; version=1.0.0; q=0.2, text/plain; version=0.0.4; q=0.5': plain,
+    'application/openmetrics-text; version=1.0.0; q=0, */*': plain,
+    'application/openmetrics-text; version=2.0.0, text/plain; q=0.1': plain,
+    '*/*': plain,
+    'application/json': plain,
+  };
+  for (const [accept, type] of Object.entries(wishes))
+    expect((await read(accept)).type, accept).to.equal(type);
+
+  const { text } = await read(openMetrics);
+  const lines = text.split('\n');
+  expect(lines.slice(-2)).to.deep.equal(['# EOF', '']);
+  expect(lines).to.include.members([
+    '# TYPE moody_changes counter',
+    'moody_changes_total{to="fine",plugin="moody"} 2',
+    '# TYPE http_server_request_duration_seconds histogram',
+    '# UNIT http_server_request_duration_seconds seconds',
+    '# UNIT process_resident_memory_bytes bytes',
+  ]);
+  expect(text).to.match(/_bucket\{le="1\.0",http_request_method="POST"/);
+  expect(text).not.to.match(/_total_total|\n\n|# (?:TYPE|HELP) process_cpu_seconds_total/);
+
+  // fetch decompresses.
+  const zipped = await read(openMetrics, 'gzip;q=0.5, identity;q=0.1');
+  expect(zipped.response.headers.get('content-encoding')).to.equal('gzip');
+  expect(zipped.text).to.match(/# EOF\n$/);
+  expect(Number(zipped.response.headers.get('content-length'))).to.be.below(text.length / 4);
+  expect((await read(undefined, 'gzip;q=0, *')).response.headers.get('content-encoding')).to.equal(null);
+}
