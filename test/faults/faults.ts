@@ -1,3 +1,4 @@
+import { channel } from './rows/channel.js';
 import { contained } from './rows/contained.js';
 import { damaged } from './rows/damaged.js';
 import { databaseFaults } from './rows/database.js';
@@ -9,6 +10,7 @@ import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
 import { overload } from './rows/overload.js';
 import { slowClientsFault } from './rows/slow-clients.js';
+import { sockets } from './rows/sockets.js';
 import { storage } from './rows/storage.js';
 import type { Fault } from './support/fault.js';
 
@@ -20,6 +22,8 @@ export const faults: readonly Fault[] = [
   ...databaseFaults,
   storage,
   jobs,
+  channel,
+  sockets,
   network,
   generated,
   slowClientsFault,

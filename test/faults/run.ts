@@ -1,13 +1,14 @@
 /**
  * Runs every fault against real processes and prints what was seen as one table.
  *
- * `--quick` does less of each and judges no speed, `--only NAME` one of them, `--write` puts the table into docs/reliability.md.
+ * `--quick` does less of each and judges no speed, `--only NAME` one of them, `--write` puts what was seen into the table of
+ * docs/reliability.md, where the rows of other faults stay as they are.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { faults } from './faults.js';
 import { type Outcome, Verdict } from './support/fault.js';
-import { type Result, table } from './support/table.js';
+import { type Result, table, updatedTable } from './support/table.js';
 
 const report = new URL('../../../docs/reliability.md', import.meta.url);
 /** Of a table in the report. */
@@ -39,9 +40,8 @@ for (const fault of chosen) {
     `${outcome.failures.length === 0 ? 'held' : 'FAILED'} (${(ms / 1000).toFixed(1)} s)\n`,
   );
 }
-const text = table(results);
-process.stdout.write(`\n${text}\n`);
-if (options.write) await writeReport(text);
+process.stdout.write(`\n${table(results)}\n`);
+if (options.write) await writeReport();
 // Connections that a fault left behind hold up nothing.
 process.exit(results.every(({ outcome }) => outcome.failures.length === 0) ? 0 : 1);
 
@@ -50,8 +50,10 @@ function broken(error: unknown): Outcome {
   return { times: '–', failures: [error instanceof Error ? (error.stack ?? error.message) : String(error)] };
 }
 
-async function writeReport(text: string): Promise<void> {
+async function writeReport(): Promise<void> {
   const page = await readFile(report, 'utf8');
-  const [begin, end] = markers.map((marker) => page.indexOf(marker)) as [number, number];
-  await writeFile(report, `${page.slice(0, begin + markers[0].length)}\n${text}\n${page.slice(end)}`);
+  const [marker, end] = markers.map((each) => page.indexOf(each)) as [number, number];
+  const begin = marker + markers[0].length;
+  const text = updatedTable(page.slice(begin, end), results, faults);
+  await writeFile(report, `${page.slice(0, begin)}\n${text}\n${page.slice(end)}`);
 }

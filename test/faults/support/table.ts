@@ -9,8 +9,32 @@ export interface Result {
 
 /** The table as Markdown, and under it what the columns have no room for. */
 export function table(results: readonly Result[]): string {
+  return layOut(results.map(rowOf), results.flatMap(noteOf));
+}
+
+/** An earlier table with these results in place of those of the same faults. `faults` are all, in the order of the table. */
+export function updatedTable(earlier: string, results: readonly Result[], faults: readonly Fault[]): string {
+  const lines = earlier.split('\n');
+  const of = (fault: Fault) => results.find((result) => result.fault === fault);
+  const kept = (beginning: string) => lines.filter((line) => line.startsWith(beginning));
+  const rows = faults.flatMap((fault) => {
+    const result = of(fault);
+    return result === undefined ? kept(`| ${fault.title} |`) : [rowOf(result)];
+  });
+  const notes = faults.flatMap((fault) => {
+    const result = of(fault);
+    return result === undefined ? kept(`- ${fault.title}: `) : noteOf(result);
+  });
+  return layOut(rows, notes);
+}
+
+function layOut(rows: readonly string[], notes: readonly string[]): string {
   const head = ['fault', 'times', 'acknowledged', 'lost', 'wrong answers', 'slowest answer', 'recovery', ''];
-  const rows = results.map(({ fault, outcome }) => [
+  return [line(head), line(head.map(() => '---')), ...rows, '', ...notes].join('\n');
+}
+
+function rowOf({ fault, outcome }: Result): string {
+  return line([
     fault.title,
     outcome.times,
     count(outcome.acknowledged),
@@ -20,13 +44,15 @@ export function table(results: readonly Result[]): string {
     duration(outcome.recovery),
     outcome.failures.length === 0 ? 'held' : '**failed**',
   ]);
-  const lines = [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`);
-  const notes = results.flatMap(({ fault, outcome }) => {
-    const { notes = [], failures } = outcome;
-    const all = [...failures.map((failure) => `**failed**: ${failure}`), ...notes];
-    return all.length === 0 ? [] : [`- ${fault.title}: ${all.join('; ')}.`];
-  });
-  return [...lines, '', ...notes].join('\n');
+}
+
+function noteOf({ fault, outcome: { notes = [], failures } }: Result): readonly string[] {
+  const all = [...failures.map((failure) => `**failed**: ${failure}`), ...notes];
+  return all.length === 0 ? [] : [`- ${fault.title}: ${all.join('; ')}.`];
+}
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`;
 }
 
 function count(number: number | undefined): string {
