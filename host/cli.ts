@@ -33,6 +33,10 @@ command('start', 'start the server (the default command)')
   )
   .option('--watch', 'reload when the configuration or a plugin changes')
   .option('--safe', 'load only the plugins that "safe" in [main] lists')
+  .option(
+    '--import <module>',
+    'load this module first in each worker, as with node --import, for OpenTelemetry for example',
+  )
   .action(async (options, self) => finish((await import('./commands/start.js')).start(ini(self), options)));
 
 command('check', 'report every problem of the configuration and the plugins').action(async (_options, self) =>

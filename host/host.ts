@@ -22,8 +22,9 @@ import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { NO_SOCKETS, OwnSockets, PluginListeners } from './http/socket/plugin-listeners.js';
 import { HttpServer } from './http/socket/server.js';
+import { Tracing } from './http/tracing.js';
 import { WebSockets } from './http/websocket/websockets.js';
-import { DEADLINES } from './kit/deadline.js';
+import { DEADLINES, messageOf } from './kit/deadline.js';
 import { Drain } from './lifecycle/drain.js';
 import { place } from './lifecycle/failure.js';
 import { PluginUnit } from './lifecycle/plugin-unit.js';
@@ -98,6 +99,8 @@ export class Host {
   readonly #channels: Channels;
   readonly #listeners: PluginListeners;
   readonly #refusedKeys: RefusedKeys;
+  /** Undefined where no OpenTelemetry is registered. */
+  readonly #tracing: Tracing | undefined;
   /** Undefined if a supervisor has the sockets of plugins. */
   readonly #ownSockets: OwnSockets | undefined;
   #stopping = false;
@@ -139,6 +142,7 @@ export class Host {
     this.log = log.logger;
     this.#refusedKeys = new RefusedKeys(log.audit);
     this.#tls = tls !== undefined;
+    this.#tracing = Tracing.of(settings.proxy, this.#tls ? 'https' : 'http');
     this.metrics = new Metrics(this.#tls ? 'https' : 'http', () => log.dropped);
     this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     this.#storage = new StorageHub({
@@ -191,6 +195,7 @@ export class Host {
       metrics: this.metrics,
       rateLimit,
       refusedKeys: this.#refusedKeys,
+      tracing: this.#tracing,
       development: options.development === true,
       onProblem: (problem) => this.#reporter.addProblem(problem),
       watchBodies: {
@@ -315,10 +320,19 @@ export class Host {
     this.#ownSockets?.close();
     await this.#channels.close();
     await this.#storage.close();
+    await this.#flushSpans();
     this.#reporter.close();
     this.#refusedKeys.close();
     this.metrics.close();
     await this.#log.end();
+  }
+
+  async #flushSpans(): Promise<void> {
+    try {
+      await this.#tracing?.flush();
+    } catch (error) {
+      this.log.warn({ reason: messageOf(error) }, 'the last spans could not be exported');
+    }
   }
 
   async #setUp(prepared: Prepared, options: HostOptions): Promise<void> {

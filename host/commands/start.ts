@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { isatty } from 'node:tty';
+import { pathToFileURL } from 'node:url';
 import type { Reason } from '../diagnostics/print-problems.js';
 import type { WorkerReport } from '../ipc/messages.js';
 import type { IniFile } from '../prepare/ini-file.js';
@@ -13,12 +14,18 @@ export interface StartOptions {
   readonly level?: string;
   readonly watch?: true;
   readonly safe?: true;
+  readonly import?: string;
 }
 
 /** Serves until told to stop. False when the server did not start and has printed why. */
 export async function start(ini: IniFile, options: StartOptions): Promise<boolean> {
   // The reader of the output may exit before the server does.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
+  const preload = options.import && preloadOf(options.import);
+  if (preload instanceof Error) {
+    await complain('not started', { reason: preload.message, problems: [] });
+    return false;
+  }
   const supervisor = new Supervisor({
     iniFile: ini.path,
     iniOptional: ini.optional,
@@ -26,6 +33,7 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
     development: options.watch === true,
     ...(options.log && { logFile: resolve(options.log) }),
     ...(options.level && { logLevel: options.level }),
+    ...(preload && { preload }),
   });
   obeySignals(supervisor);
   if (process.stdout.isTTY) {
@@ -51,6 +59,14 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
   // Log lines may be on their way. A write that does not come back would keep the process.
   setTimeout(() => process.exit(), lastLines).unref();
   return true;
+}
+
+/** A file by its URL; any other name is that of a package, which node finds from the working directory. */
+function preloadOf(module: string): string | Error {
+  const file = resolve(module);
+  if (existsSync(file)) return pathToFileURL(file).href;
+  if (!/^[./]/.test(module)) return module;
+  return new Error(`The module of --import does not exist: ${module}`);
 }
 
 /** Milliseconds. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { TraceIds } from '../kit/audit.js';
 import { type Log, ofAccess, timestamp } from '../log/index.js';
 import { loggablePath } from './loggable-path.js';
 import type { HostResponse } from './socket/response.js';
@@ -47,6 +48,11 @@ function line(request: IncomingMessage, response: HostResponse, seconds: number)
   text += `,"status":${response.sentStatus},"ms":${Math.round(seconds * 1e6) / 1e3}`;
   if (response.abandoned && response.rawStatus === 0) text += ',"aborted":true';
   const { trace } = response;
-  if (trace !== undefined) text += `,"trace_id":"${trace.trace_id}","parent_id":"${trace.parent_id}"`;
+  if (trace !== undefined) text += traceMembers(trace);
   return `${text},"msg":"request"}\n`;
+}
+
+function traceMembers({ trace_id, span_id, parent_id }: TraceIds): string {
+  const span = span_id === undefined ? `"parent_id":"${parent_id}"` : `"span_id":"${span_id}"`;
+  return `,"trace_id":"${trace_id}",${span}`;
 }

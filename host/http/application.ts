@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import Koa from 'koa';
 import type { Logger } from 'pino';
+import type { Context } from '../../databases/open-telemetry.js';
 import { messageOf } from '../kit/deadline.js';
 import { HttpError } from '../kit/http-error.js';
 import { makeRunner, type RouteSpec } from '../kit/route.js';
@@ -28,7 +29,8 @@ import { routeRunner } from './route/runner.js';
 import { requestId } from './socket/request-id.js';
 import { type HostResponse, JSON_TYPE } from './socket/response.js';
 import { limitSending } from './socket/send-timeout.js';
-import { receivedTrace } from './traceparent.js';
+import { receivedIds } from './traceparent.js';
+import { Tracing } from './tracing.js';
 import { believeOnly, type TrustedPeers } from './trusted-peers.js';
 
 export interface ApplicationOptions {
@@ -48,6 +50,8 @@ export interface ApplicationOptions {
   /** Undefined where any host name will do. */
   readonly judgeName: JudgeName | undefined;
   readonly rateLimit: RateLimit | undefined;
+  /** Undefined where no OpenTelemetry is registered. */
+  readonly tracing?: Tracing | undefined;
   readonly refusedKeys: Pick<RefusedKeys, 'add'>;
   /** The server runs for the author of a plugin: responses are checked, and say what is for the author alone. */
   readonly development: boolean;
@@ -80,7 +84,13 @@ export class Application extends Koa {
     if (options.proxy !== false) believeOnly(this, options.proxy);
     this.#noRoute = options.metrics.route('', '');
     this.#overloadLog = new OverloadLog(options.log);
-    this.#turns = new Turns((ctx) => void this.#answer(ctx), options.maxDelay);
+    const { tracing } = options;
+    this.#turns = new Turns(
+      tracing === undefined
+        ? (ctx) => void this.#answer(ctx)
+        : (ctx) => void tracing.within((ctx.res as HostResponse).traced!, () => this.#answer(ctx)),
+      options.maxDelay,
+    );
     shortenSetters(this.response);
     requireUtf8Queries(this.request);
     const application = this;
@@ -98,7 +108,9 @@ export class Application extends Koa {
     Object.defineProperty(this.context, 'log', {
       // Made where it is used: an AsyncLocalStorage that tells every logger its request costs each request several percent.
       get(this: Koa.Context) {
-        const log = options.log.child(idsOf(this.res as HostResponse));
+        const { request_id, plugin, ...trace } = idsOf(this.res as HostResponse);
+        // A server that traces adds the ids of the active span to each line.
+        const log = options.log.child({ request_id, plugin, ...(tracing === undefined && trace) });
         this.log = log;
         return log;
       },
@@ -128,15 +140,21 @@ export class Application extends Koa {
   handleRequest(ctx: Koa.Context, run: Chain): void {
     const res = ctx.res as HostResponse;
     res.requestId = requestId(ctx.req);
-    res.trace = receivedTrace(ctx.req);
+    if (this.#options.tracing === undefined) res.trace = receivedIds(ctx.req.headers.traceparent);
+    const arrived = this.#options.tracing?.arrive();
     res.statusCode = 404;
     this.#run = run;
-    if (res.socket === null) awaitTurn(res, () => this.#begin(ctx, true));
-    else this.#begin(ctx, false);
+    if (res.socket === null) awaitTurn(res, () => this.#begin(ctx, true, arrived));
+    else this.#begin(ctx, false, arrived);
   }
 
-  #begin(ctx: Koa.Context, pipelined: boolean): void {
-    (ctx.res as HostResponse).startedAt = performance.now();
+  #begin(ctx: Koa.Context, pipelined: boolean, arrived: Context | undefined): void {
+    const res = ctx.res as HostResponse;
+    res.startedAt = performance.now();
+    if (arrived !== undefined) {
+      res.traced = this.#options.tracing!.begin(ctx, arrived);
+      res.trace = Tracing.idsOf(res.traced);
+    }
     this.#options.metrics.active += 1;
     this.#turns.add(ctx, pipelined);
   }
@@ -150,6 +168,7 @@ export class Application extends Koa {
     try {
       const running = this.#run(ctx);
       if (running !== undefined) await running;
+      if (res.traced?.isForeign) Tracing.describe(res.traced, ctx);
       if (res.isWebSocket) {
         this.#record(ctx);
         return;
@@ -279,6 +298,8 @@ export class Application extends Koa {
   #fail(ctx: Koa.Context, error: unknown): void {
     const { res, req } = ctx;
     const answer = errorAnswer(error);
+    const { traced } = res as HostResponse;
+    if (traced?.isForeign) Tracing.describe(traced, ctx);
     (res as HostResponse).failure = error;
     if (answer.status === 401 && answer.body.code === 'wrong_api_key') this.#options.refusedKeys.add(ctx);
     if (error === OVERLOADED) {
@@ -338,6 +359,7 @@ export class Application extends Koa {
     const { metrics, accessLog, onFailure } = this.#options;
     const seconds = (performance.now() - res.startedAt) / 1000;
     metrics.active -= 1;
+    if (res.traced !== undefined) this.#options.tracing!.end(res.traced, ctx);
     const status = res.sentStatus;
     metrics.observe(res.route ?? this.#noRoute, ctx.req.method!, status, seconds);
     if (!res.isWebSocket) accessLog(ctx.req, res, seconds);

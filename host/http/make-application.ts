@@ -11,6 +11,7 @@ import type { MountTable } from './mounts.js';
 import type { RateLimit } from './rate-limit.js';
 import type { RefusedKeys } from './refused-keys.js';
 import { requestProblem } from './request-problem.js';
+import type { Tracing } from './tracing.js';
 import { trustedPeers } from './trusted-peers.js';
 
 export interface ApplicationSurroundings {
@@ -19,6 +20,7 @@ export interface ApplicationSurroundings {
   readonly metrics: Metrics;
   readonly rateLimit: RateLimit | undefined;
   readonly refusedKeys: RefusedKeys;
+  readonly tracing: Tracing | undefined;
   readonly development: boolean;
   /** Called for each failed request. */
   readonly onProblem: (problem: ServerProblem) => void;
@@ -34,6 +36,7 @@ export function makeApplication(
     metrics,
     rateLimit,
     refusedKeys,
+    tracing,
     development,
     onProblem,
     watchBodies,
@@ -56,6 +59,7 @@ export function makeApplication(
     judgeName: hosts && nameJudge(hosts),
     rateLimit,
     refusedKeys,
+    tracing,
     development,
   });
   if (corsOrigins.length > 0) application.use(unlessOwn(mounts, corsMiddleware(corsOrigins, corsHeaders)));

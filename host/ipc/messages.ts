@@ -21,6 +21,8 @@ export interface WorkerOptions {
   readonly iniOptional: boolean;
   readonly logFile?: string;
   readonly logLevel?: string;
+  /** A module to load before anything else (`node --import`). */
+  readonly preload?: string;
   readonly safe: boolean;
   /** It is watched by the author of a plugin (`--watch`). */
   readonly development: boolean;

@@ -9,8 +9,10 @@ export type Audit = (event: string, about: object, message: string) => void;
 /** Which trace a request belongs to, as members of a log line (W3C Trace Context). */
 export interface TraceIds {
   readonly trace_id: string;
-  /** The caller's span. */
-  readonly parent_id: string;
+  /** Of a server that traces: its own span. */
+  readonly span_id?: string;
+  /** Of one that does not: the caller's span. */
+  readonly parent_id?: string;
 }
 
 /** Who asked, as members of an audit line. */

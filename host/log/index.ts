@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 import { isSecretMember } from '../../config/secrets.js';
+import { openTelemetry } from '../../databases/open-telemetry.js';
 import type { Audit } from '../kit/audit.js';
 import { fitLine, type LevelName, type LineCounts, type LineKind, NO_LINES } from './line.js';
 import { prettyPrinter, wantsColor } from './pretty.js';
@@ -95,6 +96,7 @@ function logTo(level: string, write: Write, writer?: LogWriter): Log {
     level,
     base: undefined,
     timestamp: () => `,"time":"${timestamp()}"`,
+    ...traceMixin(),
     formatters: { level: (label) => ({ level: label }), log: masked },
   };
   const stream = new PinoStream(write);
@@ -115,6 +117,18 @@ function logTo(level: string, write: Write, writer?: LogWriter): Log {
 
 /** With this member, pino sets `lastLevel` and `lastObj` before each line. */
 const withMetadata: unique symbol = Symbol.for('pino.metadata');
+
+/** On a server that traces: the ids of the active span for each line, those of plugins included. */
+function traceMixin(): Pick<LoggerOptions, 'mixin'> {
+  const telemetry = openTelemetry();
+  if (telemetry === undefined) return {};
+  return {
+    mixin() {
+      const ids = telemetry.spanOf(telemetry.active())?.spanContext();
+      return ids === undefined ? {} : { trace_id: ids.traceId, span_id: ids.spanId };
+    },
+  };
+}
 
 class PinoStream implements DestinationStream {
   readonly [withMetadata] = true;

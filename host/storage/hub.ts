@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { MongoLink } from '../../databases/mongodb/link.js';
+import { databaseSpans } from '../../databases/spans.js';
 import type { Storage } from '../kit/storage.js';
 import type { StorageSettings } from '../prepare/storage-settings.js';
 import { Clock } from './clock.js';
@@ -10,6 +11,7 @@ import type { MongoStore } from './mongodb.js';
 import { OperationCounts } from './operation-counts.js';
 import { PluginStorage, type StorageBase } from './plugin-storage.js';
 import type { Store } from './store.js';
+import { traceStore } from './traced-store.js';
 import { Updates } from './updates.js';
 
 export interface HubOptions {
@@ -94,7 +96,9 @@ export class StorageHub {
   }
 
   async #open(): Promise<StorageBase> {
-    const store = await this.#openStore();
+    const opened = await this.#openStore();
+    const span = databaseSpans(this.#options.mongodb === undefined ? 'lmdb' : 'mongodb');
+    const store = span === undefined ? opened : traceStore(opened, span);
     this.clock.base = () => store.now();
     this.#base = { store, updates: new Updates(store, () => this.clock.now()) };
     this.#sweepLater(store);

@@ -50,7 +50,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     super();
     this.setMaxListeners(0);
     this.#child = fork(workerModule, [], {
-      execArgv: [...inheritedFlags(process.execArgv), ...bundleFlags],
+      execArgv: [...inheritedFlags(process.execArgv), ...bundleFlags, ...preloadFlags(options)],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env: { ...process.env, ...compileCache(process.env) },
     });
@@ -150,6 +150,10 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     }
     this.emit('message', message, handle);
   }
+}
+
+function preloadFlags({ preload }: WorkerOptions): string[] {
+  return preload === undefined ? [] : ['--import', preload];
 }
 
 /** Node's flags for a worker: those of this process, but for the ones that say what to run, as in `node --test` and `node -e`. */

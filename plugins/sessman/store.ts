@@ -15,6 +15,9 @@ import { timingSafeEqual } from 'node:crypto';
  * - A store that cannot do its work rejects (or throws) with a StoreError.
  */
 export interface Store {
+  /** The database, as `db.system.name` of traces names it. */
+  readonly system: 'lmdb' | 'mongodb';
+
   /** Whether dead records stay until `sweep` removes them. False where the database removes them by itself. */
   readonly needsSweeping: boolean;
 

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Context, Span } from '../../../databases/open-telemetry.js';
 import type { TraceIds } from '../../kit/audit.js';
 import type { RouteLabels } from '../../monitor/metrics.js';
 import { BufferedHeaders } from '../fast/buffered-headers.js';
@@ -14,6 +15,14 @@ const CLIENT_LEFT = 499;
 const SWITCHING_PROTOCOLS = 101;
 
 const noTimer = () => {};
+
+/** What the tracing of a request needs to know until it ends. */
+export interface TracedRequest {
+  readonly context: Context;
+  readonly span: Span;
+  /** Another instrumentation has started the span, and ends it. */
+  readonly isForeign: boolean;
+}
 
 /** What every response of one server carries. */
 export interface ResponseDefaults {
@@ -36,7 +45,9 @@ export abstract class HostResponse extends BufferedHeaders {
   /** The plugin and route that the request was for, once known. */
   route: RouteLabels | undefined = undefined;
   recorded = false;
-  /** As the request says. */
+  /** Undefined where nothing traces. */
+  traced: TracedRequest | undefined = undefined;
+  /** Of its span here, or as the request says. */
   trace: TraceIds | undefined = undefined;
   /** What was thrown, where that made the response. */
   failure: unknown = undefined;

@@ -43,6 +43,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     record && { ...openAll(record.handle, record), data: openData(record.handle, record.data) };
 
   return {
+    system: store.system,
     get needsSweeping() {
       return store.needsSweeping;
     },

@@ -1,10 +1,12 @@
 import { HttpError, type PluginMetrics } from 'plugin-server';
+import { databaseSpans } from '../../../databases/spans.js';
 import { StoreError } from '../errors.js';
 import type { Change, EndReason, Match, Page, Sealed, SessionRecord, Store } from '../store.js';
 import type { KeyCounts } from './reencrypt.js';
 
-/** Wraps a store to count and time its operations, for /metrics. */
+/** Wraps a store to count and time its operations, for /metrics, and to make each a span of the request that it is for. */
 export function observeStore(store: Store, metrics: PluginMetrics): Store {
+  const span = databaseSpans(store.system);
   const durations = metrics.histogram({
     name: 'sessman_store_operation_duration_seconds',
     help: 'How long the session store took, by operation.',
@@ -58,7 +60,9 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
   });
 
   /** Times an operation, without a promise where it returns none. */
-  function observed<Args extends unknown[], Result>(operation: string, run: (...args: Args) => Result) {
+  function observed<Args extends unknown[], Result>(operation: string, call: (...args: Args) => Result) {
+    const run =
+      span === undefined ? call : (...args: Args) => span(operation, 'sessions', () => call(...args));
     const duration = durations.labels(operation);
     const failed = (error: unknown): never => {
       // Other HttpErrors, such as data_too_large, are for the caller: the store did its work.
@@ -90,6 +94,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
   }
 
   return {
+    system: store.system,
     get needsSweeping() {
       return store.needsSweeping;
     },

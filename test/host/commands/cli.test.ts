@@ -355,6 +355,14 @@ describe('the command line', () => {
       await once(occupant, 'close');
     });
 
+    it('says that the module of --import does not exist', async () => {
+      const { status, stderr } = await run('start', '--import', './otel.mjs');
+      expect(status).to.equal(1);
+      expect(stderr).to.equal(
+        'plugin-server: not started: The module of --import does not exist: ./otel.mjs\n',
+      );
+    });
+
     it('says that an address is not one of this machine, or cannot be resolved', async () => {
       for (const [bindTo, says] of [
         ['192.0.2.1', '192.0.2.1 is not an address of this machine'],

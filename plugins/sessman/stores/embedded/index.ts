@@ -55,6 +55,7 @@ export interface StoreEvents extends ReadersOptions {
  * when the time comes under which the expiry index holds it; every other call for it is refused.
  */
 export class EmbeddedStore implements Store {
+  readonly system = 'lmdb';
   readonly needsSweeping = true;
   readonly #root: RootDatabase;
   readonly #records: Records;

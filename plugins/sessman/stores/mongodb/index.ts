@@ -75,6 +75,8 @@ export class MongoStore implements Store {
     this.#name = name;
   }
 
+  readonly system = 'mongodb';
+
   get needsSweeping(): boolean {
     const { epoch, purged } = this.#states.known ?? firstState;
     return !this.#serverExpires || purged < epoch;
