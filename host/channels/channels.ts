@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
-import type { Channel } from '../kit/channel.js';
+import type { Channel, ChannelOptions } from '../kit/channel.js';
 import { withDeadline } from '../kit/deadline.js';
 import { jsonText } from '../kit/json-text.js';
 import { type ChannelLink, LocalLink } from './link.js';
@@ -54,7 +54,7 @@ export class Channels {
   readonly #topics = new Map<string, Topic>();
   readonly #dropped: Counter<'plugin' | 'channel'>;
   readonly #openRelay: ChannelsOptions['relay'];
-  /** Opened for the first channel. */
+  /** Opened for the first channel that reaches other hosts. */
   #relay: Promise<ChannelRelay> | undefined;
 
   constructor({ registry, link = new LocalLink(), relay }: ChannelsOptions) {
@@ -72,13 +72,13 @@ export class Channels {
   }
 
   /** Throws when the name is not valid. */
-  channel<T>(plugin: ChannelPlugin, name: string): Channel<T> {
+  channel<T>(plugin: ChannelPlugin, name: string, { reach = 'all' }: ChannelOptions = {}): Channel<T> {
     if (!/^[a-z0-9_-]{1,64}$/.test(name))
       throw new TypeError(
         `channel(${JSON.stringify(name)}): a name has 1 to 64 characters of a-z, 0-9, _ and -`,
       );
     const topic = `${plugin.dataName.toLowerCase()}/${name}`;
-    if (this.#openRelay !== undefined && this.#relay === undefined) {
+    if (reach === 'all' && this.#openRelay !== undefined && this.#relay === undefined) {
       this.#relay = this.#openRelay({
         onMessages: (messages) => this.#deliver(messages, []),
         onDropped: (lost, count) => this.#topics.get(lost)?.drop(count),
@@ -90,7 +90,7 @@ export class Channels {
       publish: (value) => {
         const message = [topic, encode(name, value)] as const;
         this.#outbox.push(message);
-        this.#relay?.then((relay) => relay.publish(message));
+        if (reach === 'all') this.#relay?.then((relay) => relay.publish(message));
       },
       subscribe: (handler) => {
         if (typeof handler !== 'function')

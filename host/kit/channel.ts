@@ -13,3 +13,11 @@ export interface Channel<T> {
    */
   subscribe(handler: (value: T) => void | Promise<void>): () => void;
 }
+
+export interface ChannelOptions {
+  /**
+   * Whom `publish` reaches: `all` (the default) is every worker, with MongoDB in `[storage]` those of all hosts; `host` is the
+   * workers of this host.
+   */
+  readonly reach?: 'all' | 'host';
+}

@@ -30,7 +30,7 @@ import type {
 } from 'prom-client';
 import { z } from 'zod';
 import type { Audit } from './audit.js';
-import type { Channel } from './channel.js';
+import type { Channel, ChannelOptions } from './channel.js';
 import type { Job, Schedule } from './jobs.js';
 import type { PluginKeys } from './plugin-keys.js';
 import type { ListenOptions } from './plugin-listener.js';
@@ -44,7 +44,7 @@ import type { WebSocketHandler, WebSocketOptions } from './websocket.js';
 // Schemas of parameters that accept the forms of the INI file and of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
 export { type Audit, type Caller, callerOf } from './audit.js';
-export type { Channel } from './channel.js';
+export type { Channel, ChannelOptions } from './channel.js';
 export { DeadlineError, withDeadline } from './deadline.js';
 export { defineErrors, type ErrorEntry, type ErrorTable } from './error-table.js';
 export { etagOf } from './etag.js';
@@ -211,7 +211,7 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    * Carries values to all workers. The same name gives the same channel; it has 1 to 64 characters of a-z, 0-9, _ and -. In
    * setup only.
    */
-  channel<T>(name: string): Channel<T>;
+  channel<T>(name: string, options?: ChannelOptions): Channel<T>;
   /**
    * Listens on another port for the plugin: all workers and generations share its socket. Resolves when the address is bound,
    * and rejects if it cannot be. Connections are accepted once this generation is in force, and no longer once it drains; those

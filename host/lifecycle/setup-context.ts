@@ -76,12 +76,13 @@ export function setupContext(
       inSetup('use()');
       around.use(middleware);
     },
-    channel: (name) => {
+    channel: (name, options) => {
       inSetup(`channel("${name}")`);
       const { name: plugin, dataName } = unit.plugin;
       return around.channels.channel(
         { name: plugin, dataName, log: unit.log, signal: unit.abort.signal },
         name,
+        options,
       );
     },
     listen: async (server, options) => {

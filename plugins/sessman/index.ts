@@ -13,6 +13,7 @@ import { sessionService } from './service.js';
 import { Sessions } from './sessions.js';
 import { type Settings, settingsSchema } from './settings.js';
 import { Feed } from './stores/feed.js';
+import type { NewsMessage } from './stores/host-news.js';
 import { checkStore, openStore } from './stores/index.js';
 import { Keyring } from './stores/keyring.js';
 import { observeStore } from './stores/observed-store.js';
@@ -86,6 +87,7 @@ export default definePlugin({
     const feed = new Feed(store, {
       signal,
       onError: (error) => log.warn({ err: error }, 'changes of sessions cannot be reported for now'),
+      channel: store.isRemote ? context.channel<NewsMessage>('news', { reach: 'host' }) : undefined,
     });
     onClose(() => feed.stopped);
     addWatch(context, { sessions, feed, cookie: mode?.cookie, origins: mode?.origins });

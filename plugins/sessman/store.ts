@@ -21,6 +21,9 @@ export interface Store {
   /** Whether dead records stay until `sweep` removes them. False where the database removes them by itself. */
   readonly needsSweeping: boolean;
 
+  /** Whether reading it costs a request to a server. Then one process of each host asks what is new, for all of them. */
+  readonly isRemote: boolean;
+
   /** Stores a new record. False, with nothing written, when its handle is taken. */
   insert(record: SessionRecord): Promise<boolean>;
 
@@ -67,8 +70,18 @@ export interface Store {
   /** How often `endEveryone` was called on this store; a moment old at most. */
   epoch(): Awaitable<number>;
 
+  /** When `endEveryone` was called last, in milliseconds since 1970; 0 if it never was. */
+  everyoneAt(): Awaitable<number>;
+
   /** The notes that were written since that place, at least once each and mostly in order. Without a place, all there are. */
   notes(since?: NotePlace): Awaitable<NewNotes>;
+
+  /**
+   * Where the database reports changes: calls `tell` for each record that is written or removed from the moment that it
+   * resolves until the signal aborts, with whether that was an end by a note, and without a handle when everyone is ended.
+   * Resolves to undefined where the database reports none.
+   */
+  changes?(tell: TellChange, signal: AbortSignal): Promise<Changes | undefined>;
 
   /** The note of the session of that handle, where it was ended within `noteLifetime` before `now`. */
   noteOf(handle: string, now: number): Awaitable<EndNote | undefined>;
@@ -232,9 +245,16 @@ export interface EndNote {
   readonly secretHash: Buffer;
 }
 
-/** How far notes have been read. Its content is private to the store. */
+/** How far notes have been read. Its content is private to the store; that of a remote store can be sent as JSON. */
 export type NotePlace = object & { readonly [place]?: never };
 declare const place: unique symbol;
+
+export type TellChange = (handle: string | undefined, isEnd: boolean) => void;
+
+export interface Changes {
+  /** Rejects when changes are no longer reported. */
+  readonly broken: Promise<never>;
+}
 
 export interface NewNotes {
   readonly notes: readonly EndNote[];

@@ -44,6 +44,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
 
   return {
     system: store.system,
+    isRemote: store.isRemote,
     get needsSweeping() {
       return store.needsSweeping;
     },
@@ -90,6 +91,8 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     removeOfUser: (userid, now, except) => store.removeOfUser(userid, now, except),
     endEveryone: () => store.endEveryone(),
     epoch: () => store.epoch(),
+    everyoneAt: () => store.everyoneAt(),
+    ...(store.changes && { changes: store.changes.bind(store) }),
     notes: (since) => store.notes(since),
     noteOf: (handle, now) => store.noteOf(handle, now),
     // For watchers, who are shown none of what is sealed.

@@ -1,6 +1,9 @@
-import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
-import type { SessionEnded } from 'plugin-server';
-import type { EndReason, NotePlace, SessionHead, Store } from '../store.js';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Channel, SessionEnded } from 'plugin-server';
+import { type EndNote, type EndReason, noteLifetime, type SessionHead, type Store } from '../store.js';
+import { linkedTo } from './alarm.js';
+import { HostNews, type NewsMessage } from './host-news.js';
+import { type Everyone, type News, NewsReader, type WatchedHead } from './news.js';
 
 /** An event for the watcher of a session. */
 export interface Watcher {
@@ -19,48 +22,67 @@ export interface FeedOptions {
   /** The store could not be read, or a listener failed. */
   readonly onError: (error: unknown) => void;
   readonly now?: () => number;
+  /** To the other processes of this host, where one of them is to read for all. */
+  readonly channel?: Channel<NewsMessage> | undefined;
 }
 
 /**
- * Tells watchers and listeners what happens to sessions, whichever process or host does it: one poll of the store for all
- * that listen in this process, and none while nobody does. What happened while the store could not be reached is told
- * once it can.
+ * Tells watchers and listeners what happens to sessions, whichever process or host does it. The store is read only while
+ * somebody watches or listens; with a channel, by one process of the host for all of them.
  */
 export class Feed {
   readonly #store: Store;
   readonly #options: FeedOptions;
   readonly #now: () => number;
-  readonly #listeners = new Set<(ended: SessionEnded) => void>();
+  readonly #listeners = new Set<Listener>();
   readonly #watched = new Map<string, Watched>();
-  #place: NotePlace | undefined;
-  /** Whether all notes are to be read again, for a new listener. */
-  #replays = false;
-  #epoch: number | undefined;
+  readonly #host: HostNews | undefined;
+  readonly #reader: NewsReader;
   #running: Promise<void> | undefined;
+  #idle = new AbortController();
 
   constructor(store: Store, options: FeedOptions) {
     this.#store = store;
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    const { channel, onError } = options;
+    const own = {
+      watched: () => this.#watched.keys(),
+      isWatched: (handle: string) => this.#watched.has(handle),
+      deliver: (news: News) => this.#take(news),
+      onError,
+      now: this.#now,
+    };
+    this.#host = channel && new HostNews(channel, (around) => new NewsReader(store, around), own);
+    this.#reader = this.#host?.reader ?? new NewsReader(store, own);
   }
 
   /** The listener first receives the ends of the last ten minutes: a process that it replaces may have missed them. */
   onEnded(listener: (ended: SessionEnded) => void): () => void {
-    this.#listeners.add(listener);
-    this.#replays = true;
+    const listening = new Listener(listener, this.#options.onError);
+    this.#listeners.add(listening);
     this.#start();
-    return () => this.#listeners.delete(listener);
+    void this.#replay(listening);
+    return () => {
+      this.#listeners.delete(listening);
+      this.#stopIfIdle();
+    };
   }
 
   /** @param state what the watcher knows of the session */
   watch(handle: string, state: WatchedState, watcher: Watcher): () => void {
     const watched = this.#watched.get(handle) ?? { state, watchers: new Set() };
+    const isFirst = watched.watchers.size === 0;
     this.#watched.set(handle, watched);
     watched.watchers.add(watcher);
     this.#start();
+    if (isFirst) (this.#host ?? this.#reader).look(handle);
     return () => {
       watched.watchers.delete(watcher);
-      if (watched.watchers.size === 0 && this.#watched.get(handle) === watched) this.#watched.delete(handle);
+      if (watched.watchers.size > 0 || this.#watched.get(handle) !== watched) return;
+      this.#watched.delete(handle);
+      (this.#host ?? this.#reader).forget(handle);
+      this.#stopIfIdle();
     };
   }
 
@@ -70,71 +92,47 @@ export class Feed {
   }
 
   #start(): void {
-    this.#running ??= this.#run().finally(() => {
+    if (this.#running || this.#options.signal.aborted) return;
+    this.#idle = linkedTo(this.#options.signal);
+    this.#running = (this.#host ?? this.#reader).run(this.#idle.signal).finally(() => {
       this.#running = undefined;
+      // Somebody may have come while it stopped.
+      if (this.#listeners.size + this.#watched.size > 0) this.#start();
     });
   }
 
-  async #run(): Promise<void> {
-    const { signal, onError } = this.#options;
-    let isHealthy = true;
-    for (let tick = 0; !signal.aborted && this.#listeners.size + this.#watched.size > 0; tick++) {
-      try {
-        await this.#readEpoch();
-        await this.#readNotes();
-        if (tick % ticksPerLook === 0) await this.#lookAtAll();
-        isHealthy = true;
-      } catch (error) {
-        // Each outage is reported once.
-        if (isHealthy) onError(error);
-        isHealthy = false;
+  #stopIfIdle(): void {
+    if (this.#listeners.size + this.#watched.size === 0) this.#idle.abort();
+  }
+
+  /** Tells a new listener what it cannot have heard, before anything else. */
+  async #replay(listener: Listener): Promise<void> {
+    await this.#untilRead(async () => {
+      const [epoch, at] = [await this.#store.epoch(), await this.#store.everyoneAt()];
+      const notes: EndNote[] = [];
+      for (let place: object | undefined; ; ) {
+        const read = await this.#store.notes(place);
+        if (read.notes.length === 0) break;
+        for (const note of read.notes) notes.push(note);
+        place = read.place;
       }
-      await pause(tickLength, undefined, { signal, ref: false }).catch(() => {});
+      listener.begin({ epoch, at }, notes, this.#now());
+    });
+  }
+
+  #take({ everyone, notes, heads }: News): void {
+    if (everyone) for (const listener of this.#listeners) listener.everyone(everyone);
+    for (const note of notes ?? []) {
+      for (const listener of this.#listeners) listener.ended(note);
+      this.#end(note.handle, note.reason, note.secretHash);
+    }
+    for (const [handle, head] of heads ?? []) {
+      if (head) this.#compare(handle, head);
+      else void this.#lost(handle);
     }
   }
 
-  async #readEpoch(): Promise<void> {
-    const epoch = await this.#store.epoch();
-    const isNew = this.#epoch !== undefined && epoch > this.#epoch;
-    this.#epoch = epoch;
-    if (!isNew) return;
-    this.#tell({ reason: 'everyone' });
-    // Sessions that were made since live on.
-    await this.#lookAtAll('everyone');
-  }
-
-  async #readNotes(): Promise<void> {
-    if (this.#replays) this.#place = undefined;
-    this.#replays = false;
-    for (;;) {
-      const { notes, place } = await this.#store.notes(this.#place);
-      this.#place = place;
-      for (const { handle, userid, reason, secretHash } of notes) {
-        this.#tell({ reason, handle, userid });
-        this.#end(handle, reason, secretHash);
-      }
-      if (notes.length === 0) return;
-      await nextTurn();
-    }
-  }
-
-  /** Compares the watched sessions with what their watchers know. */
-  async #lookAtAll(reason?: 'everyone'): Promise<void> {
-    const handles = [...this.#watched.keys()];
-    for (let from = 0; from < handles.length; from += lookSize) {
-      const part = handles.slice(from, from + lookSize);
-      const found = await this.#store.peekEach(part, this.#now());
-      for (const handle of part) {
-        const head = found.get(handle);
-        if (head) this.#compare(handle, head);
-        // Of a damaged one, nothing is known until it is ended.
-        else if (head === undefined) await this.#lost(handle, reason);
-      }
-      await nextTurn();
-    }
-  }
-
-  #compare(handle: string, head: SessionHead): void {
+  #compare(handle: string, head: WatchedHead): void {
     const watched = this.#watched.get(handle);
     if (!watched) return;
     const { state } = watched;
@@ -147,22 +145,29 @@ export class Feed {
       touched === state.touched &&
       expires === state.expires &&
       ends === state.ends;
-    if (isSame) return;
+    // What a watcher read itself may be newer than what was read for all.
+    if (isSame || version < state.version) return;
     watched.state = { version, touched, expires, ends };
     for (const watcher of watched.watchers) watcher.changed(watched.state);
   }
 
   /** Finds out why a session no longer exists. */
-  async #lost(handle: string, reason: 'everyone' | undefined): Promise<void> {
+  async #lost(handle: string): Promise<void> {
     const watched = this.#watched.get(handle);
     if (!watched) return;
-    const now = this.#now();
-    const { expires, ends } = watched.state;
-    const note = await this.#store.noteOf(handle, now);
-    if (note) return this.#end(handle, note.reason, note.secretHash);
-    if (reason === undefined && Math.min(expires, ends) <= now) return this.#end(handle, 'expired');
-    // Without a note, version 0.1.0 has ended it, or everybody was ended.
-    this.#end(handle, reason ?? ((await this.#store.epoch()) === this.#epoch ? 'end' : 'everyone'));
+    await this.#untilRead(async () => {
+      const now = this.#now();
+      const { expires, ends, touched } = watched.state;
+      const note = await this.#store.noteOf(handle, now);
+      const everyoneAt = await this.#store.everyoneAt();
+      if (this.#watched.get(handle) !== watched) return;
+      if (note) return this.#end(handle, note.reason, note.secretHash);
+      const isOver = Math.min(expires, ends) <= now;
+      // It was not used since everyone was ended, by clocks that may differ.
+      if (everyoneAt >= touched - (isOver ? 0 : clockTolerance)) return this.#end(handle, 'everyone');
+      // Without a note, and in time, version 0.1.0 has ended it.
+      this.#end(handle, isOver ? 'expired' : 'end');
+    });
   }
 
   /** @param secretHash that of the session which ended, as another one may have its handle */
@@ -173,13 +178,70 @@ export class Feed {
     }
   }
 
-  #tell(ended: SessionEnded): void {
-    for (const listener of this.#listeners) {
+  /** Does it again until the store can be read. */
+  async #untilRead(read: () => Promise<void>): Promise<void> {
+    const { signal, onError } = this.#options;
+    for (let isFirst = true; !signal.aborted; isFirst = false) {
       try {
-        listener(ended);
+        return await read();
       } catch (error) {
-        this.#options.onError(error);
+        if (isFirst) onError(error);
       }
+      await pause(retryPause, undefined, { signal, ref: false }).catch(() => {});
+    }
+  }
+}
+
+/** A listener hears each end once, however often it is read. */
+class Listener {
+  readonly #listen: (ended: SessionEnded) => void;
+  readonly #onError: (error: unknown) => void;
+  /** The ends told in the last minutes, with their times. */
+  #told = new Map<string, number>();
+  #epoch = 0;
+  /** What came before the listener had heard of the past. */
+  #waiting: (() => void)[] | undefined = [];
+
+  constructor(listen: (ended: SessionEnded) => void, onError: (error: unknown) => void) {
+    this.#listen = listen;
+    this.#onError = onError;
+  }
+
+  begin({ epoch, at }: Everyone, notes: readonly EndNote[], now: number): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    if (epoch > 0 && at > now - noteLifetime) this.#tell({ reason: 'everyone' });
+    this.#epoch = epoch;
+    for (const note of notes) this.ended(note);
+    for (const tell of waiting) tell();
+  }
+
+  everyone(everyone: Everyone): void {
+    if (this.#waiting) this.#waiting.push(() => this.everyone(everyone));
+    else if (everyone.epoch > this.#epoch) {
+      this.#epoch = everyone.epoch;
+      this.#tell({ reason: 'everyone' });
+    }
+  }
+
+  ended(note: EndNote): void {
+    if (this.#waiting) {
+      this.#waiting.push(() => this.ended(note));
+      return;
+    }
+    const { handle, userid, reason, at } = note;
+    const name = `${at} ${handle}`;
+    if (this.#told.has(name)) return;
+    this.#told.set(name, at);
+    if (this.#told.size > mostRemembered) this.#told = new Map([...this.#told].slice(-mostRemembered / 2));
+    this.#tell({ reason, handle, userid });
+  }
+
+  #tell(ended: SessionEnded): void {
+    try {
+      this.#listen(ended);
+    } catch (error) {
+      this.#onError(error);
     }
   }
 }
@@ -189,9 +251,8 @@ interface Watched {
   readonly watchers: Set<Watcher>;
 }
 
-/** Milliseconds between two reads of the notes. */
-const tickLength = 250;
-/** Reads of the notes to one look at the watched sessions. */
-const ticksPerLook = 3;
-/** Sessions read at once: about a millisecond on the embedded store. */
-const lookSize = 250;
+/** Milliseconds. */
+const retryPause = 500;
+const clockTolerance = 60_000;
+/** Ends of which a listener knows that it has heard them. */
+const mostRemembered = 10_000;

@@ -95,6 +95,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
 
   return {
     system: store.system,
+    isRemote: store.isRemote,
     get needsSweeping() {
       return store.needsSweeping;
     },
@@ -118,6 +119,8 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     ),
     endEveryone: observed('end_everyone', () => store.endEveryone()),
     epoch: () => store.epoch(),
+    everyoneAt: () => store.everyoneAt(),
+    ...(store.changes && { changes: store.changes.bind(store) }),
     notes: (since) => store.notes(since),
     noteOf: (handle, now) => store.noteOf(handle, now),
     peekEach: observed('peek_each', (handles: readonly string[], now: number) =>

@@ -12,6 +12,12 @@ export default definePlugin({
     const words = channel('words');
     const seen = [];
     words.subscribe((value) => { seen.push(value); });
+    const here = channel('here', { reach: 'host' });
+    here.subscribe((value) => { seen.push(value); });
+    router.post('/here', (ctx) => {
+      here.publish(ctx.request.body);
+      ctx.status = 204;
+    });
     router.get('/', (ctx) => { ctx.body = { pid: process.pid, seen }; });
     router.post('/', (ctx) => {
       for (const value of ctx.request.body) words.publish(value);
@@ -40,9 +46,13 @@ describe('a channel of several hosts', () => {
     hosts.push(host);
     return host;
   };
-  const publish = async ({ url }: StartedPlugin, values: readonly unknown[]) => {
+  const publish = async ({ url }: StartedPlugin, values: readonly unknown[], path = '') => {
     const headers = { 'Content-Type': 'application/json' };
-    const answer = await fetch(`${url}/words`, { method: 'POST', headers, body: JSON.stringify(values) });
+    const answer = await fetch(`${url}/words${path}`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(values),
+    });
     expect(answer.status).to.equal(204);
   };
   /** What each worker of a host has seen, when it has seen so much. */
@@ -65,8 +75,12 @@ describe('a channel of several hosts', () => {
     for (const seen of await seenBy(one, 2, 500)) expect(seen).to.deep.equal(values);
     expect(await seenBy(two, 1, 500)).to.deep.equal([values]);
     await one.reload();
+    await publish(one, ['stays'], '/here');
+    for (const seen of await seenBy(one, 2, 1)) expect(seen).to.deep.equal([['stays']]);
     await publish(two, ['back']);
-    for (const seen of await seenBy(one, 2, 1)) expect(seen).to.deep.equal(['back']);
-    expect(await seenBy(two, 1, 501)).to.deep.equal([[...values, 'back']]);
+    for (const seen of await seenBy(one, 2, 2)) expect(seen).to.deep.equal([['stays'], 'back']);
+    // Published before, by a process whose values come in their order.
+    await publish(one, ['last']);
+    expect(await seenBy(two, 1, 502)).to.deep.equal([[...values, 'back', 'last']]);
   });
 });

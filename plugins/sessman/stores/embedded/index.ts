@@ -57,6 +57,7 @@ export interface StoreEvents extends ReadersOptions {
 export class EmbeddedStore implements Store {
   readonly system = 'lmdb';
   readonly needsSweeping = true;
+  readonly isRemote = false;
   readonly #root: RootDatabase;
   readonly #records: Records;
   readonly #byUser: Database<Buffer, Buffer>;
@@ -275,7 +276,8 @@ export class EmbeddedStore implements Store {
     for (;;) {
       const found = this.#readEpoch();
       const { epoch, purged } = found?.value ?? firstEpoch;
-      if (await this.#writeMeta(epochKey, { epoch: epoch + 1, purged }, found?.revision)) break;
+      const next: EpochState = { epoch: epoch + 1, purged, at: Date.now() };
+      if (await this.#writeMeta(epochKey, next, found?.revision)) break;
     }
     this.#epochs.forget();
     await pause(changePause);
@@ -283,6 +285,10 @@ export class EmbeddedStore implements Store {
 
   epoch(): number {
     return (this.#epochs.current() as EpochState).epoch;
+  }
+
+  everyoneAt(): number {
+    return (this.#epochs.current() as EpochState).at ?? 0;
   }
 
   notes(since?: NotePlace): NewNotes {
@@ -614,6 +620,8 @@ type MaybeDamaged = Found & { readonly isDamaged: boolean };
 interface EpochState {
   readonly epoch: number;
   readonly purged: number;
+  /** When the epoch was advanced last. */
+  readonly at?: number;
 }
 
 const firstEpoch: EpochState = { epoch: 0, purged: 0 };

@@ -8,6 +8,7 @@ import { MongoLink } from '../../../../databases/mongodb/link.js';
 import { StoreError, StoreFullError } from '../../errors.js';
 import type {
   Change,
+  Changes,
   EndNote,
   EndReason,
   LiveCount,
@@ -23,10 +24,12 @@ import type {
   SessionSummary,
   Store,
   Swept,
+  TellChange,
   WalkedSession,
 } from '../../store.js';
 import { changePause, Leased } from '../leased.js';
 import { raisedStore } from '../store-kind.js';
+import { ChangeStreams } from './change-streams.js';
 import { connecting } from './connecting.js';
 import { ensureIndexes } from './indexes.js';
 import { endUpdate, moveNote, type NoteDocument, noteOf, notesSince } from './notes.js';
@@ -46,6 +49,7 @@ export class MongoStore implements Store {
   /** Up to where the records of earlier epochs are removed. */
   #purgedTo: Binary | undefined;
   #serverExpires = true;
+  readonly #changeStreams = new ChangeStreams();
 
   /**
    * Connects and creates the indexes. It does not fail when the server cannot be reached: every call rejects with a
@@ -76,6 +80,7 @@ export class MongoStore implements Store {
   }
 
   readonly system = 'mongodb';
+  readonly isRemote = true;
 
   get needsSweeping(): boolean {
     const { epoch, purged } = this.#states.known ?? firstState;
@@ -208,7 +213,7 @@ export class MongoStore implements Store {
 
   async endEveryone(): Promise<void> {
     await this.raise();
-    await this.#changeState({ $inc: { epoch: 1 } });
+    await this.#changeState({ $inc: { epoch: 1 }, $currentDate: { everyone_at: true } });
     await setTimeout(changePause);
   }
 
@@ -298,6 +303,20 @@ export class MongoStore implements Store {
 
   async epoch(): Promise<number> {
     return (await this.#states.current()).epoch;
+  }
+
+  async everyoneAt(): Promise<number> {
+    return (await this.#states.current()).everyone_at?.getTime() ?? 0;
+  }
+
+  async changes(tell: TellChange, signal: AbortSignal): Promise<Changes | undefined> {
+    const told = { sessions: this.#name, state: `${this.#name}_leases`, stateId };
+    return this.#link.run((db, client) =>
+      this.#changeStreams.open(db, client, told, signal, (handle, isEnd) => {
+        if (handle === undefined) this.#states.forget();
+        tell(handle && handleOf(handle), isEnd);
+      }),
+    );
   }
 
   async notes(since?: NotePlace): Promise<NewNotes> {
@@ -448,6 +467,8 @@ interface State {
   readonly epoch: number;
   /** The last epoch whose earlier records were all removed. */
   readonly purged: number;
+  /** When the epoch was advanced last, by the server's clock. */
+  readonly everyone_at?: Date;
   /** Whether secrets' hashes go where version 0.1.0 finds none: it must not read or write any more. */
   readonly raised: boolean;
 }

@@ -27,10 +27,17 @@ export function endUpdate(reason: EndReason, now: number) {
   } as const;
 }
 
-interface Place {
-  readonly at: number;
-  /** The notes read since `overlap` before that. */
-  readonly seen: ReadonlyMap<string, number>;
+/** A place, as JSON without `seen`: who goes on from there hears of some notes again. */
+class Place {
+  /** @param seen the notes read since `overlap` before that time, by their names */
+  constructor(
+    readonly at: number,
+    readonly seen: ReadonlyMap<string, number>,
+  ) {}
+
+  toJSON(): object {
+    return { at: this.at };
+  }
 }
 
 /**
@@ -42,7 +49,7 @@ export async function notesSince(
   given: NotePlace | undefined,
   options: object,
 ): Promise<NewNotes> {
-  const { at, seen } = (given as Place | undefined) ?? { at: overlap, seen: new Map<string, number>() };
+  const { at = overlap, seen = new Map<string, number>() } = (given ?? {}) as Partial<Place>;
   const notes: EndNote[] = [];
   const nowSeen = new Map(seen);
   let newest = at;
@@ -62,7 +69,7 @@ export async function notesSince(
     after = { $or: [{ ended_at: { $gt: ended_at } }, { ended_at, _id: { $gt: _id } }] };
   }
   for (const [name, time] of nowSeen) if (time < newest - overlap) nowSeen.delete(name);
-  return { notes, place: { at: newest, seen: nowSeen } as unknown as NotePlace };
+  return { notes, place: new Place(newest, nowSeen) as NotePlace };
 }
 
 export async function noteOf(

@@ -84,6 +84,34 @@ for (const { name, settings } of backends) {
       }
     });
 
+    if (name === 'embedded') {
+      it('have 20 streams of a session again when a worker that had some was killed', async () => {
+        const make = await server.fetch('/sessman/new?userid=bob', { method: 'POST' });
+        const { session_id } = (await make.json()) as { session_id: string };
+        const headers = { 'X-Session-Id': session_id };
+        let open: WatchClient[] = [];
+        const openAll = async () => {
+          while (open.length < 20) {
+            open.push(await WatchClient.open(server.url, headers));
+            await open.at(-1)!.next();
+          }
+        };
+        await openAll();
+        const [victim] = await pidsOf(server, 2);
+        process.kill(victim!, 'SIGKILL');
+        for (let areAllOpen = false; !areAllOpen; ) {
+          await openAll();
+          const seen = open.map(({ told }) => told.length);
+          await server.fetch('/sessman/touch', { method: 'POST', headers });
+          // A stream that is closed has no next event.
+          const told = await Promise.allSettled(open.map((client, n) => client.next(seen[n])));
+          open = open.filter((_, n) => told[n]!.status === 'fulfilled');
+          areAllOpen = open.length === 20;
+        }
+        for (const client of open) client.close();
+      });
+    }
+
     it('come back after a killed worker and a reload, and all learn of an end_all', async () => {
       const call = async (path: string) => {
         const response = await server.fetch(`/sessman/${path}`, { method: 'POST' });

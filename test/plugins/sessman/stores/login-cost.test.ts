@@ -1,18 +1,17 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { BSON } from 'mongodb';
 import { pino } from 'pino';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
 import type { Store } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { MongoStore } from '../../../../plugins/sessman/stores/mongodb/index.js';
 import { sharedMongo } from '../../../support/mongodb.js';
+import { startMongoRelay } from '../support/mongo-relay.js';
 
 interface Measured {
   readonly store: Store;
@@ -43,32 +42,15 @@ async function embedded(): Promise<Measured> {
   };
 }
 
-/** By way of a relay that reads the names of the commands. */
 async function mongodb(): Promise<Measured> {
   const { host, user, password, database } = await (await sharedMongo()).createDatabase();
-  const [name, port] = host.split(':');
   let commands = 0;
-  const relay = createServer((client) => {
-    const server = connect(Number(port), name);
-    let received = Buffer.alloc(0);
-    client.on('data', (chunk) => {
-      received = Buffer.concat([received, chunk]);
-      while (received.length >= 4 && received.length >= received.readInt32LE(0)) {
-        const size = received.readInt32LE(0);
-        if (commandIn(received.subarray(0, size))) commands += 1;
-        received = received.subarray(size);
-      }
-    });
-    client.pipe(server).pipe(client);
-    for (const [one, other] of [
-      [client, server],
-      [server, client],
-    ] as const)
-      one.on('error', () => {}).on('close', () => other.destroy());
+  const relay = await startMongoRelay(host, (command) => {
+    if (onData.has(Object.keys(command)[0]!)) commands += 1;
+    return undefined;
   });
-  await once(relay.listen(0, '127.0.0.1'), 'listening');
   const store = await MongoStore.open({
-    server_url: `127.0.0.1:${(relay.address() as AddressInfo).port}/?directConnection=true`,
+    server_url: relay.url,
     ...{ username: user, password, database, collection: 'sessions', log: pino({ level: 'silent' }) },
   });
   return {
@@ -81,14 +63,8 @@ async function mongodb(): Promise<Measured> {
   };
 }
 
-/** Whether an OP_MSG is a command on data: not one by which the driver watches the server. */
-function commandIn(message: Buffer): boolean {
-  if (message.readInt32LE(12) !== 2013) return false;
-  const command = BSON.deserialize(message.subarray(21, 21 + message.readInt32LE(21)));
-  return ['insert', 'find', 'aggregate', 'update', 'delete', 'findAndModify', 'bulkWrite'].includes(
-    Object.keys(command)[0]!,
-  );
-}
+/** Commands on data: not those by which the driver watches the server. */
+const onData = new Set(['insert', 'find', 'aggregate', 'update', 'delete', 'findAndModify', 'bulkWrite']);
 
 for (const [name, open] of [
   ['embedded store', embedded],
