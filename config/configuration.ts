@@ -165,6 +165,12 @@ export class Configuration {
     this.#find({ position, length, message, hint });
   }
 
+  /** Where a problem would be that shows only later: everything of it but the message. */
+  placeOf({ position, length }: Place): Omit<Problem, 'message' | 'hint'> {
+    const { message: _, ...place } = this.#quote({ position, length, message: '', hint: undefined });
+    return place;
+  }
+
   /** Adds a warning at a value. */
   warn({ position, length }: Place, message: string, hint?: string): void {
     this.#find({ position, length, message, hint, severity: 'warning' });

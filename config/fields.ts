@@ -113,6 +113,23 @@ function originOf(given: string): string | undefined {
   }
 }
 
+/** An address, a host name or `unix:PATH` to listen on, or a `list:` of them. */
+export function addresses() {
+  return z
+    .union([address(), list(address())])
+    .refine((given) => given.length > 0, 'it is empty; write an address, such as 127.0.0.1');
+}
+
+/** The path of a Unix socket may have blanks and commas where it is not an item of a list. */
+function address() {
+  return text()
+    .refine((given) => given !== 'unix:', 'has no path; write unix:PATH')
+    .refine((given) => given.startsWith('unix:') || !/[\s,]/.test(given), {
+      error: ({ input }) => `blanks separate the items of a list; write ${withBlanks(String(input))}`,
+    })
+    .refine((given) => !/^(?:[\d.]+|\[.*\]):\d+$/.test(given), 'contains a port; write that in "port"');
+}
+
 /** A secret key, or a `list:` of keys that are all valid. Never empty: an empty key would open what it should protect. */
 export function keys() {
   return z

@@ -1,6 +1,17 @@
 export { Configuration, type ReadOptions, readConfiguration } from './configuration.js';
 export { findInexact, type InexactJson, isExactNumber } from './exact-json.js';
-export { boolean, choice, decimal, hostNames, integer, keys, list, origins, text } from './fields.js';
+export {
+  addresses,
+  boolean,
+  choice,
+  decimal,
+  hostNames,
+  integer,
+  keys,
+  list,
+  origins,
+  text,
+} from './fields.js';
 export { childAt, childrenOf, keyPlace, type Located, type Place } from './located.js';
 export { maskedValue } from './mask.js';
 export { nearest, quoteName } from './names.js';

@@ -1,5 +1,8 @@
 export interface Announcement {
-  readonly url: string;
+  /** At least one. */
+  readonly urls: readonly string[];
+  /** Those for operators alone. */
+  readonly adminUrls: readonly string[];
   readonly plugins: readonly { readonly name: string; readonly path: string; readonly state: string }[];
   /** Those that need no key. */
   readonly open: readonly string[];
@@ -11,16 +14,23 @@ interface Log {
 }
 
 /** Logs where the server listens and what it serves, and which open plugins other machines can reach. */
-export function announce(log: Log, { url, plugins, open }: Announcement): void {
+export function announce(log: Log, { urls, adminUrls, plugins, open }: Announcement): void {
+  const [url] = urls;
+  if (adminUrls.length > 0) log.info({ urls: adminUrls }, `serving operators on ${adminUrls.join(' and ')}`);
   log.info(
-    { url, plugins: plugins.map(({ name, path, state }) => ({ name, path, state })) },
-    `serving on ${url}`,
+    {
+      url,
+      ...(urls.length > 1 && { urls }),
+      plugins: plugins.map(({ name, path, state }) => ({ name, path, state })),
+    },
+    `serving on ${urls.join(' and ')}`,
   );
   // Who reaches a Unix socket, the file system decides.
-  if (open.length === 0 || url.includes('+unix:') || isLoopback(new URL(url).hostname)) return;
+  const reachable = urls.find((each) => !each.includes('+unix:') && !isLoopback(new URL(each).hostname));
+  if (open.length === 0 || reachable === undefined) return;
   log.warn(
     { plugins: open },
-    `anyone who can reach ${url} can use these plugins without a key: ${open.join(', ')}`,
+    `anyone who can reach ${reachable} can use these plugins without a key: ${open.join(', ')}`,
   );
 }
 

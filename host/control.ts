@@ -7,7 +7,11 @@ import type { MonitorLink } from './monitor/monitor.js';
 
 /** How a reload ended. */
 export type ReloadOutcome =
-  | { readonly success: true }
+  | {
+      readonly success: true;
+      /** The process ids of old workers that did not confirm in time that they accept no further connections. */
+      readonly unanswered?: readonly number[];
+    }
   | {
       readonly success: false;
       /** One sentence for people. */
@@ -28,6 +32,8 @@ export interface Control {
   reload(asker: Asker): Promise<ReloadOutcome>;
   /** Starts another process in this one's place, then drains this one. */
   retire?(reason: string): void;
+  /** The process ids of all workers, and of those that do not respond. */
+  heard?(): Promise<{ readonly workers: readonly number[]; readonly silent: readonly number[] }>;
   /** The metrics of all workers together. */
   metrics(): Promise<readonly MetricReport[]>;
   /** This process holds as many connections as it may and has paused, or has space again. */

@@ -8,22 +8,24 @@ import type { Control } from './control.js';
 import { blame } from './diagnostics/blame.js';
 import { socketLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
+import { Audiences } from './http/audience.js';
 import { credentialedCors } from './http/cors.js';
+import { Entrance, type EntranceOptions } from './http/entrance.js';
 import { foreignJudge, socketJudge } from './http/foreign-origin.js';
 import { hostRoutes } from './http/host-routes.js';
-import { makeApplication } from './http/make-application.js';
-import { MountTable } from './http/mounts.js';
+import type { MountTable } from './http/mounts.js';
 import { openPlugins } from './http/open-plugins.js';
 import { openapiDocument } from './http/openapi.js';
 import type { RateLimit } from './http/rate-limit.js';
 import { RefusedKeys } from './http/refused-keys.js';
+import { fromRelay, relayMount } from './http/relay.js';
 import { serverView } from './http/server-view.js';
 import { setUpPlugins } from './http/set-up-plugins.js';
 import { ListenError } from './http/socket/listen-error.js';
 import { NO_SOCKETS, OwnSockets, PluginListeners } from './http/socket/plugin-listeners.js';
-import { HttpServer } from './http/socket/server.js';
 import { Tracing } from './http/tracing.js';
 import { WebSockets } from './http/websocket/websockets.js';
+import type { FrontOptions } from './ipc/messages.js';
 import { DEADLINES, messageOf } from './kit/deadline.js';
 import { Drain } from './lifecycle/drain.js';
 import { place } from './lifecycle/failure.js';
@@ -35,6 +37,7 @@ import { Reporter } from './monitor/reporter.js';
 import { version } from './package-layout.js';
 import { strayText } from './prepare/data-names.js';
 import { type Prepared, type PrepareOptions, prepare } from './prepare/index.js';
+import type { Listening } from './prepare/listen-addresses.js';
 import { type LogOptions, logWarnings, openLogOf } from './prepare/open-log.js';
 import { isHttps, type Settings, storageFolder } from './prepare/settings.js';
 import { StorageHub } from './storage/hub.js';
@@ -49,10 +52,22 @@ export interface HostOptions extends PrepareOptions, LogOptions {
   readonly listen?: ListenOptions | false;
   /** Milliseconds that the time of `every`, ttl and `now` differs from the real one: for tests. */
   readonly timeShift?: number;
+  /** It runs no plugin: it serves the addresses for operators, and relays what plugins serve to the workers. */
+  readonly front?: FrontOptions;
   /** Called when everything has been read and found right, and awaited before the first plugin is set up. */
   readonly onPrepared?: (prepared: Prepared) => void | Promise<void>;
   /** For the author of a plugin: responses of `route()` are checked, and a route that sets no response says so. */
   readonly development?: boolean;
+}
+
+/** A socket that another process has passed. */
+export interface ServeOptions {
+  /** Its index among those that are passed. */
+  readonly listener?: number;
+  /** What comes from it is relayed by the process that serves operators. */
+  readonly relayed?: boolean;
+  /** At the limit of connections the host goes on to accept and refuses them, even where another process could take them. */
+  readonly refusing?: boolean;
 }
 
 export interface HostDrainOptions {
@@ -85,10 +100,11 @@ export class Host {
   readonly settings: Settings;
   readonly plugins: readonly PluginUnit[];
   readonly metrics: Metrics;
-  readonly mounts: MountTable;
   readonly log: Logger;
   readonly #log: Log;
-  readonly #server: HttpServer;
+  readonly #entrance: Entrance;
+  /** The one for operators, with [admin]. */
+  readonly #operators: Entrance | undefined;
   readonly #tls: boolean;
   readonly #drain = new Drain();
   readonly #monitor: MonitorLink;
@@ -111,7 +127,7 @@ export class Host {
    * with a ListenError when the address cannot be had. Nothing is left running then.
    */
   static async start(options: HostOptions): Promise<Host> {
-    const prepared = await prepare(options);
+    const prepared = await prepare({ ...options, withoutPlugins: options.front !== undefined });
     const { settings } = prepared;
     const log = await openLogOf(prepared, options);
     // Several workers share one snapshot: the worker that read the files has logged them.
@@ -122,9 +138,10 @@ export class Host {
       await host.#setUp(prepared, options);
       if (options.snapshot === undefined && options.safe !== true) host.#tellStray(prepared);
       if (options.listen !== false) {
-        await host.#listen(options.listen ?? settings.address);
+        await host.#listen(options.listen);
         await host.#ownSockets?.serve(host.#listeners);
-        announce(host.log, { url: host.url, plugins: host.plugins, open: host.openPlugins });
+        const { urls, adminUrls, plugins, openPlugins: open } = host;
+        announce(host.log, { urls, adminUrls, plugins, open });
       }
       if (options.control === undefined) host.startJobs(0);
     } catch (error) {
@@ -142,9 +159,9 @@ export class Host {
     this.log = log.logger;
     this.#refusedKeys = new RefusedKeys(log.audit);
     this.#tls = tls !== undefined;
-    this.#tracing = Tracing.of(settings.proxy, this.#tls ? 'https' : 'http');
+    // What the front relays is traced by the worker that responds.
+    if (options.front === undefined) this.#tracing = Tracing.of(settings.proxy, this.#tls ? 'https' : 'http');
     this.metrics = new Metrics(this.#tls ? 'https' : 'http', () => log.dropped);
-    this.mounts = new MountTable((plugin, route) => this.metrics.route(plugin, route));
     this.#storage = new StorageHub({
       folder: storageFolder(settings),
       mongodb: settings.storage,
@@ -189,46 +206,71 @@ export class Host {
       metrics: this.metrics,
       send: (report) => this.#monitor.report(report),
     });
-    const application = makeApplication(prepared, {
+    const processes = options.control === undefined ? 1 : settings.workers;
+    const isFront = options.front !== undefined;
+    const common = {
       log,
-      mounts: this.mounts,
+      drain: this.#drain,
       metrics: this.metrics,
       rateLimit,
       refusedKeys: this.#refusedKeys,
       tracing: this.#tracing,
       development: options.development === true,
       onProblem: (problem) => this.#reporter.addProblem(problem),
-      watchBodies: {
-        watchUnread: (...given) => this.#server.refusals.watchUnread(...given),
-        limitArrival: (...given) => this.#server.refusals.limitArrival(...given),
-        limitBytes: (...given) => this.#server.refusals.limitBytes(...given),
+      tellCapacity: options.control?.tellCapacity && ((isFull) => options.control?.tellCapacity?.(isFull)),
+    } satisfies Partial<EntranceOptions>;
+    // Operators use internal names and addresses. Without a key, DNS rebinding is as harmful there.
+    const operatorsHosts = settings.apiKeys.length === 0 ? 'local' : undefined;
+    this.#entrance = new Entrance(prepared, {
+      ...common,
+      tls,
+      hosts: isFront ? operatorsHosts : settings.hosts,
+      // The workers of one server share its connections.
+      limits: {
+        ...settings.limits,
+        connections: isFront ? 0 : Math.ceil(settings.limits.connections / processes),
       },
     });
-    const processes = options.control === undefined ? 1 : settings.workers;
-    this.#server = new HttpServer({
-      listener: application.complete().callback(),
-      // Before the first request of a TLS connection its handshake takes its time.
-      ...(tls === undefined && { onConnection: () => application.expectRequest() }),
-      log: this.log,
-      drain: this.#drain,
-      tls,
-      tellCapacity: options.control?.tellCapacity && ((isFull) => options.control?.tellCapacity?.(isFull)),
-      // The workers of one server share its connections.
-      limits: { ...settings.limits, connections: Math.ceil(settings.limits.connections / processes) },
-    });
+    const isRelayed = options.listen === false;
+    this.#operators =
+      settings.admin === undefined || isFront
+        ? undefined
+        : new Entrance(prepared, {
+            ...common,
+            tls: isRelayed ? undefined : tls,
+            hosts: operatorsHosts,
+            limits: { ...settings.limits, connections: 0 },
+            tellCapacity: undefined,
+            ...(isRelayed && { wrap: (listener) => fromRelay(listener, this.#tls) }),
+          });
   }
 
-  /** `http://127.0.0.1:6123` */
+  /** The paths that are served to everybody, or where operators have no address of their own, to both. */
+  get mounts(): MountTable {
+    return this.#entrance.mounts;
+  }
+
+  /** The paths that are served to operators, with [admin]. */
+  get operatorsMounts(): MountTable | undefined {
+    return this.#operators?.mounts;
+  }
+
+  /** `http://127.0.0.1:6123`, the first of several. */
   get url(): string {
-    const bound = this.#server.address;
-    if (typeof bound === 'string') return `${this.#tls ? 'https' : 'http'}+unix:${bound}`;
-    const { address, family, port } = bound;
-    const name = family === 'IPv6' ? `[${address}]` : address;
-    return `${this.#tls ? 'https' : 'http'}://${name}:${port}`;
+    return this.urls[0]!;
+  }
+
+  get urls(): readonly string[] {
+    return this.#entrance.urls(this.#tls ? 'https' : 'http');
+  }
+
+  /** Those for operators, with [admin]. */
+  get adminUrls(): readonly string[] {
+    return this.#operators?.urls(this.#tls ? 'https' : 'http') ?? [];
   }
 
   get address(): AddressInfo {
-    return this.#server.address as AddressInfo;
+    return this.#entrance.server.addresses[0] as AddressInfo;
   }
 
   /** The plugins that are served to whoever asks, since no key is set for them. */
@@ -241,24 +283,29 @@ export class Host {
     this.#stopping = true;
   }
 
-  /**
-   * Accepts connections from a bound socket that another process has passed; `socket` is a handle of Node's. `refusing`: at the
-   * limit of connections it goes on to accept and refuses them, even where another process could take them.
-   */
-  serve(socket: object, { refusing = false }: { refusing?: boolean } = {}): Promise<void> {
-    return this.#server.listen(socket, refusing);
+  /** Accepts connections from a bound socket that another process has passed; `socket` is a handle of Node's. */
+  serve(
+    socket: object,
+    { listener = 0, relayed = false, refusing = false }: ServeOptions = {},
+  ): Promise<void> {
+    const { server } = relayed ? this.#operators! : this.#entrance;
+    return server.listen(socket, refusing, listener);
   }
 
   /** Accepts no connection until the next `serve`. */
   pause(): void {
-    this.#server.stopAccepting();
+    this.#entrance.server.pause();
   }
 
   /** Accepts no further connection and starts no further job. Those that are open stay. */
   stopAccepting(): void {
     this.#jobs.stop();
-    this.#server.stopAccepting();
+    for (const { server } of this.#entrances) server.stopAccepting();
     this.#listeners.stopAccepting();
+  }
+
+  get #entrances(): readonly Entrance[] {
+    return this.#operators === undefined ? [this.#entrance] : [this.#entrance, this.#operators];
   }
 
   /** Accepts connections for a listener that a plugin has opened, from a socket that another process has passed. */
@@ -282,12 +329,12 @@ export class Host {
 
   /** Closes so many of the kept connections, each with its next answer, so that their clients come back elsewhere. */
   shed(count: number): void {
-    this.#server.shed(count);
+    this.#entrance.server.shed(count);
   }
 
   /** Connections accepted in all, and those open now. */
   get connections(): { readonly accepted: number; readonly connections: number } {
-    return this.#server.counts;
+    return this.#entrance.server.counts;
   }
 
   /** Stops accepting and answers what is in flight. A later call can only shorten the times of the first. */
@@ -298,13 +345,14 @@ export class Host {
     if (grace === undefined) this.#drain.begin('stop', timeout);
     else this.#drain.begin('reload', grace);
     this.#listeners.stopAccepting();
-    await Promise.all([this.#server.drain({ timeout, idle }), this.#drain.finished()]);
+    const servers = this.#entrances.map(({ server }) => server.drain({ timeout, idle }));
+    await Promise.all([...servers, this.#drain.finished()]);
     await this.#webSockets.finished();
   }
 
   /** Resolves when a drain has closed the connections that ask nothing. */
-  get idleEnded(): Promise<void> {
-    return this.#server.idleEnded;
+  get idleEnded(): Promise<unknown> {
+    return Promise.all(this.#entrances.map(({ server }) => server.idleEnded));
   }
 
   /** Drains, then closes the plugins in reverse order. Idempotent: the first call decides. */
@@ -339,16 +387,29 @@ export class Host {
     const { settings, configuration } = prepared;
     const { control } = options;
     const keys = settings.apiKeys.length === 0 ? undefined : new KeyRing(settings.apiKeys, 'global');
-    for (const mount of hostRoutes({
-      plugins: this.plugins,
-      isStopping: () => this.#stopping,
-      keys,
-      metrics: this.metrics,
-      control,
-      openapi: () => openapiDocument(this.mounts, version),
-      folder: configuration.folder,
-    })) {
-      this.mounts.add(mount);
+    for (const entrance of this.#entrances) {
+      const routes = hostRoutes({
+        names: options.front?.plugins,
+        plugins: this.plugins,
+        isStopping: () => this.#stopping,
+        keys,
+        metrics: this.metrics,
+        control,
+        openapi: () => openapiDocument(entrance.mounts, version),
+        folder: configuration.folder,
+      });
+      const isShared = this.#operators === undefined;
+      for (const { mount, audience, needsNoPlugin } of routes) {
+        const isHere =
+          options.front !== undefined
+            ? needsNoPlugin
+            : isShared || audience === 'everybody' || entrance === this.#operators;
+        if (isHere) entrance.mounts.add(mount);
+      }
+    }
+    if (options.front !== undefined) {
+      const { socketPath } = options.front;
+      this.#entrance.mounts.addFallback(relayMount({ socketPath, control }));
     }
     const server = serverView({
       version,
@@ -356,12 +417,13 @@ export class Host {
       monitor: this.#monitor,
       control,
       keys,
+      isForOperators: (ctx) => this.#operators?.serves(ctx) ?? true,
       folder: configuration.folder,
     });
     await setUpPlugins(this.plugins, {
       configuration,
       log: this.log,
-      mounts: this.mounts,
+      mounts: new Audiences(this.mounts, this.#operators?.mounts),
       keys,
       refuseForeign: foreignJudge(settings.corsOrigins),
       corsFor: (origins) => credentialedCors(origins, settings.corsOrigins, settings.corsHeaders),
@@ -415,11 +477,25 @@ export class Host {
     this.#log.flush();
   }
 
-  async #listen(options: ListenOptions): Promise<void> {
+  async #listen(instead: ListenOptions | undefined): Promise<void> {
+    const { addresses, admin = [] } = this.settings;
+    await listenAt(this.#entrance, instead === undefined ? addresses : [{ address: instead }]);
+    if (this.#operators !== undefined) await listenAt(this.#operators, admin);
+  }
+}
+
+/** Several addresses with the port 0 get the same port. */
+async function listenAt(
+  { server }: Entrance,
+  addresses: readonly { readonly address: Listening['address'] | ListenOptions }[],
+): Promise<void> {
+  for (const [index, { address }] of addresses.entries()) {
+    const first = server.addresses.find((each) => typeof each !== 'string') as AddressInfo | undefined;
+    const target = 'port' in address && address.port === 0 ? { ...address, port: first?.port ?? 0 } : address;
     try {
-      await this.#server.listen(options);
+      await server.listen(target, false, index);
     } catch (error) {
-      throw new ListenError(error as NodeJS.ErrnoException, options);
+      throw new ListenError(error as NodeJS.ErrnoException, target);
     }
   }
 }

@@ -168,8 +168,12 @@ function json(value: object): string {
 }
 
 function nextSteps(name: string, folder: string, settings: Settings): string {
-  const { port, apiKeys } = settings;
-  const free = port === 0 ? '\n                PORT is in the log; it changes with each start' : '';
+  const { addresses, apiKeys } = settings;
+  const { address } = addresses[0]!;
+  const free =
+    'port' in address && address.port === 0
+      ? '\n                PORT is in the log; it changes with each start'
+      : '';
   const key = apiKeys.length === 0 ? '' : " -H 'Authorization: Bearer KEY'";
   return `Wrote ${folder}:
   index.ts                the plugin
@@ -185,7 +189,8 @@ Type-check it:  npx -p typescript tsc -p ${folder}
 }
 
 /** What curl is given to reach the server. */
-function target({ tls, address }: Settings): string {
+function target({ tls, addresses }: Settings): string {
+  const { address } = addresses[0]!;
   const scheme = tls === undefined ? 'http' : 'https';
   if ('path' in address) return `--unix-socket ${address.path} ${scheme}://localhost`;
   const host = ['0.0.0.0', '::'].includes(address.host) ? '127.0.0.1' : address.host;

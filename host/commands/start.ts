@@ -37,8 +37,8 @@ export async function start(ini: IniFile, options: StartOptions): Promise<boolea
   });
   obeySignals(supervisor);
   if (process.stdout.isTTY) {
-    supervisor.once('serving', (report, url) => {
-      showPlugins(report, url);
+    supervisor.once('serving', (report, url, _begun, adminUrl) => {
+      showPlugins(report, url, adminUrl);
       if (ini.optional && !existsSync(ini.path)) process.stdout.write(firstSteps);
     });
   }
@@ -104,11 +104,11 @@ plugin-server.ini does not exist, so every setting has its default. In another t
   plugin-server --help      lists every command
 `;
 
-function showPlugins({ plugins }: WorkerReport, url: string): void {
+function showPlugins({ plugins }: WorkerReport, url: string, adminUrl = url): void {
   const width = Math.max(...plugins.map(({ name }) => name.length), 0);
-  const lines = plugins.map(({ name, path, state }) => {
+  const lines = plugins.map(({ name, path, operators, state }) => {
     const note = state === 'ready' ? '' : `  (${state})`;
-    return `  ${name.padEnd(width)}  ${url}${path}${note}\n`;
+    return `  ${name.padEnd(width)}  ${operators ? adminUrl : url}${path}${note}\n`;
   });
   process.stdout.write(lines.join(''));
 }

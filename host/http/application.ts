@@ -360,6 +360,7 @@ export class Application extends Koa {
     const seconds = (performance.now() - res.startedAt) / 1000;
     metrics.active -= 1;
     if (res.traced !== undefined) this.#options.tracing!.end(res.traced, ctx);
+    if (res.relayed) return;
     const status = res.sentStatus;
     metrics.observe(res.route ?? this.#noRoute, ctx.req.method!, status, seconds);
     if (!res.isWebSocket) accessLog(ctx.req, res, seconds);

@@ -70,6 +70,23 @@ export const hostErrors = {
     remedy: 'Try again after the delay in Retry-After; if this happens often, add workers or hosts.',
   },
 
+  workers_silent: {
+    status: 503,
+    message: ({ pids }: { pids: readonly number[] }) =>
+      pids.length === 0
+        ? 'No worker is running. Try again shortly.'
+        : `No worker responds (process ${pids.join(', ')}). Try again shortly.`,
+    when: 'No worker is running, or all are busy or hang, and the request came to the address in [admin].',
+    remedy:
+      'Try again after the delay in Retry-After. A worker that does not respond is replaced after worker_timeout in [network].',
+  },
+  worker_lost: {
+    status: 502,
+    message: 'The worker that handled the request has ended. Send the request again.',
+    when: 'A worker crashed before it responded, and the request came to the address in [admin].',
+    remedy: 'Send the request again if that is safe. The log says why the worker ended.',
+  },
+
   // The request's head
   host_required: {
     status: 400,

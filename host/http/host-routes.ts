@@ -13,7 +13,17 @@ import type { Mount } from './mounts.js';
 import { askerOf, requireControl } from './server-view.js';
 import { JSON_TYPE } from './socket/response.js';
 
+/** A route of the host, and who may use it where operators have their own address. */
+export interface HostRoute {
+  readonly mount: Mount;
+  readonly audience: 'everybody' | 'operators';
+  /** It needs no plugin: the process at the address for operators, which runs none, responds itself. */
+  readonly needsNoPlugin?: true;
+}
+
 export interface HostRoutesOptions {
+  /** In place of the plugins' own names. */
+  readonly names?: readonly string[] | undefined;
   readonly plugins: readonly PluginUnit[];
   readonly isStopping: () => boolean;
   /** The global keys; undefined when none is set. */
@@ -27,17 +37,18 @@ export interface HostRoutesOptions {
 }
 
 /** The host's own routes, by path. */
-export function hostRoutes(options: HostRoutesOptions): Mount[] {
+export function hostRoutes(options: HostRoutesOptions): HostRoute[] {
   const { keys, metrics, control } = options;
   const mount = (path: string, mountKeys: KeyRing | undefined, fill: (router: Router) => void): Mount => {
     const router = new Router({ strict: true, sensitive: true });
     fill(router);
     return { name: 'plugin-server', path, router, keys: mountKeys, exact: path !== '/reload' };
   };
-  const health = (path: string, fill: (router: Router) => void): Mount => ({
-    ...mount(path, undefined, fill),
-    always: true,
+  const health = (path: string, fill: (router: Router) => void): HostRoute => ({
+    mount: { ...mount(path, undefined, fill), always: true },
+    audience: 'everybody',
   });
+  const forOperators = (given: Mount): HostRoute => ({ mount: given, audience: 'operators' });
   const alive: Koa.Middleware = (ctx) => {
     ctx.body = { status: 'ok' };
   };
@@ -46,8 +57,14 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
   };
   let document: string | undefined;
   return [
-    health('/livez', (router) => router.get('/', openapi(operations.livez), alive)),
-    health('/healthz', (router) => router.get('/', openapi(operations.healthz), alive)),
+    {
+      ...health('/livez', (router) => router.get('/', openapi(operations.livez), alive)),
+      needsNoPlugin: true,
+    },
+    {
+      ...health('/healthz', (router) => router.get('/', openapi(operations.healthz), alive)),
+      needsNoPlugin: true,
+    },
     health('/readyz', (router) => {
       router.get('/', openapi(operations.readyz), async (ctx) => {
         const { ready, failing, checks } = await readiness(options.plugins, options.isStopping());
@@ -62,30 +79,43 @@ export function hostRoutes(options: HostRoutesOptions): Mount[] {
       });
     }),
     {
-      ...mount('/metrics', keys, (router) => {
-        router.get('/', openapi(operations.metrics), async (ctx) => {
-          await answerMetrics(ctx, await (control?.metrics() ?? metrics.report()));
+      ...forOperators({
+        ...mount('/metrics', keys, (router) => {
+          router.get('/', openapi(operations.metrics), async (ctx) => {
+            await answerMetrics(ctx, await (control?.metrics() ?? metrics.report()));
+          });
+        }),
+        anyHost: true,
+      }),
+      needsNoPlugin: true,
+    },
+    {
+      mount: mount('/openapi.json', undefined, (router) => {
+        router.get('/', openapi(operations.openapi), (ctx) => {
+          // Written once: anyone may ask for it, and as often as they like.
+          document ??= JSON.stringify(options.openapi());
+          ctx.type = JSON_TYPE;
+          ctx.body = document;
         });
       }),
-      anyHost: true,
+      audience: 'everybody',
     },
-    mount('/openapi.json', undefined, (router) => {
-      router.get('/', openapi(operations.openapi), (ctx) => {
-        // Written once: anyone may ask for it, and as often as they like.
-        document ??= JSON.stringify(options.openapi());
-        ctx.type = JSON_TYPE;
-        ctx.body = document;
-      });
-    }),
-    mount('/plugins', keys, (router) => {
-      router.get('/', openapi(operations.plugins), requireGlobalKey(keys), (ctx) => {
-        ctx.body = { plugins: options.plugins.map(describePlugin) };
-      });
-    }),
-    mount('/reload', keys, (router) => {
-      router.get('/:name', openapi(operations.reload), requireGlobalKey(keys), reload);
-      router.post('/:name', openapi(operations.reload), requireGlobalKey(keys), reload);
-    }),
+    forOperators(
+      mount('/plugins', keys, (router) => {
+        router.get('/', openapi(operations.plugins), requireGlobalKey(keys), (ctx) => {
+          ctx.body = { plugins: options.plugins.map(describePlugin) };
+        });
+      }),
+    ),
+    {
+      ...forOperators(
+        mount('/reload', keys, (router) => {
+          router.get('/:name', openapi(operations.reload), requireGlobalKey(keys), reload);
+          router.post('/:name', openapi(operations.reload), requireGlobalKey(keys), reload);
+        }),
+      ),
+      needsNoPlugin: true,
+    },
   ];
 }
 
@@ -106,13 +136,15 @@ function describePlugin(plugin: PluginUnit) {
   };
 }
 
-async function reloadPlugin(ctx: Koa.Context, { plugins, control, folder }: HostRoutesOptions) {
+async function reloadPlugin(ctx: Koa.Context, { plugins, control, folder, ...options }: HostRoutesOptions) {
   const { name } = ctx.params as { name: string };
-  if (name !== 'all' && !plugins.some((plugin) => plugin.name === name)) {
-    throw hostError('unknown_plugin', { name, names: plugins.map((plugin) => plugin.name) });
-  }
+  const { names = plugins.map((plugin) => plugin.name) } = options;
+  if (name !== 'all' && !names.includes(name)) throw hostError('unknown_plugin', { name, names });
   const outcome = await requireControl(control).reload(askerOf(ctx));
-  if (outcome.success) return { reloaded: name, success: true };
+  if (outcome.success) {
+    const { unanswered = [] } = outcome;
+    return { reloaded: name, success: true, ...(unanswered.length > 0 && { unanswered }) };
+  }
   const problems = outcome.problems.map((problem) => placedProblem(problem, folder));
   throw hostError(
     'reload_failed',

@@ -6,7 +6,7 @@ import { accessLog } from './access-log.js';
 import { Application } from './application.js';
 import { Bodies, type BodyWatch } from './bodies.js';
 import { corsMiddleware, unlessOwn } from './cors.js';
-import { nameJudge } from './host-names.js';
+import { type HostNames, nameJudge } from './host-names.js';
 import type { MountTable } from './mounts.js';
 import type { RateLimit } from './rate-limit.js';
 import type { RefusedKeys } from './refused-keys.js';
@@ -17,6 +17,7 @@ import { trustedPeers } from './trusted-peers.js';
 export interface ApplicationSurroundings {
   readonly log: Log;
   readonly mounts: MountTable;
+  readonly hosts: HostNames | undefined;
   readonly metrics: Metrics;
   readonly rateLimit: RateLimit | undefined;
   readonly refusedKeys: RefusedKeys;
@@ -33,6 +34,7 @@ export function makeApplication(
   {
     log,
     mounts,
+    hosts,
     metrics,
     rateLimit,
     refusedKeys,
@@ -45,7 +47,7 @@ export function makeApplication(
   const own = plugins.filter(({ package_ }) => !package_.bundled);
   const code = new Map(own.map(({ name, package_ }) => [name, package_.folder]));
   const around = { folder: configuration.folder, codeOf: (plugin: string) => code.get(plugin) };
-  const { limits, proxy, hosts, corsOrigins, corsHeaders } = settings;
+  const { limits, proxy, corsOrigins, corsHeaders } = settings;
   const application = new Application({
     mounts,
     bodies: new Bodies(limits, watchBodies),

@@ -57,6 +57,8 @@ export interface Mounted extends Mount {
 export class MountTable {
   readonly #bySegment = new Map<string, Mounted[]>();
   readonly #labels: (plugin: string, route: string) => RouteLabels;
+  /** Has every path that no other mount has. */
+  #fallback: Mounted | undefined;
 
   constructor(labels: (plugin: string, route: string) => RouteLabels) {
     this.#labels = labels;
@@ -70,6 +72,17 @@ export class MountTable {
     if (taken !== undefined) {
       throw new Error(`"${mount.name}" and "${taken.name}" both claim the path ${mount.path}`);
     }
+    mounts.push(this.#compile(mount));
+    mounts.sort((a, b) => b.path.length - a.path.length);
+    this.#bySegment.set(segment, mounts);
+  }
+
+  /** A mount with the path '' for all paths that no other has. */
+  addFallback(mount: Mount): void {
+    this.#fallback = this.#compile(mount);
+  }
+
+  #compile(mount: Mount): Mounted {
     const { name, path, router } = mount;
     const { middleware = [], bounds = UNBOUND, ownKeys = false } = mount;
     const routes = compileRoutes(
@@ -79,9 +92,7 @@ export class MountTable {
     );
     const uses = middleware.length === 0 ? undefined : composeUses(middleware, path);
     const gates = ownKeys ? keyGates(router) : undefined;
-    mounts.push({ ...mount, routes, uses, gates, labels: this.#labels(name, '') });
-    mounts.sort((a, b) => b.path.length - a.path.length);
-    this.#bySegment.set(segment, mounts);
+    return { ...mount, routes, uses, gates, labels: this.#labels(name, '') };
   }
 
   /** Removes everything of a plugin. */
@@ -102,13 +113,13 @@ export class MountTable {
   find(url: string, end: number): Mounted | undefined {
     if (hasSteps(url, end)) return undefined;
     const mounts = this.#bySegment.get(firstSegment(url, end));
-    if (mounts === undefined) return undefined;
+    if (mounts === undefined) return this.#fallback;
     for (const mount of mounts) {
       const { length } = mount.path;
       if (length <= end && (length === end || url.charCodeAt(length) === 47) && url.startsWith(mount.path))
         return mount.exact === true && length !== end ? undefined : mount;
     }
-    return undefined;
+    return this.#fallback;
   }
 
   *[Symbol.iterator](): Generator<Mounted> {

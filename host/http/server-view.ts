@@ -17,14 +17,16 @@ export interface ServerViewOptions {
   readonly monitor: MonitorLink;
   readonly control: Control | undefined;
   readonly keys: KeyRing | undefined;
+  readonly isForOperators: ServerView['isForOperators'];
   /** Paths are shown relative to this folder. */
   readonly folder: string;
 }
 
 export function serverView(options: ServerViewOptions): ServerView {
-  const { version, units, monitor, control, keys, folder } = options;
+  const { version, units, monitor, control, keys, folder, isForOperators } = options;
   return {
     version,
+    isForOperators,
     startedAt: Date.now(),
     async plugins() {
       const { checks } = await readiness(units, false, messageOf);

@@ -10,15 +10,16 @@ import { type SharedSurroundings, setupContext } from '../lifecycle/setup-contex
 import { PathClaims } from '../prepare/paths.js';
 import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 import { KeyRing, pluginKeys } from './api-key.js';
+import type { Audiences } from './audience.js';
 import { hostError } from './errors.js';
-import type { Mount, MountTable } from './mounts.js';
+import type { Mount } from './mounts.js';
 import type { PluginListeners } from './socket/plugin-listeners.js';
 import type { WebSockets } from './websocket/websockets.js';
 
 export interface PluginSurroundings {
   readonly configuration: Configuration;
   readonly log: Logger;
-  readonly mounts: MountTable;
+  readonly mounts: Audiences;
   /** The global keys; undefined if none is set. */
   readonly keys: KeyRing | undefined;
   /** Keeps pages of other sites from plugins that are open only because no global key is set. */
@@ -125,7 +126,7 @@ class PluginSetup {
     for (const { path, router, open, subrequests, middleware } of asked) {
       const opener = open ? { keys: undefined, open: true } : closed;
       const exempt = { anyHost: subrequests, unmetered: subrequests, exact: subrequests };
-      mounts.add({
+      const mount = {
         name: this.#unit.name,
         packageName: this.#unit.plugin.uses === undefined ? undefined : this.#unit.plugin.package_.name,
         path,
@@ -135,7 +136,8 @@ class PluginSetup {
         cors,
         middleware,
         bounds: this.#unit.plugin.bounds,
-      });
+      };
+      mounts.add(mount, this.#isForOperators);
     }
   }
 
@@ -168,12 +170,12 @@ class PluginSetup {
       { ...(error !== undefined && { err: error }), plugin: unit.name },
       problem.message,
     );
-    this.#around.mounts.add({
-      name: unit.name,
-      path: unit.path,
-      router: failedRouter(unit.name),
-      keys: undefined,
-    });
+    const mount = { name: unit.name, path: unit.path, router: failedRouter(unit.name), keys: undefined };
+    this.#around.mounts.add(mount, this.#isForOperators);
+  }
+
+  get #isForOperators(): boolean {
+    return this.#unit.plugin.definition.operators === true;
   }
 }
 

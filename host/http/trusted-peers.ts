@@ -68,6 +68,6 @@ export function believeOnly(application: Koa, peers: TrustedPeers): void {
 }
 
 /** A TCP peer that has reset its connection no longer has an address; the local end keeps its own. */
-function isUnixSocket(socket: Socket): boolean {
+export function isUnixSocket(socket: Socket): boolean {
   return !socket.destroyed && socket.localAddress === undefined;
 }

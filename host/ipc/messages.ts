@@ -7,10 +7,11 @@ import type { BoundListener, PluginListener } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { MetricReport } from '../monitor/metric-report.js';
 import type { Report } from '../monitor/report.js';
+import type { Address, Listening } from '../prepare/listen-addresses.js';
 import type { Snapshot } from '../prepare/snapshot.js';
 import type { JobTimes } from '../storage/jobs.js';
 
-export type { MetricReport, Snapshot };
+export type { Address, Listening, MetricReport, Snapshot };
 
 /** The options with which a worker starts its Host. */
 export interface WorkerOptions {
@@ -28,13 +29,24 @@ export interface WorkerOptions {
   readonly development: boolean;
   /** Given to every worker of a generation but the first, and to replacements of crashed workers. */
   readonly snapshot?: Snapshot;
+  /** Of the process that serves the admin address: it runs no plugin. */
+  readonly front?: FrontOptions;
   /** See HostOptions. The supervisor changes it, for workers that it starts later. */
   timeShift?: number;
 }
 
+export interface FrontOptions {
+  /** Of the Unix socket on which the workers accept what it relays. */
+  readonly socketPath: string;
+  /** The names of the plugins. */
+  readonly plugins: readonly string[];
+}
+
 /** The settings that the supervisor uses; it never reads the configuration itself. Times are in milliseconds. */
 export interface ProcessSettings {
-  readonly address: Address;
+  readonly addresses: readonly Listening[];
+  /** Undefined: operators use those. */
+  readonly admin: readonly Listening[] | undefined;
   readonly workers: number;
   readonly stopGrace: number;
   readonly stopTimeout: number;
@@ -54,9 +66,6 @@ export interface LogSettings {
   readonly file?: string | undefined;
 }
 
-/** Where connections are accepted: an address and port, or the absolute path of a Unix socket. */
-export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
-
 /** What a ready worker reports of itself. All paths are absolute. */
 export interface WorkerReport {
   readonly scheme: 'http' | 'https';
@@ -72,6 +81,8 @@ export interface PluginReport {
   readonly name: string;
   /** `/sessman` */
   readonly path: string;
+  /** With [admin], it is served there alone. */
+  readonly operators: boolean;
   readonly state: string;
   readonly folder: string;
   readonly entry: string;
@@ -83,8 +94,16 @@ export type ToWorker =
   | { readonly type: 'proceed' }
   /** Carries the bound socket: listen on it once and close it, so that no other program can take the address. */
   | { readonly type: 'claim' }
-  /** Carries the socket: accept connections from it. `refusing`: those that are too many get a 503. Without it, pause at the limit. */
-  | { readonly type: 'serve'; readonly refusing?: true }
+  /**
+   * Carries a socket, the one with this index of those that the worker accepts from: accept connections from it. `relayed`: from
+   * the process that serves the admin address. `refusing`: those that are too many get a 503. Without it, pause at the limit.
+   */
+  | {
+      readonly type: 'serve';
+      readonly listener: number;
+      readonly relayed?: true;
+      readonly refusing?: true;
+    }
   /** Accept no connection until the next `serve`. */
   | { readonly type: 'pause' }
   /** Answer with `stopped_accepting`. Open connections stay open. */
@@ -95,7 +114,7 @@ export type ToWorker =
   | { readonly type: 'move_clock'; readonly shift: number }
   /** Close this many of the open connections, each with its next response. */
   | { readonly type: 'shed'; readonly count: number }
-  /** Answer with a `spare`. */
+  /** Answer with a `spare` for each socket that can be passed on. */
   | { readonly type: 'ask_spare' }
   /** From now on /readyz responds 503. Other requests are served. */
   | { readonly type: 'stopping' }
@@ -112,6 +131,13 @@ export type ToWorker =
       readonly type: 'all_metrics';
       readonly id: number;
       readonly metrics: readonly MetricReport[];
+    }
+  /** The process ids of the workers that serve, and of those that did not respond in time. */
+  | {
+      readonly type: 'heard';
+      readonly id: number;
+      readonly workers: readonly number[];
+      readonly silent: readonly number[];
     }
   /** Carries the socket of a plugin's listener: claim it, and answer with `listener_claimed`. */
   | { readonly type: 'claim_listener' }
@@ -141,8 +167,8 @@ export type FromWorker =
   /** A draining worker has closed the connections that ask nothing. */
   | { readonly type: 'idle_ended' }
   | ({ readonly type: 'clock_moved' } & JobTimes)
-  /** Carries a copy of the socket. */
-  | { readonly type: 'spare' }
+  /** Carries a copy of the socket with this index. */
+  | { readonly type: 'spare'; readonly listener: number }
   | { readonly type: 'metrics'; readonly metrics: readonly MetricReport[] }
   /** `accepted`: connections since the worker started. `connections`: those open now. */
   /** `time`: of the machine's monotonic clock, when the others were counted. */
@@ -158,6 +184,8 @@ export type FromWorker =
   /** This process can no longer do all of its work: have another serve in its place, then drain it. */
   | { readonly type: 'retire'; readonly reason: string }
   | { readonly type: 'all_metrics'; readonly id: number }
+  /** Ask which workers respond. Answer with `heard`. */
+  | { readonly type: 'ask_heard'; readonly id: number }
   | { readonly type: 'report'; readonly report: Report }
   /** Bind the address of a plugin's own listener. Answer with `bound`. */
   | { readonly type: 'bind'; readonly id: number; readonly listener: PluginListener }

@@ -53,7 +53,7 @@ export { fileError, fileErrors } from './file-errors.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
 export type { Job, Schedule } from './jobs.js';
 export { once } from './once.js';
-export { asksKey, type Operation, openapi } from './operation.js';
+export { alsoForOperators, asksKey, forOperators, type Operation, openapi } from './operation.js';
 export type { PluginKeys } from './plugin-keys.js';
 export type { ListenOptions } from './plugin-listener.js';
 export {
@@ -318,6 +318,8 @@ export interface PluginDefinition<
    * `[plugin_parms]` accepts no `auth_type`. For pages in a browser, which cannot send a key before they are loaded.
    */
   readonly auth?: 'own';
+  /** The whole plugin is for operators: with `[admin]`, it is served at that address and nowhere else. */
+  readonly operators?: boolean;
   setup(context: SetupContext<z.output<Config>, Sections, After>): Exports | Promise<Exports>;
 }
 

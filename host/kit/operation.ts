@@ -28,6 +28,32 @@ export function operationOf(middleware: unknown): Operation | undefined {
     : undefined;
 }
 
+const operatorsMark = Symbol.for('plugin-server.operators');
+
+/** Who may use a route where operators have their own address. */
+type Audience = 'operators' | 'both';
+
+function mark(audience: Audience): Middleware {
+  const passThrough: Middleware = (_ctx, next) => next();
+  return Object.assign(passThrough, { [operatorsMark]: audience });
+}
+
+/**
+ * Marks a route as one for operators: `router.get('/all', forOperators, handler)`. With `[admin]`, it is served at that address
+ * and nowhere else; without, it changes nothing. For a whole plugin, set `operators` of definePlugin.
+ */
+export const forOperators: Middleware = mark('operators');
+
+/** Marks a route that is served at the address in `[admin]` as well as at the others. */
+export const alsoForOperators: Middleware = mark('both');
+
+/** Who the middleware says that its route is for, whichever copy of the kit made it. */
+export function audienceOf(middleware: unknown): Audience | undefined {
+  return typeof middleware === 'function'
+    ? ((middleware as unknown as Record<symbol, unknown>)[operatorsMark] as Audience | undefined)
+    : undefined;
+}
+
 const keyMark = Symbol.for('plugin-server.key');
 
 /**

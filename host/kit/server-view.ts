@@ -23,6 +23,11 @@ export interface ServerView {
    * again: a new process starts, then this one finishes its requests and exits. A server without a supervisor continues.
    */
   retire(reason: string): void;
+  /**
+   * Whether the request came to an address for operators: with `[admin]`, to that one, otherwise to any. For a route that does
+   * more for operators than for others.
+   */
+  isForOperators(ctx: Context): boolean;
   /** Lets a request with a global API key through; responds 401 to others, or 403 while no global key is set. */
   readonly requireGlobalKey: Middleware;
 }

@@ -37,6 +37,11 @@ const MEMBERS: Readonly<Record<string, Member>> = {
   },
   check: { form: 'a function', fits: isFunction, example: 'check({ report }) { … }' },
   auth: { form: "'own'", fits: (value) => value === 'own', example: "auth: 'own'" },
+  operators: {
+    form: 'true or false',
+    fits: (value) => typeof value === 'boolean',
+    example: 'operators: true',
+  },
   setup: { form: 'a function', fits: isFunction, example: 'setup({ router }) { … }', required: true },
 };
 

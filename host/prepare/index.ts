@@ -3,7 +3,7 @@ import { ConfigError, type Configuration, childAt, readConfiguration } from '../
 import { discoverPlugins } from './discovery.js';
 import type { PrepareOptions } from './options.js';
 import type { PreparedPlugin } from './plugin-parameters.js';
-import { preparePlugins } from './plugins.js';
+import { type PreparedPlugins, preparePlugins } from './plugins.js';
 import { PARAMETERS, readSettings, reportMisspeltSections, type Settings } from './settings.js';
 import { readerOfSnapshot, type Snapshot, type TlsFiles } from './snapshot.js';
 import { readTls } from './tls-files.js';
@@ -51,16 +51,18 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     }
   }
   const discovery = snapshot?.discovery ?? discoverPlugins(pluginsFolder);
-  const { plugins, claimed, installed } = await preparePlugins({
-    configuration,
-    settings,
-    discovery,
-    options,
-    isFolderRead: isFolderKnown && !isMissing,
-  });
+  const { plugins, claimed, installed } = options.withoutPlugins
+    ? NONE
+    : await preparePlugins({
+        configuration,
+        settings,
+        discovery,
+        options,
+        isFolderRead: isFolderKnown && !isMissing,
+      });
   const pluginSections = plugins.flatMap(({ definition }) => Object.keys(definition.sections ?? {}));
   // In safe mode nobody knows which sections belong to the plugins that are left out.
-  if (!options.safe) reportMisspeltSections(configuration, pluginSections);
+  if (!options.safe && !options.withoutPlugins) reportMisspeltSections(configuration, pluginSections);
   const tls = settings.tls && (snapshot?.tls ?? readTls(configuration, settings.tls));
   if (configuration.problems.length > 0) throw new ConfigError(configuration.problems);
   return {
@@ -72,6 +74,8 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     snapshot: { texts: [...configuration.texts], discovery: { ...discovery, installed }, tls },
   };
 }
+
+const NONE: PreparedPlugins = { plugins: [], claimed: new Set(), installed: [] };
 
 function configuredPlugins(value: (section: string, key: string) => string | undefined): string {
   return value('paths', 'plugins') ?? value('paths', 'pluginpath') ?? 'plugins';

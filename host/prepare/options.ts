@@ -8,6 +8,8 @@ export interface PrepareOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Starts no plugin but those that `[main] safe` names. */
   readonly safe?: boolean;
+  /** Runs no plugin, and reads no plugin's code. */
+  readonly withoutPlugins?: boolean;
   /** For tests: what `plugin(name)` returns for plugins that do not run, by name. */
   readonly fakes?: Readonly<Record<string, unknown>>;
   /** In place of the usual ones. */

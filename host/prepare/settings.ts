@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import {
+  addresses,
   boolean,
   type Configuration,
   childAt,
@@ -18,6 +19,7 @@ import {
 } from '../../config/index.js';
 
 import { databaseName } from '../../databases/mongodb/connection.js';
+import { type Listening, readAddresses, reportShared } from './listen-addresses.js';
 import { type StorageSettings, storageSettings } from './storage-settings.js';
 
 /**
@@ -32,13 +34,13 @@ export const sections = {
     .meta({ description: 'Free values, for references from other sections.' }),
   network: z
     .strictObject({
-      bindto: text().default('127.0.0.1').meta({
+      bindto: addresses().default('127.0.0.1').meta({
         description:
-          'address or host name to listen on; `unix:PATH` is a Unix socket, for its user and group',
+          'address or host name to listen on, or a `list:` of them; `unix:PATH` is a Unix socket, for its user and group',
       }),
       port: integer({ min: 0, max: 65535 })
         .default(6123)
-        .meta({ description: 'port; 0 picks a free port and logs it' }),
+        .meta({ description: 'port of all these addresses; 0 picks a free port and logs it' }),
       hosts: hostNames()
         .optional()
         .meta({
@@ -95,6 +97,20 @@ export const sections = {
         .meta({ description: 'the global API key, or a `list:` of keys that are all valid', secret: true }),
     })
     .meta({ description: 'Who may use plugins whose `auth_type` is `global`, and the control routes.' }),
+  admin: z
+    .strictObject({
+      bindto: addresses().optional().meta({
+        description:
+          'as in [network]; by default 127.0.0.1, if there is a `port`. `unix:PATH` requires no port',
+      }),
+      port: integer({ min: 0, max: 65535 })
+        .optional()
+        .meta({ description: 'port; 0 picks a free port and logs it' }),
+    })
+    .meta({
+      description:
+        'Another address for operators: there alone, the server then serves /metrics, /plugins, /reload, /admin and the calls of other plugins for operators. Health routes respond at both addresses.',
+    }),
   storage: z
     .strictObject({
       server_url: text().optional().meta({
@@ -191,10 +207,10 @@ export const PARAMETERS = 'plugin_parms';
 /** The host's part of the configuration, paths made absolute. */
 export interface Settings {
   readonly safe: readonly string[];
-  readonly bindTo: string;
-  readonly port: number;
-  /** Those two; a Unix socket's path is absolute. */
-  readonly address: { readonly host: string; readonly port: number } | { readonly path: string };
+  /** At least one. */
+  readonly addresses: readonly Listening[];
+  /** The addresses for operators. Undefined: the others serve them too. */
+  readonly admin: readonly Listening[] | undefined;
   /** Undefined: any. */
   readonly hosts: readonly string[] | 'local' | undefined;
   readonly workers: number;
@@ -253,6 +269,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
   const before = configuration.problems.length;
   const { value: main } = configuration.readSound('main', sections.main);
   const { value: network, wrong: wrongNetwork } = configuration.readSound('network', sections.network);
+  const { value: admin, wrong: wrongAdmin } = configuration.readSound('admin', sections.admin);
   const { value: paths, wrong: wrongPaths } = configuration.readSound('paths', sections.paths);
   const { value: ssl, wrong: wrongSsl } = configuration.readSound('ssl', sections.ssl);
   const { value: auth } = configuration.readSound('auth', sections.auth);
@@ -282,12 +299,17 @@ export function readSettings(configuration: Configuration): ReadSettings {
     );
   }
   warnOfShortKeys(configuration, childAt(configuration.section('auth'), 'apikey'));
-  if (believesAll(network.proxy) && !wrongNetwork.has('bindto') && !isThisMachine(network.bindto)) {
+  const { bindto, port } = network;
+  const networkAddresses = readAddresses(configuration, 'network', bindto, port);
+  const adminAddresses = readAdmin(configuration, admin, wrongAdmin);
+  if (adminAddresses !== undefined) reportShared(configuration, networkAddresses, adminAddresses);
+  const beyond = [bindto].flat().find((each) => !isThisMachine(each));
+  if (believesAll(network.proxy) && !wrongNetwork.has('bindto') && beyond !== undefined) {
     const proxy = childAt(configuration.section('network'), 'proxy');
     if (proxy) {
       configuration.warn(
         proxy,
-        `anyone who reaches ${network.bindto} can claim any client address: X-Forwarded- headers are believed`,
+        `anyone who reaches ${beyond} can claim any client address: X-Forwarded- headers are believed`,
         'write the addresses of the proxies, such as proxy=list:10.0.0.7',
       );
     }
@@ -297,11 +319,8 @@ export function readSettings(configuration: Configuration): ReadSettings {
     auth.apikey === undefined ? [] : typeof auth.apikey === 'string' ? [auth.apikey] : auth.apikey;
   const settings: Settings = {
     safe: main.safe,
-    bindTo: network.bindto,
-    address: network.bindto.startsWith('unix:')
-      ? { path: configuration.resolvePath(network.bindto.slice('unix:'.length)) }
-      : { host: network.bindto, port: network.port },
-    port: network.port,
+    addresses: networkAddresses,
+    admin: adminAddresses,
     hosts: network.hosts ?? (apiKeys.length === 0 ? 'local' : undefined),
     workers: network.workers === 'auto' ? availableParallelism() : network.workers,
     workerTimeout: network.worker_timeout * 1000,
@@ -339,6 +358,22 @@ export function readSettings(configuration: Configuration): ReadSettings {
     isSound: configuration.problems.length === before,
     isFolderKnown: !wrongPaths.has('plugins'),
   };
+}
+
+/** Undefined where [admin] has neither an address nor a port. */
+function readAdmin(
+  configuration: Configuration,
+  { bindto, port }: z.output<typeof sections.admin>,
+  wrong: ReadonlySet<string>,
+): readonly Listening[] | undefined {
+  if (bindto === undefined && port === undefined) return undefined;
+  const written = bindto ?? '127.0.0.1';
+  const needsPort = [written].flat().some((each) => !each.startsWith('unix:'));
+  if (needsPort && port === undefined && !wrong.has('port')) {
+    const section = configuration.section('admin')!;
+    configuration.report(childAt(section, 'bindto') ?? section, '[admin] has no port', 'write port=int:6124');
+  }
+  return readAddresses(configuration, 'admin', written, port ?? 0);
 }
 
 /** A key shorter than this can be guessed. */

@@ -1,4 +1,3 @@
-import type { SocketHandle } from '../http/socket/bound-socket.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /**
@@ -7,13 +6,13 @@ import type { WorkerProcess } from './worker-process.js';
  */
 export class Capacity {
   readonly #employed: ReadonlySet<WorkerProcess>;
-  readonly #socket: () => SocketHandle;
+  readonly #offer: (worker: WorkerProcess, refusing?: true) => void;
   readonly #full = new Map<WorkerProcess, 'paused' | 'refusing'>();
 
-  /** `employed` are the workers that accept, the paused ones included. */
-  constructor(employed: ReadonlySet<WorkerProcess>, socket: () => SocketHandle) {
+  /** `employed` are the workers that accept, the paused ones included. `offer` has one accept again. */
+  constructor(employed: ReadonlySet<WorkerProcess>, offer: (worker: WorkerProcess, refusing?: true) => void) {
     this.#employed = employed;
-    this.#socket = socket;
+    this.#offer = offer;
   }
 
   /** A worker has reached its limit, and paused. */
@@ -27,7 +26,7 @@ export class Capacity {
   free(worker: WorkerProcess): void {
     const state = this.#full.get(worker);
     this.#full.delete(worker);
-    if (state === 'paused') worker.send({ type: 'serve' }, this.#socket());
+    if (state === 'paused') this.#offer(worker);
     this.settle();
   }
 
@@ -37,7 +36,7 @@ export class Capacity {
     const isFull = this.#full.size === this.#employed.size;
     for (const [worker, state] of this.#full) {
       if (isFull && state === 'paused') {
-        worker.send({ type: 'serve', refusing: true }, this.#socket());
+        this.#offer(worker, true);
         this.#full.set(worker, 'refusing');
       } else if (!isFull && state === 'refusing') {
         worker.send({ type: 'pause' });

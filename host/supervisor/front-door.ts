@@ -28,21 +28,24 @@ const leastSurplus = 2;
 const tolerance = 1.1;
 
 /**
- * Decides which workers accept connections from the socket, and watches that clients do not wait too long in the kernel's
+ * Decides which workers accept connections from the sockets, and watches that clients do not wait too long in the kernel's
  * queue and that no worker holds more connections than its share.
  *
  * Once a client has waited for half of `maxDelay` to be accepted, those in the queue are refused. The other half is for the
  * wait inside the worker (http/admission.ts). The wait is measured, not estimated from the latest rate: a worker that the
- * system held up for a moment accepts as fast as before when it is back.
+ * system held up for a moment accepts as fast as before when it is back. The queues of several sockets count as one: a worker
+ * takes from all of them in turn.
  */
 export class FrontDoor {
   readonly #employed = new Set<WorkerProcess>();
-  readonly #capacity = new Capacity(this.#employed, () => (this.#socket as ListeningSocket).handle);
-  #socket: ListeningSocket | undefined;
+  /** The sockets that each worker accepts from. */
+  readonly #socketsOf = new WeakMap<WorkerProcess, readonly ListeningSocket[]>();
+  readonly #capacity = new Capacity(this.#employed, (worker, refusing) => this.#offer(worker, refusing));
+  #sockets: readonly ListeningSocket[] = [];
   #policy: FrontDoorPolicy = { maxDelay: 0, scheme: 'http' };
-  /** Copies of the socket, to accept from when the workers cannot. */
+  /** Copies of the sockets, to accept from when the workers cannot. */
   readonly #spares = new Map<ListeningSocket, SocketHandle>();
-  #refuser: Server | undefined;
+  #refusers: readonly Server[] = [];
   /** `queue`: connections wait too long. `silence`: no worker responds. */
   #refusingFor: 'queue' | 'silence' | undefined;
   /** Of each reading whose connections still wait in part: its monotonic time, and how many will have left the queue then. */
@@ -63,21 +66,21 @@ export class FrontDoor {
     this.#balanceTimer = setInterval(() => this.#balance(), balanceInterval).unref();
   }
 
-  /** Watches this socket from now on. */
-  use(socket: ListeningSocket, policy: FrontDoorPolicy): void {
-    this.#socket = socket;
+  /** Watches these sockets from now on. */
+  use(sockets: readonly ListeningSocket[], policy: FrontDoorPolicy): void {
+    this.#sockets = sockets;
     this.#policy = policy;
     this.#looks = [];
     for (const [other, spare] of this.#spares) {
-      if (other === socket) continue;
+      if (sockets.includes(other)) continue;
       spare.close();
       this.#spares.delete(other);
     }
   }
 
-  /** Has a worker accept connections from a socket. Rejects with a StartFailure when it cannot. */
-  async employ(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
-    if (!this.#employed.has(worker)) {
+  /** Has a worker accept connections from these sockets. Rejects with a StartFailure when it cannot. */
+  async employ(worker: WorkerProcess, sockets: readonly ListeningSocket[]): Promise<void> {
+    if (!this.#socketsOf.has(worker)) {
       worker.on('message', (message, handle) => {
         if (message.type === 'pong' && this.#employed.has(worker)) {
           this.#unanswered = 0;
@@ -86,7 +89,7 @@ export class FrontDoor {
         }
         if (message.type === 'full') this.#capacity.fill(worker);
         if (message.type === 'space') this.#capacity.free(worker);
-        if (message.type === 'spare') this.#keepSpare(socket, handle as SocketHandle);
+        if (message.type === 'spare') this.#keepSpare(sockets[message.listener]!, handle as SocketHandle);
       });
       worker.once('exit', () => {
         this.#employed.delete(worker);
@@ -94,10 +97,14 @@ export class FrontDoor {
         this.#looks = [];
       });
     }
-    const listening = worker.until('listening', patience);
-    worker.send({ type: 'serve' }, socket.handle);
-    const { error } = await listening;
-    if (error !== undefined) throw socket.refusal(error);
+    this.#socketsOf.set(worker, sockets);
+    for (const [listener, socket] of sockets.entries()) {
+      const listening = worker.until('listening', patience);
+      const relayed = socket.purpose.relayed && { relayed: true as const };
+      worker.send({ type: 'serve', listener, ...relayed }, socket.handle);
+      const { error } = await listening;
+      if (error !== undefined) throw socket.refusal(error);
+    }
     if (worker.ended !== undefined)
       throw new StartFailure('A worker process ended before it accepted connections.');
     this.#employed.add(worker);
@@ -105,16 +112,27 @@ export class FrontDoor {
     this.#looks = [];
   }
 
-  /** Has a worker accept no further connection; resolves when it has stopped, or has ended. */
-  async dismiss(worker: WorkerProcess): Promise<void> {
+  /** Has a worker accept no further connection; resolves when it has stopped, or has ended. False if it did neither in time. */
+  async dismiss(worker: WorkerProcess): Promise<boolean> {
     this.#employed.delete(worker);
     this.#capacity.settle();
     this.#looks = [];
-    if (worker.ended !== undefined) return;
+    if (worker.ended !== undefined) return true;
     const stopped = worker.until('stopped_accepting', patience);
     worker.send({ type: 'stop_accepting' });
     // A worker that ended or hangs accepts nothing either.
-    await stopped.catch(() => {});
+    return stopped.then(
+      () => true,
+      () => worker.ended !== undefined,
+    );
+  }
+
+  /** Has a worker that paused accept again. */
+  #offer(worker: WorkerProcess, refusing?: true): void {
+    for (const [listener, socket] of this.#socketsOf.get(worker)!.entries()) {
+      if (socket.canPause)
+        worker.send({ type: 'serve', listener, ...(refusing && { refusing }) }, socket.handle);
+    }
   }
 
   close(): void {
@@ -127,8 +145,8 @@ export class FrontDoor {
 
   #watchQueue(): void {
     const { maxDelay } = this.#policy;
-    if (this.#socket === undefined || maxDelay === 0 || this.#employed.size === 0) return;
-    const waiting = this.#socket.queueLength();
+    if (maxDelay === 0 || this.#employed.size === 0) return;
+    const waiting = this.#sockets.reduce((sum, socket) => sum + socket.queueLength(), 0);
     if (waiting === 0 && this.#refusingFor !== 'silence') {
       this.#unanswered = 0;
       this.#looks = [];
@@ -179,10 +197,13 @@ export class FrontDoor {
   #refuseFor(reason: 'queue' | 'silence'): void {
     this.#refusingFor = reason;
     this.#refusingSince = performance.now();
-    if (this.#refuser !== undefined) return;
-    const socket = this.#socket as ListeningSocket;
+    if (this.#refusers.length > 0) return;
+    this.#refusers = this.#sockets.flatMap((socket) => this.#refuseAt(socket) ?? []);
+  }
+
+  #refuseAt(socket: ListeningSocket): Server | undefined {
     const handle = this.#spares.get(socket);
-    if (handle === undefined) return;
+    if (handle === undefined) return undefined;
     this.#spares.delete(socket);
     const refuser = new Server({ allowHalfOpen: true }, (client) => {
       this.#refused += 1;
@@ -192,14 +213,14 @@ export class FrontDoor {
     });
     refuser.on('error', () => {});
     refuser.listen(handle, ACCEPT_QUEUE);
-    this.#refuser = refuser;
+    return refuser;
   }
 
   #stopRefusing(): void {
     this.#refusingFor = undefined;
-    if (this.#refuser === undefined) return;
-    this.#refuser.close();
-    this.#refuser = undefined;
+    if (this.#refusers.length === 0) return;
+    for (const refuser of this.#refusers) refuser.close();
+    this.#refusers = [];
     this.#looks = [];
     for (const worker of this.#employed) worker.send({ type: 'ask_spare' });
   }

@@ -52,6 +52,7 @@ export class Generation {
   #snapshot: Snapshot | undefined;
   #settings: ProcessSettings | undefined;
   #report: WorkerReport | undefined;
+  #relayPath: string | undefined;
   #failures = 0;
   /** When it began to read its files, in milliseconds since the Unix epoch. Later edits may be missing. */
   readonly begun = Date.now();
@@ -67,9 +68,14 @@ export class Generation {
     private readonly events: GenerationEvents,
   ) {}
 
+  /** The workers that are ready and have not ended, and the process that serves the admin address. */
+  get processes(): readonly WorkerProcess[] {
+    return [...this.#workers];
+  }
+
   /** The workers that are ready and have not ended. */
   get workers(): readonly WorkerProcess[] {
-    return [...this.#workers];
+    return this.processes.filter(({ isFront }) => !isFront);
   }
 
   /** Available once the generation is configured. */
@@ -90,7 +96,7 @@ export class Generation {
 
   /** Whether fewer workers serve than the configuration asks for. */
   get degraded(): boolean {
-    return this.#state === 'active' && this.#workers.size < this.settings.workers;
+    return this.#state === 'active' && this.workers.length < this.settings.workers;
   }
 
   /** Starts the first worker, which reads the configuration. Rejects with a StartFailure. */
@@ -111,14 +117,19 @@ export class Generation {
     if (error !== undefined) throw socket.refusal(error);
   }
 
-  /** Starts all workers; none accepts connections yet. Rejects with a StartFailure as soon as one fails. */
-  async prepare(): Promise<void> {
+  /**
+   * Starts all workers; none accepts connections yet. Rejects with a StartFailure as soon as one fails. `relayPath` is the
+   * path of the Unix socket between the workers and the process that serves the admin address, if there is to be one.
+   */
+  async prepare(relayPath?: string): Promise<void> {
     this.#state = 'preparing';
+    this.#relayPath = relayPath;
     const first = this.#first as WorkerProcess;
     const others = Array.from({ length: this.settings.workers - 1 }, () => this.#fork());
     await Promise.all([this.#proceed(first), ...others.map((worker) => this.#bringUp(worker))]);
+    if (relayPath !== undefined) await this.#bringUp(this.#fork(true));
     // A ready worker may have ended while another was still starting.
-    if (this.#workers.size < this.settings.workers) {
+    if (this.workers.length < this.settings.workers || this.#lacksFront) {
       throw new StartFailure('A worker process ended before all were ready.');
     }
   }
@@ -131,7 +142,7 @@ export class Generation {
 
   /** From now on /readyz responds 503. */
   announceStop(): void {
-    for (const worker of this.#workers) worker.send({ type: 'stopping' });
+    for (const worker of this.processes) worker.send({ type: 'stopping' });
   }
 
   /**
@@ -139,7 +150,7 @@ export class Generation {
    * after the grace where that is later.
    */
   drain(times: DrainTimes): Promise<void> {
-    const ready = this.workers;
+    const ready = this.processes;
     this.#end();
     const { stopTimeout } = this.settings;
     const timeout = times.grace === undefined ? stopTimeout : Math.max(stopTimeout, times.grace + endTimeout);
@@ -154,7 +165,7 @@ export class Generation {
   /** Resolves when its workers, which drain, have closed the connections that ask nothing. */
   async idleEnded(): Promise<void> {
     const ended = (worker: WorkerProcess) => worker.until('idle_ended', endTimeout).catch(() => {});
-    await Promise.all(this.workers.map(ended));
+    await Promise.all(this.processes.map(ended));
   }
 
   /** Starts another worker, and then has this one finish its requests. */
@@ -163,7 +174,7 @@ export class Generation {
     this.#retiring.add(worker);
     const pause = this.#nextPause();
     this.events.onRetiring(worker, reason, pause);
-    this.#replaceIn(pause, worker);
+    this.#replaceIn(pause, worker.isFront, worker);
   }
 
   /** Kills every process. */
@@ -173,9 +184,12 @@ export class Generation {
     return this.ended;
   }
 
-  #fork(): WorkerProcess {
+  #fork(isFront = false): WorkerProcess {
     const snapshot = this.#snapshot === undefined ? {} : { snapshot: this.#snapshot };
-    const worker = new WorkerProcess({ ...this.options, ...snapshot });
+    const front = isFront && {
+      front: { socketPath: this.#relayPath!, plugins: this.report.plugins.map(({ name }) => name) },
+    };
+    const worker = new WorkerProcess({ ...this.options, ...snapshot, ...front });
     this.#all.add(worker);
     this.events.onForked(worker);
     const born = Date.now();
@@ -190,7 +204,7 @@ export class Generation {
       if (Date.now() - born >= pauses.steady) this.#failures = 0;
       const pause = this.#nextPause();
       this.events.onCrash(worker, cause, pause);
-      this.#replaceIn(pause);
+      this.#replaceIn(pause, isFront);
     });
     return worker;
   }
@@ -203,16 +217,22 @@ export class Generation {
   async #proceed(worker: WorkerProcess): Promise<void> {
     const ready = worker.until('ready', startTimeout);
     worker.send({ type: 'proceed' });
-    this.#report = (await ready).report;
+    const { report } = await ready;
+    if (!worker.isFront) this.#report = report;
     this.#workers.add(worker);
     if (this.settings.workerTimeout > 0) watchHeartbeat(worker, this.settings.workerTimeout);
     this.events.onReady(worker);
   }
 
   #replaceMissing(): void {
-    for (let missing = this.settings.workers - this.#workers.size; missing > 0; missing -= 1) {
+    for (let missing = this.settings.workers - this.workers.length; missing > 0; missing -= 1) {
       this.#replaceIn(this.#nextPause());
     }
+    if (this.#lacksFront) this.#replaceIn(this.#nextPause(), true);
+  }
+
+  get #lacksFront(): boolean {
+    return this.#relayPath !== undefined && !this.processes.some(({ isFront }) => isFront);
   }
 
   #nextPause(): number {
@@ -225,10 +245,10 @@ export class Generation {
   }
 
   /** @param old serves until then, if it has not ended */
-  #replaceIn(pause: number, old?: WorkerProcess): void {
+  #replaceIn(pause: number, isFront = false, old?: WorkerProcess): void {
     const timer = setTimeout(async () => {
       this.#retries.delete(timer);
-      const worker = this.#fork();
+      const worker = this.#fork(isFront);
       const retire = () => {
         if (old !== undefined && this.#retiring.has(old)) this.events.onRetired(old);
       };
@@ -242,7 +262,7 @@ export class Generation {
         if (this.#state !== 'active') return;
         const next = this.#nextPause();
         this.events.onRetryFailed(failure as StartFailure, next);
-        this.#replaceIn(next, old);
+        this.#replaceIn(next, isFront, old);
       } finally {
         clearTimeout(patience);
       }

@@ -5,11 +5,12 @@ import { announce } from '../announce.js';
 import { ChannelHub } from '../channels/channel-hub.js';
 import type { Asker, ReloadOutcome } from '../control.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
-import type { FromWorker, ProcessSettings, ToWorker, WorkerOptions, WorkerReport } from '../ipc/messages.js';
+import type { FromWorker, ToWorker, WorkerOptions, WorkerReport } from '../ipc/messages.js';
 import type { JobTimes } from '../storage/jobs.js';
 import { FrontDoor } from './front-door.js';
 import { Generation } from './generation.js';
-import { ListeningSocket } from './listening-socket.js';
+import type { ListeningSocket } from './listening-socket.js';
+import { ListeningSockets } from './listening-sockets.js';
 import { MonitorHub } from './monitor-hub.js';
 import { PidFile } from './pid-file.js';
 import { PluginSockets } from './plugin-sockets.js';
@@ -22,7 +23,7 @@ import type { WorkerProcess } from './worker-process.js';
 
 interface SupervisorEvents {
   /** A generation serves, including the first. `begun` is when it started to read its files. */
-  serving: [report: WorkerReport, url: string, begun: number];
+  serving: [report: WorkerReport, url: string, begun: number, adminUrl: string | undefined];
   /** A reload failed. It has been logged. */
   reloadFailed: [outcome: Extract<ReloadOutcome, { success: false }>, begun: number];
   stopped: [];
@@ -40,6 +41,8 @@ const idleOfTests = 100;
 const mostOld = 2;
 /** How long to wait for a worker in place of one that ended while a test moved the clock, in milliseconds. */
 const replacementPause = 50;
+/** How long a worker may take to respond before it counts as silent. Milliseconds. */
+const heardPatience = 1000;
 /** How long to serve the queue of a socket that is about to be closed. Milliseconds. */
 const queueTimeout = 1000;
 
@@ -62,6 +65,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #log = new SupervisorLog();
   readonly #systemd = new Systemd(process.env);
   readonly #frontDoor = new FrontDoor();
+  /** Of the admin address. */
+  readonly #adminDoor = new FrontDoor();
   readonly #metrics = new WorkerMetrics(() => this.#log.dropped);
   readonly #monitor = new MonitorHub();
   readonly #channels = new ChannelHub<WorkerProcess>();
@@ -72,13 +77,15 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #old: Generation[] = [];
   #count = 0;
   #serving: Generation | undefined;
-  #socket: ListeningSocket | undefined;
+  #sockets: ListeningSockets | undefined;
   #pidFile: PidFile | undefined;
   #stopped: Promise<void> | undefined;
   /** The start, or the latest reload. Never rejects. */
   #latest: Promise<unknown> = Promise.resolve();
   /** When the first generation came into force, by the steady clock. */
   #upSince: number | undefined;
+  /** The process ids of old workers that did not confirm at the latest reload that they accept no further connections. */
+  #unanswered: readonly number[] = [];
   /** A reload that waits for `#latest`. It reads every change made until then. */
   #queued: Promise<ReloadOutcome> | undefined;
   /** Who asked for it. */
@@ -135,8 +142,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     for (;;) {
       await this.#latest;
       const generations = [...this.#generations].filter((each) => each !== this.#serving);
-      for (const { workers } of generations)
-        for (const worker of workers) worker.send({ type: 'move_clock', shift });
+      for (const { processes } of generations)
+        for (const worker of processes) worker.send({ type: 'move_clock', shift });
       const workers = this.#serving?.workers ?? [];
       try {
         const times = await Promise.all(workers.map((worker) => worker.moveClock(shift)));
@@ -156,33 +163,34 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#state = 'stopping';
     await Promise.all([...this.#generations].map((generation) => generation.kill()));
     this.#frontDoor.close();
-    this.#socket?.close();
+    this.#adminDoor.close();
+    for (const socket of this.#sockets?.all ?? []) socket.close();
     this.#pidFile?.remove();
   }
 
   /** Resolves once the new generation serves. Rejects with a StartFailure, and then changes nothing. */
   async #bringUp(): Promise<void> {
     const generation = this.#newGeneration();
-    let socket: ListeningSocket | undefined;
+    let sockets: ListeningSockets | undefined;
     let pidFile: PidFile | undefined;
     try {
       const settings = await generation.configure();
       if (this.#state === 'starting') this.#log.configure(settings.log);
       if (settings.pidFile !== undefined) await PidFile.refuseIfTaken(settings.pidFile);
       // Before the setup of the plugins: it would be in vain if the port is taken.
-      socket = await this.#claim(settings, generation);
-      await generation.prepare();
+      sockets = await ListeningSockets.claim(settings, generation, this.#sockets, this.#systemd.listenFd);
+      await generation.prepare(sockets.relayPath);
       pidFile = await this.#writePidFile(settings.pidFile);
       if (this.#state === 'stopping') throw new StartFailure('The server is stopping.');
-      await this.#serve(generation, socket);
+      await this.#serve(generation, sockets);
     } catch (failure) {
       await generation.kill();
       await this.#pluginSockets.abandon(generation, 0);
-      if (socket !== this.#socket) socket?.close();
+      for (const socket of sockets?.without(this.#sockets) ?? []) socket.close();
       if (pidFile !== this.#pidFile) pidFile?.remove();
       throw failure;
     }
-    await this.#swap(generation, socket, pidFile);
+    await this.#swap(generation, sockets, pidFile);
   }
 
   #newGeneration(): Generation {
@@ -195,7 +203,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         worker.on('message', (message) => {
           if (message.type === 'retire') generation.retire(worker, message.reason);
         });
-        if (generation === this.#serving) this.#replace(worker, this.#socket as ListeningSocket);
+        if (generation === this.#serving) this.#replace(worker, this.#sockets!);
       },
       onCrash: (worker, cause, pause) => {
         this.#metrics.countRestart();
@@ -212,7 +220,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         );
       },
       onRetired: async (worker) => {
-        await this.#frontDoor.dismiss(worker);
+        await this.#doorOf(worker).dismiss(worker);
         const timeout = generation.settings.stopTimeout;
         const finished = await worker.drain({ idle: idleAtRetirement, timeout });
         if (!finished) this.#log.warn({ worker: worker.pid }, overdue);
@@ -240,24 +248,16 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return generation;
   }
 
-  /** The current socket where the address is the same, else a new one, claimed by a worker of the generation. */
-  async #claim({ address }: ProcessSettings, generation: Generation): Promise<ListeningSocket> {
-    const { listenFd } = this.#systemd;
-    const wanted = listenFd === undefined ? address : { fd: listenFd };
-    if (this.#socket?.serves(wanted)) return this.#socket;
-    const socket = await ListeningSocket.bind(wanted);
-    try {
-      if (socket.needsClaim) await generation.claim(socket);
-      return socket;
-    } catch (error) {
-      socket.close();
-      throw error;
-    }
+  /** Has every worker of a generation accept connections, beside the workers of the current one. */
+  async #serve(generation: Generation, sockets: ListeningSockets): Promise<void> {
+    await Promise.all(generation.workers.map((worker) => this.#employ(worker, sockets)));
+    // Last, so that what it relays is served.
+    const front = generation.processes.find(({ isFront }) => isFront);
+    if (front !== undefined) await this.#employ(front, sockets);
   }
 
-  /** Has every worker of a generation accept connections, beside the workers of the current one. */
-  async #serve(generation: Generation, socket: ListeningSocket): Promise<void> {
-    await Promise.all(generation.workers.map((worker) => this.#employ(worker, socket)));
+  #doorOf({ isFront }: WorkerProcess): FrontDoor {
+    return isFront ? this.#adminDoor : this.#frontDoor;
   }
 
   async #writePidFile(path: string | undefined): Promise<PidFile | undefined> {
@@ -267,25 +267,32 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   }
 
   /** The new generation accepts already. The old one stops accepting before the reload is reported as done. */
-  async #swap(generation: Generation, socket: ListeningSocket, pidFile: PidFile | undefined): Promise<void> {
+  async #swap(
+    generation: Generation,
+    sockets: ListeningSockets,
+    pidFile: PidFile | undefined,
+  ): Promise<void> {
     const old = this.#serving;
-    const oldSocket = this.#socket;
+    const given = this.#sockets?.without(sockets) ?? [];
     const { settings, report } = generation;
     this.#serving = generation;
-    this.#socket = socket;
-    this.#frontDoor.use(socket, { maxDelay: settings.maxDelay, scheme: report.scheme });
+    this.#sockets = sockets;
+    const policy = { maxDelay: settings.maxDelay, scheme: report.scheme };
+    this.#frontDoor.use(sockets.main, policy);
+    this.#adminDoor.use(sockets.admin, policy);
     generation.activate();
     if (this.#pidFile !== pidFile) this.#pidFile?.remove();
     this.#pidFile = pidFile;
     this.#log.configure(settings.log);
     if (old !== undefined) {
-      // No other process serves the connections that wait at the old address.
-      if (oldSocket !== socket) await queueEmptied(() => oldSocket!.queueLength(), queueTimeout);
-      if (oldSocket !== socket) oldSocket?.close();
-      await this.#dismiss(old);
+      // No other process serves the connections that wait at an address that is given up.
+      await Promise.all(given.map((socket) => queueEmptied(() => socket.queueLength(), queueTimeout)));
+      for (const socket of given) socket.close();
+      this.#unanswered = await this.#dismiss(old);
       await this.#retire(old);
     }
-    for (const worker of generation.workers) worker.send(this.#inForce());
+    for (const worker of generation.processes) worker.send(this.#inForce());
+    const [urls, adminUrls] = [this.#urls(sockets.main), this.#urls(sockets.admin)];
     const log = this.#log;
     const isStart = old === undefined;
     announce(
@@ -293,9 +300,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         info: (fields, text) => (isStart ? log.audit('server_start', fields, text) : log.info(fields, text)),
         warn: (fields, text) => log.warn(fields, text),
       },
-      { url: this.#url(), ...report },
+      { urls, adminUrls, ...report },
     );
-    this.emit('serving', report, this.#url(), generation.begun);
+    this.emit('serving', report, urls[0]!, generation.begun, adminUrls[0]);
   }
 
   /** At most two old generations keep WebSockets and event streams. One that had to leave them finishes its requests. */
@@ -314,16 +321,16 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       each.drain({ idle: idleAtStop, grace: 0 });
   }
 
-  async #employ(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
+  async #employ(worker: WorkerProcess, sockets: ListeningSockets): Promise<void> {
     this.#metrics.add(worker);
-    await this.#frontDoor.employ(worker, socket);
+    await this.#doorOf(worker).employ(worker, sockets.of(worker));
     await this.#pluginSockets.employ(worker);
   }
 
   /** Has the replacement of a lost worker accept connections. */
-  async #replace(worker: WorkerProcess, socket: ListeningSocket): Promise<void> {
+  async #replace(worker: WorkerProcess, sockets: ListeningSockets): Promise<void> {
     try {
-      await this.#employ(worker, socket);
+      await this.#employ(worker, sockets);
     } catch (failure) {
       // Its end counts as a crash, and the next replacement tries again.
       worker.kill((failure as Error).message);
@@ -339,9 +346,15 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return { type: 'in_force', upFor: performance.now() - this.#upSince };
   }
 
-  async #dismiss(generation: Generation): Promise<void> {
+  /** Resolves to the process ids of those that did not confirm in time. */
+  async #dismiss(generation: Generation): Promise<readonly number[]> {
     await this.#pluginSockets.abandon(generation, queueTimeout);
-    await Promise.all(generation.workers.map((worker) => this.#frontDoor.dismiss(worker)));
+    const unanswered = await Promise.all(
+      generation.processes.map(async (worker) =>
+        (await this.#doorOf(worker).dismiss(worker)) ? [] : [worker.pid!],
+      ),
+    );
+    return unanswered.flat();
   }
 
   async #reloadOnce(asked_by: readonly Asker[]): Promise<ReloadOutcome> {
@@ -369,7 +382,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   async #tryReload(): Promise<ReloadOutcome> {
     try {
       await this.#bringUp();
-      return { success: true };
+      const unanswered = this.#unanswered;
+      return unanswered.length === 0 ? { success: true } : { success: true, unanswered };
     } catch (failure) {
       const problems = failure instanceof StartFailure ? failure.problems : [];
       return {
@@ -389,11 +403,12 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     serving.announceStop();
     await sleep(serving.settings.stopGrace);
     for (const generation of this.#generations) if (generation.comingUp) generation.kill();
-    const socket = this.#socket as ListeningSocket;
-    await queueEmptied(() => socket.queueLength(), queueTimeout);
+    const sockets = this.#sockets!.all;
+    await Promise.all(sockets.map((socket) => queueEmptied(() => socket.queueLength(), queueTimeout)));
     this.#frontDoor.close();
-    // Closing the last copy of the socket resets the connections in its queue. A worker closes it between two accepts.
-    socket.close();
+    this.#adminDoor.close();
+    // Closing the last copy of a socket resets the connections in its queue. A worker closes it between two accepts.
+    for (const socket of sockets) socket.close();
     await this.#dismiss(serving);
     // Includes generations that drain since an earlier reload: they get the shorter time.
     for (const generation of this.#generations)
@@ -413,7 +428,25 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       this.#metrics
         .collect()
         .then((metrics) => worker.send({ type: 'all_metrics', id: message.id, metrics }));
+    } else if (message.type === 'ask_heard') {
+      this.#heard().then((heard) => worker.send({ type: 'heard', id: message.id, ...heard }));
     } else this.#monitor.receive(worker, message);
+  }
+
+  /** Asks all workers that serve whether they respond. */
+  async #heard(): Promise<{ workers: readonly number[]; silent: readonly number[] }> {
+    const workers = this.#serving?.workers ?? [];
+    const silent = await Promise.all(
+      workers.map(async (worker) => {
+        const heard = worker.until('pong', heardPatience).then(
+          () => true,
+          () => false,
+        );
+        worker.send({ type: 'ping' });
+        return (await heard) ? [] : [worker.pid!];
+      }),
+    );
+    return { workers: workers.map(({ pid }) => pid!), silent: silent.flat() };
   }
 
   /** From the start of a worker on: a subscription that setup makes is in force before the worker is ready. */
@@ -434,7 +467,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   #status(): string {
     const { number, workers, settings, degraded } = this.#serving as Generation;
     const state = degraded ? 'Degraded' : 'Serving';
-    return `${state} on ${this.#url()}, ${workers.length} of ${settings.workers} workers, generation ${number}`;
+    const urls = this.#urls(this.#sockets!.main).join(' and ');
+    return `${state} on ${urls}, ${workers.length} of ${settings.workers} workers, generation ${number}`;
   }
 
   #tellState(): void {
@@ -450,12 +484,13 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.#log.warn({ plugins }, text);
   }
 
-  #url(): string {
-    const { address } = this.#socket as ListeningSocket;
+  #urls(sockets: readonly ListeningSocket[]): string[] {
     const { scheme } = (this.#serving as Generation).report;
-    if ('path' in address) return `${scheme}+unix:${address.path}`;
-    const { host, port } = address;
-    return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    return sockets.map(({ address }) => {
+      if ('path' in address) return `${scheme}+unix:${address.path}`;
+      const { host, port } = address;
+      return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`;
+    });
   }
 }
 

@@ -1,5 +1,6 @@
-import { chmodSync, lstatSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, rmSync } from 'node:fs';
 import * as net from 'node:net';
+import { dirname } from 'node:path';
 import {
   bindPath,
   bindPort,
@@ -8,13 +9,21 @@ import {
   type SocketHandle,
   systemError,
 } from '../http/socket/bound-socket.js';
-import { explainListening } from '../http/socket/listen-error.js';
-import type { Address } from '../ipc/messages.js';
+import { explainListening, sentence } from '../http/socket/listen-error.js';
+import type { Address, Listening } from '../ipc/messages.js';
 import { queueLength } from './queue-length.js';
 import { StartFailure } from './start-failure.js';
 
 /** An address to listen on, or a socket that listens already, passed by systemd. */
 export type ListenTarget = Address | { readonly fd: number };
+
+/** What a socket is for, and where its address was written, if it was. */
+export type Purpose = Partial<Omit<Listening, 'address'>> & {
+  /** It is between processes of this server: the admin address's, and the workers'. */
+  readonly relayed?: true;
+  /** Of a Unix socket: the folder that was created for it. */
+  readonly folder?: string;
+};
 
 /** The mode of a Unix socket: its user and its group, such as that of a reverse proxy, may connect. */
 const unixSocketMode = 0o660;
@@ -30,36 +39,38 @@ export class ListeningSocket {
     readonly wanted: ListenTarget,
     /** The address that is bound. */
     readonly address: Address,
+    readonly purpose: Purpose,
   ) {}
 
   /**
    * Binds the address. Until a worker has claimed it by listening, another program may take it.
-   * Rejects with a StartFailure that names the address and the remedy.
+   * Rejects with a StartFailure that names the address and the remedy. `port` is used in place of a port 0.
    */
-  static async bind(wanted: ListenTarget): Promise<ListeningSocket> {
+  static async bind(wanted: ListenTarget, purpose: Purpose = {}, port = 0): Promise<ListeningSocket> {
     try {
       if ('fd' in wanted) return fromDescriptor(wanted);
       return 'path' in wanted ? await bindUnix(wanted.path) : await bindAddress(wanted.host, wanted.port);
     } catch (error) {
-      throw new StartFailure(explainBinding(error as NodeJS.ErrnoException, wanted));
+      throw bindingFailure(error as NodeJS.ErrnoException, wanted, purpose);
     }
 
     function fromDescriptor(target: { readonly fd: number }): ListeningSocket {
       const handle = inheritedSocket(target.fd);
       const bound = boundAddress(handle);
-      return new ListeningSocket(handle, target, typeof bound === 'string' ? { path: 'systemd' } : bound);
+      const address = typeof bound === 'string' ? { path: 'systemd' } : bound;
+      return new ListeningSocket(handle, target, address, purpose);
     }
 
-    async function bindAddress(host: string, port: number): Promise<ListeningSocket> {
-      const { handle, ...bound } = await bindPort(host, port);
-      return new ListeningSocket(handle, { host, port }, bound);
+    async function bindAddress(host: string, wantedPort: number): Promise<ListeningSocket> {
+      const { handle, ...bound } = await bindPort(host, wantedPort === 0 ? port : wantedPort);
+      return new ListeningSocket(handle, { host, port: wantedPort }, bound, purpose);
     }
 
     async function bindUnix(path: string): Promise<ListeningSocket> {
       await removeIfStale(path);
-      const handle = bindPath(path);
+      const handle = bindInFolder(path);
       chmodSync(path, unixSocketMode);
-      return new ListeningSocket(handle, { path }, { path });
+      return new ListeningSocket(handle, { path }, { path }, purpose);
     }
   }
 
@@ -75,7 +86,15 @@ export class ListeningSocket {
 
   /** The system's error code from a worker that listened on it, as a StartFailure. */
   refusal(code: string): StartFailure {
-    return new StartFailure(explainBinding(systemError(code), this.wanted));
+    return bindingFailure(systemError(code), this.wanted, this.purpose);
+  }
+
+  /**
+   * Whether a worker can close its copy and accept again later, and this process can accept from a copy. Node makes a second
+   * handle for a Unix socket.
+   */
+  get canPause(): boolean {
+    return 'getsockname' in this.handle;
   }
 
   /**
@@ -89,7 +108,17 @@ export class ListeningSocket {
 
   close(): void {
     this.handle.close();
-    if ('path' in this.wanted) rmSync(this.wanted.path, { force: true });
+    if ('path' in this.wanted)
+      rmSync(this.purpose.folder ?? this.wanted.path, { recursive: true, force: true });
+  }
+}
+
+/** libuv reports a folder that does not exist as EACCES. */
+function bindInFolder(path: string): SocketHandle {
+  try {
+    return bindPath(path);
+  } catch (error) {
+    throw existsSync(dirname(path)) ? error : systemError('ENOENT');
   }
 }
 
@@ -107,9 +136,11 @@ async function removeIfStale(path: string): Promise<void> {
   if (refused) rmSync(path, { force: true });
 }
 
-function explainBinding(error: NodeJS.ErrnoException, wanted: ListenTarget): string {
-  if ('fd' in wanted) return `The socket that systemd passed cannot be used (${error.code}).`;
-  return 'path' in wanted
-    ? explainListening(error, wanted.path, undefined)
-    : explainListening(error, wanted.host, wanted.port);
+function bindingFailure(error: NodeJS.ErrnoException, wanted: ListenTarget, purpose: Purpose): StartFailure {
+  if ('fd' in wanted)
+    return new StartFailure(`The socket that systemd passed cannot be used (${error.code}).`);
+  const { section, atAddress, atPort } = purpose;
+  const { at, ...explained } = explainListening(error, wanted, section);
+  const place = at === 'port' ? (atPort ?? atAddress) : (atAddress ?? atPort);
+  return new StartFailure(sentence(explained), place && [{ ...place, ...explained }]);
 }

@@ -56,15 +56,16 @@ export class WorkerMetrics {
     );
     // A worker that ended meanwhile is already in #gone.
     const live = asked.filter(({ worker }) => this.#live.has(worker));
-    const unanswered = live.filter(({ answered }) => !answered).length;
+    const workers = live.filter(({ worker }) => !worker.isFront);
+    const unanswered = workers.flatMap(({ worker, answered }) => (answered ? [] : [worker.pid!]));
     return combineReports([
-      this.#own(live.length, unanswered),
+      this.#own(workers.length, unanswered),
       ...live.map(({ metrics }) => metrics),
       this.#gone,
     ]);
   }
 
-  #own(live: number, unanswered: number): readonly MetricReport[] {
+  #own(live: number, unanswered: readonly number[]): readonly MetricReport[] {
     const reloads = Object.entries(this.#reloads).map(([outcome, value]) => ({ value, labels: { outcome } }));
     const count = (value: number) => [{ value, labels: {} }];
     return [
@@ -78,7 +79,13 @@ export class WorkerMetrics {
         'gauge',
         'plugin_server_workers_unanswered',
         'Worker processes whose latest metrics are missing from this response.',
-        count(unanswered),
+        count(unanswered.length),
+      ),
+      metric(
+        'gauge',
+        'plugin_server_worker_unanswered',
+        'Each of those worker processes, by its process id.',
+        unanswered.map((pid) => ({ value: 1, labels: { pid } })),
       ),
       metric(
         'counter',

@@ -46,8 +46,12 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   /** The metrics it reported last, kept for when it is gone. */
   lastMetrics: readonly MetricReport[] = [];
 
+  /** It serves the admin address, and runs no plugin. */
+  readonly isFront: boolean;
+
   constructor(options: WorkerOptions) {
     super();
+    this.isFront = options.front !== undefined;
     this.setMaxListeners(0);
     this.#child = fork(workerModule, [], {
       execArgv: [...inheritedFlags(process.execArgv), ...bundleFlags, ...preloadFlags(options)],

@@ -67,14 +67,14 @@ process.on('message', (message: ToWorker, handle: unknown) => {
       accept(message.key, handle as ReceivedSocket);
       break;
     case 'serve':
-      serve(handle as ReceivedSocket, message.refusing);
+      serve(message, handle as ReceivedSocket);
       break;
     case 'pause':
-      accepting = undefined;
+      accepting.clear();
       host?.pause();
       break;
     case 'stop_accepting':
-      accepting = undefined;
+      accepting.clear();
       host?.stopAccepting();
       channel.send({ type: 'stopped_accepting' });
       break;
@@ -82,7 +82,7 @@ process.on('message', (message: ToWorker, handle: unknown) => {
       host?.shed(message.count);
       break;
     case 'ask_spare':
-      if (accepting !== undefined) channel.send({ type: 'spare' }, accepting);
+      for (const [listener, socket] of accepting) channel.send({ type: 'spare', listener }, socket);
       break;
     case 'in_force':
       host?.startJobs(message.upFor);
@@ -129,6 +129,7 @@ async function bringUp(options: WorkerOptions): Promise<void> {
 function hostOptions(options: WorkerOptions): HostOptions {
   const { serverId, iniFile, iniOptional, logFile, logLevel, safe, development, snapshot, timeShift } =
     options;
+  const { front } = options;
   return {
     iniFile,
     ...(serverId && { serverId }),
@@ -137,6 +138,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
     ...(timeShift !== undefined && { timeShift }),
     ...(logFile && { logFile }),
     ...(logLevel && { logLevel }),
+    ...(front && { front }),
     ...(snapshot ? { snapshot } : readerOf({ path: iniFile, optional: iniOptional })),
     listen: false,
     control: channel,
@@ -202,15 +204,19 @@ async function accept(key: string, socket: ReceivedSocket): Promise<void> {
   }
 }
 
-/** This process's copy of the socket, while the process accepts connections. */
-let accepting: ReceivedSocket | undefined;
+/** This process's copies of the sockets that can be passed on, while the process accepts connections. */
+const accepting = new Map<number, ReceivedSocket>();
 
-async function serve(socket: ReceivedSocket, refusing = false): Promise<void> {
+async function serve(
+  { listener, relayed, refusing }: Extract<ToWorker, { type: 'serve' }>,
+  socket: ReceivedSocket,
+): Promise<void> {
   try {
+    const canPause = 'getsockname' in socket;
     // The supervisor accepts from this copy when no worker responds.
-    await channel.send({ type: 'spare' }, socket);
-    await host?.serve(socket, { refusing });
-    accepting = socket;
+    if (canPause) await channel.send({ type: 'spare', listener }, socket);
+    await host?.serve(socket, { listener, relayed: relayed === true, refusing: refusing === true });
+    if (canPause) accepting.set(listener, socket);
     await channel.send({ type: 'listening' });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;

@@ -6,8 +6,10 @@ import type { ListenerLink } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { MonitorLink } from '../monitor/monitor.js';
 
-type Asked = { readonly type: 'reload'; readonly asker: Asker } | { readonly type: 'all_metrics' };
-type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' | 'subscribed' | 'bound' }>;
+type Asked =
+  | { readonly type: 'reload'; readonly asker: Asker }
+  | { readonly type: 'all_metrics' | 'ask_heard' };
+type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' | 'heard' | 'subscribed' | 'bound' }>;
 type Told = Extract<ToWorker, { type: 'monitor' | 'messages' }>;
 
 /** The worker's end of the IPC channel, over which a Host sends requests to its supervisor. */
@@ -79,6 +81,13 @@ export class SupervisorChannel implements Control {
     if (answer.type !== 'reloaded')
       throw new Error(`Expected "reloaded" from the supervisor, received "${answer.type}".`);
     return answer.outcome;
+  }
+
+  async heard() {
+    const answer = await this.#ask({ type: 'ask_heard' });
+    if (answer.type !== 'heard')
+      throw new Error(`Expected "heard" from the supervisor, received "${answer.type}".`);
+    return answer;
   }
 
   tellCapacity(isFull: boolean): void {

@@ -4,10 +4,11 @@ import type { Settings } from '../prepare/settings.js';
 
 /** The settings that the supervisor uses. */
 export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
-  const { address, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile, log } = settings;
+  const { addresses, admin, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile, log } =
+    settings;
   const { level, format, file } = log;
   return {
-    ...{ address, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile },
+    ...{ addresses, admin, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile },
     maxDelay: settings.limits.maxDelay,
     log: { level: logLevel ?? level, format, file: logFile ?? file },
   };
@@ -21,6 +22,7 @@ export function workerReport(host: Host): WorkerReport {
     plugins: host.plugins.map(({ name, path, state, plugin }) => ({
       name,
       path,
+      operators: plugin.definition.operators === true,
       state,
       folder: plugin.package_.folder,
       entry: plugin.package_.entry,

@@ -10,6 +10,7 @@ import { addStream } from './stream.js';
 export default definePlugin({
   name: 'admin',
   auth: 'own',
+  operators: true,
   after: ['sessman?'],
   setup({ audit, router, server, draining, plugin }) {
     const sessions = plugin('sessman');

@@ -140,6 +140,12 @@ export const errors = {
     remedy:
       'Make the call from a server with the API key, or from a plugin. To let pages write data, set `cookie_data` to `write`.',
   },
+  operators_only: {
+    status: 403,
+    message: 'Ending the sessions of all users is for operators. Send the request to the address in [admin].',
+    when: '`end_all` with `everyone` came to another address than the one in `[admin]`.',
+    remedy: 'Send the request to that address.',
+  },
   foreign_origin: {
     status: 403,
     message:

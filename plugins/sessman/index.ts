@@ -26,8 +26,7 @@ export default definePlugin({
   config: settingsSchema,
   check: checkCookie,
   async setup(context) {
-    const { config, router, log, audit, metrics, signal, dataFolder, resolvePath, onCheck, onClose } =
-      context;
+    const { config, router, log, metrics, signal, dataFolder, resolvePath, onCheck, onClose } = context;
     const keys = config.encryption_key && new Keyring(config.encryption_key);
     const place = {
       folder: join(dataFolder, 'store'),
@@ -82,7 +81,7 @@ export default definePlugin({
       },
     });
     const mode = config.cookie ? cookieMode(context, sessions) : undefined;
-    addRoutes(router, sessions, audit, mode);
+    addRoutes(router, sessions, context, mode);
     addCheck(context, sessions, mode?.cookie);
     const feed = new Feed(store, {
       signal,

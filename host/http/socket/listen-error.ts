@@ -7,9 +7,9 @@ export class ListenError extends Error {
 
   constructor(cause: NodeJS.ErrnoException, { host, port, path }: ListenOptions) {
     super(
-      path === undefined
-        ? explainListening(cause, host ?? '', port ?? 0)
-        : explainListening(cause, path, undefined),
+      sentence(
+        explainListening(cause, path === undefined ? { host: host ?? '', port: port ?? 0 } : { path }),
+      ),
       {
         cause,
       },
@@ -18,26 +18,63 @@ export class ListenError extends Error {
   }
 }
 
-/** Why an address cannot be listened on, and what to do, as a sentence. Without a port, `host` is the path of a Unix socket. */
+export interface Explanation {
+  readonly message: string;
+  readonly hint?: string;
+  /** What it is about. */
+  readonly at: 'address' | 'port';
+}
+
+/** Why an address cannot be listened on, and what to do. */
 export function explainListening(
   error: NodeJS.ErrnoException,
-  host: string,
-  port: number | undefined,
-): string {
-  if (port === undefined) return explainPath(error, host);
+  address: { readonly host: string; readonly port: number } | { readonly path: string },
+  section = 'network',
+): Explanation {
+  if ('path' in address) return explainPath(error, address.path, section);
+  const { host, port } = address;
   switch (error.code) {
     case 'EADDRINUSE':
-      return `Port ${port} on ${host} is in use by another program; stop that program, or set another "port" in [network].`;
+      return {
+        message: `port ${port} on ${host} is in use by another program`,
+        hint: `stop that program, or set another "port" in [${section}]`,
+        at: 'port',
+      };
     case 'EACCES':
-      return `This user may not listen on port ${port}; set "port" in [network] to 1024 or higher, or let systemd open the socket.`;
+      return {
+        message: `this user may not listen on port ${port}`,
+        hint: `set "port" in [${section}] to 1024 or higher${section === 'network' ? ', or let systemd open the socket' : ''}`,
+        at: 'port',
+      };
     case 'EADDRNOTAVAIL':
-      return `${host} is not an address of this machine; set "bindto" in [network] to an address of this machine, such as 127.0.0.1 or 0.0.0.0.`;
+      return {
+        message: `${host} is not an address of this machine`,
+        hint: `set "bindto" in [${section}] to an address of this machine, such as 127.0.0.1 or 0.0.0.0`,
+        at: 'address',
+      };
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `The name ${host} cannot be resolved; set "bindto" in [network] to an address of this machine.`;
+      return {
+        message: `the name ${host} cannot be resolved`,
+        hint: `set "bindto" in [${section}] to an address of this machine`,
+        at: 'address',
+      };
     default:
-      return `Cannot listen on ${host}, port ${port} (${error.code ?? error.message}).`;
+      return {
+        message: `cannot listen on ${host}, port ${port} (${error.code ?? error.message})`,
+        at: 'address',
+      };
   }
+}
+
+/** It as a sentence. */
+export function sentence({ message, hint }: Pick<Explanation, 'message' | 'hint'>): string {
+  // A host name keeps its spelling.
+  const text = message.replace(
+    /^(?:port|this|the|another|cannot) /,
+    (word) => word[0]!.toUpperCase() + word.slice(1),
+  );
+  return hint === undefined ? `${text}.` : `${text}; ${hint}.`;
 }
 
 /** Why a plugin's own listener cannot have its address. */
@@ -61,17 +98,34 @@ export function explainPluginListening(
   }
 }
 
-function explainPath({ code, message }: NodeJS.ErrnoException, path: string): string {
+function explainPath({ code, message }: NodeJS.ErrnoException, path: string, section: string): Explanation {
+  const at = 'address';
   switch (code) {
     case 'EADDRINUSE':
-      return `Another program listens on the Unix socket ${path}, or a file already exists there; stop that program, remove the file, or set another path in "bindto" in [network].`;
+      return {
+        message: `another program listens on the Unix socket ${path}, or a file already exists there`,
+        hint: `stop that program, remove the file, or set another path in "bindto" in [${section}]`,
+        at,
+      };
     case 'ENOENT':
-      return `The folder of the Unix socket ${path} does not exist; create it, or set another path in "bindto" in [network].`;
+      return {
+        message: `the folder of the Unix socket ${path} does not exist`,
+        hint: `create it, or set another path in "bindto" in [${section}]`,
+        at,
+      };
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return `This user may not create the Unix socket ${path} (${code}); make its folder writable, or set another path in "bindto" in [network].`;
+      return {
+        message: `this user may not create the Unix socket ${path} (${code})`,
+        hint: `make its folder writable, or set another path in "bindto" in [${section}]`,
+        at,
+      };
     default:
-      return `Cannot listen on the Unix socket ${path} (${code ?? message}); a path can have at most 107 bytes.`;
+      return {
+        message: `cannot listen on the Unix socket ${path} (${code ?? message})`,
+        hint: 'a path can have at most 107 bytes',
+        at,
+      };
   }
 }

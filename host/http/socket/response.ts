@@ -49,6 +49,8 @@ export abstract class HostResponse extends BufferedHeaders {
   traced: TracedRequest | undefined = undefined;
   /** Of its span here, or as the request says. */
   trace: TraceIds | undefined = undefined;
+  /** Another process responds, counts the request and logs it. */
+  relayed = false;
   /** What was thrown, where that made the response. */
   failure: unknown = undefined;
   /** The status of a response that was written past this object; 0 while there is none. */

@@ -35,6 +35,11 @@ export interface ServerOptions {
   };
 }
 
+interface Listener {
+  readonly server: NetServer;
+  readonly canPause: boolean;
+}
+
 /** Milliseconds. */
 export interface DrainOptions {
   /** Requests that are left after this are cut. Event streams and upgraded connections have the deadline of `Drain`. */
@@ -77,7 +82,8 @@ export class HttpServer {
   #accepted = 0;
   #isFull = false;
   #refusing = false;
-  #canPause = false;
+  /** What accepts from each socket, by the socket's index. Connections of all are handled by `#server`. */
+  readonly #listeners = new Map<number, Listener>();
 
   constructor(options: ServerOptions) {
     const { limits, log, tls, drain } = options;
@@ -133,27 +139,47 @@ export class HttpServer {
   }
 
   /**
-   * Listens on an address, or on a bound socket (a handle of Node's). Rejects with the system's error, such as EADDRINUSE.
-   * The backlog is an argument of its own since Node ignores it beside a handle.
+   * Listens on an address, or on a bound socket (a handle of Node's), beside those with other indexes. Rejects with the
+   * system's error, such as EADDRINUSE. The backlog is an argument of its own since Node ignores it beside a handle.
    */
-  async listen(target: ListenOptions | object, refusing = false): Promise<void> {
+  async listen(target: ListenOptions | object, refusing = false, index = 0): Promise<void> {
     // A full server may have got space while it was told to refuse.
     this.#refusing = refusing && this.#isFull;
+    const server = this.#listeners.get(index)?.server ?? this.#newListener();
     // Node has a second handle for the descriptor of a Unix socket, which would go on accepting.
-    this.#canPause = 'getsockname' in target;
+    this.#listeners.set(index, { server, canPause: 'getsockname' in target });
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(target as ListenOptions, ACCEPT_QUEUE as never, () => {
-        this.#server.off('error', reject);
+      server.once('error', reject);
+      server.listen(target as ListenOptions, ACCEPT_QUEUE as never, () => {
+        server.off('error', reject);
         resolve();
       });
     });
     if ('path' in target) chmodSync(String(target.path), UNIX_SOCKET_MODE);
   }
 
+  /** A server of Node's listens on one socket: those beyond pass their connections to it. */
+  #newListener(): NetServer {
+    if (this.#listeners.size === 0) return this.#server;
+    return new NetServer({ allowHalfOpen: true, noDelay: true }, (socket) =>
+      this.#server.emit('connection', socket),
+    );
+  }
+
   /** Accepts no further connection. Those that are open stay. */
   stopAccepting(): void {
-    if (this.#server.listening) NetServer.prototype.close.call(this.#server);
+    for (const { server } of this.#listeners.values())
+      if (server.listening) NetServer.prototype.close.call(server);
+  }
+
+  /** Accepts no connection until the next `listen`, but for Unix sockets. */
+  pause(): void {
+    for (const { server, canPause } of this.#listeners.values())
+      if (canPause && server.listening) NetServer.prototype.close.call(server);
+  }
+
+  get #canPause(): boolean {
+    return [...this.#listeners.values()].some(({ canPause }) => canPause);
   }
 
   /** Closes so many of the open connections, each with its next answer. Those that are about to close already count. */
@@ -173,7 +199,7 @@ export class HttpServer {
     if (tellCapacity === undefined || !this.#canPause || this.#drain.begun.aborted) return;
     if (isFull && this.#refusing) return;
     this.#refusing = false;
-    if (isFull) this.stopAccepting();
+    if (isFull) this.pause();
     tellCapacity(isFull);
   }
 
@@ -184,9 +210,9 @@ export class HttpServer {
     return { accepted: this.#accepted, connections };
   }
 
-  /** A Unix socket's is its path. */
-  get address(): AddressInfo | string {
-    return this.#server.address() as AddressInfo | string;
+  /** Those it listens on, in the order of their indexes. A Unix socket's is its path. */
+  get addresses(): readonly (AddressInfo | string)[] {
+    return [...this.#listeners.values()].map(({ server }) => server.address() as AddressInfo | string);
   }
 
   /**

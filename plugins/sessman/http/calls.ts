@@ -14,6 +14,8 @@ export interface Call<T extends Takes = Takes, Result = unknown> {
   readonly namesSession: boolean;
   /** In cookie mode, what a caller with the cookie alone may use the call for: its session, its user's sessions, or nothing. */
   readonly byCookie: 'session' | 'user' | 'nothing';
+  /** It is for operators alone: with [admin], it is served at that address. */
+  readonly forOperators?: true;
   /** Whether it changes data, which a caller with the cookie alone may do only where `cookie_data` says so. */
   readonly writesData?: true;
   /** In cookie mode, the response sets the cookie to the session of the result. */
@@ -159,6 +161,7 @@ export const calls: readonly Call[] = [
   call({
     path: 'sessions',
     methods: ['get'],
+    forOperators: true,
     takes: { limit: 'optional', after: 'optional', userid_prefix: 'optional' },
     namesSession: false,
     byCookie: 'nothing',

@@ -1,4 +1,15 @@
-import { type Audit, asksKey, type Context, callerOf, openapi, type Router } from 'plugin-server';
+import {
+  type Audit,
+  alsoForOperators,
+  asksKey,
+  type Context,
+  callerOf,
+  forOperators,
+  openapi,
+  type Router,
+  type ServerView,
+} from 'plugin-server';
+import { sessmanError } from '../errors.js';
 import type { Sessions, StoredSession } from '../sessions.js';
 import { whenSettled } from '../store.js';
 import type { Access, Admitted } from './access.js';
@@ -8,6 +19,8 @@ import { operationOf } from './operations.js';
 import type { OriginRule } from './origin.js';
 import type { Given, Takes } from './parameters.js';
 import { completeParameters, readParameters, requireParameters } from './read-parameters.js';
+
+type Middleware = typeof forOperators;
 
 /** What cookie mode adds to the calls. */
 export interface CookieMode {
@@ -19,17 +32,43 @@ export interface CookieMode {
 }
 
 /** Adds a route for each method of each call. */
-export function addRoutes(router: Router, sessions: Sessions, audit: Audit, mode?: CookieMode): void {
+export function addRoutes(
+  router: Router,
+  sessions: Sessions,
+  { audit, server }: { readonly audit: Audit; readonly server: ServerView },
+  mode?: CookieMode,
+): void {
   for (const call of calls) {
     const handler =
       mode === undefined ? withoutCookie(call, sessions, audit) : withCookie(call, sessions, audit, mode);
+    const ofOperators: Middleware[] = [
+      ...(call.forOperators ? [forOperators] : []),
+      ...('everyone' in call.takes ? [alsoForOperators, keepsEveryone(server)] : []),
+    ];
     const key = call.byCookie === 'nothing' ? mode?.key : `${mode?.key} or cookie`;
     for (const method of call.methods) {
       const description = openapi(operationOf(call, method, mode !== undefined));
       const steps = mode === undefined ? [description] : [description, asksKey(key!, (_ctx, next) => next())];
-      router[method](`/${call.path}`, ...steps, handler);
+      router[method](`/${call.path}`, ...ofOperators, ...steps, handler);
     }
   }
+}
+
+/** Ending the sessions of all users is for operators alone: with [admin], at that address. */
+function keepsEveryone(server: ServerView): Middleware {
+  return (ctx, next) => {
+    if (!server.isForOperators(ctx) && givesEveryone(ctx)) throw sessmanError('operators_only');
+    return next();
+  };
+}
+
+function givesEveryone(ctx: Context): boolean {
+  const body: unknown = ctx.request.body;
+  const places = [ctx.query, typeof body === 'object' && body !== null ? body : {}] as Record<
+    string,
+    unknown
+  >[];
+  return places.some(({ everyone = false }) => everyone !== false && everyone !== 'false');
 }
 
 /** Answers at once where the store does, without a promise. */

@@ -349,7 +349,7 @@ describe('the command line', () => {
       const { status, stderr } = await run('start', '--safe');
       expect(status).to.equal(1);
       expect(stderr).to.equal(
-        `plugin-server: not started: Port ${port} on 127.0.0.1 is in use by another program; stop that program, or set another "port" in [network].\n`,
+        `plugin-server.ini:2:6: port ${port} on 127.0.0.1 is in use by another program; stop that program, or set another "port" in [network]\n  |\n2 | port=int:${port}\n  |      ${'^'.repeat(4 + String(port).length)}\n\nplugin-server: not started: 1 problem\n`,
       );
       occupant.close();
       await once(occupant, 'close');
@@ -366,7 +366,7 @@ describe('the command line', () => {
     it('says that an address is not one of this machine, or cannot be resolved', async () => {
       for (const [bindTo, says] of [
         ['192.0.2.1', '192.0.2.1 is not an address of this machine'],
-        ['no.such.name.invalid', 'The name no.such.name.invalid cannot be resolved'],
+        ['no.such.name.invalid', 'plugin-server.ini:2:8: the name no.such.name.invalid cannot be resolved'],
       ]) {
         await writeFiles(folder, { 'plugin-server.ini': `[network]\nbindto=${bindTo}\nport=int:0\n` });
         const { status, stderr } = await run('start', '--safe');

@@ -11,6 +11,7 @@ import { makeCertificate } from '../../support/certificates.js';
 import { freePort } from '../../support/mongodb/process.js';
 import {
   type Greeting,
+  hello,
   isListening,
   pidsOf,
   runCommand,
@@ -94,6 +95,50 @@ describe('a connection that a worker accepts', () => {
     expect(existsSync(socketPath)).to.equal(false);
   });
 
+  it('comes over each of several addresses, and over those alone that a reload leaves', async () => {
+    const ini = (list: string) =>
+      `[main]\nsafe=list:hello\n[paths]\npidfile=run/server.pid\n[network]\nbindto=list:${list}\nport=int:0\nworkers=int:2\n`;
+    server = await ServerProcess.start({
+      exactIni: true,
+      ini: ini('127.0.0.1 ::1 unix:run/http.sock'),
+      files: { 'plugins/hello.js': hello(), 'run/.keep': '' },
+      args: ['--safe'],
+    });
+    const free = port();
+    const socketPath = join(server.folder, 'run/http.sock');
+    const line = server.logs.find(({ msg }) => msg.startsWith('serving on '))!;
+    const urls = [`http://127.0.0.1:${free}`, `http://[::1]:${free}`, `http+unix:${socketPath}`];
+    expect([line.msg, line.urls]).to.deep.equal([`serving on ${urls.join(' and ')}`, urls]);
+    expect(statSync(socketPath).mode & 0o777).to.equal(0o660);
+    const ask = async (to: object) => {
+      const call = get({ ...to, path: '/hello', agent: false });
+      const [answer] = (await once(call, 'response')) as [IncomingMessage];
+      return (JSON.parse(await text(answer)) as Greeting).pid;
+    };
+    const [v4, v6, other] = ['127.0.0.1', '::1', '127.0.0.2'].map((host) => ({ host, port: free }));
+    for (const to of [v4!, v6!, { socketPath }]) {
+      const pids = new Set<number>();
+      while (pids.size < 2)
+        for (const pid of await Promise.all(Array.from({ length: 8 }, () => ask(to)))) pids.add(pid);
+    }
+    let reloading = true;
+    let answers = 0;
+    const clients = [v4!, { socketPath }].map(async (to) => {
+      for (; reloading; answers += 1) await ask(to);
+    });
+    await server.write('plugin-server.ini', ini('unix:run/http.sock 127.0.0.2 127.0.0.1'));
+    expect((await server.command('reload')).stderr).to.equal('');
+    const mark = answers;
+    while (answers < mark + 2) await ask(other!);
+    reloading = false;
+    await Promise.all(clients);
+    expect(await isListening(`http://[::1]:${free}`)).to.equal(false);
+    expect(await ask(v4!)).to.be.a('number');
+    server.signal('SIGTERM');
+    await server.exited;
+    expect(existsSync(socketPath)).to.equal(false);
+  });
+
   it('takes the place of a Unix socket that a killed server left, and of no other', async () => {
     const options = {
       exactIni: true,
@@ -116,7 +161,9 @@ describe('a connection that a worker accepts', () => {
     await writeFiles(folder, { 'plugin-server.ini': `[network]\nport=int:${port()}\n` });
     const { status, stderr } = await runCommand(folder, 'start');
     expect(status).to.equal(1);
-    expect(stderr).to.contain(`Port ${port()} on 127.0.0.1 is in use by another program`);
+    expect(stderr).to.contain(
+      `plugin-server.ini:2:6: port ${port()} on 127.0.0.1 is in use by another program; stop that program, or set another "port" in [network]\n`,
+    );
     await rm(folder, { recursive: true });
   });
 
