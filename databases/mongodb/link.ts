@@ -76,6 +76,8 @@ export class MongoLink<Failure extends Error> {
       return result;
     } catch (error) {
       if (!isUnreachable(error)) throw error;
+      // What was interrupted by the close is not an outage.
+      if (this.#stop.signal.aborted) throw unavailable(error);
       if (hasCode(error, duplicateKey)) throw unavailable(error);
       this.#fell(error);
       throw isOutOfSpace(error) ? full(error) : unavailable(this.#refusal ?? error);

@@ -1,0 +1,266 @@
+import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { WebSocket } from 'ws';
+import { type StartedPlugin, startPlugin } from '../../../host/testing.js';
+import { sharedMongo } from '../../support/mongodb.js';
+import { makeFolder, writeFiles } from '../../support/server.js';
+
+/** Has a route for each part of the kit that is about several workers and generations. */
+const kit = `
+import { createServer } from 'node:net';
+import { definePlugin, route, z } from 'plugin-server';
+export default definePlugin({
+  config: z.object({ folder: z.string() }),
+  async setup({ config, router, use, storage, every, channel, websocket, listen, sendFile, metrics, now }) {
+    const { pid } = process;
+    const jobs = storage('jobs');
+    const notes = storage('notes');
+    const runs = storage('runs');
+    const words = channel('words');
+    const count = metrics.counter({ name: 'kit_reports_total', help: 'Reports.' });
+    const heard = [];
+    const sockets = new Set();
+    words.subscribe((word) => {
+      heard.push(word);
+      for (const socket of sockets) socket.send(word);
+    });
+    use((ctx, next) => {
+      ctx.set('X-Below', ctx.mountPath + ' ' + ctx.path);
+      return next();
+    });
+    router.post('/jobs/:name', route({
+      params: z.object({ name: z.string().max(50) }),
+      body: z.object({ note: z.string().max(200).default('') }),
+      response: z.object({ runs: z.number(), pid: z.number() }),
+    }, async ({ params, body }) => {
+      const job = await jobs.update(params.name, (old) => ({ runs: (old?.runs ?? 0) + 1, note: body.note }));
+      count.inc();
+      return { runs: job.runs, pid };
+    }));
+    router.put('/notes/:key', async (ctx) => {
+      const { text, ttl } = ctx.request.body;
+      await notes.set(ctx.params.key, text, ttl === undefined ? {} : { ttl });
+      ctx.status = 204;
+    });
+    router.delete('/notes/:key', async (ctx) => { ctx.body = await notes.delete(ctx.params.key); });
+    router.get('/notes', async (ctx) => {
+      ctx.body = [];
+      for await (const [key, text] of notes.entries()) ctx.body.push([key, text, await notes.get(key)]);
+    });
+    every('tick', '10 s', async ({ scheduledAt, attempt, fence }) => {
+      await runs.update('all', (all = []) => [...all, { at: scheduledAt.getTime(), attempt, fence, pid }]);
+    });
+    router.get('/runs', async (ctx) => { ctx.body = { now: now().getTime(), runs: (await runs.get('all')) ?? [] }; });
+    router.post('/words', (ctx) => {
+      for (const word of ctx.request.body) words.publish(word);
+      ctx.body = { pid };
+    });
+    router.get('/words', (ctx) => { ctx.body = { pid, heard }; });
+    websocket('/socket', (socket) => {
+      sockets.add(socket);
+      socket.on('close', () => sockets.delete(socket));
+      socket.send(String(pid));
+    });
+    const { port } = await listen(createServer((socket) => {
+      socket.on('error', () => {});
+      socket.write(pid + '\\n');
+      socket.on('data', (data) => socket.write(data));
+    }), { port: 0 });
+    router.get('/port', (ctx) => { ctx.body = { port, pid }; });
+    router.get('/file', (ctx) => sendFile(ctx, config.folder, 'page.txt'));
+  },
+});`;
+
+interface Run {
+  readonly at: number;
+  readonly attempt: number;
+  readonly fence: number;
+  readonly pid: number;
+}
+
+for (const [name, storageOf] of [
+  ['the embedded storage', async () => 'embedded'],
+  ['MongoDB', async () => (await (await sharedMongo()).createDatabase()).url()],
+] as const) {
+  describe(`what a plugin is given, over two workers and a reload, on ${name}`, () => {
+    let folder: string;
+    let server: StartedPlugin;
+    before(async () => {
+      folder = await makeFolder();
+      await writeFiles(folder, { 'kit.mjs': kit, 'files/page.txt': 'first edition' });
+      server = await startPlugin(join(folder, 'kit.mjs'), {
+        workers: 2,
+        storage: (await storageOf()) as 'embedded',
+        parameters: { folder: join(folder, 'files') },
+        ini: '[network]\nstream_grace=int:3600\n',
+      });
+    });
+    after(async () => {
+      await server?.close();
+      await rm(folder, { recursive: true, force: true });
+    });
+
+    /** Over a connection of its own, so that every worker gets some. */
+    const ask = (path: string, method = 'GET', body?: unknown, headers: Record<string, string> = {}) =>
+      fetch(`${server.url}/kit${path}`, {
+        method,
+        headers: {
+          Connection: 'close',
+          ...(body !== undefined && { 'Content-Type': 'application/json' }),
+          ...headers,
+        },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      });
+    const json = async <T>(path: string, method = 'GET', body?: unknown): Promise<T> => {
+      const answer = await ask(path, method, body);
+      expect(answer.status).to.equal(200);
+      return (await answer.json()) as T;
+    };
+    /** The processes that answer: the two workers of the newest generation. */
+    const workers = async (): Promise<ReadonlyMap<number, string[]>> => {
+      const found = new Map<number, string[]>();
+      while (found.size < 2) {
+        const { pid, heard } = await json<{ pid: number; heard: string[] }>('/words');
+        found.set(pid, heard);
+      }
+      return found;
+    };
+    const heardBy = async (count: number): Promise<readonly string[][]> => {
+      for (;;) {
+        const all = [...(await workers()).values()];
+        if (all.every((heard) => heard.length >= count)) return all;
+      }
+    };
+    const line = async (port: number) => {
+      const socket = connect(port, '127.0.0.1').setEncoding('utf8');
+      const [greeting] = await once(socket, 'data');
+      return { socket, pid: Number(greeting) };
+    };
+    const openSocket = async () => {
+      const socket = new WebSocket(`${server.url.replace('http', 'ws')}/kit/socket`);
+      const [greeting] = await once(socket, 'message');
+      return { socket, pid: Number(String(greeting)) };
+    };
+
+    let old: ReadonlyMap<number, string[]>;
+    let early: Awaited<ReturnType<typeof openSocket>>;
+    let earlyLine: Awaited<ReturnType<typeof line>>;
+    let port: number;
+    let tag: string;
+
+    it('works before the reload', async () => {
+      old = await workers();
+      await Promise.all(
+        ['b', 'a', 'ä', 'gone'].map((key) => ask(`/notes/${key}`, 'PUT', { text: `note ${key}` })),
+      );
+      await ask('/notes/short', 'PUT', { text: 'for a minute', ttl: 60 });
+      expect(await json('/notes/gone', 'DELETE')).to.equal(true);
+      await json('/words', 'POST', ['one', 'two', 'three']);
+      for (const heard of await heardBy(3)) expect(heard).to.deep.equal(['one', 'two', 'three']);
+      early = await openSocket();
+      ({ port } = await json<{ port: number }>('/port'));
+      earlyLine = await line(port);
+      const file = await ask('/file', 'GET', undefined, { Range: 'bytes=0-4' });
+      tag = file.headers.get('etag')!;
+      expect([file.status, await file.text()]).to.deep.equal([206, 'first']);
+      await server.clock.advance(20_000);
+      expect(old.has(early.pid) && old.has(earlyLine.pid)).to.equal(true);
+    });
+
+    it('is reloaded while requests come, each of which counts once', async () => {
+      const answers: { runs: number; pid: number }[] = [];
+      let isReloading = true;
+      const reports = [1, 2, 3].map(async () => {
+        while (isReloading) answers.push(await json('/jobs/backup', 'POST', { note: 'x' }));
+      });
+      await server.reload();
+      isReloading = false;
+      await Promise.all(reports);
+      const last = await json<{ runs: number; pid: number }>('/jobs/backup', 'POST', {});
+      const runs = answers.map((answer) => answer.runs).sort((a, b) => a - b);
+      expect(runs).to.deep.equal(Array.from({ length: answers.length }, (_, i) => i + 1));
+      expect(last.runs).to.equal(answers.length + 1);
+      expect(old.has(last.pid)).to.equal(false);
+      const refused = await ask('/jobs/backup', 'POST', { note: 1 });
+      expect([refused.status, ((await refused.json()) as { code: string }).code]).to.deep.equal([
+        400,
+        'invalid_request',
+      ]);
+    });
+
+    it('has its storage, in the order of keys and with its ttl', async () => {
+      const note = (key: string) => [key, `note ${key}`, `note ${key}`];
+      const short = ['short', 'for a minute', 'for a minute'];
+      expect(await json('/notes')).to.deep.equal([note('a'), note('b'), short, note('ä')]);
+      expect(await json('/notes/gone', 'DELETE')).to.equal(false);
+      await server.clock.advance(60_000);
+      expect(await json('/notes')).to.deep.equal([note('a'), note('b'), note('ä')]);
+    });
+
+    it('runs its job at each time once, by workers of the newest generation, with fences that grow', async () => {
+      const { now, runs } = await json<{ now: number; runs: Run[] }>('/runs');
+      const times = runs.map(({ at }) => at);
+      expect(times.every((at, i) => at % 10_000 === 0 && (i === 0 || at > times[i - 1]!))).to.equal(true);
+      expect(now - times.at(-1)!).to.be.below(11_000);
+      expect(runs.every(({ fence }, i) => i === 0 || fence > runs[i - 1]!.fence)).to.equal(true);
+      expect(new Set(runs.map(({ attempt }) => attempt))).to.deep.equal(new Set([1]));
+      // A minute was moved by: all of its runs were of the new generation.
+      expect(runs.slice(-5).some(({ pid }) => old.has(pid))).to.equal(false);
+      expect(runs.length).to.be.within(7, 9);
+    });
+
+    it('carries values of its channel to both generations, in their order', async () => {
+      const heardEarly: string[] = [];
+      early.socket.on('message', (data) => heardEarly.push(String(data)));
+      const words = Array.from({ length: 300 }, (_, i) => `word ${i}`);
+      await json('/words', 'POST', words);
+      for (const heard of await heardBy(300)) expect(heard).to.deep.equal(words);
+      while (heardEarly.length < 300) await once(early.socket, 'message');
+      expect(heardEarly).to.deep.equal(words);
+    });
+
+    it('keeps sockets and connections of the old generation, and opens new ones on the new', async () => {
+      const late = await openSocket();
+      const lateLine = await line((await json<{ port: number }>('/port')).port);
+      expect((await json<{ port: number }>('/port')).port).to.equal(port);
+      expect(old.has(late.pid) || old.has(lateLine.pid)).to.equal(false);
+      earlyLine.socket.write('still here');
+      expect((await once(earlyLine.socket, 'data'))[0]).to.equal('still here');
+      for (const { socket } of [earlyLine, lateLine]) socket.destroy();
+      late.socket.terminate();
+    });
+
+    it('sends a file that was replaced as a new one, whoever asks', async () => {
+      const range = { Range: 'bytes=0-4', 'If-Range': tag };
+      expect((await ask('/file', 'GET', undefined, range)).status).to.equal(206);
+      await writeFile(join(folder, 'files/page.txt'), 'the second edition');
+      const changed = await ask('/file', 'GET', undefined, range);
+      expect([changed.status, await changed.text()]).to.deep.equal([200, 'the second edition']);
+      expect(changed.headers.get('etag')).to.not.equal(tag);
+      const head = await ask('/file', 'HEAD');
+      expect([head.status, head.headers.get('content-length')]).to.deep.equal([200, '18']);
+      expect(head.headers.get('x-below')).to.equal('/kit /file');
+    });
+
+    it('counts in metrics that add up over workers and generations', async () => {
+      const { runs } = await json<{ runs: number }>('/jobs/backup', 'POST', {});
+      const metrics = await (await fetch(`${server.url}/metrics`)).text();
+      expect(metrics).to.match(new RegExp(`^kit_reports_total\\{plugin="kit"\\} ${runs}$`, 'm'));
+      expect(metrics).to.match(/^plugin_server_job_runs_total\{plugin="kit",job="tick",outcome="ok"\} \d+$/m);
+      expect(metrics).to.match(/^plugin_server_websockets\{plugin="kit",route="\/kit\/socket"\} 1$/m);
+      expect(metrics).to.match(/^plugin_server_channel_dropped_total\{plugin="kit",channel="words"\} 0$/m);
+      expect(metrics).to.match(
+        /^plugin_server_storage_operations_total\{plugin="kit",storage="jobs",operation="update",outcome="ok"\} \d+$/m,
+      );
+    });
+
+    it('tells sockets by 1001 that the server stops', async () => {
+      const closed = once(early.socket, 'close');
+      await server.close();
+      expect((await closed)[0]).to.equal(1001);
+    });
+  });
+}
