@@ -6,6 +6,7 @@ import { announce } from './announce.js';
 import { Channels } from './channels/channels.js';
 import type { Control } from './control.js';
 import { blame } from './diagnostics/blame.js';
+import { portRemedy } from './diagnostics/port-taken.js';
 import { socketLog } from './http/access-log.js';
 import { KeyRing } from './http/api-key.js';
 import { Audiences } from './http/audience.js';
@@ -463,13 +464,15 @@ export class Host {
       error,
       this.plugins.map(({ name, plugin }) => ({ name, folder: plugin.package_.folder })),
     );
+    const remedy = portRemedy(error);
+    const why = remedy === undefined ? '' : `: ${messageOf(error)}; ${remedy}`;
     if (blamed === undefined) {
-      this.log.error({ err: error }, 'uncaught error');
+      this.log.error({ err: error }, `uncaught error${why}`);
       return;
     }
     const { plugin, position } = blamed;
     const at = place(this.configuration, position);
-    this.log.error({ err: error, plugin, at }, `uncaught error in plugin "${plugin}"`);
+    this.log.error({ err: error, plugin, at }, `uncaught error in plugin "${plugin}"${why}`);
   }
 
   /** Writes out log lines that are still in memory; close() does so too. */

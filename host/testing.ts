@@ -181,11 +181,16 @@ function writeServer(
   const isFile = (other: string | URL) =>
     other instanceof URL || isAbsolute(other) || other.startsWith('file:');
   const others = plugins.filter(isFile).map(pathOf);
-  for (const path of [plugin, ...others]) symlinkSync(path, join(pluginsFolder, basename(path)));
+  for (const path of new Set([plugin, ...others])) symlinkSync(path, join(pluginsFolder, basename(path)));
   const { packages } = discoverPlugins(pluginsFolder);
   const nameOf = (path: string) => packages.find(({ folder }) => folder === path)?.name ?? basename(path);
   const name = nameOf(plugin);
-  const safe = [name, ...others.map(nameOf), ...plugins.filter((other) => !isFile(other))];
+  const named = plugins.filter((other): other is string => !isFile(other));
+  checkNames(
+    named,
+    packages.map((each) => each.name),
+  );
+  const safe = [name, ...others.map(nameOf), ...named];
   writeFileSync(join(folder, 'parameters.json'), JSON.stringify(parameters));
   const iniFile = join(folder, 'plugin-server.ini');
   const own = [
@@ -213,7 +218,16 @@ function withLine(ini: string, section: string, line: string): string {
 }
 
 function pathOf(plugin: URL | string): string {
-  return realpathSync(String(plugin).startsWith('file:') ? fileURLToPath(plugin) : plugin);
+  const isUrl = plugin instanceof URL || /^[a-z]+:/i.test(plugin);
+  if (isUrl && !String(plugin).startsWith('file:'))
+    throw new TypeError(`startPlugin: ${plugin} is not a file URL`);
+  try {
+    return realpathSync(isUrl ? fileURLToPath(plugin) : plugin);
+  } catch (error) {
+    throw new TypeError(`startPlugin: no plugin is at ${plugin}; pass its file or its folder`, {
+      cause: error,
+    });
+  }
 }
 
 const KNOWN: readonly string[] = [
@@ -227,27 +241,50 @@ const KNOWN: readonly string[] = [
 ] satisfies (keyof StartPluginOptions)[];
 
 /** A misspelt option would leave the test with defaults, and pass. */
-function checkOptions({
-  workers = 0,
-  fakes,
-  now,
-  storage = 'embedded',
-  ...options
-}: StartPluginOptions): void {
+function checkOptions(options: StartPluginOptions): void {
+  if (!isObject(options)) throw new TypeError('startPlugin: the options are not an object');
   for (const key of Object.keys(options)) {
     if (!KNOWN.includes(key))
       throw new TypeError(`startPlugin: unknown option "${key}"; ${remedy(key, KNOWN)}`);
   }
+  const {
+    workers = 0,
+    parameters = {},
+    plugins = [],
+    fakes = {},
+    ini = '',
+    now,
+    storage = 'embedded',
+  } = options;
+  if (!isObject(parameters)) throw new TypeError('startPlugin: parameters is not an object');
+  if (!Array.isArray(plugins) || !plugins.every((each) => typeof each === 'string' || each instanceof URL))
+    throw new TypeError("startPlugin: plugins is not a list of names, paths and URLs; write ['sessman']");
+  if (!isObject(fakes)) throw new TypeError('startPlugin: fakes is not an object');
+  if (typeof ini !== 'string') throw new TypeError('startPlugin: ini is not the text of an INI file');
   if (!Number.isInteger(workers) || workers < 0)
     throw new TypeError(`startPlugin: workers is ${workers}; write 0, or how many worker processes to start`);
   if (now !== undefined && !(now instanceof Date && Number.isFinite(now.getTime())))
     throw new TypeError('startPlugin: now is not a Date');
   if (storage !== 'embedded' && !/^mongodb(?:\+srv)?:\/\//.test(storage))
     throw new TypeError(`startPlugin: storage is "${storage}"; write "embedded", or a mongodb:// URL`);
-  if (workers > 0 && Object.keys(fakes ?? {}).length > 0)
+  if (workers > 0 && Object.keys(fakes).length > 0)
     throw new TypeError(
       'startPlugin: fakes stay in this process; leave workers out, or start the real plugin',
     );
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A plugin of another name would be left out without a word. */
+function checkNames(names: readonly string[], known: readonly string[]): void {
+  for (const name of names) {
+    if (!known.some((each) => each.toLowerCase() === name.toLowerCase()))
+      throw new TypeError(
+        `startPlugin: no plugin comes with the server as "${name}"; ${remedy(name, known)}`,
+      );
+  }
 }
 
 /** A fake that no plugin uses probably has a misspelt name. */

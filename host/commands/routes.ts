@@ -55,7 +55,7 @@ function rowsAt(mounts: MountTable): Row[] {
     for (const layer of mount.router.stack) {
       const { methods, path } = layer;
       // Middleware has no methods; HEAD goes where GET does.
-      const named = methods.filter((method) => method !== 'HEAD');
+      const named = methods.filter((method) => method !== 'HEAD' || methods.length === 1);
       if (named.length === 0) continue;
       const full = String(path) === '/' ? mount.path : `${mount.path}${path}`;
       const opensSocket = layer.stack.some((each) => operationOf(each)?.responses?.[101] !== undefined);

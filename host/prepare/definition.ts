@@ -56,9 +56,7 @@ export async function loadDefinition(
     if (missing === undefined) return fault(`${title} cannot be loaded: ${why}`, remedy(why), at);
     return fault(
       `${title} cannot be loaded: ${why}`,
-      missing.startsWith('.') || missing.startsWith('/')
-        ? 'correct the path, or create the file'
-        : `run: npm install ${packageOf(missing)}`,
+      remedyOfMissing(missing),
       importPlace(missing, at?.file ?? importerIn(error) ?? entry) ?? at,
     );
   }
@@ -107,12 +105,28 @@ function remedy(why: string): string {
     : 'correct this file';
 }
 
+function remedyOfMissing(specifier: string): string {
+  if (/^[./]/.test(specifier)) return 'correct the path, or create the file';
+  if (specifier.startsWith('#')) return 'correct the name, or define it in "imports" of package.json';
+  if (specifier.startsWith('node:')) return 'correct the name: Node has no such module';
+  return `run: npm install ${packageOf(specifier)}`;
+}
+
+/** What Node and jiti say of a missing file or package, of a missing module of Node, and of a missing name of "imports". */
+const missingPatterns = [
+  /^Cannot find (?:module|package) '([^']+)'/,
+  /^No such built-in module: (node:\S+)/,
+  /^Package import specifier "([^"]+)"/,
+];
+
 /** The specifier, as it is written, of an import that leads nowhere. */
 function missingModule(error: unknown): string | undefined {
-  if (!(error instanceof Error)) return undefined;
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') return undefined;
-  return /^Cannot find (?:module|package) '([^']+)'/.exec(error.message)?.[1];
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  for (const pattern of missingPatterns) {
+    const specifier = pattern.exec(error.message)?.[1];
+    if (specifier !== undefined) return specifier;
+  }
+  return undefined;
 }
 
 /** The file that Node says it is imported from. */

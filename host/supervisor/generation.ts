@@ -54,6 +54,8 @@ export class Generation {
   #report: WorkerReport | undefined;
   #relayPath: string | undefined;
   #failures = 0;
+  /** Why a worker has ended that was ready before the others. */
+  #lost: StartFailure | undefined;
   /** When it began to read its files, in milliseconds since the Unix epoch. Later edits may be missing. */
   readonly begun = Date.now();
   #resolveEnded = () => {};
@@ -130,7 +132,7 @@ export class Generation {
     if (relayPath !== undefined) await this.#bringUp(this.#fork(true));
     // A ready worker may have ended while another was still starting.
     if (this.workers.length < this.settings.workers || this.#lacksFront) {
-      throw new StartFailure('A worker process ended before all were ready.');
+      throw this.#lost ?? new StartFailure('A worker process ended before all were ready.');
     }
   }
 
@@ -196,6 +198,7 @@ export class Generation {
     worker.once('exit', (cause) => {
       this.#all.delete(worker);
       const wasReady = this.#workers.delete(worker);
+      this.#lost ??= worker.failure;
       this.events.onGone(worker);
       if (this.#state === 'ending' && this.#all.size === 0) this.#resolveEnded();
       // Its replacement is on its way.

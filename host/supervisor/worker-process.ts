@@ -38,6 +38,8 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   #plugin: string | undefined;
   readonly exited: Promise<string>;
   #killedFor: string | undefined;
+  /** Why it could not start, once it has said so. */
+  failure: StartFailure | undefined;
   /** What ended it, once it has. */
   ended: string | undefined;
   /** Connections accepted in total, and open now, as last reported. */
@@ -100,9 +102,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
       };
       const onMessage = (message: FromWorker) => {
         if (message.type === type) settle(() => resolve(message as Answer<Type>));
-        else if (message.type === 'failed') {
-          settle(() => reject(new StartFailure(message.reason, message.problems)));
-        }
+        else if (this.failure !== undefined) settle(() => reject(this.failure));
       };
       const fail = (what: string) => {
         const at = this.#plugin === undefined ? '' : ` at plugin "${this.#plugin}"`;
@@ -112,7 +112,8 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
       const timer = setTimeout(() => fail(`was not ready within ${timeout / 1000} s`), timeout);
       this.on('message', onMessage);
       this.on('exit', onExit);
-      if (this.ended !== undefined) onExit(this.ended);
+      if (this.failure !== undefined) settle(() => reject(this.failure));
+      else if (this.ended !== undefined) onExit(this.ended);
     });
   }
 
@@ -145,6 +146,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
 
   #receive(message: FromWorker, handle: unknown): void {
     if (message.type === 'at_plugin') this.#plugin = message.plugin;
+    if (message.type === 'failed') this.failure = new StartFailure(message.reason, message.problems);
     if (message.type === 'metrics' || message.type === 'drained') this.lastMetrics = message.metrics;
     // It has nothing more to send, and exits when its channel closes.
     if (message.type === 'drained') this.#child.disconnect();

@@ -27,21 +27,23 @@ process.on('unhandledRejection', (reason) => {
   else host.reportStray(reason);
 });
 process.on('uncaughtException', async (error) => {
-  if (host === undefined) {
+  if (!isInForce) {
     const { fail } = blame(error, plugins.values())?.code ?? atWork ?? {};
     if (fail !== undefined) {
       fail(error);
       return;
     }
-  }
-  if (host === undefined) await reportFailure(strayProblem(error) ?? error);
-  host?.reportStray(error);
+    // A listener that a plugin opens without awaiting it often fails when the plugins are ready already.
+    await reportFailure(strayProblem(error) ?? error);
+  } else host?.reportStray(error);
   host?.flushLog();
   process.exit(1);
 });
 
 const channel = new SupervisorChannel();
 let host: Host | undefined;
+/** Whether the generation has replaced the one before; an error until then is a failure of its start. */
+let isInForce = false;
 /** From before the host exists: rejections, for its log, and the plugins whose code has run. */
 const strays: unknown[] = [];
 const plugins = new Map<string, PluginCode>();
@@ -85,6 +87,7 @@ process.on('message', (message: ToWorker, handle: unknown) => {
       for (const [listener, socket] of accepting) channel.send({ type: 'spare', listener }, socket);
       break;
     case 'in_force':
+      isInForce = true;
       host?.startJobs(message.upFor);
       break;
     case 'move_clock':

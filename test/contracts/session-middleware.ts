@@ -256,6 +256,10 @@ export function describeSessionMiddleware(name: string, startApplication: StartA
         ['minus', '"minus"'],
         ['bigint', '"kept.bigint"'],
         ['proto', '"kept.__proto__"'],
+        ['map', '"kept.map"'],
+        ['bytes', '"kept.list[0].bytes"'],
+        ['hole', '"kept.list[1]"'],
+        ['date', '"kept.date"'],
         ['circle', 'circular'],
       ] as const) {
         it(`refuses the save and names the place, and keeps what was stored: ${kind}`, async () => {
@@ -442,6 +446,10 @@ function unkept(kind: string): object {
   if (kind === 'minus') return { minus: Number.NEGATIVE_INFINITY };
   if (kind === 'bigint') return { kept: { bigint: 7n } };
   if (kind === 'proto') return { kept: JSON.parse('{"__proto__":{"admin":true}}') };
+  if (kind === 'map') return { kept: { map: new Map([['a', 1]]) } };
+  if (kind === 'bytes') return { kept: { list: [{ bytes: new Uint8Array(2) }] } };
+  if (kind === 'hole') return { kept: { list: [1, undefined] } };
+  if (kind === 'date') return { kept: { date: new Date('x') } };
   const kept: Record<string, unknown> = {};
   kept.self = kept;
   return { kept };

@@ -174,12 +174,39 @@ describe('startPlugin', () => {
       { plugins: ['CLOCK'], fakes: { clock: {} } },
       'plugin "clock" is started and faked; leave one of them out',
     ],
+    [
+      'a misspelt plugin',
+      'clock.mjs',
+      { plugins: ['sesman'] },
+      'no plugin comes with the server as "sesman"; did you mean "sessman"?',
+    ],
+    [
+      'a plugin in place of a list',
+      'clock.mjs',
+      { plugins: 'sessman' },
+      "plugins is not a list of names, paths and URLs; write ['sessman']",
+    ],
+    ['parameters as in a line', 'clock.mjs', { parameters: 'a=1' }, 'parameters is not an object'],
+    ['an ini that is not text', 'clock.mjs', { ini: {} }, 'ini is not the text of an INI file'],
+    ['fakes in a list', 'clock.mjs', { fakes: [] }, 'fakes is not an object'],
   ] as const) {
     it(`refuses ${title}`, async () => {
-      const given = 'plugins' in options ? { ...options, plugins: [join(folder, 'clock.mjs')] } : options;
+      const given =
+        'fakes' in options && 'plugins' in options
+          ? { ...options, plugins: [join(folder, 'clock.mjs')] }
+          : options;
       const error = await refusal(file, given);
       expect(error).to.be.instanceOf(TypeError);
       expect(error.message).to.equal(`startPlugin: ${message}`);
     });
   }
+
+  it('names a plugin that does not exist, and takes one that is given twice', async () => {
+    const error = await refusal('gone.mjs', {});
+    expect(error.message).to.match(/^startPlugin: no plugin is at .*gone\.mjs; pass its file or its folder$/);
+    server = await startPlugin(join(folder, 'greeter.mjs'), {
+      plugins: [join(folder, 'clock.mjs'), pathToFileURL(join(folder, 'clock.mjs'))],
+    });
+    expect((await fetch(`${server.url}/greeter`)).status).to.equal(200);
+  });
 });

@@ -17,7 +17,7 @@ export function readIfMatch(header: string, values: Partial<Parameters>): void {
   }
 }
 
-const singleTag = /^"(\d{1,15})"$/;
+const singleTag = /^"(0|[1-9]\d{0,14})"$/;
 const anyTag = /(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"/g;
 
 /** The versions that a list of ETags allows: none where all are weak. */

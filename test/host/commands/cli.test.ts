@@ -276,6 +276,7 @@ describe('the command line', () => {
               router.use('/member', asksKey('session', (ctx, next) => next()));
               router.get('/', answer);
               router.get('/closedness', answer);
+              router.head('/only', answer);
               router.post('/closed', answer);
               router.post('/closed/deep/:name', answer);
               router.get('/member/page', answer);
@@ -297,6 +298,7 @@ describe('the command line', () => {
         '/own': 'none',
         '/own/before': 'none',
         '/own/closedness': 'none',
+        '/own/only': 'none',
         '/own/closed': 'global',
         '/own/closed/deep/:name': 'global',
         '/own/member/page': 'session',

@@ -173,6 +173,21 @@ describe('check', () => {
       `${kit}import './gone.js';\n`,
       /bad\.mjs:2:9: .*; correct the path, or create the file\n/,
     ],
+    [
+      'module of Node',
+      'bad.ts',
+      `${kit}import 'node:nope';\n`,
+      /bad\.ts:2:9: .*; correct the name: Node has no such module\n/,
+    ],
+    ...(['bad.ts', 'bad.mjs'] as const).map(
+      (file) =>
+        [
+          'name of "imports"',
+          file,
+          `${kit}import '#nope';\n`,
+          /2:9: .*; correct the name, or define it in "imports" of package.json\n/,
+        ] as const,
+    ),
   ] as const) {
     it(`points at the import of a ${title} that is not there in ${file}`, async () => {
       const stderr = await problemsOf(file, text);

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { freePort } from '../../support/mongodb/process.js';
 import { ServerProcess } from '../../support/process.js';
 
 const kit = "import { definePlugin } from 'plugin-server';\n";
@@ -101,6 +102,28 @@ describe('an error that a plugin leaves to nobody', () => {
       expect(await server.exited).to.deep.equal({ status: 1, signal: null });
       expect(server.stderr).to.match(complaint);
       expect(server.stderr).not.to.match(/^ +at /m);
+    });
+  }
+
+  for (const [where, wrap] of [
+    ['setup', (listen: string) => `${listen};`],
+    ['a ready hook', (listen: string) => `onReady(() => { ${listen}; });`],
+  ] as const) {
+    it(`a port that ${where} of each worker opens without awaiting it, says so too`, async () => {
+      const listen = `createServer().listen(${await freePort()}, '127.0.0.1')`;
+      const server = await ServerProcess.start({
+        ini: `[network]\nworkers=int:2\n[main]\nsafe=list:bad\n`,
+        args: ['--safe'],
+        files: {
+          'plugins/bad.ts': `import { createServer } from 'node:http';\n${kit}export default definePlugin({ setup({ onReady }) { ${wrap(listen)} } });\n`,
+        },
+        raw: true,
+      });
+      running.push(server);
+      expect(await server.exited).to.deep.equal({ status: 1, signal: null });
+      expect(server.stderr).to.match(
+        /a listener failed while plugin "bad" started: listen EADDRINUSE.*open it with listen\(server, \{ port \}\)/,
+      );
     });
   }
 

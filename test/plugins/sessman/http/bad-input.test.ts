@@ -312,15 +312,17 @@ const cases: readonly Case[] = [
     code: 'invalid_parameter',
     says: 'version',
   })),
-  ...['1', '"x"', '""', '"1', "'1'", ',', '"1" "2"', '"1", x', '"1", *', 'w/"1"', '"1",W/2'].map((etag) => ({
-    what: `update with If-Match ${etag}`,
-    path: 'update?session_id=ID',
-    headers: { 'If-Match': etag },
-    body: '{"data":{}}',
-    status: 400,
-    code: 'invalid_parameter',
-    says: 'If-Match',
-  })),
+  ...['1', '"x"', '"01"', '""', '"1', "'1'", ',', '"1" "2"', '"1", x', '"1", *', 'w/"1"', '"1",W/2'].map(
+    (etag) => ({
+      what: `update with If-Match ${etag}`,
+      path: 'update?session_id=ID',
+      headers: { 'If-Match': etag },
+      body: '{"data":{}}',
+      status: 400,
+      code: 'invalid_parameter',
+      says: 'If-Match',
+    }),
+  ),
   ...['W/"1"', 'W/"1", W/"2"', '"2", "3"', 'W/"1", "7"', '"2",, "99"', 'W/"a,b"'].map((etag) => ({
     what: `update of version 1 with If-Match ${etag}`,
     path: 'update?session_id=ID',
