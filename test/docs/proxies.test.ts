@@ -1,16 +1,10 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { connect as connectHttp2 } from 'node:http2';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { makeCertificate } from '../support/certificates.js';
-import { freePort } from '../support/mongodb/process.js';
-import { hello, isListening, ServerProcess } from '../support/process.js';
-import { makeFolder, writeFiles } from '../support/server.js';
+import { hello, ServerProcess } from '../support/process.js';
+import { caddy, nginx, RunningProxy, replaced } from '../support/proxy.js';
 
 /** The proxies answer operators at this address, and the tests ask from it and from another. */
 const inside = '127.0.0.2';
@@ -82,116 +76,52 @@ const claims: readonly Readonly<Record<string, string>>[] = [
   { Upgrade: 'h2c', Connection: 'Upgrade, HTTP2-Settings', 'HTTP2-Settings': 'AAMAAABkAAQAoAAAAAIAAAAA' },
 ];
 
-interface Proxy {
-  readonly name: string;
-  readonly language: string;
-  /** Whether it is installed. */
-  readonly available: boolean;
-  /** The documented configuration with the addresses of the test in it. */
-  configure(blocks: readonly string[], site: Site): string;
-  command(file: string): readonly [string, ...string[]];
-}
-
-interface Site {
-  readonly folder: string;
-  readonly port: number;
-  readonly server: string;
-}
-
-const isInstalled = (file: string, ...args: readonly string[]) => spawnSync(file, args).status === 0;
-const nginxFile = isInstalled('nginx', '-v') ? 'nginx' : '/usr/sbin/nginx';
-
-const proxies: readonly Proxy[] = [
+/** The documented configuration, from the blocks of the page, with the addresses of the test in it. */
+const proxies = [
   {
-    name: 'nginx',
+    program: nginx,
     language: 'nginx',
-    available: isInstalled(nginxFile, '-v'),
-    configure([site = '', location = ''], { folder, port, server }) {
-      const text = site.replace(/\}\s*$/, `${location}}\n`);
-      return `
-daemon off; master_process off; pid ${folder}/nginx.pid; error_log stderr crit;
-events {}
-http {
-  access_log off;
-  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((of) => `${of}_temp_path ${folder}/${of};`).join(' ')}
-  ${replaced(text, {
-    'server 127.0.0.1:6123;': `server ${server};`,
-    'listen 443 ssl': `listen 127.0.0.1:${port} ssl`,
-    '/etc/ssl/example.com.pem': `${folder}/cert.pem`,
-    '/etc/ssl/example.com-key.pem': `${folder}/key.pem`,
-    '10.0.0.0/8': inside,
-  })}
-}`;
-    },
-    command: (file) => [nginxFile, '-c', file],
+    configure: ([site = '', location = '']: readonly string[], server: string) =>
+      replaced(site.replace(/\}\s*$/, `${location}}\n`), {
+        'server 127.0.0.1:6123;': `server ${server};`,
+        '10.0.0.0/8': inside,
+      }),
   },
   {
-    name: 'Caddy',
+    program: caddy,
     language: 'caddy',
-    available: isInstalled('caddy', 'version'),
-    configure([site = ''], { folder, port, server }) {
-      return `{
-  admin off
-  auto_https off
-}
-${replaced(site, {
-  'example.com {': `https://:${port} {\n  bind 127.0.0.1\n  tls ${folder}/cert.pem ${folder}/key.pem`,
-  '127.0.0.1:6123': server,
-  '10.0.0.0/8': inside,
-})}`;
-    },
-    command: (file) => ['caddy', 'run', '--adapter', 'caddyfile', '--config', file],
+    configure: ([site = '']: readonly string[], server: string) =>
+      replaced(site, { '127.0.0.1:6123': server, '10.0.0.0/8': inside }),
   },
 ];
 
-for (const proxy of proxies) {
-  describe(`the documented configuration of ${proxy.name}`, function () {
+for (const { program, language, configure } of proxies) {
+  describe(`the documented configuration of ${program.name}`, function () {
     this.timeout(120_000);
     let server: ServerProcess;
-    let child: ChildProcess;
-    let folder: string;
+    let proxy: RunningProxy;
     let port: number;
-    let messages = '';
 
     before(async function () {
-      if (!proxy.available) this.skip();
+      if (!program.available) this.skip();
       const page = await readFile(
         fileURLToPath(new URL('../../../docs/deploying.md', import.meta.url)),
         'utf8',
       );
       const blocks = [...page.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)]
-        .filter(([, language]) => language === proxy.language)
+        .filter(([, of]) => of === language)
         .map(([, , text]) => text as string);
       server = await ServerProcess.start({
         ini: `[network]\nproxy=bool:true\n[auth]\napikey=${key}\n`,
         files: { 'plugins/hello.js': hello() },
       });
-      folder = await makeFolder();
-      port = await freePort();
-      const { cert, key: privateKey } = await makeCertificate();
-      const text = proxy.configure(blocks, { folder, port, server: new URL(server.url).host });
-      await writeFiles(folder, { 'cert.pem': cert, 'key.pem': privateKey, configuration: text });
-      const [file, ...args] = proxy.command(join(folder, 'configuration'));
-      child = spawn(file, args, {
-        env: { ...process.env, HOME: folder },
-        stdio: ['ignore', 'ignore', 'pipe'],
-      });
-      child.stderr!.setEncoding('utf8').on('data', (line) => {
-        messages += line;
-      });
-      while (!(await isListening(`http://127.0.0.1:${port}`))) {
-        if (child.exitCode !== null) throw new Error(messages);
-        await sleep(20);
-      }
+      proxy = await RunningProxy.start(program, configure(blocks, new URL(server.url).host));
+      port = proxy.port;
     });
 
     after(async () => {
-      if (child !== undefined && child.exitCode === null) {
-        child.kill();
-        await once(child, 'exit');
-      }
+      await proxy?.close();
       await server?.close();
-      if (folder !== undefined) await rm(folder, { recursive: true });
     });
 
     /** The plugin to which the server counted a request with this id, as its access log says; undefined for none. */
@@ -247,16 +177,6 @@ for (const proxy of proxies) {
       expect(await reachedBy(answers)).to.deep.equal([]);
     });
   });
-}
-
-/** Each text has to be in the configuration: the test must not run something else than the page says. */
-function replaced(text: string, replacements: Readonly<Record<string, string>>): string {
-  let result = text;
-  for (const [from, to] of Object.entries(replacements)) {
-    expect(result, 'the documented configuration').to.include(from);
-    result = result.replaceAll(from, to);
-  }
-  return result;
 }
 
 interface Answer {

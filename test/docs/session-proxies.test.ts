@@ -1,18 +1,14 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import { request } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { makeCertificate } from '../support/certificates.js';
-import { freePort } from '../support/mongodb/process.js';
 import { type MongoServer, startMongo } from '../support/mongodb.js';
-import { isListening, ServerProcess } from '../support/process.js';
-import { makeFolder, writeFiles } from '../support/server.js';
+import { ServerProcess } from '../support/process.js';
+import { caddy, nginx, RunningProxy, replaced } from '../support/proxy.js';
 
 const key = 'the-global-key-of-this-test';
 
@@ -32,76 +28,27 @@ export default definePlugin({
   },
 });`;
 
-interface Site {
-  readonly folder: string;
-  readonly port: number;
-  readonly server: string;
-  readonly application: string;
-}
-
-interface Proxy {
-  readonly name: string;
-  readonly file: string;
-  readonly available: boolean;
-  /** The documented file with the addresses of the test in it. */
-  configure(text: string, site: Site): string;
-  command(file: string): readonly [string, ...string[]];
-}
-
-const isInstalled = (file: string, ...args: readonly string[]) => spawnSync(file, args).status === 0;
-const nginxFile = isInstalled('nginx', '-v') ? 'nginx' : '/usr/sbin/nginx';
-
-const proxies: readonly Proxy[] = [
+/** The documented file, and its addresses of the server and of the application. */
+const proxies = [
   {
-    name: 'nginx',
-    file: 'sessions-nginx.conf',
-    available: isInstalled(nginxFile, '-v'),
-    configure: (text, { folder, port, server, application }) => `
-daemon off; master_process off; pid ${folder}/nginx.pid; error_log stderr crit;
-events {}
-http {
-  access_log off;
-  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((of) => `${of}_temp_path ${folder}/${of};`).join(' ')}
-  ${replaced(text, {
-    'server 127.0.0.1:6123;': `server ${server};`,
-    'server 127.0.0.1:3000;': `server ${application};`,
-    'listen 443 ssl': `listen 127.0.0.1:${port} ssl`,
-    '/etc/ssl/example.com.pem': `${folder}/cert.pem`,
-    '/etc/ssl/example.com-key.pem': `${folder}/key.pem`,
-  })}
-}`,
-    command: (file) => [nginxFile, '-c', file],
+    program: nginx,
+    page: 'sessions-nginx.conf',
+    addresses: ['server 127.0.0.1:6123;', 'server 127.0.0.1:3000;'],
   },
-  {
-    name: 'Caddy',
-    file: 'sessions.Caddyfile',
-    available: isInstalled('caddy', 'version'),
-    configure: (text, { folder, port, server, application }) => `{
-  admin off
-  auto_https off
-}
-${replaced(text, {
-  'example.com {': `https://:${port} {\n  bind 127.0.0.1\n  tls ${folder}/cert.pem ${folder}/key.pem`,
-  '127.0.0.1:6123': server,
-  '127.0.0.1:3000': application,
-})}`,
-    command: (file) => ['caddy', 'run', '--adapter', 'caddyfile', '--config', file],
-  },
-];
+  { program: caddy, page: 'sessions.Caddyfile', addresses: ['127.0.0.1:6123', '127.0.0.1:3000'] },
+] as const;
 
-for (const proxy of proxies) {
-  describe(`sessions behind ${proxy.name}, as documented in docs/${proxy.file}`, function () {
+for (const { program, page, addresses } of proxies) {
+  describe(`sessions behind ${program.name}, as documented in docs/${page}`, function () {
     this.timeout(120_000);
     let mongo: MongoServer;
     let server: ServerProcess;
     let application: Server;
-    let child: ChildProcess;
-    let folder: string;
+    let proxy: RunningProxy;
     let port: number;
-    let messages = '';
 
     before(async function () {
-      if (!proxy.available) this.skip();
+      if (!program.available) this.skip();
       mongo = await startMongo();
       const { host, user, password, database } = await mongo.createDatabase();
       const settings = { cookie: true, server_url: host, username: user, password, database };
@@ -114,42 +61,23 @@ for (const proxy of proxies) {
         answer.end(JSON.stringify({ path: incoming.url, headers: incoming.headers }));
       }).listen(0, '127.0.0.1');
       await once(application, 'listening');
-      folder = await makeFolder();
-      port = await freePort();
-      const { cert, key: privateKey } = await makeCertificate();
-      const documented = fileURLToPath(new URL(`../../../docs/${proxy.file}`, import.meta.url));
-      const text = proxy.configure(await readFile(documented, 'utf8'), {
-        folder,
-        port,
-        server: new URL(server.url).host,
-        application: `127.0.0.1:${(application.address() as AddressInfo).port}`,
+      const documented = fileURLToPath(new URL(`../../../docs/${page}`, import.meta.url));
+      const [ofServer, ofApplication] = addresses;
+      const text = replaced(await readFile(documented, 'utf8'), {
+        [ofServer]: ofServer.replace('127.0.0.1:6123', new URL(server.url).host),
+        [ofApplication]: ofApplication.replace('3000', `${(application.address() as AddressInfo).port}`),
       });
-      await writeFiles(folder, { 'cert.pem': cert, 'key.pem': privateKey, configuration: text });
-      const [file, ...args] = proxy.command(join(folder, 'configuration'));
-      child = spawn(file, args, {
-        env: { ...process.env, HOME: folder },
-        stdio: ['ignore', 'ignore', 'pipe'],
-      });
-      child.stderr!.setEncoding('utf8').on('data', (line) => {
-        messages += line;
-      });
-      while (!(await isListening(`http://127.0.0.1:${port}`))) {
-        if (child.exitCode !== null) throw new Error(messages);
-        await sleep(20);
-      }
+      proxy = await RunningProxy.start(program, text);
+      port = proxy.port;
     });
 
     after(async () => {
-      if (child !== undefined && child.exitCode === null) {
-        child.kill();
-        await once(child, 'exit');
-      }
+      await proxy?.close();
       application?.closeAllConnections();
       application?.close();
       mongo?.thaw();
       await server?.close();
       await mongo?.stop();
-      if (folder !== undefined) await rm(folder, { recursive: true });
     });
 
     const ask = (path: string, options: AskOptions = {}) => askOver(port, path, options);
@@ -268,16 +196,6 @@ for (const proxy of proxies) {
       while (status !== 200) status = (await ask('/app/', { headers: { Cookie } })).status;
     });
   });
-}
-
-/** Each text has to be in the configuration: the test must not run something else than the page says. */
-function replaced(text: string, replacements: Readonly<Record<string, string>>): string {
-  let result = text;
-  for (const [from, to] of Object.entries(replacements)) {
-    expect(result, 'the documented configuration').to.include(from);
-    result = result.replaceAll(from, to);
-  }
-  return result;
 }
 
 interface AskOptions {
