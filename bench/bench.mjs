@@ -73,7 +73,8 @@ async function profileRow(row, options) {
     ...options,
     environment: (name) => profileEnvironment(folders.get(name)),
   });
-  for (const [name, folder] of folders) console.log(`\n${row.name} · ${name}\n${profileText(folder)}`);
+  for (const [name, folder] of folders)
+    console.log(`\n${row.name} · ${name}\n${profileText(folder, result.get(name).cpu)}`);
   return result;
 }
 

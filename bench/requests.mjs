@@ -49,9 +49,10 @@ export const echoAlone = {
     echo.requests().map((one) => ({ ...one, headers: { ...one.headers, Connection: 'close' } })),
 };
 
-/** So many users take turns to have new sessions, that an index by user is as spread as with real ones. */
+/** So many users take turns to have new sessions, in no order, that an index by user is as spread as with real ones. */
 const userCount = 10_000;
-const userids = Array.from({ length: userCount }, (_, i) => `user-${i}@example.org`);
+const stride = 7919;
+const userids = Array.from({ length: userCount }, (_, i) => `user-${(i * stride) % userCount}@example.org`);
 const data = {
   theme: 'dark',
   locale: 'en-GB',

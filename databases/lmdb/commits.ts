@@ -97,22 +97,22 @@ export class Commits<Refusal extends Error> {
  * for an LMDB that gave up after a disk error. One timer watches all commits.
  */
 class CommitDeadline {
-  readonly #waiting = new Set<{ readonly since: number; readonly reject: (error: Error) => void }>();
+  readonly #waiting: Waiting[] = [];
   readonly #timer = setInterval(() => this.#look(), 1000).unref();
 
   constructor(private readonly late: (cause: Error) => Error) {}
 
   within<T>(committed: Promise<T>, explain: (error: unknown) => Promise<Error>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const commit = { since: performance.now(), reject };
-      this.#waiting.add(commit);
+      const commit: Waiting = { since: performance.now(), reject, place: this.#waiting.length };
+      this.#waiting.push(commit);
       committed.then(
         (result) => {
-          this.#waiting.delete(commit);
+          this.#remove(commit);
           resolve(result);
         },
         (error: unknown) => {
-          this.#waiting.delete(commit);
+          this.#remove(commit);
           explain(error).then(reject);
         },
       );
@@ -120,8 +120,7 @@ class CommitDeadline {
   }
 
   rejectAll(error: Error): void {
-    for (const { reject } of this.#waiting) reject(error);
-    this.#waiting.clear();
+    for (const commit of this.#waiting.splice(0)) this.#reject(commit, error);
   }
 
   close(): void {
@@ -130,12 +129,34 @@ class CommitDeadline {
 
   #look(): void {
     const oldest = performance.now() - commitDeadline;
-    for (const commit of this.#waiting) {
-      if (commit.since > oldest) return;
-      this.#waiting.delete(commit);
-      commit.reject(this.late(new Error(`no commit within ${commitDeadline} ms`)));
+    for (const commit of this.#waiting.filter(({ since }) => since <= oldest)) {
+      this.#remove(commit);
+      this.#reject(commit, this.late(new Error(`no commit within ${commitDeadline} ms`)));
     }
   }
+
+  #reject(commit: Waiting, error: Error): void {
+    commit.place = -1;
+    commit.reject(error);
+  }
+
+  #remove(commit: Waiting): void {
+    const { place } = commit;
+    // It has been rejected.
+    if (place < 0) return;
+    const last = this.#waiting.pop()!;
+    if (last === commit) return;
+    this.#waiting[place] = last;
+    last.place = place;
+  }
+}
+
+/** A commit under way, and its place in the list: the old tables of a Set would keep those alive that have ended. */
+interface Waiting {
+  readonly since: number;
+  readonly reject: (error: Error) => void;
+  /** Negative once it has been rejected. */
+  place: number;
 }
 
 /** Milliseconds. */

@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto';
+import { hash, randomFillSync } from 'node:crypto';
 
 /**
  * A session id is 32 random bytes in base64url, 43 characters. The first 12 bytes (16 characters) are the handle, which
@@ -13,12 +13,12 @@ export interface SessionId {
 }
 
 export function makeSessionId(): SessionId {
-  return split(randomBytes(32).toString('base64url'));
+  return split(randomText(32));
 }
 
 /** A new id with the same handle and another secret. */
 export function renewSessionId(handle: string): SessionId {
-  return split(handle + randomBytes(20).toString('base64url'));
+  return split(handle + randomText(20));
 }
 
 /** Reads an id as a client sent it; undefined when it is malformed. Each id has exactly one form. */
@@ -40,6 +40,23 @@ export const handlePattern = /^[A-Za-z0-9_-]{16}$/;
 
 function split(id: string): SessionId {
   return { id, handle: id.slice(0, handleLength), secretHash: sha256(id.slice(handleLength)) };
+}
+
+/** Random bytes for many ids: a call of the system's generator costs more than the rest of an id. */
+const pool = Buffer.allocUnsafeSlow(4096);
+let used = pool.length;
+
+/** So many random bytes in base64url. No byte is used twice, nor kept once it was used. */
+function randomText(bytes: number): string {
+  if (used + bytes > pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  const end = used + bytes;
+  const text = pool.toString('base64url', used, end);
+  pool.fill(0, used, end);
+  used = end;
+  return text;
 }
 
 function sha256(text: string): Buffer {
