@@ -1,18 +1,25 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import MongoStore from 'connect-mongo';
+import { RedisStore } from 'connect-redis';
 import express from 'express';
-import session, { type Store } from 'express-session';
+import session, { type CookieOptions, type Store } from 'express-session';
 import { MongoClient } from 'mongodb';
+import { createClient } from 'redis';
+import fileStore from 'session-file-store';
 import { SessmanStore } from '../../plugins/sessman/adapters/express.js';
+import { freePort } from '../support/mongodb/process.js';
 import { type MongoDatabase, sharedMongo } from '../support/mongodb.js';
 import { runProgram, ServerProcess } from '../support/process.js';
 import { readSteps, Walkthrough } from '../support/walkthrough.js';
 
-const program = 'move-connect-mongo.js';
+const moved = (count: number, expired = 0, failed = 0) =>
+  `sessions moved: ${count}; expired: ${expired}; failed: ${failed}\n`;
 
 interface Visit {
   readonly user?: string;
@@ -34,9 +41,7 @@ const options: readonly (readonly [string, Partial<Parameters<typeof MongoStore.
   ['another collection', { collectionName: 'visitors' }],
 ];
 
-describe('the program that moves sessions of connect-mongo', () => {
-  let database: MongoDatabase;
-  let client: MongoClient;
+describe('the programs that move sessions', () => {
   let walk: Walkthrough;
   let server: ServerProcess;
   const closing: (() => unknown)[] = [];
@@ -49,71 +54,157 @@ describe('the program that moves sessions of connect-mongo', () => {
     await server?.close();
     await walk?.end();
   });
-  beforeEach(async () => {
-    database = await (await sharedMongo()).createDatabase();
-    client = await MongoClient.connect(database.url());
-  });
   afterEach(async () => {
     for (const close of closing.splice(0).reverse()) await close();
-    await client?.close();
   });
 
-  for (const [what, given] of options) {
-    it(`keeps visitors logged in, and counts the sessions that it moved: ${what}`, async () => {
-      const old = MongoStore.create({ client, ...given });
-      const before = await application(old);
-      const cookies: string[] = [];
-      for (const user of ['ann', 'ben', undefined]) cookies.push(await before.visit(undefined, user));
-      const expired = await before.visit();
-      await before.visit(cookies[0]);
-      await expire(given.collectionName ?? 'sessions', expired);
-      await before.close();
+  describe('of connect-mongo', () => {
+    let database: MongoDatabase;
+    let client: MongoClient;
 
-      expect(await move(given)).to.equal('sessions moved: 3\n');
-
-      const store = new SessmanStore({ base_url: `${server.url}/sessman`, userid: ({ user }) => user });
-      closing.push(() => store.close());
-      const after = await application(store);
-      expect(await after.read(cookies[0]!)).to.deep.equal({ user: 'ann', visits: 3 });
-      expect(await after.read(cookies[1]!)).to.deep.equal({ user: 'ben', visits: 2 });
-      expect(await after.read(cookies[2]!)).to.deep.equal({ visits: 2 });
-      expect(await after.read(expired)).to.deep.equal({ visits: 1 });
-      expect(await store.endAll('ann'), 'sessions of ann').to.equal(1);
+    beforeEach(async () => {
+      database = await (await sharedMongo()).createDatabase();
+      client = await MongoClient.connect(database.url());
     });
+    afterEach(() => client?.close());
+
+    for (const [what, given] of options) {
+      it(`keep visitors logged in: ${what}`, async () => {
+        const { expired, ...cookies } = await visits(MongoStore.create({ client, ...given }));
+        const { matchedCount } = await client
+          .db()
+          .collection<{ _id: string }>(given.collectionName ?? 'sessions')
+          .updateOne({ _id: idOf(expired) }, { $set: { expires: new Date(Date.now() - 1000) } });
+        expect(matchedCount).to.equal(1);
+        expect(await move('connect-mongo', { ...given }, { MONGODB_URL: database.url() })).to.equal(
+          moved(3, 1),
+        );
+        await expectMoved({ expired, ...cookies });
+      });
+    }
+
+    it('move nothing where there is nothing', async () => {
+      expect(await move('connect-mongo', {}, { MONGODB_URL: database.url() })).to.equal(moved(0));
+    });
+  });
+
+  describe('of connect-redis', () => {
+    let redis: ChildProcess | undefined;
+    let url: string;
+
+    before(async function () {
+      if (spawnSync('redis-server', ['--version']).status !== 0) this.skip();
+      const port = await freePort();
+      url = `redis://127.0.0.1:${port}`;
+      redis = spawn('redis-server', [
+        '--port',
+        `${port}`,
+        '--bind',
+        '127.0.0.1',
+        '--save',
+        '',
+        '--appendonly',
+        'no',
+      ]);
+      for await (const text of redis.stdout!) if (`${text}`.includes('Ready to accept connections')) break;
+    });
+    after(() => redis?.kill());
+
+    for (const [what, given] of [
+      ['its defaults', {}],
+      ['another prefix', { prefix: 'visitors:' }],
+    ] as const) {
+      it(`keep visitors logged in: ${what}`, async () => {
+        const client = await createClient({ url }).connect();
+        closing.push(() => client.destroy());
+        const { expired, ...cookies } = await visits(new RedisStore({ client, ...given }));
+        const prefix = { prefix: 'sess:', ...given }.prefix;
+        // Gone between the listing and the reading.
+        await client.del(`${prefix}${idOf(expired)}`);
+        await client.set(`${prefix}broken`, 'no JSON');
+        expect(await move('connect-redis', given, { REDIS_URL: url })).to.match(
+          /^not moved: .+\nsessions moved: 3; expired: 0; failed: 1\n$/,
+        );
+        await client.flushDb();
+        await expectMoved({ expired, ...cookies });
+      });
+    }
+  });
+
+  describe('of session-file-store', () => {
+    for (const [what, given] of [
+      ['its defaults', {}],
+      ['encrypted sessions with another ending', { secret: 'squirrel', fileExtension: '.session' }],
+    ] as const) {
+      it(`keep visitors logged in: ${what}`, async () => {
+        const path = join(walk.folder, what.replaceAll(' ', '-'));
+        const old = new (fileStore(session))({ ...given, path, reapInterval: -1, logFn: () => {} });
+        const { expired, ...cookies } = await visits(old, { maxAge: 1 });
+        expect(await move('session-file-store', { ...given, path })).to.equal(moved(3, 1));
+        await expectMoved({ expired, ...cookies });
+      });
+    }
+  });
+
+  interface Cookies {
+    readonly ann: string;
+    readonly ben: string;
+    readonly nobody: string;
+    readonly expired: string;
   }
 
-  it('moves nothing where there is nothing', async () => {
-    expect(await move({})).to.equal('sessions moved: 0\n');
-  });
+  /** What an application with the old store leaves behind: three visitors, and a fourth session, which may live shorter. */
+  async function visits(old: Store, short: CookieOptions = {}): Promise<Cookies> {
+    const before = await application(old);
+    const ann = await before.visit(undefined, 'ann');
+    const ben = await before.visit(undefined, 'ben');
+    const nobody = await before.visit();
+    await before.visit(ann);
+    await before.close();
+    const brief = await application(old, short);
+    const expired = await brief.visit();
+    await brief.close();
+    return { ann, ben, nobody, expired };
+  }
 
-  /** Runs the program of the page, with these options of connect-mongo. */
-  async function move(given: object): Promise<string> {
+  async function expectMoved({ ann, ben, nobody, expired }: Cookies): Promise<void> {
+    const store = new SessmanStore({ base_url: `${server.url}/sessman`, userid: ({ user }) => user });
+    closing.push(() => store.close());
+    const after = await application(store);
+    expect(await after.read(ann)).to.deep.equal({ user: 'ann', visits: 3 });
+    expect(await after.read(ben)).to.deep.equal({ user: 'ben', visits: 2 });
+    expect(await after.read(nobody)).to.deep.equal({ visits: 2 });
+    expect(await after.read(expired)).to.deep.equal({ visits: 1 });
+    expect(await store.endAll('ann'), 'sessions of ann').to.equal(1);
+  }
+
+  /** Runs the page's program for this store, with these of the store's options. */
+  async function move(from: string, given: object, env: NodeJS.ProcessEnv = {}): Promise<string> {
     const steps = await readSteps('docs/migrating.md');
-    const step = steps.find((each) => each.kind === 'file' && each.path === program);
-    const text = step?.kind === 'file' ? step.text : '';
-    const all = JSON.stringify({ collectionName: 'sessions', ...given });
-    const mine = text.replace("{ collectionName: 'sessions' }", () => all);
-    expect(mine).to.include(all);
-    await walk.write(program, mine.replaceAll('http://127.0.0.1:6123', server.url));
-    const env = { ...process.env, MONGODB_URL: database.url() };
-    const { stdout, stderr } = await runProgram(process.execPath, [program], walk.folder, env);
+    const textOf = (path: string): string => {
+      const step = steps.find((each) => each.kind === 'file' && each.path === path);
+      return step?.kind === 'file' ? step.text : '';
+    };
+    const program = `move-${from}.js`;
+    const mine = textOf(program).replace(
+      /(?<=^const options = )\{ (.*) \}(?=;$)/m,
+      (_, of) => `{ ${of}, ...${JSON.stringify(given)} }`,
+    );
+    await walk.write('move.js', textOf('move.js').replaceAll('http://127.0.0.1:6123', server.url));
+    await walk.write(program, mine);
+    const { stdout, stderr } = await runProgram(process.execPath, [program], walk.folder, {
+      ...process.env,
+      ...env,
+    });
     return stderr + stdout;
   }
 
-  async function expire(collection: string, cookie: string): Promise<void> {
-    const _id = /^connect\.sid=s%3A([^.]*)/.exec(cookie)![1]!;
-    const expires = { $set: { expires: new Date(Date.now() - 1000) } };
-    const { matchedCount } = await client
-      .db()
-      .collection<{ _id: string }>(collection)
-      .updateOne({ _id }, expires);
-    expect(matchedCount).to.equal(1);
-  }
+  const idOf = (cookie: string) => /^connect\.sid=s%3A([^.]*)/.exec(cookie)![1]!;
 
   /** An application that counts the visits of each session. */
-  async function application(store: Store) {
+  async function application(store: Store, cookie: CookieOptions = {}) {
     const app = express();
-    app.use(session({ store, secret: 'a secret', resave: false, saveUninitialized: false }));
+    app.use(session({ store, cookie, secret: 'a secret', resave: false, saveUninitialized: false }));
     app.get('/', (req, res, next) => {
       req.session.visits = (req.session.visits ?? 0) + 1;
       const { user } = req.query;

@@ -134,6 +134,7 @@ const untilItServes = (url: string) =>
 const peers = [
   'busboy',
   'connect-mongo',
+  'connect-redis',
   'express',
   'express-session',
   'fastify',
@@ -144,6 +145,8 @@ const peers = [
   'koa-session',
   'koa-static',
   'mongodb',
+  'redis',
+  'session-file-store',
   'ws',
 ];
 
