@@ -16,14 +16,15 @@ interface Log {
 /** Logs where the server listens and what it serves, and which open plugins other machines can reach. */
 export function announce(log: Log, { urls, adminUrls, plugins, open }: Announcement): void {
   const [url] = urls;
-  if (adminUrls.length > 0) log.info({ urls: adminUrls }, `serving operators on ${adminUrls.join(' and ')}`);
+  const isSplit = adminUrls.length > 0;
   log.info(
     {
       url,
       ...(urls.length > 1 && { urls }),
+      ...(isSplit && { admin_urls: adminUrls }),
       plugins: plugins.map(({ name, path, state }) => ({ name, path, state })),
     },
-    `serving on ${urls.join(' and ')}`,
+    `serving on ${urls.join(' and ')}${isSplit ? `, operators on ${adminUrls.join(' and ')}` : ''}`,
   );
   // Who reaches a Unix socket, the file system decides.
   const reachable = urls.find((each) => !each.includes('+unix:') && !isLoopback(new URL(each).hostname));

@@ -66,8 +66,8 @@ describe('[admin]', () => {
     `[main]\nsafe=list:hello admin sessman\n[paths]\npidfile=run/server.pid\n[network]\nport=int:0\n${network}\n[auth]\napikey=${apikey}\n[plugin_parms]\nhello=auth_type=none\n[admin]\n${more}`;
   const adminUrl = (from = 0) =>
     server
-      .until(({ msg }) => msg.startsWith('serving operators on '), from)
-      .then(({ urls }) => (urls as string[])[0]!);
+      .until(({ msg }) => msg.startsWith('serving on '), from)
+      .then(({ admin_urls }) => (admin_urls as string[])[0]!);
   /** The process that serves the address: the latest child of the supervisor, which is not a worker. */
   const front = () => {
     const children = execFileSync('ps', ['-o', 'pid=', '--sort=start_time', '--ppid', String(server.pid)]);
@@ -281,8 +281,8 @@ describe('[admin]', () => {
     const occupant = createServer().listen(0, '127.0.0.1');
     await once(occupant, 'listening');
     expect((await server.command('reload')).stderr).to.equal('');
-    const line = await server.until(({ msg }) => msg.startsWith('serving operators on '), from);
-    const [one, two] = line.urls as string[];
+    const line = await server.until(({ msg }) => msg.startsWith('serving on '), from);
+    const [one, two] = line.admin_urls as string[];
     expect([one!.replace(/\d+$/, ''), two]).to.deep.equal([
       'https://127.0.0.1:',
       `https+unix:${join(server.folder, 'run/admin.sock')}`,
