@@ -53,6 +53,8 @@ export interface ProcessSettings {
   readonly streamGrace: number;
   /** How long a worker may go without responding; 0 for no limit. */
   readonly workerTimeout: number;
+  /** Bytes of memory over which a worker is replaced; 0 for no limit. */
+  readonly workerMemory: number;
   /** How long a request may wait for its turn; 0 for no limit. */
   readonly maxDelay: number;
   readonly pidFile?: string | undefined;

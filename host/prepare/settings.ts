@@ -186,6 +186,10 @@ export const sections = {
         description:
           'milliseconds that a request may wait for its turn; after that it gets 503; 0 for no limit',
       }),
+      worker_memory: integer({ min: 0 }).default(0).meta({
+        description:
+          'bytes of memory, without mapped files, over which a worker is replaced; 0 for no limit; Linux only',
+      }),
       rate: integer({ min: 0 }).default(0).meta({
         description:
           'requests of one client in each `rate_window`; each worker counts for itself; 0 for no limit',
@@ -216,6 +220,8 @@ export interface Settings {
   readonly workers: number;
   /** Milliseconds; 0 for no limit. */
   readonly workerTimeout: number;
+  /** Bytes; 0 for no limit. */
+  readonly workerMemory: number;
   /** Milliseconds. */
   readonly stopGrace: number;
   readonly stopTimeout: number;
@@ -314,6 +320,14 @@ export function readSettings(configuration: Configuration): ReadSettings {
       );
     }
   }
+  const memoryLimit = childAt(configuration.section('limits'), 'worker_memory');
+  if (limits.worker_memory > 0 && process.platform !== 'linux' && memoryLimit) {
+    configuration.warn(
+      memoryLimit,
+      'worker_memory has an effect on Linux only',
+      'remove it, or limit the memory of the service with the tools of the system',
+    );
+  }
   const path = (text: string) => configuration.resolvePath(text);
   const apiKeys =
     auth.apikey === undefined ? [] : typeof auth.apikey === 'string' ? [auth.apikey] : auth.apikey;
@@ -324,6 +338,7 @@ export function readSettings(configuration: Configuration): ReadSettings {
     hosts: network.hosts ?? (apiKeys.length === 0 ? 'local' : undefined),
     workers: network.workers === 'auto' ? availableParallelism() : network.workers,
     workerTimeout: network.worker_timeout * 1000,
+    workerMemory: limits.worker_memory,
     stopGrace: network.stop_grace * 1000,
     stopTimeout: network.stop_timeout * 1000,
     streamGrace: network.stream_grace * 1000,

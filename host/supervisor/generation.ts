@@ -4,6 +4,12 @@ import type { ListeningSocket } from './listening-socket.js';
 import { StartFailure } from './start-failure.js';
 import { type DrainTimes, WorkerProcess } from './worker-process.js';
 
+/** Why a worker is to be replaced: it asked for it, or holds too much memory. */
+export interface Retirement {
+  readonly by: 'worker' | 'memory';
+  readonly reason: string;
+}
+
 /** Events of a generation that its supervisor acts on. */
 export interface GenerationEvents {
   /** A worker has been started. */
@@ -12,8 +18,8 @@ export interface GenerationEvents {
   onReady(worker: WorkerProcess): void;
   /** A worker ended unexpectedly. `retryIn` is the pause before its replacement, in milliseconds. */
   onCrash(worker: WorkerProcess, cause: string, retryIn: number): void;
-  /** A worker asked to be replaced; it serves meanwhile. */
-  onRetiring(worker: WorkerProcess, reason: string, startIn: number): void;
+  /** A worker is to be replaced; it serves meanwhile. */
+  onRetiring(worker: WorkerProcess, why: Retirement, startIn: number): void;
   /** Its replacement is ready: let it finish its requests. */
   onRetired(worker: WorkerProcess): void;
   /** A replacement did not start. */
@@ -46,7 +52,7 @@ export class Generation {
   /** The ready workers. */
   readonly #workers = new Set<WorkerProcess>();
   readonly #retries = new Set<NodeJS.Timeout>();
-  /** The workers that asked to be replaced. */
+  /** The workers that are to be replaced. */
   readonly #retiring = new Set<WorkerProcess>();
   #first: WorkerProcess | undefined;
   #snapshot: Snapshot | undefined;
@@ -99,6 +105,11 @@ export class Generation {
   /** Whether fewer workers serve than the configuration asks for. */
   get degraded(): boolean {
     return this.#state === 'active' && this.workers.length < this.settings.workers;
+  }
+
+  /** Whether a worker is on its way in or out. */
+  get isReplacing(): boolean {
+    return this.#retiring.size > 0 || this.workers.length !== this.settings.workers;
   }
 
   /** Starts the first worker, which reads the configuration. Rejects with a StartFailure. */
@@ -171,12 +182,13 @@ export class Generation {
   }
 
   /** Starts another worker, and then has this one finish its requests. */
-  retire(worker: WorkerProcess, reason: string): void {
+  retire(worker: WorkerProcess, why: Retirement): void {
     if (this.#state !== 'active' || !this.#workers.has(worker) || this.#retiring.has(worker)) return;
     this.#retiring.add(worker);
-    const pause = this.#nextPause();
-    this.events.onRetiring(worker, reason, pause);
-    this.#replaceIn(pause, worker.isFront, worker);
+    // Those for memory have pauses of their own.
+    const pause = why.by === 'memory' ? 0 : this.#nextPause();
+    this.events.onRetiring(worker, why, pause);
+    this.#replaceIn(pause, worker.isFront, worker, why.by === 'worker');
   }
 
   /** Kills every process. */
@@ -247,16 +259,18 @@ export class Generation {
     return pause;
   }
 
-  /** @param old serves until then, if it has not ended */
-  #replaceIn(pause: number, isFront = false, old?: WorkerProcess): void {
+  /**
+   * @param old serves until then, if it has not ended
+   * @param mayBlock what `old` holds may be what its replacement waits for
+   */
+  #replaceIn(pause: number, isFront = false, old?: WorkerProcess, mayBlock = false): void {
     const timer = setTimeout(async () => {
       this.#retries.delete(timer);
       const worker = this.#fork(isFront);
       const retire = () => {
         if (old !== undefined && this.#retiring.has(old)) this.events.onRetired(old);
       };
-      // What it holds may be what the other waits for.
-      const patience = setTimeout(retire, retirePatience);
+      const patience = mayBlock ? setTimeout(retire, retirePatience) : undefined;
       try {
         await this.#bringUp(worker);
         retire();
@@ -265,7 +279,7 @@ export class Generation {
         if (this.#state !== 'active') return;
         const next = this.#nextPause();
         this.events.onRetryFailed(failure as StartFailure, next);
-        this.#replaceIn(next, isFront, old);
+        this.#replaceIn(next, isFront, old, mayBlock);
       } finally {
         clearTimeout(patience);
       }

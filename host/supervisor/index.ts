@@ -18,6 +18,7 @@ import { queueEmptied } from './queue-length.js';
 import { StartFailure } from './start-failure.js';
 import { SupervisorLog } from './supervisor-log.js';
 import { Systemd } from './systemd.js';
+import { MemoryWatch } from './worker-memory.js';
 import { WorkerMetrics } from './worker-metrics.js';
 import type { WorkerProcess } from './worker-process.js';
 
@@ -52,6 +53,8 @@ export interface SupervisorOptions {
    * request to the old generation.
    */
   readonly endsIdleAtReload?: boolean;
+  /** Milliseconds between two looks at the memory of the workers, for tests; five seconds by default. */
+  readonly memoryInterval?: number;
 }
 
 /**
@@ -195,14 +198,19 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   #newGeneration(): Generation {
     this.#count += 1;
+    let memory: MemoryWatch<WorkerProcess> | undefined;
     const generation: Generation = new Generation(this.#count, this.options, {
       onForked: (worker) =>
         worker.on('message', (message) => this.#onSetupMessage(generation, worker, message)),
       onReady: (worker) => {
         worker.on('message', (message) => this.#onMessage(worker, message));
         worker.on('message', (message) => {
-          if (message.type === 'retire') generation.retire(worker, message.reason);
+          if (message.type === 'retire') generation.retire(worker, { by: 'worker', reason: message.reason });
         });
+        if (!worker.isFront) {
+          memory ??= this.#watchMemory(generation);
+          memory.add(worker);
+        }
         if (generation === this.#serving) this.#replace(worker, this.#sockets!);
       },
       onCrash: (worker, cause, pause) => {
@@ -212,11 +220,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#tellState();
         this.#tellChangedCode(generation);
       },
-      onRetiring: (worker, reason, pause) => {
+      onRetiring: (worker, { by, reason }, pause) => {
         this.#metrics.countRestart();
         this.#log.warn(
           { worker: worker.pid, reason },
-          `a worker asked to be replaced (${reason}); ${replacement(pause)}`,
+          `a worker ${by === 'worker' ? 'asked to be' : 'is'} replaced (${reason}); ${replacement(pause)}`,
         );
       },
       onRetired: async (worker) => {
@@ -240,12 +248,33 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         this.#channels.remove(worker);
         this.#pluginSockets.forget(worker);
         this.#metrics.remove(worker);
+        memory?.remove(worker);
         this.#monitor.remove(worker);
       },
     });
     this.#generations.add(generation);
     generation.ended.then(() => this.#generations.delete(generation));
     return generation;
+  }
+
+  #watchMemory(generation: Generation): MemoryWatch<WorkerProcess> {
+    const { workerMemory: limit } = generation.settings;
+    return new MemoryWatch({
+      limit,
+      interval: this.own.memoryInterval,
+      isReplacing: () => generation.isReplacing,
+      replace: (worker, memory) => {
+        const reason = `it uses ${megabytes(memory)}, more than worker_memory, ${megabytes(limit)}`;
+        generation.retire(worker, { by: 'memory', reason });
+      },
+      onTooLow: (memory) => {
+        this.#log.warn(
+          { memory, limit },
+          `worker_memory (${megabytes(limit)}) is too low: a worker uses ${megabytes(memory)} at rest, and is not replaced; ` +
+            `set it to ${Math.ceil((memory * 2) / 1e6) * 1e6} or more`,
+        );
+      },
+    });
   }
 
   /** Has every worker of a generation accept connections, beside the workers of the current one. */
@@ -495,6 +524,10 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 }
 
 const overdue = 'a worker did not finish within stop_timeout and was killed';
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
+}
 
 function replacement(pause: number): string {
   return pause === 0 ? 'a new one starts at once' : `a new one starts in ${pause / 1000} s`;

@@ -2,6 +2,7 @@ import type { MetricReport } from '../ipc/messages.js';
 import type { LineCounts } from '../log/line.js';
 import { LINES_DROPPED, linesDropped } from '../monitor/lines-dropped.js';
 import { combineReports } from '../monitor/metric-report.js';
+import { anonymousMemory } from './worker-memory.js';
 import type { WorkerProcess } from './worker-process.js';
 
 /** How long a worker may take to send its metrics, in milliseconds. */
@@ -59,10 +60,23 @@ export class WorkerMetrics {
     const workers = live.filter(({ worker }) => !worker.isFront);
     const unanswered = workers.flatMap(({ worker, answered }) => (answered ? [] : [worker.pid!]));
     return combineReports([
-      this.#own(workers.length, unanswered),
+      [...this.#own(workers.length, unanswered), this.#memory()],
       ...live.map(({ metrics }) => metrics),
       this.#gone,
     ]);
+  }
+
+  #memory(): MetricReport {
+    const values = [...this.#live].flatMap(({ pid, isFront }) => {
+      const value = isFront ? undefined : anonymousMemory(pid);
+      return value === undefined ? [] : [{ value, labels: { worker: pid! } }];
+    });
+    return metric(
+      'gauge',
+      'plugin_server_worker_memory_bytes',
+      'Memory of each worker, by its process id, without mapped files: what worker_memory limits.',
+      values,
+    );
   }
 
   #own(live: number, unanswered: readonly number[]): readonly MetricReport[] {

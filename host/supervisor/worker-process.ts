@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import type { Loss, Message } from '../channels/message.js';
 import type { SocketHandle } from '../http/socket/bound-socket.js';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
+import type { Report } from '../monitor/report.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
 import type { JobTimes } from '../storage/jobs.js';
 import { compileCache } from './compile-cache.js';
@@ -17,6 +18,9 @@ export interface DrainTimes {
   /** At a reload, how long WebSockets and event streams may stay. Absent at a stop. */
   readonly grace?: number;
 }
+
+/** The name under which the host's own routes are counted. */
+const HOST = 'plugin-server';
 
 /** How long the runs may take that a test waits for, in milliseconds. */
 const moveTimeout = 600_000;
@@ -45,6 +49,8 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   /** Connections accepted in total, and open now, as last reported. */
   accepted = 0;
   connections = 0;
+  /** Requests to plugins that it has finished. */
+  requests = 0;
   /** The metrics it reported last, kept for when it is gone. */
   lastMetrics: readonly MetricReport[] = [];
 
@@ -154,12 +160,21 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
       this.accepted = message.accepted;
       this.connections = message.connections;
     }
+    if (message.type === 'report') this.requests += requestsToPlugins(message.report.traffic);
     this.emit('message', message, handle);
   }
 }
 
 function preloadFlags({ preload }: WorkerOptions): string[] {
   return preload === undefined ? [] : ['--import', preload];
+}
+
+/** Without those to the host's own routes, which monitoring sends to a server that does nothing. */
+function requestsToPlugins(traffic: Report['traffic']): number {
+  return Object.entries(traffic).reduce(
+    (sum, [plugin, { requests }]) => (plugin === HOST ? sum : sum + requests),
+    0,
+  );
 }
 
 /** Node's flags for a worker: those of this process, but for the ones that say what to run, as in `node --test` and `node -e`. */

@@ -4,11 +4,21 @@ import type { Settings } from '../prepare/settings.js';
 
 /** The settings that the supervisor uses. */
 export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
-  const { addresses, admin, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile, log } =
-    settings;
+  const { addresses, admin, workers, workerTimeout, workerMemory, stopGrace, stopTimeout } = settings;
+  const { streamGrace, pidFile, log } = settings;
   const { level, format, file } = log;
   return {
-    ...{ addresses, admin, workers, workerTimeout, stopGrace, stopTimeout, streamGrace, pidFile },
+    ...{
+      addresses,
+      admin,
+      workers,
+      workerTimeout,
+      workerMemory,
+      stopGrace,
+      stopTimeout,
+      streamGrace,
+      pidFile,
+    },
     maxDelay: settings.limits.maxDelay,
     log: { level: logLevel ?? level, format, file: logFile ?? file },
   };
