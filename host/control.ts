@@ -32,6 +32,8 @@ export interface Control {
   reload(asker: Asker): Promise<ReloadOutcome>;
   /** Starts another process in this one's place, then drains this one. */
   retire?(reason: string): void;
+  /** Why the processes retired in whose place this one is, one after the other. */
+  readonly retirements?: readonly string[];
   /** The process ids of all workers, and of those that do not respond. */
   heard?(): Promise<{ readonly workers: readonly number[]; readonly silent: readonly number[] }>;
   /** The metrics of all workers together. */

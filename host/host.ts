@@ -169,6 +169,7 @@ export class Host {
       log: this.log,
       registry: this.metrics.registry,
       retire: (reason) => options.control?.retire?.(reason),
+      retirements: options.control?.retirements ?? [],
     });
     this.#storage.clock.shift = options.timeShift ?? 0;
     this.#jobs = new Jobs({

@@ -125,6 +125,9 @@ class Look {
       const number = Number(page.readBigUInt64LE(data));
       const pages = this.#header(number, overflow, pageHeader).readUInt32LE(20);
       if ((number + pages) * this.#pageSize > this.#size) this.#damaged(`page ${number} is cut off`);
+      if (pageHeader + page.readUInt32LE(node) > pages * this.#pageSize) {
+        this.#damaged(`page ${number} is shorter than what it holds`);
+      }
     }
   }
 
@@ -151,7 +154,7 @@ class Look {
     const isSound =
       lower <= upper &&
       upper <= page.length - pageHeader &&
-      nodesOf(page).every((node) => node >= pageHeader + upper && node + 8 <= page.length);
+      nodesOf(page).every((node) => node >= pageHeader + upper && endOf(page, node, kind) <= page.length);
     if (!isSound) this.#damaged(`page ${number} has nodes outside itself`);
     return page;
   }
@@ -188,6 +191,15 @@ function treeAt(buffer: Buffer, at: number): Tree {
     depth: buffer.readUInt16LE(at + 6),
     leaves: Number(buffer.readBigUInt64LE(at + 16)),
   };
+}
+
+/** Where a node ends, as its header says; behind the page where even that is not within it. */
+function endOf(page: Buffer, node: number, kind: number): number {
+  if (node + 8 > page.length) return node + 8;
+  const key = page.readUInt16LE(node + 6);
+  if (kind === branch) return node + 8 + key;
+  const isElsewhere = (page.readUInt16LE(node + 4) & bigData) !== 0;
+  return node + 8 + key + (isElsewhere ? 8 : page.readUInt32LE(node));
 }
 
 /** Where the page's nodes begin. The page itself counts from the end of its header. */

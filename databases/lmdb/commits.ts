@@ -35,8 +35,11 @@ export class Commits<Refusal extends Error> {
     private readonly file: string,
     private readonly refusals: Refusals<Refusal>,
     private readonly onFailed?: (error: Refusal) => void,
+    /** Refuses every write: the disk has failed again after another process had opened the file. */
+    isReadOnly = false,
   ) {
     this.#deadline = new CommitDeadline((cause) => refusals.unavailable(cause));
+    if (isReadOnly) this.#failure = refusals.failed(new Error('the file is open for reading only'));
   }
 
   get hasFailed(): boolean {

@@ -43,7 +43,7 @@ export function prepareStoreFolder(folder: string, layout: StoreLayout): string 
  * Folder by folder: where one cannot be created, Node's recursive mkdir may report another error than the system's, or
  * none at all and never return.
  */
-function makeFolder(folder: string, layout: StoreLayout): void {
+export function makeFolder(folder: string, layout: StoreLayout): void {
   try {
     if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
     if (dirname(folder) !== folder && !existsSync(dirname(folder))) makeFolder(dirname(folder), layout);

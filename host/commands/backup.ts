@@ -16,7 +16,7 @@ export async function backup(target: string, ini: IniFile): Promise<boolean> {
   if (existsSync(target)) return fail(`${target} already exists; name a new folder`);
   let store: Awaited<ReturnType<typeof EmbeddedStore.open>> | undefined;
   try {
-    store = EmbeddedStore.open(folder);
+    store = await EmbeddedStore.openClaimed(folder);
     await store.backup(target);
     process.stdout.write(`the plugins' storage is copied to ${resolve(target)}\n`);
     return true;

@@ -32,7 +32,7 @@ async function warnOfStrayStorage({ configuration, settings, claimed }: Prepared
   const folder = storageFolder(settings);
   if (settings.storage !== undefined || !existsSync(folder)) return;
   const { EmbeddedStore } = await import('../storage/embedded.js');
-  const store = EmbeddedStore.open(folder);
+  const store = await EmbeddedStore.openClaimed(folder);
   try {
     warnOfStray(configuration, "the plugins' storage", await dataNamesIn(store), claimed);
   } finally {

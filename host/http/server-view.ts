@@ -40,6 +40,7 @@ export function serverView(options: ServerViewOptions): ServerView {
       return { ...outcome, problems };
     },
     retire: (reason) => control?.retire?.(reason),
+    retirements: control?.retirements ?? [],
     requireGlobalKey: asksKey(keys === undefined ? 'global (none is set)' : 'global', (ctx, next) => {
       if (keys === undefined) throw hostError('no_global_key');
       checkKey(keys, headKey(ctx.req));

@@ -29,6 +29,8 @@ export interface WorkerOptions {
   readonly development: boolean;
   /** Given to every worker of a generation but the first, and to replacements of crashed workers. */
   readonly snapshot?: Snapshot;
+  /** Why the processes retired in whose place this one is, one after the other. */
+  readonly retirements?: readonly string[];
   /** Of the process that serves the admin address: it runs no plugin. */
   readonly front?: FrontOptions;
   /** See HostOptions. The supervisor changes it, for workers that it starts later. */

@@ -24,6 +24,11 @@ export interface ServerView {
    */
   retire(reason: string): void;
   /**
+   * The reasons with which the processes retired in whose place this one is, one after the other. Empty after a start and after
+   * a reload, and once one of them has worked for an hour.
+   */
+  readonly retirements: readonly string[];
+  /**
    * Whether the request came to an address for operators: with `[admin]`, to that one, otherwise to any. For a route that does
    * more for operators than for others.
    */

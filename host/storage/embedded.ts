@@ -2,18 +2,28 @@ import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
+import { withChecksum, withoutChecksum } from '../../databases/lmdb/checksum.js';
+import { type Claim, claimFolder } from '../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../databases/lmdb/commits.js';
 import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
 import { Readers } from '../../databases/lmdb/readers.js';
 import { HttpError } from '../kit/http-error.js';
-import { storageError, unavailable } from './errors.js';
+import { damaged, storageError, unavailable } from './errors.js';
 import { type Condition, type Content, type Entry, newRevision, type Range, type Store } from './store.js';
+
+export interface StoreEvents {
+  /** Called once when this process can no longer write; a process that opens the file again can. */
+  readonly onFailed?: (error: Error) => void;
+  /** Refuses every write as after a failure. */
+  readonly isReadOnly?: boolean;
+}
 
 /**
  * The storage of one host: an LMDB file for all plugins, which each of its processes opens. The entries are in one database,
  * since LMDB has to know beforehand how many there will be.
  *
- * An entry is its expiry, a little-endian double, and its text. LMDB keeps the revision with it. The second database has a key
+ * An entry is a checksum, its expiry, a little-endian double, and its text. LMDB keeps the revision with it. Bytes that have
+ * changed on disk are an error to whoever reads the entry; it can be replaced or removed. The second database has a key
  * for each expiry that was written, of the time and the place, so that expired entries are found; one that is out of date is
  * dropped when its time comes.
  */
@@ -24,18 +34,32 @@ export class EmbeddedStore implements Store {
   readonly #expiries: Database<Buffer, Buffer>;
   readonly #commits: Commits<HttpError>;
   readonly #readers: Readers;
+  #claim: Claim | undefined;
   #closed: Promise<void> | undefined;
 
   /**
    * Opens the file in that folder, and creates both first where they do not exist.
-   * @param onFailed called once when this process can no longer write; a process that opens the file again can
-   * @throws StoreFileError when the folder cannot be used or the file is damaged, which is then left as it is
+   * @throws StoreFileError when the folder cannot be used, is in use by another container, or the file is damaged, which is
+   *   then left as it is
    */
-  static open(folder: string, onFailed?: (error: Error) => void): EmbeddedStore {
+  static async openClaimed(folder: string, events: StoreEvents = {}): Promise<EmbeddedStore> {
+    const claim = await claimFolder(folder, layout);
+    try {
+      const store = EmbeddedStore.open(folder, events);
+      store.#claim = claim;
+      return store;
+    } catch (error) {
+      await claim.release();
+      throw error;
+    }
+  }
+
+  /** The same, but other containers are not kept off. */
+  static open(folder: string, events: StoreEvents = {}): EmbeddedStore {
     const file = prepareStoreFolder(folder, layout);
     try {
-      const store = new EmbeddedStore(file, onFailed);
-      markStoreFolder(folder, layout);
+      const store = new EmbeddedStore(file, events);
+      if (!events.isReadOnly) markStoreFolder(folder, layout);
       return store;
     } catch (cause) {
       throw new StoreFileError(`the storage ${file} cannot be opened: ${(cause as Error).message}`, {
@@ -44,8 +68,8 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  private constructor(file: string, onFailed?: (error: Error) => void) {
-    this.#commits = new Commits(file, refusals, onFailed);
+  private constructor(file: string, { onFailed, isReadOnly }: StoreEvents) {
+    this.#commits = new Commits(file, refusals, onFailed, isReadOnly);
     this.#root = openDurable(file);
     const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
     this.#entries = this.#root.openDB('entries', { ...binary, useVersions: true });
@@ -62,8 +86,9 @@ export class EmbeddedStore implements Store {
     // Not by #reading, whose closures would cost a tenth of it.
     try {
       this.#root.resetReadTxn();
-      const buffer = this.#entries.getBinaryFast(Buffer.from(place));
-      return buffer && entryOf(buffer, getLastVersion());
+      const key = Buffer.from(place);
+      const buffer = this.#entries.getBinaryFast(key);
+      return buffer && entryOf(key, buffer, getLastVersion());
     } catch (cause) {
       throw this.#commits.explain(cause);
     }
@@ -97,7 +122,7 @@ export class EmbeddedStore implements Store {
     return this.#reading(() =>
       Array.from(
         this.#entries.getRange({ ...bounds, limit, versions: true }),
-        ({ key, value, version }) => [key.toString(), entryOf(value, version!)] as const,
+        ({ key, value, version }) => [key.toString(), entryOf(key, value, version!)] as const,
       ),
     );
   }
@@ -129,6 +154,7 @@ export class EmbeddedStore implements Store {
     this.#commits.close();
     // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
     if (!this.#commits.hasFailed) await this.#root.close();
+    await this.#claim?.release();
   }
 
   #put(
@@ -144,7 +170,7 @@ export class EmbeddedStore implements Store {
     }
     const { expires } = content;
     const put = (condition?: number | null) =>
-      this.#entries.put(key, encode(content), becomes, condition as number);
+      this.#entries.put(key, withChecksum(key, encode(content)), becomes, condition as number);
     if (expires === Number.POSITIVE_INFINITY) return put(revision);
     const putBoth = () => {
       put();
@@ -160,9 +186,12 @@ export class EmbeddedStore implements Store {
     const place = key.subarray(8);
     const found = this.#reading(() => {
       const buffer = this.#entries.getBinaryFast(place);
-      return buffer && { expires: expiryOf(buffer), revision: getLastVersion() };
+      const revision = getLastVersion();
+      const value = buffer && valueIn(place, buffer);
+      return buffer && { expires: value && expiryOf(value), revision };
     });
-    if (found === undefined || found.expires > time) {
+    // A damaged entry goes when this key says so.
+    if (found === undefined || (found.expires !== undefined && found.expires > time)) {
       await this.#commits.run(() => this.#expiries.remove(key));
       return;
     }
@@ -190,7 +219,7 @@ export const storageFile = 'storage.mdb';
 const layout = {
   file: storageFile,
   owner: 'plugin-server',
-  format: 1,
+  format: 2,
   store: "the plugins' storage",
   content: 'values',
   setting: '[paths] data',
@@ -219,9 +248,20 @@ function expiryOf(buffer: Buffer): number {
   return buffer[7] === 0x7f ? Number.POSITIVE_INFINITY : buffer.readDoubleLE();
 }
 
-/** Of a buffer that may be reused afterwards. */
-function entryOf(buffer: Buffer, revision: number): Entry {
-  return { text: buffer.toString('utf8', 8, buffer.length), expires: expiryOf(buffer), revision };
+/**
+ * @param stored a buffer of lmdb's, which may be reused afterwards
+ * @throws HttpError `storage_damaged`
+ */
+function entryOf(key: Buffer, stored: Buffer, revision: number): Entry {
+  const value = valueIn(key, stored);
+  if (value === undefined) throw damaged(key.toString());
+  return { text: value.toString('utf8', 8), expires: expiryOf(value), revision };
+}
+
+/** What lies behind the checksum; undefined where it is not what was written. */
+function valueIn(key: Buffer, stored: Buffer): Buffer | undefined {
+  const value = withoutChecksum(key, new Uint8Array(stored.buffer, stored.byteOffset, stored.length));
+  return value && value.length >= 8 ? value : undefined;
 }
 
 /** Big-endian, so that keys sort by time. */

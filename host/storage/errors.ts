@@ -8,6 +8,13 @@ export const storageErrors = {
     when: 'The storage of plugins cannot be reached, is full, or does not respond in time. A write may have been applied.',
     remedy: "Try again after the delay in Retry-After; the operator finds the cause in the server's log.",
   },
+  storage_damaged: {
+    status: 503,
+    message: "A value in the plugins' storage is damaged.",
+    when: 'The bytes of a value that a plugin keeps are not what was written.',
+    remedy:
+      'The operator finds the key in the log, checks the disk and restores a backup; or the plugin replaces or deletes the value.',
+  },
   value_too_large: {
     status: 413,
     message: ({ bytes }: { bytes: number }) =>
@@ -30,4 +37,10 @@ export const MAX_VALUE = 1_048_576;
 
 export function unavailable(cause?: unknown) {
   return storageError('storage_unavailable', { headers: { 'Retry-After': '1' }, cause });
+}
+
+/** @param place for the log */
+export function damaged(place: string) {
+  const cause = new Error(`the value under ${place} is not what was written`);
+  return storageError('storage_damaged', { headers: { 'Retry-After': '60' }, cause });
 }

@@ -23,6 +23,8 @@ export interface HubOptions {
   readonly registry: Registry;
   /** Asks for a replacement of this process, if there is a supervisor. */
   readonly retire: (reason: string) => void;
+  /** Why the processes retired in whose place this one is. */
+  readonly retirements: readonly string[];
 }
 
 /** The storage of all plugins of a server. It is opened when the first plugin asks for one. */
@@ -111,17 +113,26 @@ export class StorageHub {
   }
 
   async #newStore(): Promise<Store> {
-    const { folder, mongodb, log, retire } = this.#options;
+    const { folder, mongodb, log, retire, retirements } = this.#options;
     if (mongodb !== undefined) {
       const { MongoStore } = await import('./mongodb.js');
       return MongoStore.open(mongodb, log);
     }
     const { EmbeddedStore } = await import('./embedded.js');
-    return EmbeddedStore.open(folder, (error) => {
-      const what = "this process can no longer write to the plugins' storage";
-      log.error({ err: error.cause ?? error }, what);
-      // This process cannot open the file again; another takes its place.
-      retire(what);
+    const isReadOnly = retirements.filter((each) => each === cannotWrite).length > 1;
+    if (isReadOnly) {
+      log.error(
+        { folder },
+        "the plugins' storage is read-only: its disk failed twice. Check the disk, then reload or restart the server",
+      );
+    }
+    return EmbeddedStore.openClaimed(folder, {
+      isReadOnly,
+      onFailed: (error) => {
+        log.error({ err: error.cause ?? error }, cannotWrite);
+        // This process cannot open the file again; another takes its place.
+        retire(cannotWrite);
+      },
     });
   }
 
@@ -141,6 +152,8 @@ export class StorageHub {
   }
 }
 
+/** Why a process retires. */
+const cannotWrite = "this process can no longer write to the plugins' storage";
 /** Milliseconds between two looks for expired entries, on average. */
 const sweepPause = 10_000;
 /** Entries removed in one step: a few milliseconds. */

@@ -36,8 +36,18 @@ const startTimeout = 120_000;
 const endTimeout = 15_000;
 /** How long a worker that asked to be replaced serves beside a replacement that does not get ready, in milliseconds. */
 const retirePatience = 15_000;
+/** After that time, what made a process retire has nothing to do with its predecessors. */
+const longAgo = 3_600_000;
 /** Pauses before a replacement, in milliseconds. A worker that ran for `steady` resets them to the first. */
 const pauses = { first: 0, second: 100, longest: 30_000, steady: 60_000 };
+
+/** A worker to be replaced, and why it and those before it in its place retired. */
+interface Retired {
+  readonly worker: WorkerProcess;
+  readonly reasons: readonly string[];
+  /** What it holds may be what its replacement waits for. */
+  readonly mayBlock: boolean;
+}
 
 /**
  * The workers that run one configuration. The first reads the files. The others, and the replacements of crashed workers,
@@ -54,6 +64,11 @@ export class Generation {
   readonly #retries = new Set<NodeJS.Timeout>();
   /** The workers that are to be replaced. */
   readonly #retiring = new Set<WorkerProcess>();
+  /** When each was born, and why the processes retired in whose place it is. */
+  readonly #retirements = new Map<
+    WorkerProcess,
+    { readonly born: number; readonly reasons: readonly string[] }
+  >();
   #first: WorkerProcess | undefined;
   #snapshot: Snapshot | undefined;
   #settings: ProcessSettings | undefined;
@@ -185,10 +200,13 @@ export class Generation {
   retire(worker: WorkerProcess, why: Retirement): void {
     if (this.#state !== 'active' || !this.#workers.has(worker) || this.#retiring.has(worker)) return;
     this.#retiring.add(worker);
+    const { born, reasons } = this.#retirements.get(worker)!;
+    const before = Date.now() - born < longAgo ? reasons : [];
     // Those for memory have pauses of their own.
     const pause = why.by === 'memory' ? 0 : this.#nextPause();
     this.events.onRetiring(worker, why, pause);
-    this.#replaceIn(pause, worker.isFront, worker, why.by === 'worker');
+    const after = why.by === 'worker' ? [...before, why.reason] : before;
+    this.#replaceIn(pause, worker.isFront, { worker, reasons: after, mayBlock: why.by === 'worker' });
   }
 
   /** Kills every process. */
@@ -198,17 +216,20 @@ export class Generation {
     return this.ended;
   }
 
-  #fork(isFront = false): WorkerProcess {
+  /** @param retirements why the processes retired in whose place the new one is */
+  #fork(isFront = false, retirements: readonly string[] = []): WorkerProcess {
     const snapshot = this.#snapshot === undefined ? {} : { snapshot: this.#snapshot };
     const front = isFront && {
       front: { socketPath: this.#relayPath!, plugins: this.report.plugins.map(({ name }) => name) },
     };
-    const worker = new WorkerProcess({ ...this.options, ...snapshot, ...front });
+    const worker = new WorkerProcess({ ...this.options, ...snapshot, ...front, retirements });
     this.#all.add(worker);
     this.events.onForked(worker);
     const born = Date.now();
+    this.#retirements.set(worker, { born, reasons: retirements });
     worker.once('exit', (cause) => {
       this.#all.delete(worker);
+      this.#retirements.delete(worker);
       const wasReady = this.#workers.delete(worker);
       this.#lost ??= worker.failure;
       this.events.onGone(worker);
@@ -259,18 +280,16 @@ export class Generation {
     return pause;
   }
 
-  /**
-   * @param old serves until then, if it has not ended
-   * @param mayBlock what `old` holds may be what its replacement waits for
-   */
-  #replaceIn(pause: number, isFront = false, old?: WorkerProcess, mayBlock = false): void {
+  /** @param retired serves until then, if it has not ended */
+  #replaceIn(pause: number, isFront = false, retired?: Retired): void {
     const timer = setTimeout(async () => {
       this.#retries.delete(timer);
-      const worker = this.#fork(isFront);
+      const worker = this.#fork(isFront, retired?.reasons);
+      const old = retired?.worker;
       const retire = () => {
         if (old !== undefined && this.#retiring.has(old)) this.events.onRetired(old);
       };
-      const patience = mayBlock ? setTimeout(retire, retirePatience) : undefined;
+      const patience = retired?.mayBlock ? setTimeout(retire, retirePatience) : undefined;
       try {
         await this.#bringUp(worker);
         retire();
@@ -279,7 +298,7 @@ export class Generation {
         if (this.#state !== 'active') return;
         const next = this.#nextPause();
         this.events.onRetryFailed(failure as StartFailure, next);
-        this.#replaceIn(next, isFront, old, mayBlock);
+        this.#replaceIn(next, isFront, retired);
       } finally {
         clearTimeout(patience);
       }

@@ -133,6 +133,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
   const { serverId, iniFile, iniOptional, logFile, logLevel, safe, development, snapshot, timeShift } =
     options;
   const { front } = options;
+  channel.retirements = options.retirements ?? [];
   return {
     iniFile,
     ...(serverId && { serverId }),

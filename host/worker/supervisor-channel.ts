@@ -33,6 +33,8 @@ export class SupervisorChannel implements Control {
     },
   };
 
+  retirements: readonly string[] = [];
+
   readonly listeners: ListenerLink = {
     bind: async (listener) => {
       const id = this.#nextId();

@@ -68,9 +68,10 @@ export const errors = {
   store_failed: {
     status: 503,
     message:
-      'The disk failed while the session store was writing. The server replaces this process; try again shortly.',
-    when: 'A disk error left the session store unable to write in this process. The write may have been applied.',
-    remedy: 'Send the request again after the delay in Retry-After. If the error persists, check the disk.',
+      'The disk failed while the session store was writing. Sessions can be read; they can be written once the server has opened the store again.',
+    when: 'A disk error left the session store unable to write in this process, which the server replaces. After a second failure, the store stays read-only. The write may have been applied.',
+    remedy:
+      'Send the request again after the delay in Retry-After. If the error persists, check the disk, then reload or restart the server.',
   },
   missing_parameter: {
     status: 400,

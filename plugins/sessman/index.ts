@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { type AllowOriginsOptions, definePlugin, type PluginKeys } from 'plugin-server';
 import { serveClient } from './client/serve.js';
+import { errors } from './errors.js';
 import { Access } from './http/access.js';
 import { addCheck } from './http/check.js';
 import { SessionCookie } from './http/cookie.js';
@@ -18,6 +19,7 @@ import { checkStore, openStore } from './stores/index.js';
 import { Keyring } from './stores/keyring.js';
 import { observeStore } from './stores/observed-store.js';
 import { runReencryption } from './stores/reencrypt.js';
+import { runScrubber } from './stores/scrubber.js';
 import { runSweeper } from './stores/sweeper.js';
 
 /** sessman, the session manager: docs/sessman.md. */
@@ -32,6 +34,8 @@ export default definePlugin({
       folder: join(dataFolder, 'store'),
       resolvePath,
       log,
+      isReadOnly:
+        context.server.retirements.filter((each) => each === errors.store_failed.message).length > 1,
       // It can never work again in this process. Readiness says so, too.
       onFailed: (error: Error) => {
         log.error({ err: error }, error.message);
@@ -58,6 +62,12 @@ export default definePlugin({
       onError: (error) => log.warn({ err: error }, 'sessions cannot be encrypted again for now'),
     });
     onClose(() => reencryption);
+
+    const scrubbing = runScrubber(store, {
+      signal,
+      onError: (error) => log.warn({ err: error }, 'the session store cannot be scrubbed for now'),
+    });
+    onClose(() => scrubbing);
 
     const made = metrics.counter({ name: 'sessman_sessions_made_total', help: 'Sessions created.' });
     const ended = metrics.counter({

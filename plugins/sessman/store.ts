@@ -126,11 +126,48 @@ export interface Store {
   /** About how many records there are, dead ones that are not removed yet included. */
   count(): Awaitable<number>;
 
-  /** Of a file that grows while somebody reads: for how many seconds the oldest reader, of any process, has been reading. */
-  readonly oldestReader?: number;
+  /** Of a store in a file of its own. */
+  readonly file?: StoreFile | undefined;
 
   /** Lets ongoing work finish, then frees everything. May be called twice. */
   close(): Promise<void>;
+}
+
+/** What only a store in a file of its own can do. */
+export interface StoreFile {
+  /** For how many seconds the oldest reader, of any process, has been reading: meanwhile, the file grows. */
+  oldestReader(): number;
+
+  /** Bytes of the file, and how many of them are free to be used again. */
+  size(): { readonly bytes: number; readonly free: number };
+
+  /**
+   * Looks for damage from that place on, from the beginning without one, for about that many milliseconds. What the indexes
+   * have too much or too little is put right.
+   */
+  scrub(place: ScrubPlace | undefined, time: number): Promise<Scrubbed>;
+
+  /** Removes a record if it is damaged, whatever it says. */
+  removeDamaged(handle: string): Promise<boolean>;
+}
+
+/** How far a scrub has come: records and their index entries first, then what is in the indexes. */
+export interface ScrubPlace {
+  readonly part: 'records' | 'byUser' | 'byExpiry';
+  /** The last key, in base64. */
+  readonly after?: string;
+}
+
+export interface Scrubbed {
+  /** Where to continue; undefined at the end. */
+  readonly next: ScrubPlace | undefined;
+  readonly records: number;
+  /** Of these, how many have no checksum, because version 0.1.0 wrote them. */
+  readonly unchecked: number;
+  /** The handles of damaged records. */
+  readonly damaged: readonly string[];
+  /** Index entries that were missing or surplus. */
+  readonly repaired: number;
 }
 
 export type Awaitable<T> = T | Promise<T>;

@@ -1,14 +1,17 @@
+import { bitFlips } from './rows/bit-flips.js';
 import { channel } from './rows/channel.js';
 import { contained } from './rows/contained.js';
 import { damaged } from './rows/damaged.js';
 import { databaseFaults } from './rows/database.js';
 import { diskFull } from './rows/disk-full.js';
 import { expiry } from './rows/expiry.js';
+import { frozenWorker } from './rows/frozen-worker.js';
 import { generated } from './rows/generated.js';
 import { jobs } from './rows/jobs.js';
 import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
 import { overload } from './rows/overload.js';
+import { stoppedReaders } from './rows/readers.js';
 import { slowClientsFault } from './rows/slow-clients.js';
 import { sockets } from './rows/sockets.js';
 import { storage } from './rows/storage.js';
@@ -18,7 +21,10 @@ import type { Fault } from './support/fault.js';
 export const faults: readonly Fault[] = [
   killed,
   diskFull,
+  frozenWorker,
+  stoppedReaders,
   damaged,
+  bitFlips,
   ...databaseFaults,
   storage,
   jobs,

@@ -108,6 +108,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     fact: (name) => store.fact(name),
     changeFact: (name, change) => store.changeFact(name, change),
     check: () => store.check(),
+    file: store.file,
     count: () => store.count(),
     close: () => store.close(),
   };

@@ -1,8 +1,9 @@
 import { HttpError, type PluginMetrics } from 'plugin-server';
 import { databaseSpans } from '../../../databases/spans.js';
 import { StoreError } from '../errors.js';
-import type { Change, EndReason, Match, Page, Sealed, SessionRecord, Store } from '../store.js';
+import type { Change, EndReason, Match, Page, Sealed, SessionRecord, Store, StoreFile } from '../store.js';
 import type { KeyCounts } from './reencrypt.js';
+import { type ScrubState, scrubFact } from './scrubber.js';
 
 /** Wraps a store to count and time its operations, for /metrics, and to make each a span of the request that it is for. */
 export function observeStore(store: Store, metrics: PluginMetrics): Store {
@@ -32,16 +33,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     },
   });
 
-  if (store.oldestReader !== undefined) {
-    metrics.gauge({
-      name: 'sessman_store_oldest_reader_seconds',
-      help: "For how long the oldest reader of the embedded store, such as a backup, has been reading; the store's file grows meanwhile.",
-      aggregator: 'max',
-      collect() {
-        this.set(store.oldestReader!);
-      },
-    });
-  }
+  if (store.file) observeFile(store, store.file, metrics);
 
   metrics.gauge({
     name: 'sessman_records',
@@ -139,7 +131,58 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     fact: (name) => store.fact(name),
     changeFact: (name, change) => store.changeFact(name, change),
     check: () => store.check(),
+    file: store.file,
     count: () => store.count(),
     close: () => store.close(),
   };
+}
+
+function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): void {
+  metrics.gauge({
+    name: 'sessman_store_oldest_reader_seconds',
+    help: "For how long the oldest reader of the embedded store, such as a backup, has been reading; the store's file grows meanwhile.",
+    aggregator: 'max',
+    collect() {
+      this.set(file.oldestReader());
+    },
+  });
+  metrics.gauge({
+    name: 'sessman_store_file_bytes',
+    help: "The size of the embedded store's file, which does not shrink by itself.",
+    aggregator: 'max',
+    collect() {
+      this.set(file.size().bytes);
+    },
+  });
+  metrics.gauge({
+    name: 'sessman_store_free_bytes',
+    help: "How much of the embedded store's file is free to be used again.",
+    aggregator: 'max',
+    collect() {
+      this.set(file.size().free);
+    },
+  });
+  const ofScrub = (name: string, help: string, figure: (last: NonNullable<ScrubState['last']>) => number) =>
+    metrics.gauge({
+      name: `sessman_store_scrub_${name}`,
+      help: `${help} Absent before the first scrub is complete.`,
+      aggregator: 'max',
+      async collect() {
+        try {
+          const last = (await store.fact<ScrubState>(scrubFact))?.last;
+          if (last) this.set(figure(last));
+          else this.remove();
+        } catch {
+          this.remove();
+        }
+      },
+    });
+  ofScrub(
+    'finished_timestamp_seconds',
+    'When the last scrub of the embedded store was complete, in seconds since the Unix epoch.',
+    ({ finished }) => finished / 1000,
+  );
+  ofScrub('records', 'Records that the last scrub read.', ({ records }) => records);
+  ofScrub('damaged', 'Damaged records that the last scrub found.', ({ damaged }) => damaged);
+  ofScrub('repaired', 'Index entries that the last scrub put right.', ({ repaired }) => repaired);
 }

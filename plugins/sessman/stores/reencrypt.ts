@@ -131,7 +131,7 @@ export async function runReencryption(
 }
 
 /** The keys with which the fields of a record are sealed. */
-function keysOf(sealed: Sealed): string[] {
+export function keysOf(sealed: Sealed): string[] {
   const used = new Set<string>();
   for (const [name] of fields) if (sealed[name] !== undefined) used.add(sealedWith(sealed[name]));
   return [...used];

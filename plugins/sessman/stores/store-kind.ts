@@ -20,6 +20,8 @@ export interface StorePlace {
   /** Resolves a path as written in the configuration. */
   resolvePath(path: string): string;
   readonly log: Logger;
+  /** The disk failed again after another process had opened the store: it must not be written. */
+  readonly isReadOnly: boolean;
   /** Called once when the store can never work again in this process. */
   onFailed(error: Error): void;
 }

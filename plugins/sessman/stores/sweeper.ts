@@ -19,11 +19,15 @@ export interface SweeperOptions {
 export async function runSweeper(store: Store, options: SweeperOptions): Promise<void> {
   const { signal, now = Date.now, every = 1000, onSwept, onError } = options;
   const owner = randomUUID();
+  let isHealthy = true;
   while (!signal.aborted) {
     try {
       if (store.needsSweeping && (await store.isSweepDue(now()))) await sweepAll();
+      isHealthy = true;
     } catch (error) {
-      onError?.(error);
+      // Each outage is reported once.
+      if (isHealthy) onError?.(error);
+      isHealthy = false;
     }
     await pause(every, undefined, { signal, ref: false }).catch(() => {});
   }

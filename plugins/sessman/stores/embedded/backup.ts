@@ -1,36 +1,84 @@
 #!/usr/bin/env node
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { storeFile } from './folder.js';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, rmSync, statfsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { runCommand, UsageError } from './command.js';
+import { isRaised, storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
+import { countKeys, scrubAll, sumOfFile, writeManifest } from './manifest.js';
 
-/** Copies an embedded store while servers use it. The copy is a compact, consistent, complete store. */
-async function main(given: readonly string[]): Promise<number> {
+/**
+ * Copies an embedded store while servers use it. The copy is a compact, consistent, complete store, which is read in full
+ * before the command says that it is one. A child process does the work: the parent can end it whatever state it is in.
+ */
+async function main(given: readonly string[]): Promise<string> {
   const [from, to, ...more] = given;
-  if (from === undefined || to === undefined || more.length > 0 || from.startsWith('-')) {
-    process.stderr.write(
-      'usage: sessman-backup STORE COPY\n  STORE  the folder of an embedded store, such as data/sessman/store\n  COPY   a folder that does not exist yet\n',
-    );
-    return 2;
+  const deadline = more.length === 0 ? defaultDeadline : Number(more[1]);
+  const isUsable = more.length === 0 || (more.length === 2 && more[0] === '--deadline' && deadline > 0);
+  if (from === undefined || to === undefined || from.startsWith('-') || !isUsable) throw new UsageError();
+  if (process.send) return copy(from, to);
+  if (!existsSync(join(from, storeFile))) throw new Error(`there is no session store in ${resolve(from)}`);
+  if (existsSync(to)) throw new Error(`${resolve(to)} is there already; name a folder that is not`);
+  const child = fork(fileURLToPath(import.meta.url), [from, to], {
+    timeout: deadline * 1000,
+    killSignal: 'SIGKILL',
+  });
+  let said = '';
+  let failure: string | undefined;
+  child.on('message', (message: { said?: string; failure?: string }) => {
+    said = message.said ?? said;
+    failure = message.failure;
+  });
+  const [status, signal] = await once(child, 'exit');
+  if (status === 0 && said !== '') return said;
+  rmSync(to, { recursive: true, force: true });
+  if (signal === 'SIGKILL' && failure === undefined) {
+    failure = `the copy was not complete within ${deadline} s, and was removed. While a copy is made, the store's file grows; --deadline SECONDS gives it more time`;
   }
-  if (!existsSync(join(from, storeFile))) return fail(`there is no session store in ${resolve(from)}`);
-  if (existsSync(to)) return fail(`${resolve(to)} is there already; name a folder that is not`);
-  let store: EmbeddedStore | undefined;
+  throw new Error(failure ?? `the copying process ended with ${signal ?? status}`);
+}
+
+async function copy(from: string, to: string): Promise<string> {
+  const store = await EmbeddedStore.openClaimed(from);
+  const made = new Date().toISOString();
   try {
-    store = EmbeddedStore.open(from);
+    const { bytes, free } = store.file.size();
+    const { bavail, bsize } = statfsSync(dirname(resolve(to)));
+    if (bavail * bsize < bytes - free) {
+      throw new Error(
+        `the copy takes up to ${mib(bytes - free)} MiB, and ${dirname(resolve(to))} has ${mib(bavail * bsize)} MiB left`,
+      );
+    }
     await store.backup(to);
-    process.stdout.write(`${store.count()} sessions copied to ${resolve(to)}\n`);
-    return 0;
-  } catch (error) {
-    return fail((error as Error).message);
   } finally {
-    await store?.close();
+    await store.close();
   }
+  const copied = EmbeddedStore.open(to);
+  const { records, damaged } = await scrubAll(copied);
+  const keys = await countKeys(copied);
+  await copied.close();
+  rmSync(join(to, `${storeFile}-lock`), { force: true });
+  writeManifest(to, { made, format: isRaised(to) ? 2 : 1, records, keys, sha256: await sumOfFile(to) });
+  const warning =
+    damaged > 0 ? `; ${damaged} of them are damaged in the store, too: sessman-scrub names them` : '';
+  return `${records} sessions copied to ${resolve(to)}${warning}`;
 }
 
-function fail(message: string): number {
-  process.stderr.write(`sessman-backup: ${message}\n`);
-  return 1;
+function mib(bytes: number): number {
+  return Math.ceil(bytes / 1024 / 1024);
 }
 
-process.exitCode = await main(process.argv.slice(2));
+/** Seconds. */
+const defaultDeadline = 3600;
+
+await runCommand(
+  'sessman-backup',
+  `usage: sessman-backup STORE COPY [--deadline SECONDS]
+  STORE  the folder of an embedded store, such as data/sessman/store
+  COPY   a folder that does not exist yet
+  --deadline SECONDS  ends the copying after that time; ${defaultDeadline} by default
+`,
+  main,
+);

@@ -1,3 +1,4 @@
+import { type Claim, claimFolder } from '../../../../databases/lmdb/claim.js';
 import {
   markStoreFolder as mark,
   prepareStoreFolder as prepare,
@@ -29,6 +30,14 @@ export function prepareStoreFolder(folder: string): string {
   return prepare(folder, layout);
 }
 
+/**
+ * Keeps processes of other containers off.
+ * @throws StoreFileError when one of them uses the store
+ */
+export function claimStore(folder: string): Promise<Claim> {
+  return claimFolder(folder, layout);
+}
+
 /** Marks the folder as one that holds a store. */
 export function markStoreFolder(folder: string, isRaised = false): void {
   mark(folder, layout, isRaised ? layout.raisedFormat : layout.format);
@@ -37,6 +46,11 @@ export function markStoreFolder(folder: string, isRaised = false): void {
 /** Keeps version 0.1.0 from opening the store from now on. */
 export function raiseFormat(folder: string): void {
   raise(folder, layout);
+}
+
+/** Whether a store was created in the folder. */
+export function isMarked(folder: string): boolean {
+  return readMark(folder, layout) !== undefined;
 }
 
 export function isRaised(folder: string): boolean {

@@ -1,9 +1,10 @@
-import { hash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
+import type { Claim } from '../../../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
@@ -19,25 +20,40 @@ import {
   type NewNotes,
   type NotePlace,
   type Page,
+  type Scrubbed,
+  type ScrubPlace,
   type Sealed,
   type SessionHead,
   type SessionRecord,
   type SessionSummary,
   type Store,
+  type StoreFile,
   type Swept,
   type WalkedSession,
 } from '../../store.js';
 import { changePause, Leased } from '../leased.js';
-import { isRaised, markStoreFolder, prepareStoreFolder, raiseFormat, storeFile } from './folder.js';
+import {
+  claimStore,
+  isMarked,
+  isRaised,
+  markStoreFolder,
+  prepareStoreFolder,
+  raiseFormat,
+  storeFile,
+} from './folder.js';
+import { expiryKey, userKey, userPrefix } from './keys.js';
 import { type Fact, Meta } from './meta.js';
 import { Notes } from './notes.js';
 import { indexedFor, type StoredHead, type StoredRecord } from './record.js';
 import { type Found, handleBytes, handleOf, partOf, Records } from './records.js';
+import { type Fix, lookFrom } from './scrub.js';
 import { pageByHandle, pageByUser, type Walked } from './walk.js';
 
 export interface StoreEvents extends ReadersOptions {
   /** Called once when this process can no longer write; a process that opens the store again can. */
   readonly onFailed?: (error: StoreError) => void;
+  /** Refuses every write as after a failure. */
+  readonly isReadOnly?: boolean;
   /** Called once for each part of the file whose bytes are not what was written: `session HANDLE`, `the epoch`. */
   readonly onDamaged?: (part: string) => void;
 }
@@ -75,19 +91,35 @@ export class EmbeddedStore implements Store {
   readonly #onDamaged: StoreEvents['onDamaged'];
   /** The parts that were reported. */
   readonly #damaged = new Set<string>();
+  #claim: Claim | undefined;
   #closed: Promise<void> | undefined;
 
   /**
    * Opens the store in that folder, and creates it first if it does not exist.
-   * @throws StoreFileError when the folder cannot be used or its file is damaged; the folder is then left as it is
+   * @throws StoreFileError when the folder cannot be used, is in use by another container, or its file is damaged; the folder
+   *   is then left as it is
    */
+  static async openClaimed(folder: string, events: StoreEvents = {}): Promise<EmbeddedStore> {
+    const claim = await claimStore(folder);
+    try {
+      const store = EmbeddedStore.open(folder, events);
+      store.#claim = claim;
+      return store;
+    } catch (error) {
+      await claim.release();
+      throw error;
+    }
+  }
+
+  /** The same, but other containers are not kept off. */
   static open(folder: string, events: StoreEvents = {}): EmbeddedStore {
     const file = prepareStoreFolder(folder);
     try {
       const store = new EmbeddedStore(file, events);
-      markStoreFolder(folder);
+      if (!events.isReadOnly) markStoreFolder(folder);
       return store;
     } catch (cause) {
+      if (cause instanceof StoreFileError) throw cause;
       throw new StoreFileError(`the session store ${file} cannot be opened: ${(cause as Error).message}`, {
         cause,
       });
@@ -97,8 +129,15 @@ export class EmbeddedStore implements Store {
   private constructor(file: string, events: StoreEvents) {
     this.#folder = dirname(file);
     this.#isRaised = isRaised(this.#folder);
-    this.#commits = new Commits(file, refusals, events.onFailed);
+    this.#commits = new Commits(file, refusals, events.onFailed, events.isReadOnly);
     this.#root = openDurable(file);
+    const names = isMarked(this.#folder) ? [...this.#root.getKeys()] : basic;
+    if (!basic.every((name) => names.includes(name))) {
+      void this.#root.close();
+      throw new StoreFileError(
+        `the session store ${file} is damaged (it holds ${names.join(', ')}) and was left as it is. Put a backup in its place, or move it away to start without sessions.`,
+      );
+    }
     const index = { encoding: 'binary', keyEncoding: 'binary' } as const;
     this.#records = new Records(this.#root);
     this.#byUser = this.#root.openDB('by-user', index);
@@ -467,8 +506,59 @@ export class EmbeddedStore implements Store {
     return this.#records.count;
   }
 
-  get oldestReader(): number {
-    return this.#readers.oldest;
+  get file(): StoreFile {
+    return {
+      oldestReader: () => this.#readers.oldest,
+      size: () => this.#size(),
+      scrub: (place, time) => this.#scrub(place, time),
+      removeDamaged: (handle) => this.#removeDamaged(handleBytes(handle)),
+    };
+  }
+
+  #size(): { bytes: number; free: number } {
+    const { lastPageNumber, pageSize, root, free } = this.#root.getStats() as unknown as RootStats;
+    const all = [root, free, ...this.#databases().map((each) => each.getStats() as unknown as TreeStats)];
+    const used = all.reduce(
+      (sum, each) => sum + each.treeBranchPageCount + each.treeLeafPageCount + each.overflowPages,
+      metaPages,
+    );
+    return { bytes: (lastPageNumber + 1) * pageSize, free: (lastPageNumber + 1 - used) * pageSize };
+  }
+
+  #databases(): readonly { getStats(): object }[] {
+    const { databases } = this.#records;
+    return [this.#byUser, this.#byExpiry, ...databases, ...this.#notes.databases, ...this.#meta.databases];
+  }
+
+  async #scrub(place: ScrubPlace | undefined, time: number): Promise<Scrubbed> {
+    this.epoch();
+    const seen = this.#fresh(() => {
+      const find = (key: Buffer) => this.#unlessDamaged(() => this.#records.find(key), null);
+      const scrubbed = { records: this.#records, byUser: this.#byUser, byExpiry: this.#byExpiry, find };
+      return lookFrom(scrubbed, place, time);
+    });
+    const { next, records, unchecked, fixes } = seen;
+    for (const key of seen.damaged) this.#tell(partOf(key));
+    const fixed = await Promise.all(fixes.map((fix) => this.#fix(fix)));
+    const repaired = fixed.filter(Boolean).length;
+    return { next, records, unchecked, damaged: seen.damaged.map(handleOf), repaired };
+  }
+
+  #fix({ index, entry, put, key, revision }: Fix): Promise<boolean> {
+    const db = index === 'byUser' ? this.#byUser : this.#byExpiry;
+    const write = () => {
+      if (put) db.put(entry, present);
+      else db.remove(entry);
+    };
+    return this.#commit(() => {
+      if (revision !== undefined) return this.#records.ifStill(key, revision, write);
+      return key.length === 0 ? db.remove(entry) : this.#records.ifNew(key, write);
+    });
+  }
+
+  async #removeDamaged(key: Buffer): Promise<boolean> {
+    const found = this.#loadAnyhow(key);
+    return found?.isDamaged === true && this.#drop(key, found);
   }
 
   /** Writes a compact copy into a folder that must not exist yet, while work goes on. */
@@ -476,6 +566,18 @@ export class EmbeddedStore implements Store {
     mkdirSync(folder, { mode: 0o700 });
     await this.#root.backup(join(folder, storeFile), true);
     markStoreFolder(folder, this.isRaised());
+  }
+
+  /**
+   * Of a copy that is to be used again: without its sessions, unless they are kept, and without what its processes had told
+   * each other.
+   */
+  async beginGeneration(keepsSessions: boolean): Promise<void> {
+    const isKept = (name: string) => name === epochKey;
+    await this.#commit(() => this.#meta.keepOnly(isKept));
+    await this.#notes.clear();
+    if (keepsSessions) return;
+    await Promise.all([this.#records.clear(), this.#byUser.clearAsync(), this.#byExpiry.clearAsync()]);
   }
 
   isRaised(): boolean {
@@ -492,6 +594,7 @@ export class EmbeddedStore implements Store {
     this.#commits.close();
     // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
     if (!this.#commits.hasFailed) await this.#root.close();
+    await this.#claim?.release();
   }
 
   /** The record as of now, not as of the start of this turn. */
@@ -616,6 +719,19 @@ const refusals = {
 /** A record of which nothing is certain where it is damaged. */
 type MaybeDamaged = Found & { readonly isDamaged: boolean };
 
+interface TreeStats {
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+}
+
+interface RootStats {
+  readonly lastPageNumber: number;
+  readonly pageSize: number;
+  readonly root: TreeStats;
+  readonly free: TreeStats;
+}
+
 /** The epoch, and the last one whose earlier records were all removed. */
 interface EpochState {
   readonly epoch: number;
@@ -625,6 +741,9 @@ interface EpochState {
 }
 
 const firstEpoch: EpochState = { epoch: 0, purged: 0 };
+/** Databases that every store has. Of one whose name is damaged, LMDB would create an empty one in its place. */
+const basic: readonly unknown[] = ['records', 'by-user', 'by-expiry', 'meta'];
+const metaPages = 2;
 const epochKey = 'epoch';
 /** For the log. */
 const epochPart = 'the epoch';
@@ -632,8 +751,6 @@ const epochPart = 'the epoch';
 const mostTold = 1000;
 /** Records that are counted one by one. */
 const mostCounted = 20_000;
-/** Bytes. */
-const userPrefixLength = 16;
 /** Keys read in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
 /** The value of index entries, whose keys hold everything. */
@@ -655,26 +772,6 @@ function sealedOf({ handle, data, about, ip, userAgent }: SessionRecord): Sealed
 function plainSummary(stored: SessionSummary): SessionSummary {
   const { handle, created, touched, expires, ends } = stored;
   return { handle, created, touched, expires, ends, ...extrasOf(stored) };
-}
-
-/** Userids have any length and may contain NUL; their hashes do not. */
-function userPrefix(userid: string): Buffer {
-  return hash('sha256', userid, 'buffer').subarray(0, userPrefixLength);
-}
-
-function userKey(userid: string, handle: Buffer): Buffer {
-  const key = Buffer.allocUnsafe(userPrefixLength + handle.length);
-  userPrefix(userid).copy(key);
-  handle.copy(key, userPrefixLength);
-  return key;
-}
-
-/** Big-endian, so that keys sort by time. */
-function expiryKey(time: number, handle: Buffer): Buffer {
-  const key = Buffer.allocUnsafe(8 + handle.length);
-  key.writeDoubleBE(time);
-  handle.copy(key, 8);
-  return key;
 }
 
 function endOf(record: SessionRecord): number {

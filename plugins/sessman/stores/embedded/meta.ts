@@ -16,6 +16,17 @@ export class Meta {
     this.#facts = root.openDB('meta', { encoding: 'binary', useVersions: true });
   }
 
+  get databases() {
+    return [this.#facts];
+  }
+
+  /** Removes the others, in one commit. */
+  async keepOnly(isKept: (name: string) => boolean): Promise<boolean> {
+    const names = [...this.#facts.getKeys()].filter((name) => !isKept(name));
+    const removed = await Promise.all(names.map((name) => this.#facts.remove(name)));
+    return removed.every(Boolean);
+  }
+
   read<T extends object>(name: string): Fact<T> | undefined {
     const text = this.#facts.get(name)?.toString();
     return text === undefined ? undefined : { revision: getLastVersion(), value: parse<T>(name, text) };

@@ -25,6 +25,14 @@ export class Notes {
     this.#byHandle = root.openDB('note-by-handle', binary);
   }
 
+  get databases() {
+    return [this.#feed, this.#byHandle];
+  }
+
+  async clear(): Promise<void> {
+    await Promise.all([this.#feed.clearAsync(), this.#byHandle.clearAsync()]);
+  }
+
   /** To be called within the commit that removes the session. */
   put(key: Buffer, { handle, userid, reason, at, secretHash }: EndNote): void {
     // Whole microseconds: below 2^53 until the year 2255.

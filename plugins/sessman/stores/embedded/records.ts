@@ -44,6 +44,14 @@ export class Records {
     this.#extras = root.openDB('extras', binary);
   }
 
+  get databases() {
+    return [this.#records, this.#extras];
+  }
+
+  async clear(): Promise<void> {
+    await Promise.all([this.#records.clearAsync(), this.#extras.clearAsync()]);
+  }
+
   get count(): number {
     return (this.#records.getStats() as { entryCount: number }).entryCount;
   }

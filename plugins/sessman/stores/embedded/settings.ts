@@ -14,8 +14,9 @@ export const embedded = storeKind({
   async open({ path }, place) {
     const { EmbeddedStore } = await import('./index.js');
     const folder = path === undefined ? place.folder : place.resolvePath(path);
-    const store = EmbeddedStore.open(folder, {
+    const store = await EmbeddedStore.openClaimed(folder, {
       onFailed: (error) => place.onFailed(error),
+      isReadOnly: place.isReadOnly,
       onDamaged: (part) =>
         place.log.error(
           { part, folder },
@@ -27,6 +28,12 @@ export const embedded = storeKind({
           `process ${pid} has been reading the session store for ${seconds} s; the file grows until it continues or ends`,
         ),
     });
+    if (place.isReadOnly) {
+      place.log.error(
+        { folder },
+        'the session store is read-only: its disk failed twice. Check the disk, then reload or restart the server',
+      );
+    }
     place.log.info({ store: 'embedded', folder }, 'sessions are kept in the embedded store');
     if (store.isRaised()) place.log.info({ store: 'embedded', folder }, raisedStore);
     return store;

@@ -4,12 +4,18 @@ import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { open as openLmdb } from 'lmdb';
+import { type Database, open as openLmdb } from 'lmdb';
 import { StoreDamagedError } from '../../../../plugins/sessman/errors.js';
-import type { SessionRecord } from '../../../../plugins/sessman/store.js';
+import type { Scrubbed, ScrubPlace, SessionRecord } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
+import { runProgram } from '../../../support/process.js';
 import { startServer, type TestServer } from '../../../support/server.js';
+
+const command = fileURLToPath(
+  new URL('../../../../plugins/sessman/stores/embedded/scrub-command.js', import.meta.url),
+);
 
 describe('damage to a session in a running embedded store', () => {
   let server: TestServer;
@@ -168,16 +174,18 @@ describe('bytes that change in an embedded store', () => {
   });
 
   it('of a record moved to another handle are refused', async () => {
-    const key = ({ handle }: SessionRecord) => Buffer.from(handle, 'base64url');
-    // The keys stay in order, by which they are found.
-    const inOrder = [record('ann'), record('ann'), record('ann')].sort((a, b) => key(a).compare(key(b)));
-    const [third, one, other] = inOrder as [SessionRecord, SessionRecord, SessionRecord];
+    const [one, other] = [record('ann'), record('ann')];
     await store.insert(one);
     await store.insert(other);
-    const swap = (from: SessionRecord, to: SessionRecord) => change(key(from), key(to));
-    swap(one, third);
-    expect(swap(other, one)).to.be.greaterThan(0);
-    expect(await outcome(() => store.read(one.handle, now))).to.equal('damaged');
+    await behind(({ records }) => {
+      const entries = [...records.getRange({ versions: true })];
+      const [from, to] = [one, other].map(
+        ({ handle }) => entries.find(({ key }) => key.toString('base64url') === handle)!,
+      );
+      records.putSync(to!.key, Buffer.from(from!.value), from!.version!);
+    });
+    expect(store.read(one.handle, now)).to.include({ handle: one.handle });
+    expect(await outcome(() => store.read(other.handle, now))).to.equal('damaged');
   });
 
   it('of an epoch refuse every session, and of a note tell nothing wrong', async () => {
@@ -227,5 +235,103 @@ describe('bytes that change in an embedded store', () => {
     expect(await store.removeOfUser('ann', now)).to.equal(1);
     expect(await store.sweep(now + 60_001, 1)).to.deep.equal({ removed: 0, more: true });
     expect(store.isSweepDue(now + 60_001)).to.equal(false);
+  });
+
+  const scrub = async () => {
+    const all = { records: 0, damaged: [] as string[], repaired: 0 };
+    for (let place: ScrubPlace | undefined, step: Scrubbed | undefined; step === undefined || place; ) {
+      step = await store.file.scrub(place, 0);
+      place = step.next;
+      all.records += step.records;
+      all.damaged.push(...step.damaged);
+      all.repaired += step.repaired;
+    }
+    return all;
+  };
+  const tables = ['records', 'by-user', 'by-expiry'] as const;
+  /** Changes the file behind the store's back. */
+  const behind = async (work: (dbs: Record<(typeof tables)[number], Database<Buffer, Buffer>>) => void) => {
+    const root = openLmdb(file(), { overlappingSync: false });
+    const dbs = tables.map((name) => {
+      const options = { encoding: 'binary', keyEncoding: 'binary', useVersions: name === 'records' } as const;
+      return [name, root.openDB(name, options)] as const;
+    });
+    work(Object.fromEntries(dbs) as Parameters<typeof work>[0]);
+    await root.close();
+  };
+
+  it('are found by a scrub, also where the key of a record was hit, and the indexes put right', async () => {
+    const made = Array.from({ length: 100 }, (_, i) => record(`user${i % 7}`, { expires: now + 60_000 + i }));
+    for (const each of made) await store.insert(each);
+    expect(await scrub()).to.deep.equal({ records: 100, damaged: [], repaired: 0 });
+    const [hidden, unlisted, unswept] = made as [SessionRecord, SessionRecord, SessionRecord];
+    const other = randomBytes(12);
+    const keysOf = (db: Database<Buffer, Buffer>) => [...db.getKeys()].map((key) => Buffer.from(key));
+    await behind((dbs) => {
+      const { records } = dbs;
+      const entry = [...records.getRange({ versions: true })].find(
+        ({ key }) => key.toString('base64url') === hidden.handle,
+      )!;
+      records.putSync(other, Buffer.from(entry.value), entry.version!);
+      records.removeSync(Buffer.from(hidden.handle, 'base64url'));
+      for (const [name, { handle }] of [
+        ['by-user', unlisted],
+        ['by-expiry', unswept],
+      ] as const) {
+        const bytes = Buffer.from(handle, 'base64url');
+        const key = keysOf(dbs[name]).find((each) => each.subarray(-12).equals(bytes))!;
+        dbs[name].removeSync(key);
+        key[3]! ^= 4;
+        dbs[name].putSync(key, Buffer.from([1]));
+      }
+    });
+    expect(store.read(hidden.handle, now)).to.equal(undefined);
+    expect(await store.list(unlisted.userid, now)).to.have.length(14);
+    expect(await scrub()).to.deep.equal({
+      records: 100,
+      damaged: [other.toString('base64url')],
+      // Two entries that were missing, two in their places, and the two of the hidden record.
+      repaired: 6,
+    });
+    expect(told).to.deep.equal([`session ${other.toString('base64url')}`]);
+    expect(await store.list(unlisted.userid, now)).to.have.length(15);
+    expect(await store.file.removeDamaged(unlisted.handle)).to.equal(false);
+    expect(await store.file.removeDamaged(other.toString('base64url'))).to.equal(true);
+    expect(await scrub()).to.deep.equal({ records: 99, damaged: [], repaired: 0 });
+  });
+
+  it('are found by a command, and by a server in the background, which says so in its metrics', async () => {
+    const [one, two] = [record('ann', { data: '{"b":2}' }), record('bob')];
+    await store.insert(one);
+    await store.insert(two);
+    change(Buffer.from('{"b":2}'), Buffer.from('{"b":3}'));
+    await store.close();
+    const server = await startServer({
+      files: { 'sessman.json': JSON.stringify({ path: folder }) },
+      ini: '[plugin_parms]\nsessman=json=sessman.json\n',
+    });
+    const figures = async () =>
+      Object.fromEntries(
+        [
+          ...(await (await server.fetch('/metrics')).text()).matchAll(
+            /^sessman_store_scrub_(\w+?)(?:\{[^}]*\})? (\S+)$/gm,
+          ),
+        ].map(([, name, value]) => [name, Number(value)]),
+      );
+    try {
+      while ((await figures()).finished_timestamp_seconds === undefined) await pause(20);
+      expect(await figures()).to.deep.include({ records: 2, damaged: 1, repaired: 0 });
+      const run = (...args: string[]) => runProgram(process.execPath, [command, folder, ...args], '/');
+      const found = await run();
+      expect(found).to.deep.equal({
+        status: 1,
+        stdout: `session ${one.handle} is damaged\n2 records read: 1 damaged, 0 without a checksum; 0 index entries repaired\n`,
+        stderr: '',
+      });
+      expect((await run('--remove')).status).to.equal(0);
+      expect((await run()).stdout).to.match(/^1 records read: 0 damaged/);
+    } finally {
+      await server.close();
+    }
   });
 });

@@ -90,6 +90,45 @@ export default definePlugin({
     });
   }
 
+  it('is read-only after a second failure, until the operator reloads', async () => {
+    const server = await ServerProcess.start({ ini: '[paths]\npidfile=server.pid\n' });
+    const tracers: ChildProcess[] = [];
+    try {
+      const post = () => fetch(`${server.url}/sessman/new?userid=ann`, { method: 'POST' });
+      const made = (await (await post()).json()) as { session_id: string };
+      const get = () => fetch(`${server.url}/sessman/get?userid=ann&session_id=${made.session_id}`);
+      const fail = async () => {
+        const tracer = await failing(await childOf(server.child.pid!), 'fdatasync');
+        tracers.push(tracer);
+        const gone = once(tracer, 'exit');
+        expect(await (await post()).json()).to.include({ code: 'store_failed' });
+        await gone;
+      };
+      await fail();
+      expect((await post()).status).to.equal(200);
+      await fail();
+      await server.until(({ msg }) => msg.startsWith('the session store is read-only'));
+      const worker = await childOf(server.child.pid!);
+      const refused = await post();
+      expect([refused.status, await refused.json()])
+        .to.deep.include(503)
+        .and.to.have.nested.property('1.code', 'store_failed');
+      expect((await get()).status).to.equal(200);
+      expect(await (await fetch(`${server.url}/readyz`)).text()).to.include('store_failed');
+      expect(await childOf(server.child.pid!)).to.equal(worker);
+      expect((await server.command('reload')).status).to.equal(0);
+      // The old worker may still serve a connection that was open.
+      let written: Response;
+      do written = await post();
+      while (written.status === 503);
+      expect(written.status).to.equal(200);
+      expect((await fetch(`${server.url}/readyz`)).status).to.equal(200);
+    } finally {
+      for (const tracer of tracers) tracer.kill('SIGKILL');
+      await server.close();
+    }
+  });
+
   async function childOf(pid: number): Promise<number> {
     const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
     return Number(children.trim().split(' ')[0]);
@@ -144,12 +183,12 @@ describe('the embedded store beside a reader that is stopped', () => {
     const child = await stop(join(folder, 'sessions.mdb'));
     try {
       await told;
-      const before = store.oldestReader;
-      while (store.oldestReader < before + 1) await pause(50);
+      const before = store.file.oldestReader();
+      while (store.file.oldestReader() < before + 1) await pause(50);
       expect(long).to.have.length(1);
       expect(long[0]).to.include({ pid: child.pid });
       child.kill('SIGKILL');
-      while (store.oldestReader > 0) await pause(50);
+      while (store.file.oldestReader() > 0) await pause(50);
     } finally {
       child.kill('SIGKILL');
       await store.close();

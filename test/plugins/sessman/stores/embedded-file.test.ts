@@ -42,11 +42,18 @@ describe("a damaged embedded store's start", () => {
       (whole) => overwrite(whole, whole.length >> 1, whole.length >> 1),
     ],
     ['overwritten with noise in its second meta page', (whole) => overwrite(whole, 4096, 4096)],
+    ['changed in the name of a database', (whole) => rename(whole, 'records', 'recorfs')],
   ];
 
   async function overwrite(whole: Buffer, from: number, length: number): Promise<void> {
     const damaged = Buffer.from(whole);
     randomBytes(length).copy(damaged, from);
+    await writeFile(file, damaged);
+  }
+
+  async function rename(whole: Buffer, name: string, to: string): Promise<void> {
+    const damaged = Buffer.from(whole);
+    for (let at = damaged.indexOf(name); at >= 0; at = damaged.indexOf(name, at)) damaged.write(to, at);
     await writeFile(file, damaged);
   }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,12 +12,14 @@ import { StoreError } from '../../../../plugins/sessman/errors.js';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { runSweeper } from '../../../../plugins/sessman/stores/sweeper.js';
+import { runProgram, ServerProcess } from '../../../support/process.js';
 
 const writer = fileURLToPath(new URL('../support/writer.js', import.meta.url));
 const blocker = fileURLToPath(new URL('../support/blocker.js', import.meta.url));
-const backup = fileURLToPath(
-  new URL('../../../../plugins/sessman/stores/embedded/backup.js', import.meta.url),
-);
+const command = (name: string) =>
+  fileURLToPath(new URL(`../../../../plugins/sessman/stores/embedded/${name}.js`, import.meta.url));
+const backup = command('backup');
+const storage = new URL('../../../../host/storage/embedded.js', import.meta.url).href;
 const run = promisify(execFile);
 const limits = { idleTimeout: 60, absoluteTimeout: 0, maxData: 10_000, maxPerUser: 0 };
 
@@ -173,8 +176,12 @@ describe('EmbeddedStore over several processes', () => {
     await writing;
     const copied = EmbeddedStore.open(copy);
     expect((await new Sessions(copied, limits).get(id, 'mary')).data).to.equal('{"a":1}');
+    const count = copied.count();
     await copied.close();
     expect((await stat(copy)).mode & 0o777).to.equal(0o700);
+    const manifest = JSON.parse(await readFile(join(copy, 'backup.json'), 'utf8'));
+    expect(manifest).to.deep.include({ format: 1, records: count, keys: { plain: count } });
+    expect(Date.now() - Date.parse(manifest.made)).to.be.within(0, 60_000);
 
     const refused = async (args: string[]) => {
       const failure = await run(process.execPath, [backup, ...args]).then(
@@ -188,10 +195,120 @@ describe('EmbeddedStore over several processes', () => {
       /^1,sessman-backup: there is no session store/,
     );
     expect((await refused([here()])).join()).to.match(/^2,usage/);
+    expect((await refused([here(), `${copy}3`, '--deadline', '0.001'])).join()).to.match(
+      /^1,sessman-backup: the copy was not complete within 0.001 s, and was removed/,
+    );
+    expect(existsSync(`${copy}3`)).to.equal(false);
+  });
+
+  it('is restored by a command, which ends all sessions unless told otherwise, and refuses a live store', async () => {
+    const sessions = new Sessions(store, limits);
+    const { id } = await sessions.create('mary', { a: 1 });
+    const ended = await sessions.create('mary', { b: 1 });
+    const copy = join(folder, 'copy');
+    await run(process.execPath, [command('backup'), here(), copy]);
+    await sessions.end(ended.id);
+    const call = (name: string, ...args: string[]) =>
+      runProgram(process.execPath, [command(name), ...args], '/');
+    await store.close();
+
+    store = await EmbeddedStore.openClaimed(here());
+    for (const [name, ...args] of [
+      ['restore', copy, here()],
+      ['compact', here()],
+    ] as const) {
+      const live = await call(name, ...args);
+      expect([live.status, live.stderr].join()).to.match(
+        /^1,sessman-\w+: the store in \S+ is in use by process \d+; stop/,
+      );
+    }
+    await store.close();
+
+    const kept = await call('restore', copy, here(), '--keep-sessions');
+    expect(kept.stdout).to.match(/^restored the backup of \S+Z: 2 live sessions return as they were then\n/);
+    expect(kept.stdout).to.include('sessions that were ended since are live again');
+    expect(kept.stdout).to.match(/the store that was there is now \S+store\.replaced-/);
+    store = EmbeddedStore.open(here());
+    expect((await new Sessions(store, limits).list('mary')).length).to.equal(2);
+    expect(store.notes().notes).to.deep.equal([]);
+    await store.close();
+
+    expect((await call('restore', copy, here())).stdout).to.include('all of its 2 sessions are ended');
+    store = EmbeddedStore.open(here());
+    const again = new Sessions(store, limits);
+    const gone = await Promise.resolve()
+      .then(() => again.get(id))
+      .catch((error: Error) => error);
+    expect(gone).to.include({ code: 'session_not_found' });
+    await again.create('mary', {}, id);
+    expect(await again.list('mary')).to.have.length(1);
+    for (let n = 0; n < 300; n++) await again.create('bob', { filling: 'x'.repeat(5000) });
+    await again.endAll('bob');
+    expect(store.file.size().free).to.be.greaterThan(1_000_000);
+    await store.close();
+    const compacted = await call('compact', here());
+    expect(compacted.stdout).to.match(/sessions\.mdb: \d+ bytes before, \d+ bytes now\n$/);
+    store = EmbeddedStore.open(here());
+    expect(store.file.size().bytes).to.be.lessThan(1_000_000);
+    expect(await new Sessions(store, limits).list('mary')).to.have.length(1);
+
+    const bytes = await readFile(join(copy, 'sessions.mdb'));
+    bytes[bytes.length - 1]! ^= 1;
+    await writeFile(join(copy, 'sessions.mdb'), bytes);
+    const other = await call('restore', copy, join(folder, 'other'));
+    expect([other.status, other.stderr].join()).to.match(/^1,sessman-restore: .* is not as it was written/);
   });
 
   it('is open to its owner alone', async () => {
     expect((await stat(here())).mode & 0o777).to.equal(0o700);
     expect(await readFile(join(here(), 'store.json'), 'utf8')).to.equal('{"store":"sessman","format":1}\n');
+  });
+});
+
+describe("the embedded store and the plugins' storage in two containers", () => {
+  const container = ['--pid', '--fork', '--mount-proc', '--kill-child'];
+  before(async function () {
+    const works = await runProgram('unshare', [...container, 'true'], '/').catch(() => undefined);
+    if (works?.status !== 0) this.skip();
+  });
+
+  it('are refused to the second with a sentence, and used by it once the first was killed', async () => {
+    const plugin = `import { definePlugin } from 'plugin-server';
+export default definePlugin({ async setup({ storage }) { await storage('a').set('b', 1); } });`;
+    const files = { 'plugins/keeper.mjs': plugin };
+    const through = { file: 'unshare', args: container };
+    const first = await ServerProcess.start({ files, through });
+    const { folder } = first;
+    const inUse = (store: string) =>
+      new RegExp(`${store} \\S+ is in use by process \\d+ of another container`);
+    const second = (more: object = {}) =>
+      ServerProcess.start({ folder, through, ini: '[main]\nsafe=list:sessman\n', args: ['--safe'], ...more });
+    try {
+      const refused = await second({ raw: true });
+      expect((await refused.exited).status).to.equal(1);
+      expect(refused.stderr).to.match(inUse('the session store')).and.to.include('stop that server first');
+      const open = `await (await import(${JSON.stringify(storage)})).EmbeddedStore.openClaimed('data/_storage')`;
+      const args = ['--input-type=module', '-e', open];
+      expect((await runProgram(process.execPath, args, folder)).stderr).to.match(
+        inUse("the plugins' storage"),
+      );
+      const copied = await runProgram(
+        process.execPath,
+        [backup, join(folder, 'data/sessman/store'), `${folder}-copy`],
+        '/',
+      );
+      expect([copied.status, copied.stderr]).to.match(/^1,sessman-backup: .* another container/);
+      const made = await first.fetch('/sessman/new?userid=ann', { method: 'POST' });
+      const { session_id } = (await made.json()) as { session_id: string };
+      first.child.kill('SIGKILL');
+      await first.exited;
+      const next = await second();
+      const read = await next.fetch(`/sessman/get?userid=ann&session_id=${session_id}`);
+      expect(read.status).to.equal(200);
+      next.child.kill('SIGKILL');
+      await next.exited;
+    } finally {
+      await first.close();
+    }
   });
 });

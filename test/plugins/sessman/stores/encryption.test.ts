@@ -21,8 +21,9 @@ const places: { name: string; make: (folder: () => string) => Promise<Place> }[]
     make: async (folder) => ({
       settings: {},
       async bytes() {
-        const files = await readdir(folder());
-        return Buffer.concat(await Promise.all(files.map((file) => readFile(join(folder(), file)))));
+        const all = await readdir(folder(), { withFileTypes: true });
+        const files = all.filter((file) => file.isFile());
+        return Buffer.concat(await Promise.all(files.map(({ name }) => readFile(join(folder(), name)))));
       },
     }),
   },

@@ -1,0 +1,108 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ScrubPlace, Store } from '../store.js';
+
+export interface ScrubberOptions {
+  /** Ends it. */
+  readonly signal: AbortSignal;
+  readonly onError?: (error: unknown) => void;
+  readonly now?: () => number;
+}
+
+/** What a pass over the whole store has found. */
+export interface ScrubCounts {
+  readonly records: number;
+  /** Records without a checksum, which version 0.1.0 wrote. */
+  readonly unchecked: number;
+  readonly damaged: number;
+  /** Index entries that were missing or surplus. */
+  readonly repaired: number;
+}
+
+/** What is kept of the passes, in the store. */
+export interface ScrubState {
+  /** The last complete pass. Times are in milliseconds since the Unix epoch. */
+  readonly last?: ScrubCounts & { readonly began: number; readonly finished: number };
+  /** The one under way, which another worker continues where this one has ended. */
+  readonly current?: ScrubCounts & { readonly began: number; readonly place?: ScrubPlace | undefined };
+}
+
+export const scrubFact = 'scrub';
+
+/**
+ * Once a day, reads every record and index entry of a store in a file: by one worker at a time, for a hundredth of its time,
+ * in steps too short for a request to notice. Resolves when it has stopped.
+ */
+export async function runScrubber(
+  store: Store,
+  { signal, onError, now = Date.now }: ScrubberOptions,
+): Promise<void> {
+  const { file } = store;
+  if (file === undefined) return;
+  const owner = randomUUID();
+  let isHealthy = true;
+  while (!signal.aborted) {
+    try {
+      const state = await store.fact<ScrubState>(scrubFact);
+      if (isDue(state, now()) && (await lease())) await pass(state?.current ?? { ...none, began: now() });
+      isHealthy = true;
+    } catch (error) {
+      if (isHealthy) onError?.(error);
+      isHealthy = false;
+    }
+    await pause(tick, undefined, { signal, ref: false }).catch(() => {});
+  }
+
+  function lease(until = now() + leaseTime): Promise<boolean> {
+    return store.lease('scrubber', owner, now(), until);
+  }
+
+  async function pass(from: NonNullable<ScrubState['current']>): Promise<void> {
+    let current = from;
+    let kept = performance.now();
+    const keep = () => store.changeFact<ScrubState>(scrubFact, (before) => ({ ...before, current }));
+    for (;;) {
+      const { next, ...counts } = await file!.scrub(current.place, stepTime);
+      current = { ...added(current, counts), began: current.began, place: next };
+      if (next === undefined) break;
+      if (signal.aborted) {
+        await keep();
+        await lease(now());
+        return;
+      }
+      if (performance.now() - kept > leaseTime / 3) {
+        kept = performance.now();
+        await keep();
+        if (!(await lease())) return;
+      }
+      await pause(stepPause, undefined, { signal, ref: false }).catch(() => {});
+    }
+    const { place: _, ...counts } = current;
+    await store.changeFact<ScrubState>(scrubFact, () => ({ last: { ...counts, finished: now() } }));
+  }
+}
+
+export function added(
+  a: ScrubCounts,
+  b: Omit<ScrubCounts, 'damaged'> & { readonly damaged: number | readonly string[] },
+): ScrubCounts {
+  return {
+    records: a.records + b.records,
+    unchecked: a.unchecked + b.unchecked,
+    damaged: a.damaged + (typeof b.damaged === 'number' ? b.damaged : b.damaged.length),
+    repaired: a.repaired + b.repaired,
+  };
+}
+
+export const none: ScrubCounts = { records: 0, unchecked: 0, damaged: 0, repaired: 0 };
+
+function isDue(state: ScrubState | undefined, now: number): boolean {
+  return state?.current !== undefined || state?.last === undefined || now - state.last.began >= every;
+}
+
+/** Milliseconds. */
+const every = 24 * 3_600_000;
+const tick = 1000;
+const leaseTime = 15_000;
+const stepTime = 1;
+const stepPause = 100;
