@@ -184,7 +184,13 @@ function isWriteError(cause: unknown): boolean {
 }
 
 function hasFailed(cause: unknown): boolean {
-  return isWriteError(cause) || codeOf(cause) === lmdbPanic;
+  return isWriteError(cause) || codeOf(cause) === lmdbPanic || isRefusedRead(cause);
+}
+
+/** In an environment that must be opened again, a read is an invalid argument; only the text tells why. */
+function isRefusedRead(cause: unknown): boolean {
+  const { message } = (cause ?? {}) as { message?: unknown };
+  return codeOf(cause) === constants.errno.EINVAL && String(message).includes('MDB_PANIC');
 }
 
 function codeOf(cause: unknown): number {

@@ -10,6 +10,7 @@ import { generated } from './rows/generated.js';
 import { jobs } from './rows/jobs.js';
 import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
+import { noSpace } from './rows/no-space.js';
 import { overload } from './rows/overload.js';
 import { stoppedReaders } from './rows/readers.js';
 import { slowClientsFault } from './rows/slow-clients.js';
@@ -21,6 +22,7 @@ import type { Fault } from './support/fault.js';
 export const faults: readonly Fault[] = [
   killed,
   diskFull,
+  noSpace,
   frozenWorker,
   stoppedReaders,
   damaged,

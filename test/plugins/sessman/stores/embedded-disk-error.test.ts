@@ -15,9 +15,9 @@ const reader = fileURLToPath(new URL('../support/reader.js', import.meta.url));
 
 describe('the embedded store on a disk that fails', () => {
   /** strace makes system calls of a running process fail, which is an error of the disk to that process. */
-  const failing = async (pid: number, call: string): Promise<ChildProcess> => {
+  const failing = async (pid: number, call: string, how = 'error=EIO'): Promise<ChildProcess> => {
     const args = ['-f', '-p', `${pid}`, '-o', '/dev/null', '-e', `trace=${call}`];
-    const tracer = spawn('strace', [...args, '-e', `inject=${call}:error=EIO`], { stdio: 'pipe' });
+    const tracer = spawn('strace', [...args, '-e', `inject=${call}:${how}`], { stdio: 'pipe' });
     await Promise.race([once(tracer.stderr!, 'data'), once(tracer, 'exit')]);
     return tracer;
   };
@@ -89,6 +89,32 @@ export default definePlugin({
       }
     });
   }
+
+  it('recovers from a full disk, whichever of its writes has failed', async () => {
+    const server = await ServerProcess.start();
+    let tracer: ChildProcess | undefined;
+    try {
+      const post = () => fetch(`${server.url}/sessman/new?userid=ann`, { method: 'POST' });
+      expect((await post()).status).to.equal(200);
+      // The first writes pages, the second the one that makes them valid: without that, LMDB gives up.
+      for (const each of [1, 2]) {
+        const worker = await childOf(server.child.pid!);
+        tracer = await failing(worker, 'pwrite64', `error=ENOSPC:when=${each}+${each}`);
+        for (let n = 0; n < 4; n++) {
+          const { status } = await post();
+          expect(status).to.be.oneOf([200, 503]);
+        }
+        const detached = once(tracer, 'exit');
+        tracer.kill('SIGINT');
+        await detached;
+        while ((await post()).status === 503) await pause(20);
+        while ((await fetch(`${server.url}/readyz`)).status === 503) await pause(20);
+      }
+    } finally {
+      tracer?.kill('SIGKILL');
+      await server.close();
+    }
+  });
 
   it('is read-only after a second failure, until the operator reloads', async () => {
     const server = await ServerProcess.start({ ini: '[paths]\npidfile=server.pid\n' });

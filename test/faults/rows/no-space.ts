@@ -1,0 +1,66 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Fault, Verdict } from '../support/fault.js';
+import { call } from '../support/http.js';
+import { Server } from '../support/server.js';
+import { Writers } from '../support/writers.js';
+
+/** Makes some of the system calls of a running process fail. */
+async function inject(pid: number, call: string, how: string): Promise<ChildProcess> {
+  const args = [
+    '-f',
+    '-p',
+    `${pid}`,
+    '-o',
+    '/dev/null',
+    '-e',
+    `trace=${call}`,
+    '-e',
+    `inject=${call}:${how}`,
+  ];
+  const tracer = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  await Promise.race([once(tracer.stderr!, 'data'), once(tracer, 'exit')]);
+  return tracer;
+}
+
+export const noSpace: Fault = {
+  name: 'no-space',
+  title: 'every so many writes of the embedded store fail for lack of space',
+  async run(scale) {
+    const verdict = new Verdict();
+    const server = await Server.start();
+    const writers = new Writers(8, () => server.url);
+    const everies = [1, 2, 3, 5, 7, 10, 20, 50].slice(0, scale(8, 3));
+    try {
+      for (const every of everies) {
+        writers.start();
+        const worker = (await server.pids())[1]!;
+        const tracer = await inject(worker, 'pwrite64,pwritev', `error=ENOSPC:when=${every}+${every}`);
+        await sleep(2000);
+        verdict.expect((await call(server.url, '/healthz')).status === 200, '/healthz was not 200');
+        tracer.kill('SIGINT');
+        await once(tracer, 'exit');
+        await server.until('/readyz', 200);
+        await sleep(1200);
+        await writers.stop();
+        await writers.verify();
+      }
+    } finally {
+      await server.close();
+    }
+    const { acknowledged, lost, wrong, slowest, refused } = writers.tally;
+    verdict.expect(lost.length === 0, `lost: ${lost.slice(0, 3).join(', ')}`);
+    verdict.expect(wrong.length === 0, `wrong: ${wrong.slice(0, 3).join(', ')}`);
+    verdict.expect(refused > 0, 'nothing was refused');
+    return {
+      times: `every ${everies.join(', ')}`,
+      acknowledged,
+      lost: lost.length,
+      wrong: wrong.length,
+      slowest,
+      notes: [`${refused.toLocaleString('en')} requests were refused with 503`],
+      failures: verdict.failures,
+    };
+  },
+};
