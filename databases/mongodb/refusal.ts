@@ -51,9 +51,13 @@ const missingRights = (owner: string): Reason => ({
 /** Why a server that was reached refuses. */
 function whyRefused(error: unknown, { owner }: MongoConnection): Reason | undefined {
   if (!(error instanceof MongoServerError)) return undefined;
-  if (hasCode(error, authenticationFailed)) return wrongCredentials;
+  if (hasCode(error, authenticationFailed, userNotFound)) return wrongCredentials;
   if (hasCode(error, unauthorized)) return missingRights(owner);
-  if (hasCode(error, mechanismUnavailable)) {
+  // MongoDB itself answers BadValue for a mechanism that is not enabled.
+  if (
+    hasCode(error, mechanismUnavailable) ||
+    (hasCode(error, badValue) && /mechanism/i.test(error.message))
+  ) {
     return {
       summary: 'MongoDB does not offer this way to authenticate',
       remedy: 'Check authMechanism in server_url.',
@@ -73,6 +77,8 @@ function whyRefused(error: unknown, { owner }: MongoConnection): Reason | undefi
 }
 
 // https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+const badValue = 2;
+const userNotFound = 11;
 const unauthorized = 13;
 const authenticationFailed = 18;
 const mechanismUnavailable = 334;

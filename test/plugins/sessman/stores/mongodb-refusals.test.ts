@@ -46,6 +46,20 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
       'readWrite',
     ],
     ['no rights', { listIndexes: 'not authorized on sessman to execute command' }, 8000, {}, 'readWrite'],
+    [
+      'a user that does not exist',
+      { saslStart: 'Could not find user "ann" for db "sessman"' },
+      11,
+      credentials,
+      'username and password',
+    ],
+    [
+      'a mechanism that is not enabled',
+      { saslStart: 'Received authentication for mechanism SCRAM-SHA-256 which is not enabled' },
+      2,
+      credentials,
+      'authMechanism',
+    ],
     ['another mechanism', { saslStart: 'mechanism is not enabled' }, 334, credentials, 'authMechanism'],
   ];
   for (const [what, refuse, code, settings, remedy] of atStart) {
