@@ -96,6 +96,7 @@ async function startHere(
     iniFile,
     safe: true,
     logLevel: 'error',
+    auditByLevel: true,
     development: true,
     fakes,
   });
@@ -115,7 +116,15 @@ async function startWorkers(iniFile: string, timeShift: number): Promise<Running
   const { Supervisor } = await import('./supervisor/index.js');
   const { StartFailure } = await import('./supervisor/start-failure.js');
   const supervisor = new Supervisor(
-    { iniFile, iniOptional: false, safe: true, development: true, logLevel: 'error', timeShift },
+    {
+      iniFile,
+      iniOptional: false,
+      safe: true,
+      development: true,
+      logLevel: 'error',
+      auditByLevel: true,
+      timeShift,
+    },
     { endsIdleAtReload: true },
   );
   let url = '';

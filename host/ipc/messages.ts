@@ -22,6 +22,8 @@ export interface WorkerOptions {
   readonly iniOptional: boolean;
   readonly logFile?: string;
   readonly logLevel?: string;
+  /** See LogOptions. */
+  readonly auditByLevel?: boolean;
   /** A module to load before anything else (`node --import`). */
   readonly preload?: string;
   readonly safe: boolean;
@@ -68,6 +70,7 @@ export interface LogSettings {
   /** Absent: pretty on a terminal, else JSON. */
   readonly format?: 'json' | 'pretty' | undefined;
   readonly file?: string | undefined;
+  readonly auditByLevel?: boolean | undefined;
 }
 
 /** What a ready worker reports of itself. All paths are absolute. */

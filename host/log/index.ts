@@ -14,6 +14,8 @@ export interface LogSettings {
   readonly format: 'json' | 'pretty' | undefined;
   /** Absolute path; undefined for standard output. */
   readonly file: string | undefined;
+  /** Audit lines are written at their level alone, like any other line. */
+  readonly auditByLevel?: boolean | undefined;
 }
 
 export interface Log {
@@ -37,7 +39,7 @@ type Write = (lines: string, kind: LineKind, level: LevelName) => void;
 
 /** JSON lines by pino; each with `level`, `time` (RFC 3339) and `msg`. Members that are secrets by their name are masked. Rejects with a LogFileError. */
 export async function openLog(settings: LogSettings, destination?: DestinationStream): Promise<Log> {
-  if (destination !== undefined) return logTo(settings.level, (lines) => destination.write(lines));
+  if (destination !== undefined) return logTo(settings, (lines) => destination.write(lines));
   const writer = openWriter(settings.file, (dropped) =>
     log.logger.warn({ dropped }, 'log lines were dropped: the log could not be written'),
   );
@@ -47,7 +49,7 @@ export async function openLog(settings: LogSettings, destination?: DestinationSt
   const write: Write = (lines, kind, level) => {
     writer.write(print === undefined ? lines : eachLine(lines, print), kind, level);
   };
-  const log = logTo(settings.level, write, writer);
+  const log = logTo(settings, write, writer);
   return log;
 }
 
@@ -91,7 +93,7 @@ export function timestamp(): string {
   return timeText;
 }
 
-function logTo(level: string, write: Write, writer?: LogWriter): Log {
+function logTo({ level, auditByLevel }: LogSettings, write: Write, writer?: LogWriter): Log {
   const options: LoggerOptions = {
     level,
     base: undefined,
@@ -101,7 +103,7 @@ function logTo(level: string, write: Write, writer?: LogWriter): Log {
   };
   const stream = new PinoStream(write);
   const logger = pino(options, stream);
-  const keepsInfo = level === 'silent' || logger.isLevelEnabled('info');
+  const keepsInfo = auditByLevel === true || level === 'silent' || logger.isLevelEnabled('info');
   const auditor = keepsInfo ? logger : pino({ ...options, level: 'info' }, stream);
   return {
     logger,

@@ -7,6 +7,8 @@ export interface LogOptions {
   /** In place of `[log] level` and `file`. */
   readonly logLevel?: string;
   readonly logFile?: string;
+  /** For tests, whose output they would spoil: audit lines are written at their level alone. */
+  readonly auditByLevel?: boolean;
   /** Receives log lines, in place of standard output and `[log] file`. */
   readonly logDestination?: DestinationStream;
 }
@@ -18,7 +20,10 @@ export async function openLogOf(
 ): Promise<Log> {
   const { logLevel: level = settings.log.level, logFile: file = settings.log.file } = options;
   try {
-    return await openLog({ ...settings.log, level, file }, options.logDestination);
+    return await openLog(
+      { ...settings.log, level, file, auditByLevel: options.auditByLevel },
+      options.logDestination,
+    );
   } catch (error) {
     if (!(error instanceof LogFileError) || options.logFile !== undefined) throw error;
     const section = configuration.section('log')!;

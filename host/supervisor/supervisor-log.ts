@@ -44,7 +44,8 @@ export class SupervisorLog {
 
   /** Writes an audit line, at every level but `silent`. */
   audit(event: string, fields: object, message: string, level: Level = 'info'): void {
-    if (this.#settings.level === 'silent') return;
+    const { level: least, auditByLevel } = this.#settings;
+    if (least === 'silent' || (auditByLevel && !isWritten(level, least))) return;
     this.#print(level, { audit: true, event, ...fields }, message, 'audit');
   }
 
@@ -54,7 +55,7 @@ export class SupervisorLog {
   }
 
   #write(level: Level, fields: object, msg: string): void {
-    if (levels.indexOf(level) < levels.indexOf(this.#settings.level)) return;
+    if (!isWritten(level, this.#settings.level)) return;
     this.#print(level, fields, msg, 'application');
   }
 
@@ -79,6 +80,10 @@ export class SupervisorLog {
       return new LogWriter(undefined, onRecovered);
     }
   }
+}
+
+function isWritten(level: Level, least: string): boolean {
+  return levels.indexOf(level) >= levels.indexOf(least);
 }
 
 function sum(a: LineCounts, b: LineCounts): LineCounts {

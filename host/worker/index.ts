@@ -130,8 +130,18 @@ async function bringUp(options: WorkerOptions): Promise<void> {
 }
 
 function hostOptions(options: WorkerOptions): HostOptions {
-  const { serverId, iniFile, iniOptional, logFile, logLevel, safe, development, snapshot, timeShift } =
-    options;
+  const {
+    serverId,
+    iniFile,
+    iniOptional,
+    logFile,
+    logLevel,
+    auditByLevel,
+    safe,
+    development,
+    snapshot,
+    timeShift,
+  } = options;
   const { front } = options;
   channel.retirements = options.retirements ?? [];
   return {
@@ -142,6 +152,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
     ...(timeShift !== undefined && { timeShift }),
     ...(logFile && { logFile }),
     ...(logLevel && { logLevel }),
+    ...(auditByLevel && { auditByLevel }),
     ...(front && { front }),
     ...(snapshot ? { snapshot } : readerOf({ path: iniFile, optional: iniOptional })),
     listen: false,

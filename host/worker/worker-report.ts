@@ -3,7 +3,10 @@ import type { ProcessSettings, WorkerOptions, WorkerReport } from '../ipc/messag
 import type { Settings } from '../prepare/settings.js';
 
 /** The settings that the supervisor uses. */
-export function processSettings(settings: Settings, { logLevel, logFile }: WorkerOptions): ProcessSettings {
+export function processSettings(
+  settings: Settings,
+  { logLevel, logFile, auditByLevel }: WorkerOptions,
+): ProcessSettings {
   const { addresses, admin, workers, workerTimeout, workerMemory, stopGrace, stopTimeout } = settings;
   const { streamGrace, pidFile, log } = settings;
   const { level, format, file } = log;
@@ -20,7 +23,7 @@ export function processSettings(settings: Settings, { logLevel, logFile }: Worke
       pidFile,
     },
     maxDelay: settings.limits.maxDelay,
-    log: { level: logLevel ?? level, format, file: logFile ?? file },
+    log: { level: logLevel ?? level, format, file: logFile ?? file, auditByLevel },
   };
 }
 
