@@ -108,8 +108,8 @@ export interface Store {
   /** What is sealed of some records, live or not, in the order of handles. */
   sealed(limit: number, after?: string): Promise<readonly Sealed[]>;
 
-  /** Replaces what is sealed of a record, and nothing else of it; false where it is not as it was `before`. */
-  replaceSealed(before: Sealed, after: Sealed): Promise<boolean>;
+  /** Replaces some sealed fields of a record, and nothing else of it; false where they are not as they were `before`. */
+  replaceSealed(before: SealedFields, after: SealedFields): Promise<boolean>;
 
   /** Something that holds for the whole store, as JSON. */
   fact<T extends object>(name: string): Awaitable<T | undefined>;
@@ -268,6 +268,9 @@ export interface Sealed {
   readonly ip?: string | undefined;
   readonly userAgent?: string | undefined;
 }
+
+/** Some of these fields. */
+export type SealedFields = Pick<Sealed, 'handle'> & Partial<Sealed>;
 
 /** Why a session was ended: by `end`, by `end_all`, over the limit of its user's sessions, or replaced by a login. */
 export type EndReason = 'end' | 'end_all' | 'limit' | 'login';

@@ -13,6 +13,7 @@ import { network } from './rows/network.js';
 import { noSpace } from './rows/no-space.js';
 import { overload } from './rows/overload.js';
 import { stoppedReaders } from './rows/readers.js';
+import { rotation } from './rows/rotation.js';
 import { slowClientsFault } from './rows/slow-clients.js';
 import { sockets } from './rows/sockets.js';
 import { storage } from './rows/storage.js';
@@ -32,6 +33,7 @@ export const faults: readonly Fault[] = [
   jobs,
   channel,
   sockets,
+  rotation,
   network,
   generated,
   slowClientsFault,

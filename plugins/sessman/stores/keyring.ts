@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomFillSync } from 'node:crypto';
 
 /** The fields that are encrypted. */
 export type SealedField = 'data' | 'about' | 'ip' | 'user_agent';
@@ -38,7 +38,7 @@ export class Keyring {
 
   seal(field: SealedField, handle: string, text: string): string {
     if (this.first === plain) return text;
-    const nonce = randomBytes(nonceLength);
+    const nonce = randomNonce();
     const cipher = createCipheriv('aes-256-gcm', this.#recordKey(this.first, handle), nonce);
     cipher.setAAD(Buffer.from(field + handle));
     const encrypted = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
@@ -88,3 +88,17 @@ const fingerprintLength = 12;
 /** Bytes. */
 const nonceLength = 12;
 const tagLength = 16;
+
+/** Random bytes for many nonces: a call of the generator costs as much as encrypting a session. */
+const pool = Buffer.allocUnsafeSlow(nonceLength * 256);
+let used = pool.length;
+
+/** No byte is used twice. It is valid until the pool is filled again: callers use it at once. */
+function randomNonce(): Buffer {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  used += nonceLength;
+  return pool.subarray(used - nonceLength, used);
+}

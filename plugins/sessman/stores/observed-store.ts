@@ -1,7 +1,16 @@
 import { HttpError, type PluginMetrics } from 'plugin-server';
 import { databaseSpans } from '../../../databases/spans.js';
 import { StoreError } from '../errors.js';
-import type { Change, EndReason, Match, Page, Sealed, SessionRecord, Store, StoreFile } from '../store.js';
+import type {
+  Change,
+  EndReason,
+  Match,
+  Page,
+  SealedFields,
+  SessionRecord,
+  Store,
+  StoreFile,
+} from '../store.js';
 import type { KeyCounts } from './reencrypt.js';
 import { type ScrubState, scrubFact } from './scrubber.js';
 
@@ -125,7 +134,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     raise: () => store.raise(),
     isRaised: () => store.isRaised(),
     sealed: (limit, after) => store.sealed(limit, after),
-    replaceSealed: observed('replace_sealed', (before: Sealed, after: Sealed) =>
+    replaceSealed: observed('replace_sealed', (before: SealedFields, after: SealedFields) =>
       store.replaceSealed(before, after),
     ),
     fact: (name) => store.fact(name),

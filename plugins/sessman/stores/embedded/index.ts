@@ -23,6 +23,7 @@ import {
   type Scrubbed,
   type ScrubPlace,
   type Sealed,
+  type SealedFields,
   type SessionHead,
   type SessionRecord,
   type SessionSummary,
@@ -460,10 +461,12 @@ export class EmbeddedStore implements Store {
     return sealed;
   }
 
-  async replaceSealed(before: Sealed, after: Sealed): Promise<boolean> {
+  async replaceSealed(before: SealedFields, after: SealedFields): Promise<boolean> {
     const key = handleBytes(before.handle);
     const found = this.#unlessDamaged(() => this.#load(key));
-    if (!found || JSON.stringify(sealedOf(found.record)) !== JSON.stringify(before)) return false;
+    if (!found) return false;
+    const now: SealedFields = sealedOf(found.record);
+    if (Object.entries(before).some(([name, text]) => now[name as keyof Sealed] !== text)) return false;
     const next = { ...found.record, ...after };
     return this.#commit(() => this.#replace(key, found, next, extrasOf(next) !== undefined));
   }

@@ -18,6 +18,7 @@ import type {
   Page,
   Position,
   Sealed,
+  SealedFields,
   SessionExtras,
   SessionHead,
   SessionRecord,
@@ -249,15 +250,15 @@ export class MongoStore implements Store {
     }));
   }
 
-  async replaceSealed(before: Sealed, after: Sealed): Promise<boolean> {
+  async replaceSealed(before: SealedFields, after: SealedFields): Promise<boolean> {
     const _id = handleBinary(before.handle);
     const document = await this.#run((sessions) =>
       sessions.findOne({ _id }, { ...reading, projection: { secret: 1, verifier: 1 } }),
     );
     if (!document) return false;
     const { secret, verifier = secret } = document;
-    const fields = ({ data, about, ip, userAgent }: Sealed) => ({
-      data,
+    const fields = ({ data, about, ip, userAgent }: SealedFields) => ({
+      ...(data !== undefined && { data }),
       ...extraFields({ about, ip, userAgent }),
     });
     // Where version 0.1.0 finds the hash of a secret, it would take sealed text for data.

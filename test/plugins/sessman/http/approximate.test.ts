@@ -1,5 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import { startApi } from '../support/api.js';
+import { Binary, MongoClient } from 'mongodb';
+import { sharedMongo } from '../../../support/mongodb.js';
+import { type Api, startApi } from '../support/api.js';
 
 /** Makes as many sessions as the path says, each for a user of its own. */
 const plugin = `
@@ -19,22 +22,60 @@ const plugin = `
     },
   });`;
 
-it('end_all of everyone counts few sessions exactly, and marks the number of more than 20,000 as an estimate', async () => {
+interface Place {
+  readonly api: Api;
+  make(count: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+async function embedded(): Promise<Place> {
   const api = await startApi(
     {},
     { ini: '[paths]\nplugins=plugins\n', files: { 'plugins/many.mjs': plugin } },
   );
-  try {
-    const make = async (count: number) => expect((await api.post(`/many/${count}`)).text).to.equal('made');
-    const endAll = async () => (await api.post('/sessman/end_all', { everyone: true })).body;
-    await make(3);
-    expect(await endAll()).to.deep.equal({ ended: 3 });
-    await make(20_001);
-    const many = await endAll();
-    expect(Object.keys(many)).to.deep.equal(['ended', 'approximate']);
-    expect(many.approximate).to.equal(true);
-    expect(many.ended).to.be.at.least(20_001);
-  } finally {
-    await api.close();
-  }
-});
+  return {
+    api,
+    make: async (count) => expect((await api.post(`/many/${count}`)).text).to.equal('made') as never,
+    close: () => api.close(),
+  };
+}
+
+/** Sessions, and documents that count as some: the server of the tests takes a minute for as many calls. */
+async function mongodb(): Promise<Place> {
+  const { host, user, password, database, url } = await (await sharedMongo()).createDatabase();
+  const api = await startApi({ server_url: host, username: user, password, database });
+  const client = new MongoClient(url());
+  return {
+    api,
+    async make(count) {
+      for (let n = 0; n < Math.min(count, 3); n++) await api.post('/sessman/new', { userid: 'ann' });
+      const others = Array.from({ length: count - 3 }, () => ({ _id: new Binary(randomBytes(12)) as never }));
+      if (others.length > 0) await client.db(database).collection('sessions').insertMany(others);
+    },
+    async close() {
+      await client.close();
+      await api.close();
+    },
+  };
+}
+
+for (const [name, open] of [
+  ['embedded', embedded],
+  ['mongodb', mongodb],
+] as const) {
+  it(`end_all of everyone counts few sessions exactly, and marks the number of more than 20,000 as an estimate, on the ${name} store`, async () => {
+    const { api, make, close } = await open();
+    try {
+      const endAll = async () => (await api.post('/sessman/end_all', { everyone: true })).body;
+      await make(3);
+      expect(await endAll()).to.deep.equal({ ended: 3 });
+      await make(20_001);
+      const many = await endAll();
+      expect(Object.keys(many)).to.deep.equal(['ended', 'approximate']);
+      expect(many.approximate).to.equal(true);
+      expect(many.ended).to.be.at.least(20_001);
+    } finally {
+      await close();
+    }
+  });
+}
