@@ -70,10 +70,10 @@ export async function startPlugin(
   const folder = mkdtempSync(join(tmpdir(), 'plugin-server-test-'));
   const remove = () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   try {
-    const iniFile = writeServer(folder, path, options);
+    const { iniFile, name } = writeServer(folder, path, options);
     const { move, ...started } = await (workers === 0
-      ? startHere(iniFile, fakes, timeShift)
-      : startWorkers(iniFile, timeShift));
+      ? startHere(iniFile, name, fakes, timeShift)
+      : startWorkers(iniFile, name, timeShift));
     return { ...started, clock: movedBy(move, timeShift), close: () => started.close().finally(remove) };
   } catch (error) {
     remove();
@@ -88,12 +88,14 @@ interface Running extends Omit<StartedPlugin, 'clock'> {
 
 async function startHere(
   iniFile: string,
+  keyless: string,
   fakes: Readonly<Record<string, unknown>>,
   timeShift: number,
 ): Promise<Running> {
   const host = await Host.start({
     timeShift,
     iniFile,
+    keyless,
     safe: true,
     logLevel: 'error',
     auditByLevel: true,
@@ -112,7 +114,7 @@ async function startHere(
   return { url: host.url, reload, move: (shift) => host.moveClock(shift), close: () => host.close() };
 }
 
-async function startWorkers(iniFile: string, timeShift: number): Promise<Running> {
+async function startWorkers(iniFile: string, keyless: string, timeShift: number): Promise<Running> {
   const { Supervisor } = await import('./supervisor/index.js');
   const { StartFailure } = await import('./supervisor/start-failure.js');
   const supervisor = new Supervisor(
@@ -124,6 +126,7 @@ async function startWorkers(iniFile: string, timeShift: number): Promise<Running
       logLevel: 'error',
       auditByLevel: true,
       timeShift,
+      keyless,
     },
     { endsIdleAtReload: true },
   );
@@ -209,13 +212,13 @@ function writeServer(
     ...(storage === 'embedded'
       ? []
       : [['storage', `server_url=${storage.replaceAll('$', '$$$$')}`] as const]),
-    ['plugin_parms', `${name}=auth_type=none&json=parameters.json`],
+    ['plugin_parms', `${name}=json=parameters.json`],
   ] as const;
   writeFileSync(
     iniFile,
     own.reduce((text, [section, line]) => withLine(text, section, line), ini),
   );
-  return iniFile;
+  return { iniFile, name };
 }
 
 /** Adds a line to a section of an INI file, and creates the section if necessary. The lines below keep their numbers. */

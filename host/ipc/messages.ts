@@ -35,6 +35,8 @@ export interface WorkerOptions {
   readonly retirements?: readonly string[];
   /** Of the process that serves the admin address: it runs no plugin. */
   readonly front?: FrontOptions;
+  /** See PrepareOptions. */
+  readonly keyless?: string | undefined;
   /** See HostOptions. The supervisor changes it, for workers that it starts later. */
   timeShift?: number;
 }

@@ -3,6 +3,8 @@ import type { Deadlines } from '../kit/deadline.js';
 import type { Snapshot } from './snapshot.js';
 
 export interface PrepareOptions {
+  /** The name of a plugin that requires no key, whatever keys are set, unless it checks keys itself: for tests. */
+  readonly keyless?: string;
   readonly iniFile: string;
   /** For `${ENV:…}`; the process's own when absent. */
   readonly env?: Readonly<Record<string, string | undefined>>;

@@ -136,7 +136,13 @@ export function unusable(
 /** Checks a plugin's line and sections; undefined if it is switched off, or once its mistakes have been reported. */
 export function readParameters(
   configuration: Configuration,
-  plugin: { name: string; package_: PluginPackage; definition: PluginDefinition; line: Line | undefined },
+  plugin: {
+    name: string;
+    package_: PluginPackage;
+    definition: PluginDefinition;
+    line: Line | undefined;
+    keyless: boolean;
+  },
 ): PreparedPlugin | undefined {
   const { name, package_, definition } = plugin;
   const line = plugin.line?.at;
@@ -204,7 +210,7 @@ export function readParameters(
     parameters,
     sections: sectionValues,
     required: host.required,
-    auth: definition.auth ?? host.auth_type,
+    auth: definition.auth ?? (plugin.keyless ? 'none' : host.auth_type),
     keys,
     bounds: {
       limit: host.body_limit,

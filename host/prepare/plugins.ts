@@ -201,7 +201,10 @@ class Preparation {
       return undefined;
     }
     const { definition } = loaded;
-    const plugin = readParameters(configuration, { name, package_, definition, line });
+    const plugin = readParameters(configuration, {
+      ...{ name, package_, definition, line },
+      keyless: name === this.#around.options.keyless,
+    });
     const isWhole =
       plugin !== undefined && Object.values(plugin.sections).every((section) => section !== undefined);
     if (!isWhole) return plugin;

@@ -141,6 +141,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
     development,
     snapshot,
     timeShift,
+    keyless,
   } = options;
   const { front } = options;
   channel.retirements = options.retirements ?? [];
@@ -148,6 +149,7 @@ function hostOptions(options: WorkerOptions): HostOptions {
     iniFile,
     ...(serverId && { serverId }),
     safe,
+    ...(keyless !== undefined && { keyless }),
     development,
     ...(timeShift !== undefined && { timeShift }),
     ...(logFile && { logFile }),

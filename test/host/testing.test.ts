@@ -73,6 +73,19 @@ describe('startPlugin', () => {
     expect(await (await fetch(`${server.url}/greeter`)).text()).to.equal('noon');
   });
 
+  it('starts a plugin that checks keys itself', async () => {
+    const own = `import { definePlugin } from 'plugin-server';
+export default definePlugin({ auth: 'own', setup({ router, server }) {
+  router.get('/', (ctx) => { ctx.body = 'open'; });
+  router.get('/closed', server.requireGlobalKey, () => {});
+} });`;
+    await writeFile(join(folder, 'own.mjs'), own);
+    const server = await startPlugin(join(folder, 'own.mjs'), { ini: '[auth]\napikey=correct-horse\n' });
+    expect(await (await fetch(`${server.url}/own`)).text()).to.equal('open');
+    expect((await fetch(`${server.url}/own/closed`)).status).to.equal(401);
+    await server.close();
+  });
+
   it('adds its lines to the sections that ini has', async () => {
     server = await startPlugin(join(folder, 'counter.mjs'), {
       ini: '[network]\nstop_timeout=int:2\n[plugin_parms]\n# the line of the plugin is written by startPlugin\n',
