@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -146,6 +147,45 @@ describe('the programs that move sessions', () => {
     }
   });
 
+  describe('of a SQLite file of the Python server', () => {
+    /** The table as the Python server makes it, and what it writes: base64 of JSON. */
+    const write = `
+import base64, json, sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1])
+db.execute("CREATE TABLE IF NOT EXISTS sessions (timestamp INTEGER NOT NULL, session_id TEXT NOT NULL UNIQUE, "
+  "client_ip TEXT NOT NULL, data TEXT NOT NULL);")
+for age, id, data in [
+  (5, "0b6c7f6a-7c5e-4c80-9f5a-3f3a7de9d0a1", {"user": "zoë", "visits": 7}),
+  (5, "6f1de6c8-7b57-4f2e-a1a9-4a9f0c8a9f11", {}),
+  (90000, "d9e0f6b4-52a7-4f63-8f0b-a5b6c1c9e7e2", {"user": "old"}),
+  (5, "2f8a1c3e-98ab-4d1b-8d4d-5a1e7b3c6d92", ["no", "object"]),
+]:
+  db.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)",
+    (int(time.time()) - age, id, "127.0.0.1", base64.b64encode(json.dumps(data).encode()).decode()))
+db.commit()
+`;
+
+    it('move with data and user, and count those that cannot', async () => {
+      const python = (...args: string[]) => runProgram('python3', args, walk.folder);
+      expect((await python('-c', write, 'sessions.db')).stderr).to.equal('');
+      await walk.write(
+        'move-sqlite.py',
+        (await textOf('move-sqlite.py')).replaceAll('http://127.0.0.1:6123', server.url),
+      );
+      for (const run of ['first', 'second']) {
+        const { stdout, stderr, status } = await python('move-sqlite.py', 'sessions.db');
+        expect(stdout, `${run} run: ${stderr}`).to.equal(moved(2, 1, 1));
+        expect(stderr).to.match(/^not moved: .+\n$/);
+        expect(status).to.equal(1);
+      }
+      const id = createHash('sha256').update('0b6c7f6a-7c5e-4c80-9f5a-3f3a7de9d0a1').digest('base64url');
+      const response = await fetch(`${server.url}/sessman/get?userid=zoë`, {
+        headers: { 'X-Session-Id': id },
+      });
+      expect(await response.json()).to.deep.include({ userid: 'zoë', data: { user: 'zoë', visits: 7 } });
+    });
+  });
+
   interface Cookies {
     readonly ann: string;
     readonly ben: string;
@@ -180,23 +220,25 @@ describe('the programs that move sessions', () => {
 
   /** Runs the page's program for this store, with these of the store's options. */
   async function move(from: string, given: object, env: NodeJS.ProcessEnv = {}): Promise<string> {
-    const steps = await readSteps('docs/migrating.md');
-    const textOf = (path: string): string => {
-      const step = steps.find((each) => each.kind === 'file' && each.path === path);
-      return step?.kind === 'file' ? step.text : '';
-    };
     const program = `move-${from}.js`;
-    const mine = textOf(program).replace(
+    const mine = (await textOf(program)).replace(
       /(?<=^const options = )\{ (.*) \}(?=;$)/m,
       (_, of) => `{ ${of}, ...${JSON.stringify(given)} }`,
     );
-    await walk.write('move.js', textOf('move.js').replaceAll('http://127.0.0.1:6123', server.url));
+    await walk.write('move.js', (await textOf('move.js')).replaceAll('http://127.0.0.1:6123', server.url));
     await walk.write(program, mine);
     const { stdout, stderr } = await runProgram(process.execPath, [program], walk.folder, {
       ...process.env,
       ...env,
     });
     return stderr + stdout;
+  }
+
+  async function textOf(path: string): Promise<string> {
+    const step = (await readSteps('docs/migrating.md')).find(
+      (each) => each.kind === 'file' && each.path === path,
+    );
+    return step?.kind === 'file' ? step.text : '';
   }
 
   const idOf = (cookie: string) => /^connect\.sid=s%3A([^.]*)/.exec(cookie)![1]!;

@@ -174,14 +174,15 @@ export const differences = {
   stored_sessions: {
     about: 'stored sessions',
     before: 'documents of MongoDB, or a SQLite file',
-    now: 'not read: users have to log in once more',
-    remedy: 'set another `database` or `collection` if it is the same MongoDB',
+    now: 'not read',
+    remedy:
+      'move those of a SQLite file as docs/migrating.md shows. Set another `database` or `collection` if it is the same MongoDB; its users have to log in once more',
   },
   sqlite: {
     about: '`backend=sqlite`',
     before: 'sessions in a SQLite file, named by `database`',
     now: 'the embedded store, below `[paths] data`',
-    remedy: 'remove `backend`, and the file in `database`',
+    remedy: 'move the sessions as docs/migrating.md shows; remove `backend` and `database`',
   },
   vacuum_interval: {
     about: '`vacuum_interval` of sessman',
