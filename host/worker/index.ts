@@ -19,7 +19,16 @@ import { processSettings, workerReport } from './worker-report.js';
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
 
 // The supervisor closes the channel when this worker has drained; the kernel closes it when the supervisor dies.
-process.on('disconnect', () => process.exit());
+process.on('disconnect', () => {
+  try {
+    process.exit();
+  } finally {
+    // A listener for the exit has thrown, and nobody else would end this process.
+    process.kill(process.pid, 'SIGKILL');
+  }
+});
+// Before plugins load: their code, and the hooks of the loader, can hold up the main thread.
+endWithSupervisor();
 
 // A rejection that nobody handles affects no request: the server continues. After any other stray error its state is unknown.
 process.on('unhandledRejection', (reason) => {
@@ -121,7 +130,6 @@ async function bringUp(options: WorkerOptions): Promise<void> {
     host = await Host.start(hostOptions(options));
     for (const reason of strays.splice(0)) host.reportStray(reason);
     await channel.send({ type: 'ready', report: workerReport(host) });
-    endWithSupervisor();
     giveBackStartMemory();
   } catch (error) {
     await reportFailure(error);

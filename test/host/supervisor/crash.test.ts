@@ -8,7 +8,7 @@ import {
   hello,
   isListening,
   pidsOf,
-  type ServerProcess,
+  ServerProcess,
   startHello,
 } from '../../support/process.js';
 
@@ -137,6 +137,25 @@ export default definePlugin({ setup({ router }) {
     // The log's pipe closes when the last process that writes to it has ended.
     if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
     expect(await isListening(server.url)).to.equal(false);
+  });
+
+  it('of the supervisor ends a worker that is stuck in its start', async () => {
+    server = await ServerProcess.start({
+      raw: true,
+      ini: '[network]\nworker_timeout=int:0\n',
+      files: {
+        'plugins/stuck.js': `import { writeSync } from 'node:fs';
+import { definePlugin } from 'plugin-server';
+export default definePlugin({ setup() {
+  writeSync(1, JSON.stringify({ level: 'info', msg: 'stuck' }) + '\\n');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+} });`,
+      },
+    });
+    await server.until(({ msg }) => msg === 'stuck');
+    server.signal('SIGKILL');
+    await server.exited;
+    if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
   });
 
   it('of the supervisor ends workers whose main thread is busy or asleep, whatever holds it', async () => {
