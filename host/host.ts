@@ -181,6 +181,7 @@ export class Host {
     });
     const deadlines = { ...DEADLINES, ...options.deadlines };
     this.plugins = prepared.plugins.map((plugin) => new PluginUnit(plugin, this.log, deadlines));
+    this.metrics.watchPlugins(() => this.plugins);
     this.#channels = new Channels({
       registry: this.metrics.registry,
       link: options.control?.channels,

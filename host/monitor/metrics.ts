@@ -71,6 +71,20 @@ export class Metrics {
     );
   }
 
+  /** Shows which plugins are ready: 1, or 0 for one that failed in any worker. */
+  watchPlugins(states: () => Iterable<{ readonly name: string; readonly state: string }>): void {
+    const name = 'plugin_server_plugin_ready';
+    const help = 'Whether the plugin is set up in every worker: 1, or 0.';
+    const values = () =>
+      Array.from(states(), (plugin) => ({
+        value: plugin.state === 'ready' ? 1 : 0,
+        labels: { plugin: plugin.name },
+      }));
+    this.registry.registerMetric(
+      liveMetric(name, () => ({ name, help, type: 'gauge', aggregator: 'min', values: values() })),
+    );
+  }
+
   route(plugin: string, route: string): RouteLabels {
     const key = `${plugin} ${route}`;
     let labels = this.#routes.get(key);
