@@ -37,6 +37,8 @@ export class Turns {
   #scheduled = false;
   /** A connection has been accepted since the last turn, whose request is about to arrive. */
   #expecting = false;
+  /** The turn has been put off: how long its first request waits then says nothing of the load. */
+  #gathering = false;
 
   /** `answer` finds `late` set on the responses of those to refuse. `maxDelay` is in milliseconds, 0 for no limit. */
   constructor(answer: (ctx: Koa.Context) => void, maxDelay: number) {
@@ -53,6 +55,7 @@ export class Turns {
       const first = this.#waiting[0];
       response.late =
         first !== undefined &&
+        !this.#gathering &&
         response.startedAt - (first.res as HostResponse).startedAt > this.#maxDelay / 2;
       (response.late ? this.#late : this.#waiting).push(ctx);
     }
@@ -72,7 +75,8 @@ export class Turns {
 
   readonly #turn = (): void => {
     this.#scheduled = false;
-    if (this.#gathers()) {
+    this.#gathering = this.#gathers();
+    if (this.#gathering) {
       this.#schedule();
       return;
     }
