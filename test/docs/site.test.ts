@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { cp, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { makeFolder, startServer, type TestServer } from '../support/server.js';
 
@@ -55,5 +57,12 @@ describe('the documentation', () => {
       pages(): Promise<ReadonlyMap<string, string>>;
     };
     for (const [path, text] of await made()) expect(await readFile(path, 'utf8'), path).to.equal(text);
+  });
+
+  it('shows the tables of the model of scale as the model prints them', async () => {
+    const model = join(project, 'bench/scale.mjs');
+    const { stdout } = await promisify(execFile)(process.execPath, [model]);
+    const page = await readFile(join(project, 'docs/scale.md'), 'utf8');
+    expect(page, 'node bench/scale.mjs').to.include(`$ node bench/scale.mjs\n${stdout}\`\`\`\n`);
   });
 });
