@@ -99,7 +99,7 @@ export function model(sessions) {
   );
   const events = plus(changes, ends, ttlDeletes);
   const hosts = atLeastOne(over(plus(writes, reads, lists), a.hostRequests));
-  // The next read of ends follows at once while the last one found any: beyond one new end a read, it never rests.
+  // Seconds that a read of ends takes. It repeats what it has read shortly before; full is a watcher told a second late.
   const readOfEnds = plus(a.roundTrip, over(times(ends, coded.overlap), a.endsPerReader));
 
   const cache = times(plus(a.memoryGB, -1), cited.cacheShare);
@@ -113,7 +113,7 @@ export function model(sessions) {
   const shards = atLeastOne(most(...Object.values(load)));
   const watch = {
     'change events': over(events, a.eventsPerReader),
-    'reads of ends': times(ends, readOfEnds),
+    'reads of ends': readOfEnds,
   };
   return {
     documents,

@@ -299,6 +299,8 @@ export interface Changes {
 export interface NewNotes {
   readonly notes: readonly EndNote[];
   readonly place: NotePlace;
+  /** Whether there were too many to read at once. */
+  readonly more: boolean;
 }
 
 /** Milliseconds that a note is kept, at least. */

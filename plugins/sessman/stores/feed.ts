@@ -112,8 +112,8 @@ export class Feed {
       const notes: EndNote[] = [];
       for (let place: object | undefined; ; ) {
         const read = await this.#store.notes(place);
-        if (read.notes.length === 0) break;
         for (const note of read.notes) notes.push(note);
+        if (!read.more) break;
         place = read.place;
       }
       listener.begin({ epoch, at }, notes, this.#now());

@@ -162,10 +162,11 @@ export class NewsReader {
 
   async #readNotes(): Promise<void> {
     for (;;) {
-      const { notes, place } = await this.#store.notes(this.place);
+      const { notes, place, more } = await this.#store.notes(this.place);
       this.place = place;
-      if (notes.length === 0) return;
-      this.#options.deliver({ notes, place });
+      if (notes.length > 0) this.#options.deliver({ notes, place });
+      // Those written meanwhile wait for the next round, so that sessions that changed do not wait for them.
+      if (!more) return;
       await nextTurn();
     }
   }

@@ -46,17 +46,21 @@ export class Notes {
   since(place: NotePlace = new Map()): NewNotes {
     const read = new Map(place as Map<string, Buffer>);
     const notes: EndNote[] = [];
+    let more = false;
     for (const writer of this.#writers()) {
       const name = writer.toString('latin1');
       const last = read.get(name);
       const start = last ? Buffer.concat([last, Buffer.alloc(1)]) : writer;
+      let count = 0;
       for (const { key, value } of this.#feed.getRange({ start, end: endOf(writer), limit: mostAtOnce })) {
+        count += 1;
         const note = decode(key, value);
         if (note) notes.push(note);
         read.set(name, Buffer.from(key));
       }
+      more ||= count === mostAtOnce;
     }
-    return { notes, place: read as NotePlace };
+    return { notes, place: read as NotePlace, more };
   }
 
   of(key: Buffer, now: number): EndNote | undefined {

@@ -69,7 +69,7 @@ export async function notesSince(
     after = { $or: [{ ended_at: { $gt: ended_at } }, { ended_at, _id: { $gt: _id } }] };
   }
   for (const [name, time] of nowSeen) if (time < newest - overlap) nowSeen.delete(name);
-  return { notes, place: new Place(newest, nowSeen) as NotePlace };
+  return { notes, place: new Place(newest, nowSeen) as NotePlace, more: false };
 }
 
 export async function noteOf(
