@@ -26,6 +26,39 @@ export interface Asker extends Partial<Caller> {
   readonly by: NodeJS.Signals | 'command' | 'watch' | 'http' | 'program';
 }
 
+/** A process asks for a part of the requests that a client's rate limit allows. */
+export interface ShareRequest {
+  readonly client: string;
+  /** The limit: requests in a window. */
+  readonly rate: number;
+  /** Seconds. */
+  readonly window: number;
+  /** How many requests wait for it. */
+  readonly need: number;
+  /** The most to take in advance. */
+  readonly most: number;
+}
+
+export interface Share {
+  /** How many requests the process may serve in this window. */
+  readonly tokens: number;
+  /** How many are left to be taken. */
+  readonly left: number;
+  /** When the window began, on the machine's monotonic clock, in milliseconds. */
+  readonly begun: number;
+}
+
+export interface UnusedShare extends Pick<Share, 'tokens' | 'begun'> {
+  readonly client: string;
+}
+
+/** The rate limits of all processes of a server. */
+export interface RateLink {
+  /** Resolves to the shares, in the order of the requests. */
+  take(requests: readonly ShareRequest[]): Promise<readonly Share[]>;
+  giveBack(unused: readonly UnusedShare[]): void;
+}
+
 /** What the process around a Host can do for it. A Host without a supervisor, in a test or embedded, has none. */
 export interface Control {
   /** Brings up a new generation from new code and configuration; settles when it serves, or has been given up. */
@@ -44,6 +77,8 @@ export interface Control {
   readonly listeners?: ListenerLink;
   /** The channels of all workers. */
   readonly channels?: ChannelLink;
+  /** Rate limits that all workers share. A Host without them counts by itself. */
+  readonly rates?: RateLink;
   /** Collects the reports of all workers. A Host without one keeps its own. */
   readonly monitor?: MonitorLink;
 }

@@ -116,6 +116,7 @@ export class Host {
   readonly #channels: Channels;
   readonly #listeners: PluginListeners;
   readonly #refusedKeys: RefusedKeys;
+  readonly #rateLimit: RateLimit | undefined;
   /** Undefined where no OpenTelemetry is registered. */
   readonly #tracing: Tracing | undefined;
   /** Undefined if a supervisor has the sockets of plugins. */
@@ -133,7 +134,7 @@ export class Host {
     const log = await openLogOf(prepared, options);
     // Several workers share one snapshot: the worker that read the files has logged them.
     if (options.snapshot === undefined) logWarnings(prepared.configuration, log.logger);
-    const host = new Host(prepared, log, options, await loadRateLimit(settings));
+    const host = new Host(prepared, log, options, await loadRateLimit(settings, options));
     try {
       await options.onPrepared?.(prepared);
       await host.#setUp(prepared, options);
@@ -159,6 +160,7 @@ export class Host {
     this.#log = log;
     this.log = log.logger;
     this.#refusedKeys = new RefusedKeys(log.audit);
+    this.#rateLimit = rateLimit;
     this.#tls = tls !== undefined;
     // What the front relays is traced by the worker that responds.
     if (options.front === undefined) this.#tracing = Tracing.of(settings.proxy, this.#tls ? 'https' : 'http');
@@ -348,6 +350,7 @@ export class Host {
     if (grace === undefined) this.#drain.begin('stop', timeout);
     else this.#drain.begin('reload', grace);
     this.#listeners.stopAccepting();
+    this.#rateLimit?.drain();
     const servers = this.#entrances.map(({ server }) => server.drain({ timeout, idle }));
     await Promise.all([...servers, this.#drain.finished()]);
     await this.#webSockets.finished();
@@ -505,7 +508,12 @@ async function listenAt(
   }
 }
 
-/** Its library is loaded where it is asked for. */
-async function loadRateLimit({ rateLimit: options }: Settings): Promise<RateLimit | undefined> {
-  return options && (await import('./http/rate-limit.js')).rateLimit(options);
+/** It is loaded where it is asked for. */
+async function loadRateLimit(
+  { rateLimit }: Settings,
+  { control }: HostOptions,
+): Promise<RateLimit | undefined> {
+  if (rateLimit === undefined) return undefined;
+  const { RateLimit } = await import('./http/rate-limit.js');
+  return new RateLimit(rateLimit, control?.rates);
 }

@@ -221,7 +221,7 @@ export class Application extends Koa {
       if (judgeName !== undefined && mount?.anyHost !== true) judgeName(ctx);
       if ((ctx.res as HostResponse).late) throw OVERLOADED;
       if (rateLimit !== undefined && mount?.unmetered !== true) {
-        return rateLimit(ctx, mount?.keys).then(() => this.#enter(ctx, mount, url, end));
+        return rateLimit.judge(ctx, mount?.keys).then(() => this.#enter(ctx, mount, url, end));
       }
     }
     return this.#enter(ctx, mount, url, end);

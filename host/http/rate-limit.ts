@@ -1,9 +1,11 @@
 import type Koa from 'koa';
-import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible';
+import type { RateLink } from '../control.js';
 import { withoutPort } from '../kit/audit.js';
+import { monotonic } from '../monitor/monotonic.js';
 import { headKey, type KeyRing } from './api-key.js';
 import { addressGroup } from './client-address.js';
 import { hostError } from './errors.js';
+import { ClientTable, RateCounts } from './rate-counts.js';
 
 export interface RateLimitOptions {
   /** How many requests a client may send in a window. */
@@ -13,63 +15,176 @@ export interface RateLimitOptions {
   readonly by: 'address' | 'key';
 }
 
-/** Counts a request. Rejects with a 429 when its client has reached the limit. `keys` are the keys of the path. */
-export type RateLimit = (ctx: Koa.Context, keys: KeyRing | undefined) => Promise<void>;
+/** What this process holds of a client's limit. */
+interface Held {
+  readonly client: string;
+  /** The requests that may be served without asking. */
+  tokens: number;
+  /** Those that no process had taken when this one asked last. */
+  left: number;
+  /** When the window began and ends, on the machine's monotonic clock, in milliseconds. */
+  begun: number;
+  ends: number;
+  /** The size of the latest share. */
+  size: number;
+  /** The most to ask for in advance. It grows with each share, so that a client with few requests holds few. */
+  most: number;
+  /** The requests that wait for the next share. */
+  waiting: number;
+  /** Settles when the share that is asked for has arrived. */
+  refill: Promise<void> | undefined;
+}
+
+/** The first share taken in advance is at most the limit divided by the first, a later one by the second. */
+const SHARES = { first: 40, later: 10 };
+/** When at most the share divided by this is left of it, the next one is asked for. */
+const EARLY = 2;
+/** How long to gather what no request waits for into one message. Milliseconds. */
+const GATHERING = 10;
 
 /**
- * How many clients of a window are counted separately. All others share one count, so that a client with many addresses
- * cannot fill the memory. Exported for tests.
+ * Limits each client to `rate` requests in a window that begins with its first request. The processes of a server share
+ * the limit: each takes shares of it in advance, so that most requests need no message to the supervisor. A share that
+ * is not used up is lost at the end of the window. The headers follow draft-ietf-httpapi-ratelimit-headers-10.
  */
-export const MAX_CLIENTS = 10_000;
-const ALL_OTHERS = 'others';
+export class RateLimit {
+  readonly #options: RateLimitOptions;
+  readonly #link: RateLink;
+  readonly #policy: string;
+  readonly #held = new ClientTable<Held>();
+  #asking: { readonly held: Held; readonly resolve: () => void }[] = [];
+  #later: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Immediate | undefined;
+  #draining = false;
 
-/**
- * Limits each client to `rate` requests in a window that begins with its first request. Each process counts separately.
- * The headers follow draft-ietf-httpapi-ratelimit-headers-10.
- */
-export function rateLimit({ rate, window, by }: RateLimitOptions): RateLimit {
-  const limiter = new RateLimiterMemory({ points: rate, duration: window });
-  const policy = `"default";q=${rate};w=${window}`;
-  let known = 0;
-  let knownSince = performance.now();
-
-  async function count(client: string): Promise<RateLimiterRes> {
-    const result = await limiter.consume(client);
-    if (!result.isFirstInDuration) return result;
-    const now = performance.now();
-    if (now - knownSince > window * 1000) {
-      knownSince = now;
-      known = 0;
-    }
-    known += 1;
-    if (known <= MAX_CLIENTS) return result;
-    await limiter.delete(client);
-    return limiter.consume(ALL_OTHERS);
+  /** @param link to the supervisor; without one, this process counts by itself */
+  constructor(options: RateLimitOptions, link: RateLink = localLink()) {
+    this.#options = options;
+    this.#link = link;
+    this.#policy = `"default";q=${options.rate};w=${options.window}`;
   }
 
-  return async (ctx, keys) => {
-    let result: RateLimiterRes;
-    let refused = false;
-    try {
-      result = await count(
-        (by === 'key' ? rightKey(ctx, keys) : undefined) ?? addressGroup(withoutPort(ctx.ip)),
-      );
-    } catch (error) {
-      // The library rejects with the count when the limit is reached.
-      if (error instanceof Error) throw error;
-      result = error as RateLimiterRes;
-      refused = true;
+  /** Counts a request. Rejects with a 429 when its client has reached the limit. `keys` are the keys of the path. */
+  async judge(ctx: Koa.Context, keys: KeyRing | undefined): Promise<void> {
+    const { rate, window, by } = this.#options;
+    const client = (by === 'key' ? rightKey(ctx, keys) : undefined) ?? addressGroup(withoutPort(ctx.ip));
+    let held = this.#find(client);
+    while (!this.#spend(held)) {
+      if (held.left === 0 && held.refill === undefined) {
+        const seconds = this.#describe(ctx, held);
+        throw hostError(
+          'rate_limited',
+          { rate, window, seconds },
+          { headers: { 'Retry-After': String(seconds) } },
+        );
+      }
+      held.waiting += 1;
+      await this.#refill(held);
+      held.waiting -= 1;
+      held = this.#find(client);
     }
-    const seconds = Math.ceil(result.msBeforeNext / 1000);
-    ctx.set('RateLimit-Policy', policy);
-    ctx.set('RateLimit', `"default";r=${result.remainingPoints};t=${seconds}`);
-    if (refused) {
-      throw hostError(
-        'rate_limited',
-        { rate, window, seconds },
-        { headers: { 'Retry-After': String(seconds) } },
-      );
+    this.#describe(ctx, held);
+  }
+
+  /** Gives back what is not used, for the process that serves in this one's place, and takes no more in advance. */
+  drain(): void {
+    this.#draining = true;
+    const now = monotonic();
+    const unused = [...this.#held.values()].filter(({ tokens, ends }) => tokens > 0 && ends > now);
+    if (unused.length === 0) return;
+    this.#link.giveBack(unused.map(({ client, tokens, begun }) => ({ client, tokens, begun })));
+    for (const held of unused) {
+      held.left += held.tokens;
+      held.tokens = 0;
     }
+  }
+
+  #find(client: string): Held {
+    return this.#held.of(client, monotonic(), isOver, (name) => ({
+      client: name,
+      tokens: 0,
+      left: this.#options.rate,
+      begun: 0,
+      ends: Number.POSITIVE_INFINITY,
+      size: 0,
+      most: this.#share(SHARES.first),
+      waiting: 0,
+      refill: undefined,
+    }));
+  }
+
+  #spend(held: Held): boolean {
+    if (held.tokens === 0 || held.ends <= monotonic()) return false;
+    held.tokens -= 1;
+    const isLow = held.tokens > 0 && held.tokens * EARLY <= held.size;
+    if (isLow && held.left > 1 && !this.#draining) this.#refill(held);
+    return true;
+  }
+
+  /** Asks for the next share, in one message with those of other clients. */
+  #refill(held: Held): Promise<void> {
+    held.refill ??= new Promise((resolve) => {
+      this.#asking.push({ held, resolve });
+    });
+    if (held.waiting > 0) this.#soon ??= setImmediate(() => this.#ask());
+    else this.#later ??= setTimeout(() => this.#ask(), GATHERING);
+    return held.refill;
+  }
+
+  #share(part: number): number {
+    return Math.ceil(this.#options.rate / part);
+  }
+
+  async #ask(): Promise<void> {
+    const { rate, window } = this.#options;
+    clearImmediate(this.#soon);
+    clearTimeout(this.#later);
+    this.#soon = undefined;
+    this.#later = undefined;
+    const asking = this.#asking;
+    if (asking.length === 0) return;
+    this.#asking = [];
+    const shares = await this.#link.take(
+      asking.map(({ held: { client, waiting, most } }) => ({
+        client,
+        rate,
+        window,
+        need: waiting,
+        most: this.#draining ? 0 : most,
+      })),
+    );
+    for (const [i, { held, resolve }] of asking.entries()) {
+      const { tokens, left, begun } = shares[i]!;
+      held.tokens = begun === held.begun ? held.tokens + tokens : tokens;
+      held.left = left;
+      held.begun = begun;
+      held.ends = begun + window * 1000;
+      held.size = tokens;
+      held.most = Math.min(held.most * 2, this.#share(SHARES.later));
+      held.refill = undefined;
+      resolve();
+    }
+  }
+
+  /** Sets the headers, and returns the seconds until the window ends. */
+  #describe(ctx: Koa.Context, { tokens, left, ends }: Held): number {
+    const seconds = Math.max(1, Math.ceil((ends - monotonic()) / 1000));
+    ctx.set('RateLimit-Policy', this.#policy);
+    ctx.set('RateLimit', `"default";r=${left + tokens};t=${seconds}`);
+    return seconds;
+  }
+}
+
+/** A share that is asked for keeps its entry, for those that wait. */
+function isOver({ ends, refill }: Held, now: number): boolean {
+  return refill === undefined && ends <= now;
+}
+
+function localLink(): RateLink {
+  const counts = new RateCounts();
+  return {
+    take: async (requests) => requests.map((request) => counts.take(request)),
+    giveBack: (unused) => counts.giveBack(unused),
   };
 }
 

@@ -2,7 +2,7 @@
 
 import type { Problem } from '../../config/problem.js';
 import type { Loss, Message } from '../channels/message.js';
-import type { Asker, ReloadOutcome } from '../control.js';
+import type { Asker, ReloadOutcome, Share, ShareRequest, UnusedShare } from '../control.js';
 import type { BoundListener, PluginListener } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
 import type { MetricReport } from '../monitor/metric-report.js';
@@ -154,6 +154,8 @@ export type ToWorker =
   | { readonly type: 'bound'; readonly id: number; readonly bound: BoundListener }
   /** Carries the socket of a plugin's own listener: accept connections from it, and answer with `accepting`. */
   | { readonly type: 'accept'; readonly key: string }
+  /** In the order of the requests. */
+  | { readonly type: 'shares'; readonly id: number; readonly shares: readonly Share[] }
   /** The subscription with this id is in force. */
   | { readonly type: 'subscribed'; readonly id: number }
   | { readonly type: 'messages'; readonly messages: readonly Message[]; readonly losses: readonly Loss[] }
@@ -200,6 +202,9 @@ export type FromWorker =
   | { readonly type: 'bind'; readonly id: number; readonly listener: PluginListener }
   | { readonly type: 'listener_claimed'; readonly error?: string | undefined }
   | { readonly type: 'accepting'; readonly key: string; readonly error?: string | undefined }
+  /** Of rate limits. Answer with `shares`. */
+  | { readonly type: 'take_shares'; readonly id: number; readonly requests: readonly ShareRequest[] }
+  | { readonly type: 'give_back'; readonly unused: readonly UnusedShare[] }
   | { readonly type: 'publish'; readonly messages: readonly Message[] }
   /** Send the messages of this topic until `unsubscribe`. Answer with `subscribed`. */
   | { readonly type: 'subscribe'; readonly id: number; readonly topic: string }

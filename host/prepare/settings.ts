@@ -192,7 +192,7 @@ export const sections = {
       }),
       rate: integer({ min: 0 }).default(0).meta({
         description:
-          'requests of one client in each `rate_window`; each worker counts for itself; 0 for no limit',
+          'requests of one client in each `rate_window`; all workers count together; 0 for no limit',
       }),
       rate_window: integer({ min: 1, max: 86_400 })
         .default(60)

@@ -1,7 +1,7 @@
 import { Server } from 'node:net';
 import { ACCEPT_QUEUE } from '../http/socket/accept-queue.js';
 import type { SocketHandle } from '../http/socket/bound-socket.js';
-import { monotonic } from '../ipc/monotonic.js';
+import { monotonic } from '../monitor/monotonic.js';
 import { Capacity } from './capacity.js';
 import type { ListeningSocket } from './listening-socket.js';
 import { refuse } from './refusal.js';

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { announce } from '../announce.js';
 import { ChannelHub } from '../channels/channel-hub.js';
 import type { Asker, ReloadOutcome } from '../control.js';
+import { RateCounts } from '../http/rate-counts.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { FromWorker, ToWorker, WorkerOptions, WorkerReport } from '../ipc/messages.js';
 import type { JobTimes } from '../storage/jobs.js';
@@ -73,6 +74,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   readonly #metrics = new WorkerMetrics(() => this.#log.dropped);
   readonly #monitor = new MonitorHub();
   readonly #channels = new ChannelHub<WorkerProcess>();
+  /** Kept over reloads. */
+  readonly #rates = new RateCounts();
   readonly #pluginSockets = new PluginSockets();
   /** Every generation that has a process: starting, serving or draining. */
   readonly #generations = new Set<Generation>();
@@ -459,7 +462,11 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
         .then((metrics) => worker.send({ type: 'all_metrics', id: message.id, metrics }));
     } else if (message.type === 'ask_heard') {
       this.#heard().then((heard) => worker.send({ type: 'heard', id: message.id, ...heard }));
-    } else this.#monitor.receive(worker, message);
+    } else if (message.type === 'take_shares') {
+      const shares = message.requests.map((request) => this.#rates.take(request));
+      worker.send({ type: 'shares', id: message.id, shares });
+    } else if (message.type === 'give_back') this.#rates.giveBack(message.unused);
+    else this.#monitor.receive(worker, message);
   }
 
   /** Asks all workers that serve whether they respond. */

@@ -1,6 +1,6 @@
 import type { SendHandle } from 'node:child_process';
 import type { ChannelLink } from '../channels/link.js';
-import type { Asker, Control, ReloadOutcome } from '../control.js';
+import type { Asker, Control, RateLink, ReloadOutcome } from '../control.js';
 import type { FromWorker, MetricReport, ToWorker } from '../ipc/messages.js';
 import type { ListenerLink } from '../kit/plugin-listener.js';
 import type { MonitorEvent } from '../kit/server-view.js';
@@ -9,7 +9,10 @@ import type { MonitorLink } from '../monitor/monitor.js';
 type Asked =
   | { readonly type: 'reload'; readonly asker: Asker }
   | { readonly type: 'all_metrics' | 'ask_heard' };
-type Answer = Extract<ToWorker, { type: 'reloaded' | 'all_metrics' | 'heard' | 'subscribed' | 'bound' }>;
+type Answer = Extract<
+  ToWorker,
+  { type: 'reloaded' | 'all_metrics' | 'heard' | 'subscribed' | 'bound' | 'shares' }
+>;
 type Told = Extract<ToWorker, { type: 'monitor' | 'messages' }>;
 
 /** The worker's end of the IPC channel, over which a Host sends requests to its supervisor. */
@@ -41,6 +44,18 @@ export class SupervisorChannel implements Control {
       const answer = this.#answer(id);
       this.send({ type: 'bind', id, listener });
       return ((await answer) as Extract<Answer, { type: 'bound' }>).bound;
+    },
+  };
+
+  readonly rates: RateLink = {
+    take: async (requests) => {
+      const id = this.#nextId();
+      const answer = this.#answer(id);
+      this.send({ type: 'take_shares', id, requests });
+      return ((await answer) as Extract<Answer, { type: 'shares' }>).shares;
+    },
+    giveBack: (unused) => {
+      this.send({ type: 'give_back', unused });
     },
   };
 

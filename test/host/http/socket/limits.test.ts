@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
-import { MAX_CLIENTS } from '../../../../host/http/rate-limit.js';
+import { MAX_CLIENTS } from '../../../../host/http/rate-counts.js';
 import { sendRaw } from '../../../support/raw.js';
 import { startServer, type TestServer } from '../../../support/server.js';
 
