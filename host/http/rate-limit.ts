@@ -68,10 +68,11 @@ export class RateLimit {
   async judge(ctx: Koa.Context, keys: KeyRing | undefined): Promise<void> {
     const { rate, window, by } = this.#options;
     const client = (by === 'key' ? rightKey(ctx, keys) : undefined) ?? addressGroup(withoutPort(ctx.ip));
-    let held = this.#find(client);
-    while (!this.#spend(held)) {
+    let now = monotonic();
+    let held = this.#find(client, now);
+    while (!this.#spend(held, now)) {
       if (held.left === 0 && held.refill === undefined) {
-        const seconds = this.#describe(ctx, held);
+        const seconds = this.#describe(ctx, held, now);
         throw hostError(
           'rate_limited',
           { rate, window, seconds },
@@ -81,9 +82,10 @@ export class RateLimit {
       held.waiting += 1;
       await this.#refill(held);
       held.waiting -= 1;
-      held = this.#find(client);
+      now = monotonic();
+      held = this.#find(client, now);
     }
-    this.#describe(ctx, held);
+    this.#describe(ctx, held, now);
   }
 
   /** Gives back what is not used, for the process that serves in this one's place, and takes no more in advance. */
@@ -99,8 +101,8 @@ export class RateLimit {
     }
   }
 
-  #find(client: string): Held {
-    return this.#held.of(client, monotonic(), isOver, (name) => ({
+  #find(client: string, now: number): Held {
+    return this.#held.of(client, now, isOver, (name) => ({
       client: name,
       tokens: 0,
       left: this.#options.rate,
@@ -113,8 +115,8 @@ export class RateLimit {
     }));
   }
 
-  #spend(held: Held): boolean {
-    if (held.tokens === 0 || held.ends <= monotonic()) return false;
+  #spend(held: Held, now: number): boolean {
+    if (held.tokens === 0 || held.ends <= now) return false;
     held.tokens -= 1;
     const isLow = held.tokens > 0 && held.tokens * EARLY <= held.size;
     if (isLow && held.left > 1 && !this.#draining) this.#refill(held);
@@ -167,8 +169,8 @@ export class RateLimit {
   }
 
   /** Sets the headers, and returns the seconds until the window ends. */
-  #describe(ctx: Koa.Context, { tokens, left, ends }: Held): number {
-    const seconds = Math.max(1, Math.ceil((ends - monotonic()) / 1000));
+  #describe(ctx: Koa.Context, { tokens, left, ends }: Held, now: number): number {
+    const seconds = Math.max(1, Math.ceil((ends - now) / 1000));
     ctx.set('RateLimit-Policy', this.#policy);
     ctx.set('RateLimit', `"default";r=${left + tokens};t=${seconds}`);
     return seconds;
