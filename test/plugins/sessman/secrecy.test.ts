@@ -60,7 +60,8 @@ for (const { name, settings } of backends) {
 
     async function files(): Promise<Buffer> {
       const folder = join(api.server.folder, 'data/sessman/store');
-      const names = await readdir(folder);
+      const entries = await readdir(folder, { withFileTypes: true });
+      const names = entries.filter((each) => each.isFile()).map(({ name }) => name);
       return Buffer.concat(await Promise.all(names.map((each) => readFile(join(folder, each)))));
     }
 

@@ -102,7 +102,11 @@ for (const { name, settings } of backends) {
         for (let areAllOpen = false; !areAllOpen; ) {
           await openAll();
           const seen = open.map(({ told }) => told.length);
-          await server.fetch('/sessman/touch', { method: 'POST', headers });
+          // Not over a connection that the killed worker had.
+          await server.fetch('/sessman/touch', {
+            method: 'POST',
+            headers: { ...headers, Connection: 'close' },
+          });
           // A stream that is closed has no next event.
           const told = await Promise.allSettled(open.map((client, n) => client.next(seen[n])));
           open = open.filter((_, n) => told[n]!.status === 'fulfilled');
