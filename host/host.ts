@@ -209,6 +209,7 @@ export class Host {
     this.#monitor = options.control?.monitor ?? new LocalMonitor();
     this.#reporter = new Reporter({
       metrics: this.metrics,
+      connections: () => this.#entrance.server.openConnections,
       send: (report) => this.#monitor.report(report),
     });
     const processes = options.control === undefined ? 1 : settings.workers;

@@ -77,11 +77,14 @@ export type {
   PluginState,
   PluginView,
   ReloadResult,
+  ReloadView,
   Sample,
   SeenProblem,
   ServerProblem,
   ServerView,
   Traffic,
+  WorkersView,
+  WorkerView,
 } from './server-view.js';
 export type {
   ExpectedSession,

@@ -90,15 +90,54 @@ export interface PlacedProblem {
 
 /** An event of `watch`: the state at the start, then each second and each problem as it comes. */
 export type MonitorEvent =
-  | {
+  | ({
       readonly type: 'history';
       readonly samples: readonly Sample[];
       readonly problems: readonly SeenProblem[];
-    }
+    } & WorkersView)
   /** `traffic` is by plugin, of that second. */
-  | { readonly type: 'sample'; readonly sample: Sample; readonly traffic: Readonly<Record<string, Traffic>> }
+  | ({
+      readonly type: 'sample';
+      readonly sample: Sample;
+      readonly traffic: Readonly<Record<string, Traffic>>;
+    } & WorkersView)
   /** A new problem, or one that happened again. */
   | { readonly type: 'problem'; readonly problem: SeenProblem };
+
+/** Which processes serve now, and how they came to. */
+export interface WorkersView {
+  /** The oldest generation first. Without a supervisor, this process alone. */
+  readonly workers: readonly WorkerView[];
+  /** Null if there was none since the server started. */
+  readonly lastReload: ReloadView | null;
+}
+
+export interface WorkerView {
+  readonly pid: number;
+  /** `starting`: it is set up and waits for the others. `draining`: it finishes its requests and then exits. */
+  readonly state: 'starting' | 'serving' | 'draining';
+  /** 1 after a start. Each reload, also one that fails, counts one more. */
+  readonly generation: number;
+  /** Connections open at its last report, about a second ago, event streams and WebSockets included. */
+  readonly connections: number;
+  /** Whether it serves the address of `[admin]`, and runs no plugin. */
+  readonly forOperators: boolean;
+}
+
+export interface ReloadView {
+  /** When it ended, in milliseconds since the Unix epoch. */
+  readonly time: number;
+  /**
+   * Who asked for it, each once: a signal's name, `command` for `plugin-server reload`, `watch` for a changed file, `http` for
+   * a request, or `program` for the code of an embedder or a plugin.
+   */
+  readonly askedBy: readonly string[];
+  readonly success: boolean;
+  /** Of a failed one, one sentence; null of another. */
+  readonly reason: string | null;
+  /** The first problem of the configuration, if that was the cause. */
+  readonly problem: PlacedProblem | null;
+}
 
 /** One second of the whole server, summed over all its processes. */
 export interface Sample {

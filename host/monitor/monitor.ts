@@ -1,4 +1,11 @@
-import type { MonitorEvent, Sample, SeenProblem, ServerProblem, Traffic } from '../kit/server-view.js';
+import type {
+  MonitorEvent,
+  Sample,
+  SeenProblem,
+  ServerProblem,
+  Traffic,
+  WorkersView,
+} from '../kit/server-view.js';
 import { percentiles } from './durations.js';
 import { type Figure, mergeProblems, problemKey, type Report } from './report.js';
 
@@ -25,6 +32,9 @@ export class Monitor {
   readonly #listeners = new Set<(event: MonitorEvent) => void>();
   /** The reports of each source since the last tick, and its latest report. */
   readonly #sources = new Map<unknown, { fresh: Report[]; latest: Report }>();
+
+  /** @param workers reads the state of the workers, for each watcher at first and with each sample */
+  constructor(private readonly workers: () => WorkersView) {}
 
   report(source: unknown, report: Report): void {
     const known = this.#sources.get(source);
@@ -67,12 +77,17 @@ export class Monitor {
     for (const source of sources) source.fresh = [];
     this.#samples.push(sample);
     if (this.#samples.length > HISTORY) this.#samples.shift();
-    this.#tell({ type: 'sample', sample, traffic });
+    this.#tell({ type: 'sample', sample, traffic, ...this.workers() });
   }
 
   watch(listener: (event: MonitorEvent) => void): () => void {
     this.#listeners.add(listener);
-    listener({ type: 'history', samples: [...this.#samples], problems: [...this.#problems.values()] });
+    listener({
+      type: 'history',
+      samples: [...this.#samples],
+      problems: [...this.#problems.values()],
+      ...this.workers(),
+    });
     return () => {
       this.#listeners.delete(listener);
     };
@@ -156,9 +171,22 @@ function sum(values: readonly number[]): number {
 
 /** For a server in a single process: each report is one second of it. */
 export class LocalMonitor implements MonitorLink {
-  readonly #monitor = new Monitor();
+  #connections = 0;
+  readonly #monitor = new Monitor(() => ({
+    workers: [
+      {
+        pid: process.pid,
+        state: 'serving',
+        generation: 1,
+        connections: this.#connections,
+        forOperators: false,
+      },
+    ],
+    lastReload: null,
+  }));
 
   report(report: Report): void {
+    this.#connections = report.connections;
     this.#monitor.report(this, report);
     this.#monitor.tick(Date.now());
   }

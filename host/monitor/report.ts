@@ -10,6 +10,8 @@ export interface Report {
   readonly durations: readonly number[];
   /** Requests in flight. */
   readonly active: number;
+  /** Open connections, also those of event streams and WebSockets. */
+  readonly connections: number;
   /** The longest delay of the event loop, in seconds. */
   readonly delay: number;
   /** Bytes of resident memory. */

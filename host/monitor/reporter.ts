@@ -5,6 +5,8 @@ import { type Figure, mergeProblems, problemKey, type Report } from './report.js
 
 export interface ReporterOptions {
   readonly metrics: Metrics;
+  /** How many connections are open. */
+  readonly connections: () => number;
   readonly send: (report: Report) => void;
 }
 
@@ -65,7 +67,7 @@ export class Reporter {
   }
 
   #report(): void {
-    const { metrics, send } = this.#options;
+    const { metrics, connections, send } = this.#options;
     const now = performance.now();
     const { user, system } = process.cpuUsage(this.#cpu);
     this.#cpu = process.cpuUsage();
@@ -74,6 +76,7 @@ export class Reporter {
       traffic: Object.fromEntries(takeTraffic(metrics)),
       durations: metrics.durations.take(),
       active: metrics.active,
+      connections: connections(),
       delay: Math.max(0, this.#delay.max / 1e9 - DELAY_RESOLUTION / SECOND),
       memory: this.#residentMemory(),
       cpu: (user + system) / 1e6,

@@ -108,6 +108,7 @@ export class FrontDoor {
     if (worker.ended !== undefined)
       throw new StartFailure('A worker process ended before it accepted connections.');
     this.#employed.add(worker);
+    worker.state = 'serving';
     this.#capacity.settle();
     this.#looks = [];
   }
@@ -115,6 +116,7 @@ export class FrontDoor {
   /** Has a worker accept no further connection; resolves when it has stopped, or has ended. False if it did neither in time. */
   async dismiss(worker: WorkerProcess): Promise<boolean> {
     this.#employed.delete(worker);
+    worker.state = 'draining';
     this.#capacity.settle();
     this.#looks = [];
     if (worker.ended !== undefined) return true;

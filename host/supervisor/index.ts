@@ -7,6 +7,7 @@ import type { Asker, ReloadOutcome } from '../control.js';
 import { RateCounts } from '../http/rate-counts.js';
 import { giveBackStartMemory } from '../ipc/idle-gc.js';
 import type { FromWorker, ToWorker, WorkerOptions, WorkerReport } from '../ipc/messages.js';
+import type { WorkerView } from '../kit/server-view.js';
 import type { JobTimes } from '../storage/jobs.js';
 import { FrontDoor } from './front-door.js';
 import { Generation } from './generation.js';
@@ -72,7 +73,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   /** Of the admin address. */
   readonly #adminDoor = new FrontDoor();
   readonly #metrics = new WorkerMetrics(() => this.#log.dropped);
-  readonly #monitor = new MonitorHub();
+  readonly #monitor = new MonitorHub(() => this.#workerViews());
   readonly #channels = new ChannelHub<WorkerProcess>();
   /** Kept over reloads. */
   readonly #rates = new RateCounts();
@@ -260,6 +261,18 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return generation;
   }
 
+  #workerViews(): readonly WorkerView[] {
+    return [...this.#generations].flatMap(({ number, processes }) =>
+      processes.map(({ pid, state, openConnections, isFront }) => ({
+        pid: pid!,
+        state,
+        generation: number,
+        connections: openConnections,
+        forOperators: isFront,
+      })),
+    );
+  }
+
   #watchMemory(generation: Generation): MemoryWatch<WorkerProcess> {
     const { workerMemory: limit } = generation.settings;
     return new MemoryWatch({
@@ -401,9 +414,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       const { problems, reason } = outcome;
       const text = `not reloaded, the server continues unchanged: ${reason}`;
       this.#log.audit('reload', { ...about, problems }, text, 'error');
-      this.#monitor.addFailedReload(outcome, this.options.iniFile);
       this.emit('reloadFailed', outcome, begun);
     }
+    this.#monitor.addReload(asked_by, outcome, this.options.iniFile);
     this.#metrics.countReload(outcome.success ? 'success' : 'failure');
     const note = outcome.success ? '' : '; the latest reload failed';
     // The server is ready whatever the outcome; systemd waits for this.

@@ -1,7 +1,8 @@
 import { dirname } from 'node:path';
-import type { ReloadOutcome } from '../control.js';
+import type { Asker, ReloadOutcome } from '../control.js';
 import { placedProblem } from '../diagnostics/placed-problem.js';
 import type { FromWorker } from '../ipc/messages.js';
+import type { ReloadView, WorkerView } from '../kit/server-view.js';
 import { Monitor } from '../monitor/monitor.js';
 import type { WorkerProcess } from './worker-process.js';
 
@@ -11,11 +12,14 @@ const reportsAreIn = 200;
 
 /** The monitor of the whole server: every worker reports to it, and any worker may watch it. */
 export class MonitorHub {
-  readonly #monitor = new Monitor();
+  readonly #monitor: Monitor;
+  #lastReload: ReloadView | null = null;
   readonly #watches = new Map<WorkerProcess, Map<number, () => void>>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor() {
+  /** @param workers reads the state of every worker */
+  constructor(workers: () => readonly WorkerView[]) {
+    this.#monitor = new Monitor(() => ({ workers: workers(), lastReload: this.#lastReload }));
     this.#tickNext();
   }
 
@@ -43,9 +47,16 @@ export class MonitorHub {
     this.#add({ kind: 'worker', message: `A worker process was lost (${cause}).` });
   }
 
-  addFailedReload({ reason, problems }: Extract<ReloadOutcome, { success: false }>, iniFile: string): void {
+  addReload(askers: readonly Asker[], outcome: ReloadOutcome, iniFile: string): void {
+    const about = { time: Date.now(), askedBy: [...new Set(askers.map(({ by }) => by))] };
+    if (outcome.success) {
+      this.#lastReload = { ...about, success: true, reason: null, problem: null };
+      return;
+    }
+    const { reason, problems } = outcome;
     const folder = dirname(iniFile);
     const placed = problems.map((problem) => placedProblem(problem, folder));
+    this.#lastReload = { ...about, success: false, reason, problem: placed[0] ?? null };
     this.#add({ kind: 'reload', message: `Not reloaded. ${reason}`, problems: placed });
   }
 

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import type { Loss, Message } from '../channels/message.js';
 import type { SocketHandle } from '../http/socket/bound-socket.js';
 import type { FromWorker, MetricReport, ToWorker, WorkerOptions } from '../ipc/messages.js';
+import type { WorkerView } from '../kit/server-view.js';
 import type { Report } from '../monitor/report.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
 import type { JobTimes } from '../storage/jobs.js';
@@ -49,6 +50,10 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
   /** Connections accepted in total, and open now, as last reported. */
   accepted = 0;
   connections = 0;
+  /** With event streams and WebSockets, which `connections` leaves out, as last reported. */
+  openConnections = 0;
+  /** Whether it accepts connections, as its front door decided. */
+  state: WorkerView['state'] = 'starting';
   /** Requests to plugins that it has finished. */
   requests = 0;
   /** The metrics it reported last, kept for when it is gone. */
@@ -160,7 +165,10 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
       this.accepted = message.accepted;
       this.connections = message.connections;
     }
-    if (message.type === 'report') this.requests += requestsToPlugins(message.report.traffic);
+    if (message.type === 'report') {
+      this.openConnections = message.report.connections;
+      this.requests += requestsToPlugins(message.report.traffic);
+    }
     this.emit('message', message, handle);
   }
 }

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import type { MonitorEvent, PluginView, Router, ServerView } from 'plugin-server';
-import type { Hello, StreamEvents } from './wire.js';
+import type { StreamEvents } from './wire.js';
 
 export interface StreamOptions {
   readonly server: ServerView;
@@ -28,10 +28,12 @@ export function addStream(router: Router, options: StreamOptions): void {
       else stream.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
     };
     const { version, startedAt } = server;
-    const hello = (parts: Pick<Hello, 'samples' | 'problems'>) =>
-      send('hello', { version, startedAt, hasSessions, plugins, ...parts });
     const stops = [
-      server.watch((event) => (event.type === 'history' ? hello(event) : sendEvent(event, send))),
+      server.watch((event) => {
+        if (event.type !== 'history') return sendEvent(event, send);
+        const { type: _type, ...history } = event;
+        send('hello', { version, startedAt, hasSessions, plugins, ...history });
+      }),
       watched.watch((changed) => send('plugins', changed)),
     ];
     const end = () => stream.end();
@@ -54,7 +56,10 @@ function sendEvent(
   send: <Name extends keyof StreamEvents>(event: Name, data: StreamEvents[Name]) => void,
 ): void {
   if (event.type === 'problem') send('problem', event.problem);
-  else send('sample', { sample: event.sample, traffic: event.traffic });
+  else {
+    const { type: _type, ...second } = event;
+    send('sample', second);
+  }
 }
 
 /** Looks at the plugins regularly while somebody watches, and reports changes. */

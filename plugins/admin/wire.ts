@@ -2,7 +2,7 @@
  * What the page and the plugin say to each other: all of it JSON. Only types are imported, so the page's code, which
  * runs in a browser, depends on nothing of the server's.
  */
-import type { PluginView, ReloadResult, Sample, SeenProblem, Traffic } from 'plugin-server';
+import type { PluginView, ReloadResult, Sample, SeenProblem, Traffic, WorkersView } from 'plugin-server';
 
 export type {
   PlacedProblem,
@@ -10,6 +10,7 @@ export type {
   Sample,
   SeenProblem as Problem,
   Traffic,
+  WorkersView as Workers,
 } from 'plugin-server';
 
 /** The events of GET /admin/api/stream, by name. */
@@ -17,14 +18,17 @@ export interface StreamEvents {
   /** The first: all that there is. */
   readonly hello: Hello;
   /** Each second. */
-  readonly sample: { readonly sample: Sample; readonly traffic: Readonly<Record<string, Traffic>> };
+  readonly sample: {
+    readonly sample: Sample;
+    readonly traffic: Readonly<Record<string, Traffic>>;
+  } & WorkersView;
   /** A new problem, or one that happened again. */
   readonly problem: SeenProblem;
   /** The plugins, when something about one has changed. */
   readonly plugins: readonly PluginView[];
 }
 
-export interface Hello {
+export interface Hello extends WorkersView {
   readonly version: string;
   /** When this generation was set up, in milliseconds since the Unix epoch. */
   readonly startedAt: number;

@@ -207,10 +207,19 @@ export function startHello(options: ProcessOptions = {}): Promise<ServerProcess>
 }
 
 /** A request whose body is held back: the server has its head, and answers when `finish` is called. */
-export async function holdRequest(url: string, agent?: Agent): Promise<HeldRequest> {
+export async function holdRequest(
+  url: string,
+  agent?: Agent,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<HeldRequest> {
   const call = request(`${url}/hello/echo`, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json', 'Transfer-Encoding': 'chunked', Expect: '100-continue' },
+    headers: {
+      'Content-Type': 'application/json',
+      'Transfer-Encoding': 'chunked',
+      Expect: '100-continue',
+      ...headers,
+    },
     ...(agent && { agent }),
   });
   const answered = once(call, 'response') as Promise<[IncomingMessage]>;

@@ -31,6 +31,10 @@ export class OpenSockets {
     socket.on('close', this.#onClose);
   }
 
+  get size(): number {
+    return this.#list.length;
+  }
+
   [Symbol.iterator](): Iterator<Socket> {
     return this.#list.values();
   }

@@ -210,6 +210,11 @@ export class HttpServer {
     return { accepted: this.#accepted, connections };
   }
 
+  /** All that are open. */
+  get openConnections(): number {
+    return this.#sockets.size;
+  }
+
   /** Those it listens on, in the order of their indexes. A Unix socket's is its path. */
   get addresses(): readonly (AddressInfo | string)[] {
     return [...this.#listeners.values()].map(({ server }) => server.address() as AddressInfo | string);

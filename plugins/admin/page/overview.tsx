@@ -5,13 +5,14 @@ import { Plot, type PlotLine, type PlotProps } from './plot.js';
 import { ProblemList } from './problems.js';
 import type { ServerState } from './server.js';
 import type { Theme } from './theme.js';
+import { LastReload, WorkerTable } from './workers.js';
 
 const SPANS = [1, 5, 10] as const;
 
 /** How the server does now, and how it did in the last minutes. */
 export function Overview({ state, theme }: { readonly state: ServerState; readonly theme: Theme }) {
   const [minutes, setMinutes] = useState<number>(5);
-  const { samples, traffic, problems } = state;
+  const { samples, traffic, problems, workers, lastReload } = state;
   const times = samples.map((sample) => sample.time / 1000);
   const panels = plots(samples, state.hello?.hasSessions === true);
   return (
@@ -44,6 +45,8 @@ export function Overview({ state, theme }: { readonly state: ServerState; readon
           </header>
           <ProblemList problems={problems.slice(0, 4)} brief />
         </section>
+        <WorkerTable workers={workers} />
+        <LastReload reload={lastReload} />
       </div>
     </>
   );

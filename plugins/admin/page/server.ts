@@ -8,6 +8,7 @@ import type {
   SessionList,
   StreamEvents,
   Traffic,
+  Workers,
 } from '../wire.js';
 import { readEvents } from './events.js';
 
@@ -17,7 +18,7 @@ export type Connection = 'connecting' | 'live' | 'lost';
 /** Why the page is not let in. */
 export type Refusal = 'key_required' | 'wrong_key' | 'no_global_key';
 
-export interface ServerState {
+export interface ServerState extends Workers {
   readonly connection: Connection;
   /** Undefined until the first stream has begun. */
   readonly hello: Hello | undefined;
@@ -52,6 +53,8 @@ const nothing: ServerState = {
   hello: undefined,
   samples: [],
   traffic: undefined,
+  workers: [],
+  lastReload: null,
   plugins: [],
   problems: [],
 };
@@ -168,10 +171,12 @@ export class Server {
         samples: hello.samples,
         problems: hello.problems.toReversed(),
         plugins: hello.plugins,
+        workers: hello.workers,
+        lastReload: hello.lastReload,
       }),
-      sample: ({ sample, traffic }) => ({
+      sample: ({ sample, ...latest }) => ({
         samples: [...this.state.samples.slice(1 - MOST_SAMPLES), sample],
-        traffic,
+        ...latest,
       }),
       problem: (problem) => ({
         problems: [problem, ...this.state.problems.filter(({ id }) => id !== problem.id)].slice(

@@ -5,7 +5,7 @@ import type { Report } from '../../../host/monitor/report.js';
 
 describe('the monitor', () => {
   it('adds up what the processes report of one second', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     monitor.report(
       'a',
       report({ traffic: { hello: { requests: 10, refused: 2, failed: 1 } }, active: 3, memory: 100 }),
@@ -33,7 +33,7 @@ describe('the monitor', () => {
   });
 
   it('counts late reports once, and keeps the standing of a process that is silent for a second', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     const busy = report({
       traffic: { hello: { requests: 4, refused: 0, failed: 0 } },
       memory: 70,
@@ -49,7 +49,7 @@ describe('the monitor', () => {
   });
 
   it('turns the gauges of several processes into one each as the plugin said', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     const figures = (value: number): Report['figures'] => ({
       open: { value, combine: 'sum' },
       stored: { value, combine: 'max' },
@@ -62,7 +62,7 @@ describe('the monitor', () => {
   });
 
   it('goes on without a process that has ended, and keeps what it had seen', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     monitor.report('a', report({ memory: 10 }));
     monitor.report('b', report({ memory: 20 }));
     monitor.tick(1000);
@@ -75,7 +75,7 @@ describe('the monitor', () => {
   });
 
   it('keeps the last minutes and no more', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     for (let second = 1; second <= HISTORY + 5; second += 1) {
       monitor.report('a', report({}));
       monitor.tick(second * 1000);
@@ -86,7 +86,7 @@ describe('the monitor', () => {
   });
 
   it('makes one problem of what happens again and again, with the latest request ids', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     monitor.addProblem(problem({ requestIds: ['r1'], first: 1, last: 1 }));
     monitor.addProblem(problem({ message: 'another', requestIds: ['r2'] }));
     monitor.addProblem(problem({ requestIds: ['r3'], first: 9, last: 9 }));
@@ -97,7 +97,7 @@ describe('the monitor', () => {
   });
 
   it('makes one problem of what is thrown at one place, whatever it says, and shows what it said last', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     const place = 'plugins/shop/index.ts:3:7';
     monitor.addProblem(problem({ message: 'no item 7', place }));
     monitor.addProblem(problem({ message: 'no item 8', place }));
@@ -107,14 +107,14 @@ describe('the monitor', () => {
   });
 
   it('keeps two hundred different problems at most', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     for (let i = 0; i < 250; i += 1) monitor.addProblem(problem({ message: `number ${i}` }));
     expect(problems(monitor)).to.have.length(200);
     expect(problems(monitor)[0]!.message).to.equal('number 50');
   });
 
   it('tells whoever watches until they have seen enough', () => {
-    const monitor = new Monitor();
+    const monitor = new Monitor(noWorkers);
     const events: MonitorEvent[] = [];
     const stop = monitor.watch((event) => events.push(event));
     monitor.addProblem(problem({}));
@@ -124,12 +124,15 @@ describe('the monitor', () => {
   });
 });
 
+const noWorkers = () => ({ workers: [], lastReload: null });
+
 function report(parts: Partial<Report>): Report {
   return {
     seconds: 1,
     traffic: {},
     durations: [],
     active: 0,
+    connections: 0,
     delay: 0,
     memory: 0,
     cpu: 0,

@@ -202,6 +202,15 @@ describe('the admin page in a browser', function () {
     expect((await ask('/shaky')).status).to.equal(200);
     await show(page, 'problems');
     await page.locator('.problems li', { hasText: 'port=int:many' }).waitFor();
+    await show(page, 'overview');
+    const panel = (title: string) =>
+      page.locator('.panel', { has: page.getByRole('heading', { name: title, exact: true }) });
+    await panel('Last reload')
+      .getByText(/^plugin-server\.ini:\d+:\d+$/)
+      .waitFor();
+    expect(await panel('Last reload').innerText()).to.match(/^Last reload\s+failed[\s\S]+by an HTTP request/);
+    const worker = await panel('Workers').locator('tbody tr').innerText();
+    expect(worker).to.match(/^\d+\tserving\t1\t\d+$/);
 
     await server.write(
       'plugin-server.ini',
@@ -214,6 +223,11 @@ describe('the admin page in a browser', function () {
     const item = page.locator('.plugins > li', { has: page.getByRole('heading', { name: 'shaky' }) });
     await item.locator('summary').click();
     await item.locator('td', { hasText: 'hello' }).waitFor();
+    await show(page, 'overview');
+    await panel('Last reload').getByText('ok', { exact: true }).waitFor();
+    await panel('Workers')
+      .getByRole('row', { name: /serving 3 \d+$/ })
+      .waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
     expect(complaints).to.deep.equal([]);
   });
