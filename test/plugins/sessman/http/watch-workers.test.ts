@@ -98,7 +98,9 @@ for (const { name, settings } of backends) {
         };
         await openAll();
         const [victim] = await pidsOf(server, 2);
+        const lost = server.next('a worker was lost (SIGKILL)');
         process.kill(victim!, 'SIGKILL');
+        await lost;
         for (let areAllOpen = false; !areAllOpen; ) {
           await openAll();
           const seen = open.map(({ told }) => told.length);
