@@ -144,7 +144,7 @@ export class Application extends Koa {
     const arrived = this.#options.tracing?.arrive();
     res.statusCode = 404;
     this.#run = run;
-    if (res.socket === null) awaitTurn(res, () => this.#begin(ctx, true, arrived));
+    if (res.socket === null) awaitTurn(res, this.#options.sendTimeout, () => this.#begin(ctx, true, arrived));
     else this.#begin(ctx, false, arrived);
   }
 

@@ -18,6 +18,11 @@ export default definePlugin({
       const timer = setInterval(() => stream.write('data: x\\n\\n'), 1);
       ctx.res.on('close', () => setTimeout(() => clearInterval(timer), 20));
     });
+    router.get('/silent', (ctx) => {
+      ctx.type = 'text/event-stream';
+      ctx.body = new PassThrough();
+      ctx.body.write('data: x\\n\\n');
+    });
     router.get('/written', async (ctx) => {
       ctx.respond = false;
       ctx.res.writeHead(200, { 'Content-Type': 'text/event-stream' });
@@ -67,7 +72,10 @@ const download = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\
 describe('a client that leaves', () => {
   let server: TestServer;
   before(async () => {
-    server = await startServer({ files: { 'plugins/try.mjs': plugin } });
+    server = await startServer({
+      ini: '[limits]\nsend_timeout=int:1\n',
+      files: { 'plugins/try.mjs': plugin },
+    });
   });
   after(() => server.close());
 
@@ -111,4 +119,16 @@ describe('a client that leaves', () => {
       });
     }
   }
+
+  it('is missed behind a stream that sends nothing, though it has pipelined more than is read', async () => {
+    const socket = connect(server.host.address.port, '127.0.0.1').resume();
+    socket.on('error', () => {});
+    socket.write(download('/try/silent') + download('/try').repeat(5000));
+    await once(socket, 'data');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.end();
+    await closed;
+    while (server.host.metrics.active > 0) await new Promise(setImmediate);
+    expect((await server.fetch('/try')).status).to.equal(200);
+  });
 });
