@@ -69,7 +69,7 @@ async function byHand() {
 
 async function ofPlugin() {
   const { Host } = await import('../../dist/bundle/host.js');
-  mkdirSync(join(folder, 'plugins'));
+  mkdirSync(join(folder, 'plugins'), { recursive: true });
   const plugin = `
     import { definePlugin } from 'plugin-server';
     export default definePlugin({ setup({ storage }) { globalThis.benchStorage = storage('jobs'); } });
