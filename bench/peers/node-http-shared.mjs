@@ -21,5 +21,7 @@ if (process.send === undefined) {
     };
     import('./node-http.mjs');
   });
+  // Its parent may be killed.
+  process.once('disconnect', () => process.exit());
   process.send('ready');
 }

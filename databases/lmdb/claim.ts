@@ -52,6 +52,21 @@ export async function claimFolder(folder: string, layout: StoreLayout): Promise<
   return { release };
 }
 
+/** Claims the folder, and opens what it contains. What cannot be opened is not left claimed. */
+export async function openClaimed<Store>(
+  folder: string,
+  layout: StoreLayout,
+  open: (claim: Claim) => Store,
+): Promise<Store> {
+  const claim = await claimFolder(folder, layout);
+  try {
+    return open(claim);
+  } catch (error) {
+    await claim.release();
+    throw error;
+  }
+}
+
 /** The pids of the processes that hold claims of that folder, each as its own namespace counts. */
 export async function holdersOf(folder: string): Promise<number[]> {
   const place = new Place(folder);

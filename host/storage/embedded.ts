@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
 import { withChecksum, withoutChecksum } from '../../databases/lmdb/checksum.js';
-import { type Claim, claimFolder } from '../../databases/lmdb/claim.js';
+import { type Claim, openClaimed } from '../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../databases/lmdb/commits.js';
 import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
 import { Readers } from '../../databases/lmdb/readers.js';
@@ -42,16 +42,12 @@ export class EmbeddedStore implements Store {
    * @throws StoreFileError when the folder cannot be used, is in use by another container, or the file is damaged, which is
    *   then left as it is
    */
-  static async openClaimed(folder: string, events: StoreEvents = {}): Promise<EmbeddedStore> {
-    const claim = await claimFolder(folder, layout);
-    try {
+  static openClaimed(folder: string, events: StoreEvents = {}): Promise<EmbeddedStore> {
+    return openClaimed(folder, layout, (claim) => {
       const store = EmbeddedStore.open(folder, events);
       store.#claim = claim;
       return store;
-    } catch (error) {
-      await claim.release();
-      throw error;
-    }
+    });
   }
 
   /** The same, but other containers are not kept off. */

@@ -1,4 +1,4 @@
-import { type Claim, claimFolder } from '../../../../databases/lmdb/claim.js';
+import { type Claim, openClaimed } from '../../../../databases/lmdb/claim.js';
 import {
   markStoreFolder as mark,
   prepareStoreFolder as prepare,
@@ -31,11 +31,11 @@ export function prepareStoreFolder(folder: string): string {
 }
 
 /**
- * Keeps processes of other containers off.
+ * Opens the store of that folder, and keeps processes of other containers off while it is in use.
  * @throws StoreFileError when one of them uses the store
  */
-export function claimStore(folder: string): Promise<Claim> {
-  return claimFolder(folder, layout);
+export function openClaimedStore<Store>(folder: string, open: (claim: Claim) => Store): Promise<Store> {
+  return openClaimed(folder, layout, open);
 }
 
 /** Marks the folder as one that holds a store. */

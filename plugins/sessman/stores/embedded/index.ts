@@ -34,10 +34,10 @@ import {
 } from '../../store.js';
 import { changePause, Leased } from '../leased.js';
 import {
-  claimStore,
   isMarked,
   isRaised,
   markStoreFolder,
+  openClaimedStore,
   prepareStoreFolder,
   raiseFormat,
   storeFile,
@@ -100,16 +100,12 @@ export class EmbeddedStore implements Store {
    * @throws StoreFileError when the folder cannot be used, is in use by another container, or its file is damaged; the folder
    *   is then left as it is
    */
-  static async openClaimed(folder: string, events: StoreEvents = {}): Promise<EmbeddedStore> {
-    const claim = await claimStore(folder);
-    try {
+  static openClaimed(folder: string, events: StoreEvents = {}): Promise<EmbeddedStore> {
+    return openClaimedStore(folder, (claim) => {
       const store = EmbeddedStore.open(folder, events);
       store.#claim = claim;
       return store;
-    } catch (error) {
-      await claim.release();
-      throw error;
-    }
+    });
   }
 
   /** The same, but other containers are not kept off. */
