@@ -8,6 +8,11 @@ import { Sessions } from '../../../../plugins/sessman/sessions.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { startServer } from '../../../support/server.js';
 
+/** That this process has read from files so far, whether they were cached or not. */
+async function bytesRead(): Promise<number> {
+  return Number(/^rchar: (\d+)/m.exec(await readFile('/proc/self/io', 'utf8'))![1]);
+}
+
 describe("a damaged embedded store's start", () => {
   let folder: string;
   let file: string;
@@ -94,6 +99,23 @@ describe("a damaged embedded store's start", () => {
     const server = await startServer({ folder });
     expect((await server.fetch('/readyz')).status).to.equal(200);
     await server.close();
+  });
+
+  it('reads a sample of a large file, so that a start takes no longer with more sessions', async () => {
+    const large = join(folder, 'large');
+    const store = EmbeddedStore.open(large);
+    const sessions = new Sessions(store, {
+      idleTimeout: 60,
+      absoluteTimeout: 0,
+      maxData: 20_000,
+      maxPerUser: 0,
+    });
+    const data = { filling: 'x'.repeat(1500) };
+    await Promise.all(Array.from({ length: 12_000 }, (_, n) => sessions.create(`user${n}`, data)));
+    await store.close();
+    const before = await bytesRead();
+    await EmbeddedStore.open(large).close();
+    expect((await bytesRead()) - before).below(8_000_000);
   });
 
   it('refuses a store of a format to come', async () => {
