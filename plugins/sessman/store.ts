@@ -91,15 +91,19 @@ export interface Store {
 
   /**
    * Removes dead records and old notes in one short step that reads at most `limit` of them. A record that only its absolute timeout
-   * has ended may stay until its idle timeout is over, too.
+   * has ended may stay until its idle timeout is over, too. Each removal is conditional on what is there, in one step:
+   * whoever was frozen within it, and has lost the lease, removes nothing that was used since.
    */
   sweep(now: number, limit: number): Promise<Swept>;
 
   /** Whether there is anything to remove. Cheap, and writes nothing. */
   isSweepDue(now: number): Awaitable<boolean>;
 
-  /** Acquires or extends the right to a duty, such as `sweeper`, until `until`; false while another owner holds it. */
-  lease(duty: string, owner: string, now: number, until: number): Promise<boolean>;
+  /**
+   * Acquires or extends the right to a duty, such as `sweeper`, until `until`. Resolves to its fence, which is greater than
+   * that of every holder before; to undefined while another owner holds it.
+   */
+  lease(duty: string, owner: string, now: number, until: number): Promise<number | undefined>;
 
   /** From now on, keeps version 0.1.0 from using the store, because it would not honour something in it. */
   raise(): Promise<void>;
@@ -108,7 +112,10 @@ export interface Store {
   /** What is sealed of some records, live or not, in the order of handles. */
   sealed(limit: number, after?: string): Promise<readonly Sealed[]>;
 
-  /** Replaces some sealed fields of a record, and nothing else of it; false where they are not as they were `before`. */
+  /**
+   * Replaces some sealed fields of a record, and nothing else of it; false where they are not as they were `before`. No text
+   * is sealed to the same twice, so these fields are as good as a version: no later write is undone. The store must be raised.
+   */
   replaceSealed(before: SealedFields, after: SealedFields): Promise<boolean>;
 
   /** Something that holds for the whole store, as JSON. */

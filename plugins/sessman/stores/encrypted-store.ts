@@ -104,7 +104,10 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     raise,
     isRaised: () => store.isRaised(),
     sealed: (limit, after) => store.sealed(limit, after),
-    replaceSealed: (before, after) => store.replaceSealed(before, after),
+    async replaceSealed(before, after) {
+      await raise();
+      return store.replaceSealed(before, after);
+    },
     fact: (name) => store.fact(name),
     changeFact: (name, change) => store.changeFact(name, change),
     check: () => store.check(),

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sealed, Store } from '../store.js';
+import { changeFenced } from './fenced.js';
 import { Keyring, plain, type SealedField, sealedWith } from './keyring.js';
 
 export interface ReencryptionOptions {
@@ -36,6 +37,9 @@ export async function runReencryption(
   const ring = keys ?? new Keyring([plain]);
   let nextPass = 0;
   let told = 0;
+  let fence = 0;
+  /** By the steady clock. */
+  let heldUntil = 0;
   let isHealthy = true;
   while (!signal.aborted) {
     try {
@@ -60,7 +64,7 @@ export async function runReencryption(
     // A count from before a host encrypts with another key is no longer valid.
     if (told === 0 && keys) {
       await store.changeFact<KeyCounts>('records-by-key', (before) =>
-        before?.first === ring.first ? before : { first: ring.first, counts: {} },
+        before?.first === ring.first ? before : { ...before, first: ring.first, counts: {} },
       );
     }
     told = at;
@@ -73,8 +77,13 @@ export async function runReencryption(
     await store.changeFact<Hosts>('hosts', ({ [owner]: _, ...others } = {}) => others);
   }
 
-  function lease(): Promise<boolean> {
-    return store.lease('reencryption', owner, now(), now() + leaseTime);
+  async function lease(): Promise<boolean> {
+    const asked = performance.now();
+    const held = await store.lease('reencryption', owner, now(), now() + leaseTime);
+    if (held === undefined) return false;
+    fence = held;
+    heldUntil = asked + leaseTime;
+    return true;
   }
 
   async function pass(): Promise<void> {
@@ -87,6 +96,8 @@ export async function runReencryption(
       const page = await store.sealed(stepSize, after);
       const mayReplace = await isListedByAll();
       for (const sealed of page) {
+        // Of a process that was frozen, one write at most is still under way: `replaceSealed` undoes no later one.
+        if (performance.now() >= heldUntil) return;
         const used = keysOf(sealed);
         const isReplaced = mayReplace && used.some((key) => key !== ring.first) && (await replace(sealed));
         if (isReplaced) replaced += 1;
@@ -102,7 +113,7 @@ export async function runReencryption(
     }
     // A key with which a host has encrypted meanwhile is in use, whatever was counted.
     for (const key of [...writers, ...(await firstKeys())]) counts[key] = Math.max(counts[key] ?? 0, 1);
-    await store.changeFact<KeyCounts>('records-by-key', () => ({ first: ring.first, counts }));
+    await changeFenced<KeyCounts>(store, 'records-by-key', fence, () => ({ first: ring.first, counts }));
     nextPass = now() + Math.max(shortestPause, performance.now() - began);
   }
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ScrubPlace, Store } from '../store.js';
+import { changeFenced } from './fenced.js';
 
 export interface ScrubberOptions {
   /** Ends it. */
@@ -40,6 +41,7 @@ export async function runScrubber(
   const { file } = store;
   if (file === undefined) return;
   const owner = randomUUID();
+  let fence = 0;
   let isHealthy = true;
   while (!signal.aborted) {
     try {
@@ -53,14 +55,17 @@ export async function runScrubber(
     await pause(tick, undefined, { signal, ref: false }).catch(() => {});
   }
 
-  function lease(until = now() + leaseTime): Promise<boolean> {
-    return store.lease('scrubber', owner, now(), until);
+  async function lease(until = now() + leaseTime): Promise<boolean> {
+    const held = await store.lease('scrubber', owner, now(), until);
+    fence = held ?? fence;
+    return held !== undefined;
   }
 
   async function pass(from: NonNullable<ScrubState['current']>): Promise<void> {
     let current = from;
     let kept = performance.now();
-    const keep = () => store.changeFact<ScrubState>(scrubFact, (before) => ({ ...before, current }));
+    const keep = () =>
+      changeFenced<ScrubState>(store, scrubFact, fence, (before) => ({ ...before, current }));
     for (;;) {
       const { next, ...counts } = await file!.scrub(current.place, stepTime);
       current = { ...added(current, counts), began: current.began, place: next };
@@ -72,13 +77,12 @@ export async function runScrubber(
       }
       if (performance.now() - kept > leaseTime / 3) {
         kept = performance.now();
-        await keep();
-        if (!(await lease())) return;
+        if (!(await keep()) || !(await lease())) return;
       }
       await pause(stepPause, undefined, { signal, ref: false }).catch(() => {});
     }
     const { place: _, ...counts } = current;
-    await store.changeFact<ScrubState>(scrubFact, () => ({ last: { ...counts, finished: now() } }));
+    await changeFenced<ScrubState>(store, scrubFact, fence, () => ({ last: { ...counts, finished: now() } }));
   }
 }
 

@@ -85,8 +85,8 @@ export class EmbeddedStore implements Store {
   /** Whether this process knows that version 0.1.0 is kept off. */
   #isRaised: boolean;
   readonly #epochs = new Leased(() => this.#readEpoch()?.value ?? firstEpoch);
-  /** Up to where the records of earlier epochs are removed. */
-  #purgedTo: Buffer = zero;
+  /** Up to where the records before that epoch are removed. */
+  #purged = { epoch: 0, to: zero as Buffer };
   readonly #commits: Commits<StoreError>;
   readonly #readers: Readers;
   readonly #onDamaged: StoreEvents['onDamaged'];
@@ -400,7 +400,8 @@ export class EmbeddedStore implements Store {
 
   /** Removes records of earlier epochs in one step of a walk over all. */
   async #purge(epoch: number, limit: number): Promise<Swept> {
-    const keys = this.#fresh(() => this.#records.keys({ start: this.#purgedTo, limit }));
+    const start = this.#purged.epoch === epoch ? this.#purged.to : zero;
+    const keys = this.#fresh(() => this.#records.keys({ start, limit }));
     await Promise.all(
       keys.map(async (key) => {
         const found = this.#unlessDamaged(() => this.#load(key));
@@ -408,10 +409,11 @@ export class EmbeddedStore implements Store {
       }),
     );
     const isDone = keys.length < limit;
-    this.#purgedTo = isDone ? zero : Buffer.concat([keys.at(-1)!, zero]);
+    this.#purged = { epoch, to: isDone ? zero : Buffer.concat([keys.at(-1)!, zero]) };
     if (isDone) {
       const { value, revision } = this.#readEpoch()!;
-      await this.#writeMeta(epochKey, { ...value, purged: epoch }, revision);
+      const purged = Math.max(value!.purged, epoch);
+      await this.#writeMeta(epochKey, { ...value, purged }, revision);
       this.#epochs.forget();
     }
     return { removed: 0, more: true };
@@ -423,10 +425,11 @@ export class EmbeddedStore implements Store {
     return this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit: 1 }).length > 0;
   }
 
-  async lease(duty: string, owner: string, now: number, until: number): Promise<boolean> {
+  async lease(duty: string, owner: string, now: number, until: number): Promise<number | undefined> {
     const found = this.#readMeta<{ owner: string; until: number }>(duty);
-    if (found?.value && found.value.owner !== owner && found.value.until > now) return false;
-    return this.#writeMeta(duty, { owner, until }, found?.revision);
+    if (found?.value && found.value.owner !== owner && found.value.until > now) return undefined;
+    const isHeld = await this.#writeMeta(duty, { owner, until }, found?.revision);
+    return isHeld ? (found?.revision ?? 0) + 1 : undefined;
   }
 
   async raise(): Promise<void> {

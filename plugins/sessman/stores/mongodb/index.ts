@@ -47,8 +47,8 @@ export class MongoStore implements Store {
   readonly #name: string;
   #link!: MongoLink<StoreError>;
   readonly #states = new Leased(() => this.#readState());
-  /** Up to where the records of earlier epochs are removed. */
-  #purgedTo: Binary | undefined;
+  /** Up to where the records before that epoch are removed. */
+  #purged: { readonly epoch: number; readonly to: Binary | undefined } = { epoch: 0, to: undefined };
   #serverExpires = true;
   readonly #changeStreams = new ChangeStreams();
 
@@ -126,9 +126,8 @@ export class MongoStore implements Store {
     match: Match,
     { data, secretHash, touched, expires, ends, ...extras }: Change,
   ): Promise<SessionRecord | undefined> {
-    const state = await this.#states.current();
     const verifier = secretHash ?? match.secretHash;
-    const update = {
+    const updateFor = (state: State) => ({
       $set: {
         touched: new Date(touched),
         expires: new Date(expires),
@@ -139,9 +138,9 @@ export class MongoStore implements Store {
       },
       ...(verifier && state.raised && { $unset: { secret: '' as const } }),
       ...(data !== undefined && { $inc: { version: 1 } }),
-    };
-    const document = await this.#run((sessions) =>
-      sessions.findOneAndUpdate(filterOf(match, state), update, {
+    });
+    const document = await this.#matching((sessions, state) =>
+      sessions.findOneAndUpdate(filterOf(match, state), updateFor(state), {
         returnDocument: 'after',
         // What was sent need not come back.
         ...(data !== undefined && { projection: { data: 0 } }),
@@ -155,11 +154,12 @@ export class MongoStore implements Store {
   }
 
   async remove(match: Match, reason: EndReason): Promise<boolean> {
-    const filter = filterOf(match, await this.#states.current());
-    const { modifiedCount } = await this.#run((sessions) =>
-      sessions.updateOne(filter, endUpdate(reason, match.now) as UpdateFilter<SessionDocument>),
-    );
-    return modifiedCount === 1;
+    const update = endUpdate(reason, match.now) as UpdateFilter<SessionDocument>;
+    const ended = await this.#matching(async (sessions, state) => {
+      const { modifiedCount } = await sessions.updateOne(filterOf(match, state), update);
+      return modifiedCount === 1 || null;
+    });
+    return ended === true;
   }
 
   async removeEach(matches: readonly Match[], reason: EndReason): Promise<number> {
@@ -359,7 +359,8 @@ export class MongoStore implements Store {
 
   /** Removes records of earlier epochs in one step of a walk over all. */
   async #purge(epoch: number, limit: number): Promise<Swept> {
-    const from = this.#purgedTo ? { _id: { $gt: this.#purgedTo } } : {};
+    const { to } = this.#purged;
+    const from = to && this.#purged.epoch === epoch ? { _id: { $gt: to } } : {};
     const found = await this.#run((sessions) =>
       sessions.find(from, { ...reading, projection: { _id: 1 }, sort: { _id: 1 }, limit }).toArray(),
     );
@@ -370,7 +371,7 @@ export class MongoStore implements Store {
     const ids = found.map(({ _id }) => _id);
     await this.#run((sessions) => sessions.deleteMany({ _id: { $in: ids }, ...isOld }));
     const isDone = found.length < limit;
-    this.#purgedTo = isDone ? undefined : ids.at(-1);
+    this.#purged = { epoch, to: isDone ? undefined : ids.at(-1) };
     if (isDone) await this.#changeState({ $max: { purged: epoch } });
     return { removed: 0, more: true };
   }
@@ -399,18 +400,19 @@ export class MongoStore implements Store {
     );
   }
 
-  async lease(duty: string, owner: string, now: number, until: number): Promise<boolean> {
+  async lease(duty: string, owner: string, now: number, until: number): Promise<number | undefined> {
     const free = { _id: duty, $or: [{ owner }, { until: { $lte: new Date(now) } }] };
+    const held = { $set: { owner, until: new Date(until) }, $inc: { fence: 1 } };
     try {
-      await this.#link.run((db) =>
+      const lease = await this.#link.run((db) =>
         db
           .collection<LeaseDocument>(`${this.#name}_leases`)
-          .updateOne(free, { $set: { owner, until: new Date(until) } }, { upsert: true }),
+          .findOneAndUpdate(free, held, { upsert: true, returnDocument: 'after' }),
       );
-      return true;
+      return lease!.fence;
     } catch (error) {
       // Another owner's lease does not match, and its id is taken.
-      if (hasCode((error as Error).cause, duplicateKey)) return false;
+      if (hasCode((error as Error).cause, duplicateKey)) return undefined;
       throw error;
     }
   }
@@ -426,6 +428,20 @@ export class MongoStore implements Store {
 
   close(): Promise<void> {
     return this.#link.close();
+  }
+
+  /**
+   * Runs what results in null where nothing matches: again, if the store was raised meanwhile. In a process that was frozen
+   * for longer than it may rely on the state, it looked for the secret's hash where that is no more.
+   */
+  async #matching<T>(
+    operation: (sessions: Collection<SessionDocument>, state: State) => Promise<T | null>,
+  ): Promise<T | null> {
+    const state = await this.#states.current();
+    const result = await this.#run((sessions) => operation(sessions, state));
+    if (result !== null || state.raised) return result;
+    const newer = await this.#states.current();
+    return newer.raised ? this.#run((sessions) => operation(sessions, newer)) : null;
   }
 
   #run<T>(operation: (sessions: Collection<SessionDocument>) => Promise<T>): Promise<T> {
@@ -461,6 +477,7 @@ interface LeaseDocument {
   _id: string;
   owner: string;
   until: Date;
+  fence: number;
 }
 
 /** What holds for the whole store. */

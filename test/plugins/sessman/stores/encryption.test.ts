@@ -182,11 +182,17 @@ for (const { name, make } of places) {
       const userid = aUser();
       const plainHost = await start(undefined);
       const made = await post(plainHost, 'new', { userid, data: { a: 1 }, about: { b: 2 } });
+      const over = await post(plainHost, 'new', { userid });
       expect((await place.bytes()).includes('{"a":1}') || name === 'mongodb').to.equal(true);
       await stop(plainHost);
 
       const one = await start([old, 'plain']);
-      await until(one, (counts) => counts.plain === 0 && counts[fingerprintOf(old)] === 1);
+      await until(one, (counts) => counts.plain === 0 && counts[fingerprintOf(old)] === 2);
+      const { session_id } = over;
+      expect((await one.post('/sessman/end', { session_id })).status, 'before anything is written').to.equal(
+        200,
+      );
+      await until(one, (counts) => counts[fingerprintOf(old)] === 1);
       const { body } = await one.post('/sessman/get', { session_id: made.session_id, userid });
       expect(body).to.deep.equal(made);
       expect((await post(one, 'list', { userid })).sessions[0].about).to.deep.equal({ b: 2 });
