@@ -78,6 +78,7 @@ class PluginSetup {
       router: routes.router,
       mount: (text, open, options) =>
         routes.at(claims.claim(text, unit.name), open, options?.subrequests === true),
+      isOpen: keysOf(unit.plugin, this.#around.keys) === undefined,
       takeKeys: () => {
         routes.checksKeys = true;
         return pluginKeys(ownKeysOf(this.#unit.plugin, this.#around.keys));

@@ -178,6 +178,8 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
    * preflights without a key. Origins of `[cors]` may call as well, without credentials. In setup only.
    */
   allowOrigins(origins: readonly string[], options?: AllowOriginsOptions): void;
+  /** Whether anyone may call the plugin's own routes without a key: none is set, or the operator wrote `auth_type=none`. */
+  readonly isOpen: boolean;
   /** Whether browsers reach the server over HTTPS, according to its settings: `[ssl]`, or `[network] proxy`. */
   readonly https: boolean;
   /**

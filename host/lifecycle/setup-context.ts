@@ -43,6 +43,8 @@ export interface SetupSurroundings extends SharedSurroundings {
   readonly router: Router<DefaultState, Context>;
   /** Returns a router for another path, which requires no key if it is open. Throws if it cannot. */
   readonly mount: (path: string, open: boolean, options?: OpenMountOptions) => Router<DefaultState, Context>;
+  /** Whether no key is required for the routes of the plugin. */
+  readonly isOpen: boolean;
   /** Leaves the check of keys to the plugin. */
   readonly takeKeys: () => PluginKeys;
   /** The origins whose pages may call with the visitor's cookies. */
@@ -113,6 +115,7 @@ export function setupContext(
       inSetup('allowOrigins()');
       around.allowOrigins(origins, options);
     },
+    isOpen: around.isOpen,
     https: around.https,
     storage: (name) => {
       inSetup(`storage("${name}")`);

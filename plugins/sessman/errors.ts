@@ -135,9 +135,11 @@ export const errors = {
   },
   key_required: {
     status: 403,
-    message: ({ what }: { what: string }) =>
-      `${what} requires an API key; the session cookie is not enough. Send the key as Authorization: Bearer KEY.`,
-    when: 'In cookie mode, a request with only the cookie writes data that `cookie_data` does not let it write, or sends a parameter that only a server may send.',
+    message: ({ what, isOpen }: { what: string; isOpen?: boolean }) =>
+      isOpen
+        ? `${what} requires an API key, but everybody may call this server without one. Write apikey=KEY in [auth] in the INI file, and no auth_type=none.`
+        : `${what} requires an API key; the session cookie is not enough. Send the key as Authorization: Bearer KEY.`,
+    when: 'In cookie mode, a request with only the cookie writes data that `cookie_data` does not let it write, or sends a parameter that only a server may send. Outside cookie mode, `get` received a handle while the server requires no key.',
     remedy:
       'Make the call from a server with the API key, or from a plugin. To let pages write data, set `cookie_data` to `write`.',
   },

@@ -27,6 +27,7 @@ import {
   type SessionRecord,
   type SessionSummary,
   type Store,
+  whenSettled,
 } from './store.js';
 
 export interface SessionLimits {
@@ -67,6 +68,11 @@ export interface StoredSession extends SessionState {
   readonly id: string;
   /** JSON text of an object. */
   readonly data: string;
+}
+
+/** A session as it was read: one that was named by its handle has no id, which the store does not know. */
+export interface ReadSession extends Omit<StoredSession, 'id'> {
+  readonly id?: string | undefined;
 }
 
 /** A session without its id and its data. */
@@ -168,6 +174,15 @@ export class Sessions {
     const record = this.#store.read(id.handle, this.#now());
     const judge = (found: SessionRecord | undefined) => view(id.id, owned(found, id, userid));
     return record instanceof Promise ? record.then(judge) : judge(record);
+  }
+
+  /** Reads a session by the handle that `list` shows, for callers that may read every session. */
+  getByHandle(userid: string, handle: string): Awaitable<ReadSession> {
+    checkUserid(userid);
+    if (!isHandle(handle)) return notFound();
+    return whenSettled(this.#store.read(handle, this.#now()), (record) =>
+      record?.userid === userid ? view(undefined, record) : notFound(),
+    );
   }
 
   /** The session of that id, without its data, which are not read. Returns at once when the store does. */
@@ -536,7 +551,10 @@ function longestUnused(live: SessionSummary[], count: number): SessionSummary[] 
   return live.slice(0, count);
 }
 
-function view(id: string, record: SessionRecord): StoredSession {
+function view<Id extends string | undefined>(
+  id: Id,
+  record: SessionRecord,
+): ReadSession & { readonly id: Id } {
   const { handle, userid, data, version, created, touched, expires, ends } = record;
   return {
     id,

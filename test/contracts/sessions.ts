@@ -477,6 +477,17 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
       it('by handle, of the same user only', async () => {
         const { id } = await sessions.create(userid);
         const handle = id.slice(0, 16);
+        const { id: _, ...rest } = await sessions.get(id);
+        const { id: none, ...found } = await sessions.getByHandle(userid, handle);
+        expect(found).to.deep.equal(rest);
+        expect(none).to.equal(undefined);
+        for (const [user, name] of <[string, string][]>[
+          ['other', handle],
+          [userid, id],
+          [userid, ''],
+          [userid, 'A'.repeat(16)],
+        ])
+          await refused('session_not_found', async () => sessions.getByHandle(user, name));
         await refused('session_not_found', () => sessions.endByHandle('other', handle));
         await refused('session_not_found', () => sessions.endByHandle(userid, id));
         await refused('session_not_found', () => sessions.endByHandle(userid, ''));

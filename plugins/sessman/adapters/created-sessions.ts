@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { SessionError } from '../client/client.js';
-import type { Connection } from './connection.js';
+import type { Answer, Connection } from './connection.js';
 
 /** What sessman keeps as `about` of the sessions that a store creates. */
 export interface StoreMark {
@@ -38,11 +38,22 @@ export class CreatedSessions {
     return count;
   }
 
+  /** Reads each of them, by its handle: nobody else knows its id. */
+  async *read(): AsyncGenerator<FoundSession> {
+    for await (const found of this.#each((each) => this.#call<FoundSession>('get', each))) {
+      if (found) yield found;
+    }
+  }
+
   /** Ends each of them. A session that is created meanwhile may stay. */
   async end(): Promise<void> {
+    for await (const _ of this.#each((each) => this.#call('end', each)));
+  }
+
+  async *#each<Result>(call: (entry: Entry) => Promise<Result>): AsyncGenerator<Result> {
     for await (const page of this.#pages()) {
-      for (let from = 0; from < page.length; from += endedAtOnce) {
-        await Promise.all(page.slice(from, from + endedAtOnce).map((each) => this.#endOne(each)));
+      for (let from = 0; from < page.length; from += callsAtOnce) {
+        yield* await Promise.all(page.slice(from, from + callsAtOnce).map(call));
       }
     }
   }
@@ -61,15 +72,19 @@ export class CreatedSessions {
     return about?.store === this.#mark.store && about.prefix === this.#mark.prefix;
   }
 
-  async #endOne({ userid, handle }: Entry): Promise<void> {
+  /** Undefined where the session has ended in the meantime. */
+  async #call<Result>(name: 'get' | 'end', { userid, handle }: Entry): Promise<Result | undefined> {
     try {
-      await this.#connection.call('end', { userid, handle });
+      return await this.#connection.call<Result>(name, { userid, handle });
     } catch (error) {
-      // It has ended in the meantime.
-      if (!(error instanceof SessionError && error.code === 'session_not_found')) throw error;
+      if (error instanceof SessionError && error.code === 'session_not_found') return undefined;
+      throw error;
     }
   }
 }
+
+/** A session that was named by its handle: without its id. */
+export type FoundSession = Omit<Answer, 'session_id'>;
 
 interface Entry {
   readonly userid: string;
@@ -83,4 +98,4 @@ interface Page {
 }
 
 const pageSize = 1000;
-const endedAtOnce = 16;
+const callsAtOnce = 16;

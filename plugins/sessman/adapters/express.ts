@@ -42,6 +42,14 @@ export class SessmanStore extends sessmanStore<SessionData, session.Store>('expr
     settle(() => this[keeper].end(sid), callback);
   }
 
+  /**
+   * Reads the live sessions that stores of this prefix created. sessman must have an API key. They have no ids: sessman
+   * keeps only hashes of them.
+   */
+  override all(callback: (error: unknown, sessions?: SessionData[]) => void): void {
+    settle(() => this.#readAll(), callback);
+  }
+
   /** Counts the live sessions that stores of this prefix created, until sessman ends them. */
   override length(callback: (error: unknown, length?: number) => void): void {
     settle(() => this[keeper].created.count(), callback);
@@ -69,6 +77,15 @@ export class SessmanStore extends sessmanStore<SessionData, session.Store>('expr
     if (data) this.#held.set(data, found.held);
     else await this[keeper].end(sid);
     return data ?? null;
+  }
+
+  async #readAll(): Promise<SessionData[]> {
+    const sessions: SessionData[] = [];
+    for await (const found of this[keeper].readCreated()) {
+      const data = withExpiry(found.data, found.held);
+      if (data) sessions.push(data);
+    }
+    return sessions;
   }
 
   async #write(sid: string, data: SessionData): Promise<void> {

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { SessionError } from '../client/client.js';
 import { TaskQueues } from '../client/task-queues.js';
-import { type Answer, Connection, type ConnectionOptions } from './connection.js';
-import { CreatedSessions, markOf, type StoreMark } from './created-sessions.js';
+import { Connection, type ConnectionOptions } from './connection.js';
+import { CreatedSessions, type FoundSession, markOf, type StoreMark } from './created-sessions.js';
 import { type Json, rebase } from './rebase.js';
 
 export interface KeeperOptions<Data> extends ConnectionOptions {
@@ -81,6 +81,12 @@ export class SessionKeeper<Data extends object> {
       if (hasEnded(error)) return undefined;
       throw error;
     }
+  }
+
+  /** Reads the sessions that stores of this middleware and prefix created. */
+  async *readCreated(): AsyncGenerator<{ data: Data; held: Held }> {
+    for await (const found of this.created.read())
+      yield { data: found.data as Data, held: this.#hold(found) };
   }
 
   /**
@@ -215,7 +221,7 @@ export class SessionKeeper<Data extends object> {
     }
   }
 
-  #hold({ version, data, userid, updated_at, expires_at }: Answer, inHand?: string): Held {
+  #hold({ version, data, userid, updated_at, expires_at }: FoundSession, inHand?: string): Held {
     const stored = JSON.stringify(data);
     const lead = this.#connection.clockLead;
     const [touched, expires] = [Date.parse(updated_at) - lead, Date.parse(expires_at) - lead];

@@ -1,5 +1,6 @@
 import type { Context, PluginKeys } from 'plugin-server';
 import { sessmanError } from '../errors.js';
+import { handleLength } from '../session-id.js';
 import type { Sessions } from '../sessions.js';
 import type { Hidden } from './answer.js';
 import type { Call } from './calls.js';
@@ -89,6 +90,11 @@ export class Access {
     const id = await this.#idOf(ctx, held);
     const inHeader = ctx.req.headers['x-session-id'];
     if ((values.session_id ?? id) !== id || (inHeader ?? id) !== id) throw sessmanError('session_not_found');
+    if (call.withKeyOnly?.(values) !== undefined) {
+      // It is its own session that the cookie opens.
+      if (values.handle !== id.slice(0, handleLength)) throw sessmanError('session_not_found');
+      delete values.handle;
+    }
     const isOfUser = call.byCookie === 'user' || values.handle !== undefined;
     if (isOfUser || values.remember === true) {
       const own = await sessions.peek(id);

@@ -1,5 +1,5 @@
 import type { Context, SessionEntry, SessionPage } from 'plugin-server';
-import type { StoredSession } from '../sessions.js';
+import type { ReadSession } from '../sessions.js';
 import type { LiveCount } from '../store.js';
 import { parameters } from './parameters.js';
 
@@ -16,9 +16,9 @@ export interface Hidden {
 }
 
 /** A session as JSON text. The data go in as they are stored: nothing is parsed only to be written again. */
-export function sessionJson(session: StoredSession, hidden: Hidden = nothingHidden): string {
+export function sessionJson(session: ReadSession, hidden: Hidden = nothingHidden): string {
   const { id, handle, userid, data, version, created, touched, expires, authenticated } = session;
-  const idMember = hidden.id ? '' : `"session_id":"${id}",`;
+  const idMember = hidden.id || id === undefined ? '' : `"session_id":"${id}",`;
   const dataMember = hidden.data ? '' : `"data":${data},`;
   return `{${idMember}"handle":"${handle}","userid":${JSON.stringify(userid)},${dataMember}"version":${version},"created_at":"${timestamp(created)}","updated_at":"${timestamp(touched)}","expires_at":"${timestamp(expires)}","authenticated_at":"${timestamp(authenticated)}"}`;
 }
@@ -72,7 +72,7 @@ const time = { type: 'string', format: 'date-time' };
 const times = { created_at: time, updated_at: time, expires_at: time, authenticated_at: time };
 const { handle, created_at, updated_at, expires_at, authenticated_at } = example;
 
-export const sessionAnswer: Answer<StoredSession> = {
+export const sessionAnswer: Answer<ReadSession> = {
   send(ctx, session, hidden) {
     ctx.set('ETag', `"${session.version}"`);
     ctx.set('Content-Type', 'application/json; charset=utf-8');

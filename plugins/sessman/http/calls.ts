@@ -18,6 +18,8 @@ export interface Call<T extends Takes = Takes, Result = unknown> {
   readonly forOperators?: true;
   /** Whether it changes data, which a caller with the cookie alone may do only where `cookie_data` says so. */
   readonly writesData?: true;
+  /** What of the request only a caller with an API key may ask for, even where nothing else requires one. */
+  withKeyOnly?(given: Given<T>): string | undefined;
   /** In cookie mode, the response sets the cookie to the session of the result. */
   readonly setsCookie?: boolean;
   /** In cookie mode, whether the call ends the session of the cookie, which the response then clears. */
@@ -56,15 +58,20 @@ export const calls: readonly Call[] = [
   call({
     path: 'get',
     methods: ['get', 'post'],
-    takes: { session_id: 'required', userid: 'with_visible_id' },
+    takes: { session_id: 'or_handle', userid: 'with_visible_id', handle: 'optional' },
     namesSession: true,
     byCookie: 'session',
-    run: (sessions, { session_id, userid }) => sessions.get(session_id, userid),
+    withKeyOnly: ({ handle }) => (handle === undefined ? undefined : 'Reading a session by its handle'),
+    run: (sessions, { session_id, userid, handle }) => {
+      if (session_id === undefined) return sessions.getByHandle(userid!, handle!);
+      if (handle !== undefined) checkHandle(session_id, handle);
+      return sessions.get(session_id, userid);
+    },
     answer: sessionAnswer,
     errors: ['session_not_found'],
     summary: 'Read a session',
     description:
-      'Reads a session without changing its expiry. With the header X-Session-Id, `userid` is optional; with the id in the URL or body it is required.',
+      'Reads a session without changing its expiry. With the header X-Session-Id, `userid` is optional; with the id in the URL or body it is required. A caller with an API key may name the session by `userid` and a `handle` from `list` or `sessions` instead; the response then has no `session_id`.',
   }),
   call({
     path: 'update',
@@ -128,8 +135,7 @@ export const calls: readonly Call[] = [
     byCookie: 'session',
     endsSession: (_sessions, { session_id, handle }, id) => id.startsWith(handle ?? session_id!.slice(0, 16)),
     run: async (sessions, { session_id, userid, handle }) => {
-      if (session_id !== undefined && handle !== undefined && !session_id.startsWith(handle))
-        throw conflicting('handle');
+      if (session_id !== undefined && handle !== undefined) checkHandle(session_id, handle);
       if (session_id !== undefined) await sessions.end(session_id, { userid });
       else if (handle === undefined)
         throw missing('session_id', { session_id: 'required', userid: 'optional' });
@@ -206,6 +212,11 @@ export const calls: readonly Call[] = [
       'Ends all sessions of the user except `except`, and returns how many ended. If `except` is not a session of the user, the call returns 404 and no session ends. With `everyone`, it ends the sessions of all users: once the call has responded, no host accepts any of them.',
   }),
 ];
+
+/** A request that names a session twice must mean one. */
+function checkHandle(sessionId: string, handle: string): void {
+  if (!sessionId.startsWith(handle)) throw conflicting('handle');
+}
 
 /** Types `run` by what the call takes, and its result by what it answers. */
 function call<const T extends Takes, Result>(entry: Call<T, Result>): Call {

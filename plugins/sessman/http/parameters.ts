@@ -26,8 +26,11 @@ export interface Parameters {
 
 export type ParameterName = keyof Parameters;
 
-/** `with_visible_id`: required where the session id is in the URL or the body, which logs and histories keep. */
-export type Need = 'required' | 'optional' | 'with_visible_id';
+/**
+ * `with_visible_id`: required where the session id is in the URL or the body, which logs and histories keep, and beside a
+ * handle. `or_handle`: required unless a handle says which session is meant.
+ */
+export type Need = 'required' | 'optional' | 'with_visible_id' | 'or_handle';
 
 /** The parameters of a call. Without a required one, and with any other, the call is a 400. */
 export type Takes = { readonly [Name in ParameterName]?: Need };

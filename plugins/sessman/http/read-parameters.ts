@@ -11,6 +11,7 @@ import {
   type Given,
   invalid,
   missing,
+  type Need,
   type ParameterName,
   type Parameters,
   type Place,
@@ -72,10 +73,15 @@ export function requireParameters<T extends Takes>(
 ): Given<T> {
   for (const name in takes) {
     const need = takes[name as ParameterName];
-    const required = need === 'required' || (need === 'with_visible_id' && idIsVisible);
-    if (required && values[name as ParameterName] === undefined) throw missing(name as ParameterName, takes);
+    if (!isRequired(need, values, idIsVisible)) continue;
+    if (values[name as ParameterName] === undefined) throw missing(name as ParameterName, takes);
   }
   return values as Given<T>;
+}
+
+function isRequired(need: Need | undefined, { handle }: Partial<Parameters>, idIsVisible: boolean): boolean {
+  if (need === 'with_visible_id') return idIsVisible || handle !== undefined;
+  return need === 'required' || (need === 'or_handle' && handle === undefined);
 }
 
 class Reading {

@@ -31,16 +31,19 @@ export interface CookieMode {
   readonly key: string;
 }
 
+interface Surroundings {
+  readonly audit: Audit;
+  readonly server: ServerView;
+  /** Whether anyone may make the calls without a key. */
+  readonly isOpen: boolean;
+}
+
 /** Adds a route for each method of each call. */
-export function addRoutes(
-  router: Router,
-  sessions: Sessions,
-  { audit, server }: { readonly audit: Audit; readonly server: ServerView },
-  mode?: CookieMode,
-): void {
+export function addRoutes(router: Router, sessions: Sessions, around: Surroundings, mode?: CookieMode): void {
+  const { audit, server } = around;
   for (const call of calls) {
     const handler =
-      mode === undefined ? withoutCookie(call, sessions, audit) : withCookie(call, sessions, audit, mode);
+      mode === undefined ? withoutCookie(call, sessions, around) : withCookie(call, sessions, audit, mode);
     const ofOperators: Middleware[] = [
       ...(call.forOperators ? [forOperators] : []),
       ...('everyone' in call.takes ? [alsoForOperators, keepsEveryone(server)] : []),
@@ -72,15 +75,22 @@ function givesEveryone(ctx: Context): boolean {
 }
 
 /** Answers at once where the store does, without a promise. */
-function withoutCookie(call: Call, sessions: Sessions, audit: Audit) {
+function withoutCookie(call: Call, sessions: Sessions, { audit, isOpen }: Surroundings) {
   return (ctx: Context): void | Promise<void> => {
     const given = parametersFor(ctx, call);
+    if (isOpen) refuseWithoutKey(call, given);
     const result = call.run(sessions, given);
     return whenSettled(result, (settled) => {
       tellEnd(ctx, call, given, settled, audit);
       call.answer.send(ctx, settled as never);
     });
   };
+}
+
+/** A list shows handles to everybody where no key is required: they must not open what only its id opened. */
+function refuseWithoutKey(call: Call, given: Given<Takes>): void {
+  const what = call.withKeyOnly?.(given);
+  if (what !== undefined) throw sessmanError('key_required', { what, isOpen: true });
 }
 
 function withCookie(call: Call, sessions: Sessions, audit: Audit, { cookie, access }: CookieMode) {

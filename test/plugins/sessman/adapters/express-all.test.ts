@@ -8,7 +8,7 @@ import { type Api, apiKey, aUser, backends, startApi } from '../support/api.js';
 const userid = (data: SessionData) => (data as SessionData & { user?: string }).user;
 
 for (const { name, settings } of backends) {
-  describe(`length and clear of the store for express-session on the ${name} store`, () => {
+  describe(`all, length and clear of the store for express-session on the ${name} store`, () => {
     let sessman: Api;
     const stores: { close(): void }[] = [];
     before(async () => {
@@ -33,6 +33,7 @@ for (const { name, settings } of backends) {
             ...data,
           } as unknown as SessionData),
         destroy: (sid: string) => promisify(store.destroy).call(store, sid),
+        all: async () => Object.values((await promisify(store.all).call(store)) ?? {}) as SessionData[],
         length: () => promisify(store.length).call(store) as Promise<number>,
         clear: () => promisify(store.clear).call(store),
       };
@@ -125,23 +126,56 @@ for (const { name, settings } of backends) {
     // Both stores walk over pages in the same way, as their contract tests.
     if (name === 'embedded') {
       it('goes over more sessions than one page has', async () => {
-        const { set, length, clear } = open();
+        const { set, all, length, clear } = open();
         const sids = Array.from({ length: 1050 }, (_, n) => `sid ${n}`);
         for (let n = 0; n < sids.length; n += 50)
           await Promise.all(sids.slice(n, n + 50).map((sid) => set(sid)));
         expect(await length()).to.equal(1050);
+        expect(await all()).to.have.lengthOf(1050);
         await clear();
         expect(await length()).to.equal(0);
       });
     }
 
-    it('has no all, which would need the ids', () => {
-      expect(open().store.all).to.equal(undefined);
+    it('reads each session once, as it was saved last, by a user or by nobody', async () => {
+      const user = aUser();
+      const [one, other] = [open(), open()];
+      expect(await one.all()).to.deep.equal([]);
+      await one.set('a', { user, n: 1 });
+      await one.set('a', { user, n: 2 });
+      await one.set('b', { user });
+      await one.set('c', { n: 3 });
+      await one.set('d');
+      await one.destroy('d');
+      await other.set('e', { n: 4 });
+      const cookie = { originalMaxAge: null };
+      expect(await one.all()).to.have.deep.members([
+        { cookie, user, n: 2 },
+        { cookie, user },
+        { cookie, n: 3 },
+      ]);
+      expect(await one.all()).to.have.deep.members(
+        await Promise.all(['a', 'b', 'c'].map((sid) => one.get(sid))),
+      );
+      await one.clear();
+      expect(await one.all()).to.deep.equal([]);
+    });
+
+    it('leaves out of all a session whose cookie has expired', async () => {
+      const { set, all } = open();
+      await set('a', { cookie: { originalMaxAge: 60_000 } });
+      await set('b', { cookie: { originalMaxAge: null, expires: new Date(Date.now() - 1000) } });
+      const found = await all();
+      expect(found.map(({ cookie }) => cookie.originalMaxAge)).to.deep.equal([60_000]);
+      expect(new Date(`${found[0]!.cookie.expires}`).getTime()).to.be.within(
+        Date.now() + 50_000,
+        Date.now() + 60_000,
+      );
     });
 
     it('passes an error on', async () => {
-      const { length, clear } = open(undefined, { auth: 'another key' });
-      for (const call of [length, clear]) {
+      const { all, length, clear } = open(undefined, { auth: 'another key' });
+      for (const call of [all, length, clear]) {
         const error = await call().catch((thrown: unknown) => thrown);
         expect(error).to.include({ name: 'SessionError', status: 401 });
       }

@@ -71,6 +71,34 @@ for (const { name, settings } of backends) {
       expect(all.headers.getSetCookie()[0]).to.match(/^PS_SESSID=; .*Max-Age=0/);
     });
 
+    it('a handle opens every session to a caller with a key, and to the cookie only its own session', async () => {
+      const { id, handle } = await at.login(userid, { data: { role: 'admin' } });
+      const stranger = await at.login(`${userid}x`, { data: { n: 1 } });
+      const own = await call('get', { handle }, id);
+      expect(own.status, own.text).to.equal(200);
+      expect(own.body).not.to.have.any.keys('session_id', 'data');
+      expect(own.body).to.include({ handle, userid });
+      for (const headers of [at.key, { ...at.key, ...at.cookie(id) }]) {
+        const query = new URLSearchParams({ userid: `${userid}x`, handle: stranger.handle });
+        for (const reply of [
+          await at.api.get(`/sessman/get?${query}`, { headers }),
+          await at.api.post('/sessman/get', Object.fromEntries(query), { headers }),
+        ]) {
+          expect(reply.status, reply.text).to.equal(200);
+          expect(reply.body).to.include({ handle: stranger.handle, userid: `${userid}x`, version: 1 });
+          expect(reply.body.data).to.deep.equal({ n: 1 });
+          expect(reply.body).not.to.have.property('session_id');
+          expect(reply.headers.get('etag')).to.equal('"1"');
+          expect(reply.headers.getSetCookie()).to.deep.equal([]);
+        }
+        const wrong = await at.api.get(
+          `/sessman/get?${new URLSearchParams({ userid, handle: stranger.handle })}`,
+          { headers },
+        );
+        expect(refusal(wrong)).to.deep.equal([404, 'session_not_found']);
+      }
+    });
+
     it("somebody else's userid, id and handle are a 404, and nothing of theirs changes", async () => {
       const { id } = await at.login(userid);
       const own = await at.login(userid);
@@ -80,6 +108,9 @@ for (const { name, settings } of backends) {
         ['get', { session_id: stranger.id, userid: `${userid}x` }],
         ['get', { session_id: own.id, userid }],
         ['get', {}, { 'X-Session-Id': stranger.id }],
+        ['get', { handle: stranger.handle }],
+        ['get', { handle: own.handle, userid }],
+        ['get', { handle: stranger.handle, userid: `${userid}x` }],
         ['touch', { session_id: stranger.id }],
         ['renew', { session_id: own.id }],
         ['end', { session_id: stranger.id }],

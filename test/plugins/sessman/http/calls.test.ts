@@ -84,6 +84,32 @@ for (const { name, settings } of backends) {
       }
     });
 
+    it('get by a handle is for callers with a key, and a request that names two sessions is a 400', async () => {
+      const at = await startApi(await settings(), { ini: '[auth]\napikey=the-key\n' });
+      try {
+        const headers = { 'X-Custom-Auth': 'the-key' };
+        const made = await at.post('/sessman/new', { userid, data: { a: 1 }, apikey: 'the-key' });
+        const { session_id, handle, ...rest } = made.body;
+        const query = `?${new URLSearchParams({ userid, handle })}`;
+        for (const reply of [
+          await at.get(`/sessman/get${query}`, { headers }),
+          await at.post('/sessman/get', { userid, handle, apikey: 'the-key' }),
+        ]) {
+          expect(reply.status, reply.text).to.equal(200);
+          expect(reply.body).to.deep.equal({ handle, ...rest });
+        }
+        expect((await at.get(`/sessman/get${query}`)).body.code).to.equal('api_key_required');
+        const byId = await at.get(`/sessman/get${query}`, {
+          headers: { ...headers, 'X-Session-Id': session_id },
+        });
+        expect(byId.body).to.deep.equal(made.body);
+        const other = await at.post('/sessman/get', { userid, handle, session_id: 'x' }, { headers });
+        expect([other.status, other.body.code]).to.deep.equal([400, 'conflicting_parameter']);
+      } finally {
+        await at.close();
+      }
+    });
+
     it('HEAD answers as GET does, without a body', async () => {
       const session_id = await make();
       const head = await api.get('/sessman/get', { method: 'HEAD', headers: { 'X-Session-Id': session_id } });
