@@ -66,7 +66,7 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     super();
     this.isFront = options.front !== undefined;
     this.setMaxListeners(0);
-    this.#child = fork(workerModule, [], {
+    this.#child = fork(workerModule, [`${process.pid}`], {
       execArgv: [...inheritedFlags(process.execArgv), ...bundleFlags, ...preloadFlags(options)],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env: { ...process.env, ...compileCache(process.env) },

@@ -18,17 +18,24 @@ import { processSettings, workerReport } from './worker-report.js';
 // A terminal and systemd send these to every process of the group. The supervisor decides what they mean for a worker.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
 
-// The supervisor closes the channel when this worker has drained; the kernel closes it when the supervisor dies.
-process.on('disconnect', () => {
+let hasDrained = false;
+/** The supervisor closes the channel when this worker has drained; the kernel closes it when the supervisor dies. */
+function end(): void {
+  // At its end, Node stops the watchdog and waits for the threads of its pool. The supervisor kills a worker that waits too
+  // long; without it, a read or write that hangs would keep this process, and the port, forever.
+  if (!hasDrained) process.on('exit', () => process.kill(process.pid, 'SIGKILL'));
   try {
     process.exit();
   } finally {
     // A listener for the exit has thrown, and nobody else would end this process.
     process.kill(process.pid, 'SIGKILL');
   }
-});
+}
+process.on('disconnect', end);
+// What the operator preloads may take long, and the event may have come meanwhile.
+if (!process.connected) end();
 // Before plugins load: their code, and the hooks of the loader, can hold up the main thread.
-endWithSupervisor();
+endWithSupervisor(Number(process.argv[2]));
 
 // A rejection that nobody handles affects no request: the server continues. After any other stray error its state is unknown.
 process.on('unhandledRejection', (reason) => {
@@ -267,6 +274,7 @@ async function drain({ idle, grace }: HostDrainOptions): Promise<void> {
   await drained;
   lastMetrics = await readMetrics();
   await host?.close();
+  hasDrained = true;
   await channel.send({ type: 'drained', metrics: lastMetrics });
 }
 

@@ -6,12 +6,13 @@ const interval = 1000;
 /**
  * Ends this process when its supervisor is gone, from a separate thread: a worker in an endless loop does not see its
  * channel close, and would keep a core busy and hold the port.
+ *
+ * @param supervisor its process id; not read here, because it may have died already
  */
-export function endWithSupervisor(): void {
+export function endWithSupervisor(supervisor: number): void {
   const script = `
-    const parent = ${process.ppid};
     setInterval(() => {
-      if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL');
+      if (process.ppid !== ${supervisor}) process.kill(process.pid, 'SIGKILL');
     }, ${interval});
   `;
   const thread = new Worker(script, {

@@ -1,6 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { Agent, request } from 'node:https';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { makeCertificate } from '../../support/certificates.js';
 import {
@@ -158,7 +160,7 @@ export default definePlugin({ setup() {
     if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
   });
 
-  it('of the supervisor ends workers whose main thread is busy or asleep, whatever holds it', async () => {
+  it('of the supervisor ends workers whose threads are busy or asleep, whatever holds them', async () => {
     const holds: readonly string[] = [
       'for (;;) Math.sqrt(2);',
       'const next = () => process.nextTick(next); next();',
@@ -168,13 +170,15 @@ export default definePlugin({ setup() {
       "pbkdf2Sync('a', 'b', 1e9, 64, 'sha512');",
       "/^(a+)+$/.test('a'.repeat(60) + '!');",
       "for (;;) readFileSync('/proc/self/stat');",
+      // The main thread is free, and exits; the pool's thread waits for a writer.
+      "readFile('pipe', () => {});",
     ];
     server = await startHello({
       ini: `[network]\nworker_timeout=int:0\nworkers=int:${holds.length}\n`,
       files: {
         'plugins/hello.js': `import { execFileSync } from 'node:child_process';
 import { pbkdf2Sync } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFile, readFileSync } from 'node:fs';
 import { definePlugin } from 'plugin-server';
 const holds = [${holds.map((code) => `() => { ${code} }`).join(',\n')}];
 export default definePlugin({ setup({ router }) {
@@ -186,6 +190,7 @@ export default definePlugin({ setup({ router }) {
       },
       args: ['--safe'],
     });
+    execFileSync('mkfifo', [join(server.folder, 'pipe')]);
     const held = new Set<number>();
     // One that is held accepts no other connection, so each comes to a worker of its own.
     for (const n of holds.keys()) {
@@ -199,6 +204,22 @@ export default definePlugin({ setup({ router }) {
     for (const pid of held) {
       while (isAlive(pid)) await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  });
+
+  it('of the supervisor ends a worker that has not begun to listen to it', async () => {
+    const preloaded = `import { writeSync } from 'node:fs';
+setInterval(() => {}, 1000);
+writeSync(1, JSON.stringify({ level: 'info', msg: 'preloading' }) + '\\n');
+await new Promise((resolve) => process.once('disconnect', resolve));`;
+    server = await ServerProcess.start({
+      raw: true,
+      files: { 'slow.mjs': preloaded },
+      args: ['--import', './slow.mjs'],
+    });
+    await server.until(({ msg }) => msg === 'preloading');
+    server.signal('SIGKILL');
+    await server.exited;
+    if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
   });
 
   it('of the supervisor leaves a pid file that the next server takes for stale', async () => {
