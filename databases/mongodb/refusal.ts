@@ -53,6 +53,20 @@ function whyRefused(error: unknown, { owner }: MongoConnection): Reason | undefi
   if (!(error instanceof MongoServerError)) return undefined;
   if (hasCode(error, authenticationFailed, userNotFound)) return wrongCredentials;
   if (hasCode(error, unauthorized)) return missingRights(owner);
+  if (hasCode(error, invalidNamespace)) {
+    return {
+      summary: 'MongoDB does not accept the name of the database or of the collection',
+      remedy: `Set another database, or a shorter collection: MongoDB says: ${error.message}`,
+      isFinal: true,
+    };
+  }
+  if (hasCode(error, apiVersionError, apiStrictError, apiDeprecationError)) {
+    return {
+      summary: 'MongoDB allows this client only a part of its commands, by apiVersion or apiStrict',
+      remedy: `Name a server in server_url that requires neither: MongoDB says: ${error.message}`,
+      isFinal: true,
+    };
+  }
   // MongoDB itself answers BadValue for a mechanism that is not enabled.
   if (
     hasCode(error, mechanismUnavailable) ||
@@ -81,6 +95,10 @@ const badValue = 2;
 const userNotFound = 11;
 const unauthorized = 13;
 const authenticationFailed = 18;
+const invalidNamespace = 73;
+const apiVersionError = 322;
+const apiStrictError = 323;
+const apiDeprecationError = 324;
 const mechanismUnavailable = 334;
 
 /** Why no server can be used, although one is reached. The driver buries the reason in what it knows of each server. */

@@ -78,6 +78,8 @@ describe("sessman's settings", () => {
       /^sessman\.json:1:35: .*without username/,
     ],
     ['a database name that is none', '{ "server_url": "db", "database": "a b" }', /^sessman\.json:1:35: /],
+    ['a collection name that ends in a dot', '{ "collection": "sessions." }', /^sessman\.json:1:17: /],
+    ['a collection name with two dots', '{ "collection": "my..sessions" }', /^sessman\.json:1:17: /],
     ['a collection name that is none', '{ "collection": "system.users" }', /^sessman\.json:1:17: /],
     ['a page for an origin', '{ "cookie_origins": ["app"] }', /^sessman\.json:1:22: .*origin/],
   ];

@@ -34,7 +34,10 @@ export const mongodb = storeKind({
       }),
     collection: z
       .string()
-      .regex(/^(?!system\.)[A-Za-z_][\w.-]{0,100}$/, 'write a letter, then letters, digits, _ - or .')
+      .regex(
+        /^(?!system\.)(?!.*\.(?:\.|$))[A-Za-z_][\w.-]{0,100}$/,
+        'write a letter, then letters, digits, _ - or single dots between them',
+      )
       .default('sessions')
       .meta({ description: 'the MongoDB collection' }),
   },

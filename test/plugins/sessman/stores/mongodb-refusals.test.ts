@@ -60,6 +60,20 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
       credentials,
       'authMechanism',
     ],
+    [
+      'a name that it does not accept',
+      { listIndexes: 'Invalid namespace specified: sessman.sessions' },
+      73,
+      {},
+      'Set another database, or a shorter collection',
+    ],
+    [
+      'only commands of the Stable API',
+      { listIndexes: 'Provided apiStrict:true, but the command listIndexes is not in API Version 1' },
+      323,
+      {},
+      'requires neither',
+    ],
     ['another mechanism', { saslStart: 'mechanism is not enabled' }, 334, credentials, 'authMechanism'],
   ];
   for (const [what, refuse, code, settings, remedy] of atStart) {
@@ -84,6 +98,8 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
 
   const later: [string, string, number, string][] = [
     ['retryable writes', 'Retryable writes are not supported', 301, 'retryWrites=false'],
+    ['only the Stable API', 'Provided apiStrict:true, but …', 323, 'Name a server in server_url'],
+    ['a name that is not accepted', 'Invalid namespace specified', 73, 'Set another database'],
     ['another command that Atlas does not allow', 'CMD_LIMIT reached for this cluster', 8000, 'CMD_LIMIT'],
   ];
   for (const [what, errmsg, code, told] of later) {
