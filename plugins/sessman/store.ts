@@ -323,6 +323,8 @@ export interface Swept {
   readonly removed: number;
   /** Whether there may be more to remove now. */
   readonly more: boolean;
+  /** For how long the last of them has been dead, in milliseconds; absent where that is not known. */
+  readonly late?: number;
 }
 
 /** The end of the year 9999: not every database can store a later date. */

@@ -522,10 +522,14 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
 
       expect(await store.isSweepDue(later)).to.equal(true);
       let removed = 0;
+      let late = Number.POSITIVE_INFINITY;
       for (let more = true; more; ) {
         const step = await store.sweep(later, 7);
         removed += step.removed;
         more = step.more;
+        // Where that is known, those that have been dead for longest come first.
+        if (step.late !== undefined) expect(step.late).within(0, late);
+        late = step.late ?? late;
       }
       expect(removed).to.be.at.least(30);
       expect(await store.count()).to.equal(before - removed);

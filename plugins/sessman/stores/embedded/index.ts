@@ -42,7 +42,7 @@ import {
   raiseFormat,
   storeFile,
 } from './folder.js';
-import { expiryKey, userKey, userPrefix } from './keys.js';
+import { expiryKey, timeIn, userKey, userPrefix } from './keys.js';
 import { type Fact, Meta } from './meta.js';
 import { Notes } from './notes.js';
 import { indexedFor, type StoredHead, type StoredRecord } from './record.js';
@@ -372,8 +372,11 @@ export class EmbeddedStore implements Store {
       return { removed: 0, more: true };
     }
     const due = this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit });
-    const swept = await Promise.all(due.map((dueKey) => this.#sweepDue(Buffer.from(dueKey), now)));
-    return { removed: swept.filter(Boolean).length, more: due.length === limit };
+    if (due.length === 0) return { removed: 0, more: false };
+    await this.#records.prefetch(due.map((dueKey) => dueKey.subarray(8)));
+    const swept = await Promise.all(due.map((dueKey) => this.#sweepDue(dueKey, now)));
+    const removed = swept.filter(Boolean).length;
+    return { removed, more: due.length === limit, late: now - timeIn(due.at(-1)!) };
   }
 
   /** @returns whether a record was removed */
@@ -620,10 +623,11 @@ export class EmbeddedStore implements Store {
     let start = prefix;
     const end = Buffer.concat([prefix, highest]);
     for (;;) {
+      const range = { start, end, limit: sliceSize };
+      const soon = this.#keys(this.#byUser, range);
+      if (soon.length > fewKeys) await this.#records.prefetch(soon.map((key) => key.subarray(prefix.length)));
       const { keys, slice } = this.#fresh(() => {
-        const keys = Array.from(this.#byUser.getKeys({ start, end, limit: sliceSize }), (key) =>
-          Buffer.from(key),
-        );
+        const keys = Array.from(this.#byUser.getKeys(range), (key) => Buffer.from(key));
         return { keys, slice: keys.map((key) => load(key.subarray(prefix.length))) };
       });
       yield slice;
@@ -634,7 +638,7 @@ export class EmbeddedStore implements Store {
   }
 
   #keys(index: Database<Buffer, Buffer>, range: RangeOptions): Buffer[] {
-    return this.#fresh(() => [...index.getKeys(range)]);
+    return this.#fresh(() => Array.from(index.getKeys(range), (key) => Buffer.from(key)));
   }
 
   #isLive(record: SessionSummary & Pick<StoredHead, 'epoch'>, now: number): boolean {
@@ -755,6 +759,8 @@ const mostTold = 1000;
 const mostCounted = 20_000;
 /** Keys read in one turn of the event loop: well under a millisecond. */
 const sliceSize = 100;
+/** Keys whose records are read without a look ahead, which costs more than it saves where they are in memory. */
+const fewKeys = 10;
 /** The value of index entries, whose keys hold everything. */
 const present = Buffer.from([1]);
 const zero = Buffer.from([0]);

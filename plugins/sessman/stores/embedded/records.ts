@@ -60,6 +60,14 @@ export class Records {
     return Array.from(this.#records.getKeys(range), (key) => Buffer.from(key));
   }
 
+  /**
+   * Reads these records from disk in another thread: where they are not in memory, whoever reads them next does not keep the
+   * event loop waiting.
+   */
+  async prefetch(keys: Buffer[]): Promise<void> {
+    await this.#records.prefetch(keys);
+  }
+
   find(key: Buffer): Found | undefined {
     let revision = 0;
     const record = this.#read(key, (handle, buffer) => {
