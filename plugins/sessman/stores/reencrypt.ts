@@ -86,6 +86,10 @@ export async function runReencryption(
     return true;
   }
 
+  async function isStillHeld(): Promise<boolean> {
+    return heldUntil - performance.now() > leaseTime / 2 || lease();
+  }
+
   async function pass(): Promise<void> {
     const began = performance.now();
     const counts: Record<string, number> = Object.fromEntries(ring.fingerprints.map((each) => [each, 0]));
@@ -95,18 +99,17 @@ export async function runReencryption(
       let replaced = 0;
       const page = await store.sealed(stepSize, after);
       const mayReplace = await isListedByAll();
-      for (const sealed of page) {
-        // Of a process that was frozen, one write at most is still under way: `replaceSealed` undoes no later one.
+      for (let n = 0; n < page.length; n += atOnce) {
+        // Of a process that was frozen, these writes at most are still under way: `replaceSealed` undoes no later one.
         if (performance.now() >= heldUntil) return;
-        const used = keysOf(sealed);
-        const isReplaced = mayReplace && used.some((key) => key !== ring.first) && (await replace(sealed));
-        if (isReplaced) replaced += 1;
-        for (const key of isReplaced ? [ring.first] : used) counts[key] = (counts[key] ?? 0) + 1;
+        const some = page.slice(n, n + atOnce);
+        const areReplaced = await Promise.all(some.map((sealed) => look(sealed, mayReplace)));
+        replaced += areReplaced.filter(Boolean).length;
       }
       if (page.length < stepSize) break;
       after = page.at(-1)!.handle;
       await tell();
-      if (signal.aborted || !(await lease())) return;
+      if (signal.aborted || !(await isStillHeld())) return;
       // Requests come first: counting takes a twentieth of the time at most, encrypting again half of it.
       const rest = (performance.now() - stepBegan) * (replaced > 0 ? 1 : 20);
       await sleep(rest, undefined, { signal, ref: false }).catch(() => {});
@@ -115,6 +118,14 @@ export async function runReencryption(
     for (const key of [...writers, ...(await firstKeys())]) counts[key] = Math.max(counts[key] ?? 0, 1);
     await changeFenced<KeyCounts>(store, 'records-by-key', fence, () => ({ first: ring.first, counts }));
     nextPass = now() + Math.max(shortestPause, performance.now() - began);
+
+    /** Counts a record, and replaces it first where it has another key. */
+    async function look(sealed: Sealed, mayReplace: boolean): Promise<boolean> {
+      const used = keysOf(sealed);
+      const isReplaced = mayReplace && used.some((key) => key !== ring.first) && (await replace(sealed));
+      for (const key of isReplaced ? [ring.first] : used) counts[key] = (counts[key] ?? 0) + 1;
+      return isReplaced;
+    }
   }
 
   /** The keys with which other hosts encrypt, where it is not this one's. */
@@ -179,3 +190,5 @@ const leaseTime = 15_000;
 const shortestPause = 3000;
 /** Records of one step. */
 const stepSize = 100;
+/** Records that are replaced at once: on the embedded store, in one commit. */
+const atOnce = 50;
