@@ -14,6 +14,7 @@ const startDeadline = 60_000;
  * @param {object} options
  * @param {string} options.name for messages
  * @param {string[]} options.args what node runs
+ * @param {string[]} [options.command] what runs node, such as a shell that enters a cgroup
  * @param {Record<string, string>} options.env added to this process's environment
  * @param {string} options.folder where its output is kept
  * @param {number} options.port where it will listen, on 127.0.0.1
@@ -22,11 +23,11 @@ const startDeadline = 60_000;
  * @returns {Promise<{ pid: number, port: number, startTime: number, stop: () => Promise<void> }>} startTime in
  *   milliseconds, from the spawn to the first answer
  */
-export async function startServer({ name, args, env, folder, port, cores, probe }) {
+export async function startServer({ name, args, command = [], env, folder, port, cores, probe }) {
   const output = join(folder, 'output.log');
   const file = openSync(output, 'a');
   const started = performance.now();
-  const child = new Child(cores, [process.execPath, ...args], {
+  const child = new Child(cores, [...command, process.execPath, ...args], {
     env: { ...process.env, ...env },
     stdio: ['ignore', file, file],
   });

@@ -1,0 +1,100 @@
+/**
+ * Ten million sessions on the embedded store: `npm run bench:ten-million -- --help`.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { leaveServerCore, requireMachine } from './machine.mjs';
+import { build } from './ten-million/build.mjs';
+import { expiry } from './ten-million/expiry.mjs';
+import { latency } from './ten-million/latency.mjs';
+import { backup, encryption, ends, list, scrub, start } from './ten-million/operations.mjs';
+import { Population } from './ten-million/population.mjs';
+import { report } from './ten-million/report.mjs';
+
+class TimeUp extends Error {}
+
+const stages = { build, start, latency, list, expiry, scrub, backup, encryption, ends };
+const usage = `Usage: npm run bench:ten-million -- [options] [STAGE …]
+  STAGE           ${Object.keys(stages).join(', ')};
+                  all that are not complete yet, without one
+  --folder FOLDER where the store and the results are kept (${join(tmpdir(), 'ten-million')})
+  --sessions N    10,000,000 by default
+  --minutes N     stop after that time, where a stage can be continued; the next run continues it
+  --report        print what was seen so far, and do nothing else`;
+
+const { values, positionals } = readOptions();
+const unknown = positionals.find((name) => !(name in stages));
+if (unknown !== undefined) fail(`there is no stage "${unknown}"`);
+requireMachine();
+const run = open(
+  resolve(values.folder),
+  Number(values.sessions),
+  Number(values.minutes ?? Number.POSITIVE_INFINITY),
+);
+const isChosen = (name) =>
+  !values.report && (positionals.length > 0 ? positionals.includes(name) : !run.state.complete[name]);
+try {
+  for (const [name, stage] of Object.entries(stages)) {
+    if (!isChosen(name)) continue;
+    console.log(`# ${name}, ${new Date().toISOString()}`);
+    // The bulk command may have both cores.
+    if (name !== 'build') leaveServerCore();
+    await stage(run);
+    run.state.complete[name] = new Date().toISOString();
+    run.save();
+  }
+} catch (error) {
+  if (!(error instanceof TimeUp)) throw error;
+  console.log('the time is up; the same command continues');
+}
+console.log(`\n${report(run)}`);
+process.exit();
+
+function open(folder, sessions, minutes) {
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, 'state.json');
+  const state = existsSync(file)
+    ? JSON.parse(readFileSync(file, 'utf8'))
+    : { sessions, begun: Date.now(), complete: {} };
+  const until = performance.now() + minutes * 60_000;
+  // In the order of the numbers, as logins with one idle timeout come: the last of them in 60 days.
+  const expires = (n) => state.begun + 60 * 86_400_000 + n;
+  return {
+    folder,
+    state,
+    store: join(folder, 'store'),
+    first: join(folder, 'store-first'),
+    copy: join(folder, 'copy'),
+    restored: join(folder, 'store-restored'),
+    population: new Population({ name: 'bulk', count: state.sessions, expires }),
+    // Of few sessions, only whether the stages work is of interest.
+    seconds: (full) => (state.sessions < 1_000_000 ? Math.ceil(full / 5) : full),
+    save: () => writeFileSync(file, `${JSON.stringify(state, undefined, 2)}\n`),
+    stopIfDue() {
+      if (performance.now() > until) throw new TimeUp();
+    },
+  };
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        folder: { type: 'string', default: join(tmpdir(), 'ten-million') },
+        sessions: { type: 'string', default: '10000000' },
+        minutes: { type: 'string' },
+        report: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    fail(error.message);
+  }
+}
+
+function fail(message) {
+  console.error(`${message}\n\n${usage}`);
+  process.exit(2);
+}

@@ -1,0 +1,47 @@
+import { mixed } from './calls.mjs';
+import { closedLoad, openLoad } from './open-load.mjs';
+import { startServer } from './server.mjs';
+
+const peakSeconds = 5;
+const baselineSeconds = 15;
+
+/**
+ * Measures what requests notice of `work`: a mix of calls for sessions of the whole store, at half of the rate that the
+ * server can serve at most, before and meanwhile.
+ *
+ * @param {object} run
+ * @param {object} options as startServer takes them
+ * @param {(server: object) => Promise<T>} work
+ * @param {object} [more]
+ * @param {() => Promise<unknown>} [more.ready] what is waited for between the two
+ * @param {number} [more.longest] milliseconds after which the load ends, though the work goes on
+ * @returns {Promise<{ peak: number, before: object, during: object, seconds: number, result: T, memory: object }>}
+ */
+export async function besideLoad(run, options, work, { ready, longest = Number.POSITIVE_INFINITY } = {}) {
+  const { population } = run;
+  const server = await startServer(run, options);
+  try {
+    const { port } = server;
+    const next = () => mixed(population.id(Math.floor(Math.random() * population.count)));
+    const { throughput: peak } = await closedLoad({ port, seconds: run.seconds(peakSeconds), next });
+    const rate = peak / 2;
+    const before = await openLoad({ port, rate, seconds: run.seconds(baselineSeconds), next });
+    await ready?.();
+    const began = performance.now();
+    const worked = work(server).then((result) => ({ result, seconds: (performance.now() - began) / 1000 }));
+    const during = await openLoad({ port, rate, seconds: longest / 1000, until: worked, next });
+    const memory = server.memory();
+    return { peak, before, during, ...(await worked), memory };
+  } finally {
+    await server.stop();
+  }
+}
+
+export function compared({ before, during, seconds }) {
+  const gone = during.gone > 0 ? `, ${during.gone} times 404` : '';
+  return (
+    `${seconds.toFixed(1)} s; p99 ${before.p99} ms before, ${during.p99} ms meanwhile ` +
+    `(${(during.p99 / before.p99).toFixed(2)} times); slowest ${before.max} ms before, ${during.max} ms meanwhile; ` +
+    `${during.refused} refused, ${during.unanswered} unanswered${gone}; at ${during.rate}/s`
+  );
+}

@@ -1,0 +1,97 @@
+import { cpSync, existsSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
+import { EmbeddedStore } from '../../dist/plugins/sessman/stores/embedded/index.js';
+import { load } from '../load.mjs';
+import { bothCores } from '../machine.mjs';
+import { newSession } from './calls.mjs';
+import { startServer } from './server.mjs';
+
+/** Sessions of one transaction, about. */
+const atOnce = 20_000;
+/** Bytes of the file for a session of 800 bytes, and of the copies that later stages make. */
+const bytesPerSession = 1600 * 3;
+const sliceSeconds = 5;
+
+/**
+ * Makes the store, once: a million sessions, three and ten, by a bulk command, and a million more over HTTP meanwhile.
+ * A copy is kept of it as it is after the first tenth.
+ */
+export async function build(run) {
+  const { count } = run.population;
+  requireSpace(run.folder, (count - (run.state.built ?? 0)) * bytesPerSession);
+  const http = { [count / 10]: 0.1, [(3 * count) / 10]: 0.2, [count]: 1 };
+  for (let end = count / 10; end <= count; end += count / 10) {
+    await insert(run, end);
+    if (end === count / 10) keepFirst(run);
+    if (http[end] !== undefined) await insertOverHttp(run, end, (http[end] * count) / 10);
+  }
+}
+
+/** Through the store's own code. A session that is there already, since the last run was ended, is left as it is. */
+async function insert({ population, state, save, store: folder, stopIfDue }, end) {
+  if ((state.built ?? 0) >= end) return;
+  const store = await EmbeddedStore.openClaimed(folder);
+  try {
+    for (let n = state.built ?? 0; n < end; n = state.built) {
+      const began = performance.now();
+      const next = Math.min(end, n + atOnce);
+      const records = Array.from({ length: next - n }, (_, i) => population.record(n + i));
+      await Promise.all(records.map((record) => store.insert(record)));
+      state.built = next;
+      state.buildSeconds ??= {};
+      state.buildSeconds[end] = (state.buildSeconds[end] ?? 0) + (performance.now() - began) / 1000;
+      save();
+      stopIfDue();
+    }
+  } finally {
+    await store.close();
+  }
+  const { buildSeconds } = state;
+  const rate = Math.round(population.count / 10 / buildSeconds[end]);
+  state.file ??= {};
+  state.file[end] = statSync(join(folder, storeFile)).size;
+  save();
+  console.log(`${end} sessions; the last tenth ${rate}/s, the file ${state.file[end]} bytes`);
+}
+
+function keepFirst({ store, first, state, save }) {
+  if (state.first) return;
+  rmSync(first, { recursive: true, force: true });
+  cpSync(store, first, {
+    recursive: true,
+    filter: (path) => !path.includes('claim-') && !path.endsWith('-lock'),
+  });
+  state.first = true;
+  save();
+}
+
+async function insertOverHttp(run, at, until) {
+  const { state, save, stopIfDue } = run;
+  state.http ??= {};
+  state.httpRates ??= {};
+  const done = () => Object.values(state.http).reduce((sum, each) => sum + each, 0);
+  if (done() >= until) return;
+  const server = await startServer(run);
+  try {
+    while (done() < until) {
+      const options = { port: server.port, requests: newSession(), cores: bothCores, folder: server.folder };
+      const { count, rate } = await load({ ...options, seconds: run.seconds(sliceSeconds) });
+      state.http[at] = (state.http[at] ?? 0) + count;
+      state.httpRates[at] = [...(state.httpRates[at] ?? []), Math.round(rate)];
+      save();
+      stopIfDue();
+    }
+  } finally {
+    await server.stop();
+  }
+  console.log(`over HTTP at ${at}: ${state.http[at]} sessions, ${state.httpRates[at].join(', ')}/s`);
+}
+
+function requireSpace(folder, bytes) {
+  const { bavail, bsize } = statfsSync(existsSync(folder) ? folder : dirname(folder));
+  if (bavail * bsize >= bytes) return;
+  throw new Error(
+    `${folder} needs ${Math.ceil(bytes / 1e9)} GB, and has ${Math.floor((bavail * bsize) / 1e9)} GB`,
+  );
+}

@@ -1,0 +1,62 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { EmbeddedStore } from '../../dist/plugins/sessman/stores/embedded/index.js';
+import { besideLoad, compared } from './beside.mjs';
+import { stored } from './calls.mjs';
+import { Population } from './population.mjs';
+
+const atOnce = 20_000;
+/** Milliseconds. */
+const minute = 60_000;
+/** From the last insert to the first expiry: the load without expiry is measured meanwhile. */
+const preparation = 45_000;
+const deadline = 15 * minute;
+
+/** As many sessions as a tenth of all expire within a minute, while all others are used at half of the peak rate. */
+export async function expiry(run) {
+  const { population, state, save } = run;
+  const count = population.count / 10;
+  const slowest = Math.max(...Object.values(state.buildSeconds));
+  const begins = Date.now() + slowest * 1500 + run.seconds(preparation);
+  const expiring = new Population({
+    name: `expiring ${begins}`,
+    count,
+    // In no order of their handles.
+    expires: (n) => begins + ((n * 7919) % minute),
+  });
+  await insert(run.store, expiring);
+  let all;
+  const remains = [];
+  const work = async ({ port }) => {
+    while (Date.now() < begins + deadline) {
+      const left = (await stored(port)) - (all - count);
+      remains.push([Date.now() - begins, left]);
+      if (left <= 0) return;
+      await pause(1000);
+    }
+    throw new Error(`${remains.at(-1)[1]} sessions are left after ${deadline} ms`);
+  };
+  const store = EmbeddedStore.open(run.store);
+  all = store.count();
+  await store.close();
+  const ready = async () => {
+    if (Date.now() > begins)
+      console.log('the first sessions expired before the load without that was measured');
+    await pause(Math.max(0, begins - Date.now()));
+  };
+  state.expiry = { count, ...(await besideLoad(run, {}, work, { ready })), remains };
+  save();
+  console.log(`${count} sessions expired within 60 s, and were removed after ${compared(state.expiry)}`);
+}
+
+async function insert(folder, expiring) {
+  const store = await EmbeddedStore.openClaimed(folder);
+  try {
+    for (let n = 0; n < expiring.count; n += atOnce) {
+      const length = Math.min(atOnce, expiring.count - n);
+      const records = Array.from({ length }, (_, i) => expiring.record(n + i));
+      await Promise.all(records.map((record) => store.insert(record)));
+    }
+  } finally {
+    await store.close();
+  }
+}

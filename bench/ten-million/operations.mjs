@@ -1,0 +1,161 @@
+import { execFile } from 'node:child_process';
+import { rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
+import { EmbeddedStore } from '../../dist/plugins/sessman/stores/embedded/index.js';
+import { Keyring } from '../../dist/plugins/sessman/stores/keyring.js';
+import { send } from '../http.mjs';
+import { bothCores } from '../machine.mjs';
+import { besideLoad, compared } from './beside.mjs';
+import { control, metrics, newSession, stored } from './calls.mjs';
+import { dataBytes } from './population.mjs';
+import { startServer } from './server.mjs';
+
+const execute = promisify(execFile);
+const starts = 3;
+const lists = 50;
+const many = 1000;
+
+/** Milliseconds from the start of the process to the first response about a session. */
+export async function start(run) {
+  const { store, first, state, save } = run;
+  state.start = {};
+  for (const [name, options] of Object.entries({
+    'a tenth, cached': { store: first },
+    'all, cached': { store },
+    'all, page cache dropped': { store, cold: true },
+  })) {
+    const times = [];
+    for (let i = 0; i < starts; i++) {
+      const server = await startServer(run, options);
+      times.push(Math.round(server.startTime));
+      await server.stop();
+    }
+    state.start[name] = times;
+    console.log(`first response, ${name}: ${times.join(', ')} ms`);
+  }
+  const opened = EmbeddedStore.open(store);
+  const { bytes, free } = opened.file.size();
+  const sessions = opened.count();
+  await opened.close();
+  state.size = { bytes, free, sessions, data: sessions * dataBytes };
+  console.log(
+    `${sessions} sessions with ${sessions * dataBytes} bytes of data: a file of ${bytes} bytes, ${free} of them free; ${Math.round((bytes - free) / sessions)} bytes a session`,
+  );
+  save();
+}
+
+/** `list` of a user with a thousand sessions among all. */
+export async function list(run) {
+  const userid = 'thousand@example.org';
+  const [login] = newSession();
+  const path = `/sessman/list?userid=${userid}`;
+  let server = await startServer(run);
+  const timed = async () => {
+    const began = performance.now();
+    const { status, body } = await send(server.port, control('GET', path));
+    if (status !== 200) throw new Error(`${status}: ${body}`);
+    const found = JSON.parse(body).sessions.length;
+    if (found < many) throw new Error(`${found} sessions of ${userid}`);
+    return Math.round((performance.now() - began) * 10) / 10;
+  };
+  try {
+    const { body } = await send(server.port, control('GET', path));
+    for (let n = JSON.parse(body).sessions.length; n < many; n++) {
+      await send(server.port, { ...login, path: `/sessman/new?userid=${userid}` });
+    }
+    await server.stop();
+    server = await startServer(run, { cold: true });
+    const cold = await timed();
+    const warm = [];
+    for (let i = 0; i < lists; i++) warm.push(await timed());
+    warm.sort((a, b) => a - b);
+    run.state.list = { cold, p50: warm[lists / 2], max: warm.at(-1) };
+    run.save();
+    console.log(
+      `list of ${many} sessions: ${cold} ms with the page cache dropped, then p50 ${warm[lists / 2]} ms, slowest ${warm.at(-1)} ms of ${lists}`,
+    );
+  } finally {
+    await server.stop();
+  }
+}
+
+/** sessman-backup of a store in use, sessman-restore of it, and its size. */
+export async function backup(run) {
+  const { folder, store, copy, restored, state, save } = run;
+  for (const each of [copy, restored]) rmSync(each, { recursive: true, force: true });
+  const before = statSync(join(store, storeFile)).size;
+  const made = await besideLoad(run, {}, () => command('backup.js', store, copy));
+  const after = statSync(join(store, storeFile)).size;
+  const size = statSync(join(copy, storeFile)).size;
+  console.log(
+    `${made.result}; ${compared(made)}; the copy has ${size} bytes, the store's file grew by ${after - before}`,
+  );
+  const began = performance.now();
+  const said = await command('restore.js', copy, restored, '--keep-sessions');
+  const seconds = (performance.now() - began) / 1000;
+  console.log(`${said}\nrestored in ${seconds.toFixed(1)} s`);
+  rmSync(join(folder, 'copy'), { recursive: true, force: true });
+  state.backup = { ...made, size, grew: after - before, restoreSeconds: seconds };
+  save();
+}
+
+/** sessman-scrub of a store in use. */
+export async function scrub(run) {
+  run.state.scrub = await besideLoad(run, {}, () => command('scrub-command.js', run.store));
+  run.save();
+  console.log(`${run.state.scrub.result}; ${compared(run.state.scrub)}`);
+}
+
+/** All records of the restored store are encrypted, and then again with another key. */
+export async function encryption(run) {
+  const { restored, state, save } = run;
+  const [first, second] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'));
+  state.encryption ??= {};
+  for (const [name, keys] of Object.entries({ encrypted: [first, 'plain'], rotated: [second, first] })) {
+    const current = new Keyring(keys).first;
+    const work = async ({ port }) => {
+      for (;;) {
+        const counts = await metrics(port, 'sessman_records');
+        const others = counts.filter(({ labels }) => !labels.includes(current));
+        if (counts.length > 0 && others.every(({ value }) => value === 0)) return stored(port);
+        run.stopIfDue();
+        await pause(1000);
+      }
+    };
+    const options = { store: restored, settings: { encryption_key: keys } };
+    state.encryption[name] = await besideLoad(run, options, work, { longest: 60_000 });
+    save();
+    console.log(`${state.encryption[name].result} sessions ${name}; ${compared(state.encryption[name])}`);
+  }
+}
+
+/** `end_all` with `everyone=true` on the restored store, until no record is left. */
+export async function ends(run) {
+  let answered;
+  const work = async ({ port }) => {
+    const began = performance.now();
+    const { status, body } = await send(port, control('POST', '/sessman/end_all?everyone=true'));
+    if (status !== 200) throw new Error(`${status}: ${body}`);
+    answered = performance.now() - began;
+    while ((await stored(port)) > 0) {
+      run.stopIfDue();
+      await pause(1000);
+    }
+  };
+  const seen = await besideLoad(run, { store: run.restored }, work);
+  run.state.ends = { ...seen, answered };
+  run.save();
+  console.log(
+    `end_all of everyone responded after ${answered.toFixed(0)} ms; all records were removed after ${compared(seen)}`,
+  );
+}
+
+/** Runs a command of sessman beside the server and the load, and returns what it printed. */
+async function command(file, ...args) {
+  const path = new URL(`../../dist/plugins/sessman/stores/embedded/${file}`, import.meta.url).pathname;
+  const { stdout } = await execute('taskset', ['--cpu-list', bothCores, process.execPath, path, ...args]);
+  return stdout.trim();
+}

@@ -1,0 +1,117 @@
+/** What the stages have seen so far, as tables in Markdown. */
+export function report({ state, population }) {
+  const tables = [
+    inserts(state, population.count),
+    latencies(state),
+    memories(state),
+    beside(state),
+    others(state, population.count),
+  ];
+  return tables.filter((each) => each !== undefined).join('\n\n');
+}
+
+function inserts({ buildSeconds, file, http, httpRates }, count) {
+  if (buildSeconds === undefined) return undefined;
+  const rows = [0.1, 0.3, 1].map((share) => {
+    const at = share * count;
+    const bulk = buildSeconds[at] && count / 10 / buildSeconds[at];
+    const rates = httpRates?.[at] ?? [];
+    return [
+      whole(at),
+      whole(bulk),
+      rates.length > 0 ? `${whole(Math.min(...rates))} to ${whole(Math.max(...rates))}` : '–',
+      whole(http?.[at]),
+      gigabytes(file?.[at]),
+    ];
+  });
+  return table(['sessions', 'bulk, sessions/s', '`new` over HTTP, sessions/s', 'of them', 'file, GB'], rows);
+}
+
+function latencies({ latency }) {
+  if (latency === undefined) return undefined;
+  const rows = Object.entries(latency).flatMap(([name, calls]) =>
+    Object.entries(calls).map(([call, { peak, rate, p50, p99, max, refused }]) => [
+      name,
+      call,
+      whole(peak),
+      whole(rate),
+      p50,
+      p99,
+      max,
+      whole(refused),
+    ]),
+  );
+  return table(['store', 'call', 'peak/s', 'sent/s', 'p50 ms', 'p99 ms', 'slowest ms', '503s'], rows);
+}
+
+function memories({ latency }) {
+  if (latency === undefined) return undefined;
+  const rows = Object.entries(latency).map(([name, { patch }]) => {
+    const { rssAnon, rssFile, cgroup, cgroupFile } = patch?.memory ?? {};
+    return [name, ...[rssAnon, rssFile, cgroup, cgroupFile].map(gigabytes)];
+  });
+  return table(['store', 'RssAnon, GB', 'RssFile, GB', 'cgroup, GB', 'of it page cache, GB'], rows);
+}
+
+/** What requests noticed of other work. */
+function beside(state) {
+  const works = {
+    'sessions that expire within a minute are removed': state.expiry,
+    'sessman-backup': state.backup,
+    'sessman-scrub': state.scrub,
+    'all records are encrypted': state.encryption?.encrypted,
+    'all records are encrypted with another key': state.encryption?.rotated,
+    '`end_all` of everyone, until all records are removed': state.ends,
+  };
+  const rows = Object.entries(works)
+    .filter(([, seen]) => seen !== undefined)
+    .map(([name, { seconds, before, during }]) => [
+      name,
+      seconds.toFixed(1),
+      whole(during.rate),
+      before.p99,
+      during.p99,
+      (during.p99 / before.p99).toFixed(2),
+      during.max,
+      whole(during.refused),
+    ]);
+  if (rows.length === 0) return undefined;
+  return table(
+    ['meanwhile', 'seconds', 'sent/s', 'p99 ms before', 'p99 ms', 'ratio', 'slowest ms', '503s'],
+    rows,
+  );
+}
+
+function others({ start, size, list, backup, ends }, count) {
+  const rows = [
+    ...Object.entries(start ?? {}).map(([name, times]) => [
+      `first response, ${name}`,
+      `${times.join(', ')} ms`,
+    ]),
+    size && [
+      `data of ${whole(size.sessions)} sessions; their file`,
+      `${gigabytes(size.data)} GB; ${gigabytes(size.bytes)} GB, ${gigabytes(size.free)} GB of it free`,
+    ],
+    list && [
+      'list of 1,000 sessions of one user',
+      `${list.cold} ms with the page cache dropped, then p50 ${list.p50} ms, slowest ${list.max} ms`,
+    ],
+    backup && ['the backup', `${gigabytes(backup.size)} GB; the store grew by ${gigabytes(backup.grew)} GB`],
+    backup && ['sessman-restore --keep-sessions', `${backup.restoreSeconds.toFixed(1)} s`],
+    ends && ['response to `end_all` of everyone', `${ends.answered.toFixed(0)} ms`],
+  ].filter(Boolean);
+  return rows.length > 0 ? table([`${whole(count)} sessions`, 'seen'], rows) : undefined;
+}
+
+function whole(number) {
+  return number === undefined ? '–' : Math.round(number).toLocaleString('en');
+}
+
+function gigabytes(bytes) {
+  return bytes === undefined ? '–' : (bytes / 1e9).toFixed(2);
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+}
