@@ -491,6 +491,26 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       }
     });
 
+    it('has ended a session for clocks that are behind, too', async () => {
+      const [one, two, three] = [aRecord(), aRecord(), aRecord({ userid: 'three' })];
+      for (const record of [one, two, three]) await store.insert(record);
+      const ahead = now + 30_000;
+      expect(await store.remove({ ...matchOf(one), now: ahead }, 'end')).to.equal(true);
+      expect(await store.removeEach([{ ...matchOf(two), now: ahead }], 'limit')).to.equal(1);
+      expect(await store.removeOfUser(three.userid, ahead)).to.equal(1);
+      const change = { touched: now, expires: now + 60_000, ends: now + 600_000 };
+      for (const record of [one, two, three]) {
+        const match = matchOf(record);
+        expect(await store.read(record.handle, now)).to.equal(undefined);
+        expect(await store.peek(record.handle, now)).to.equal(undefined);
+        expect(await store.write(match, change)).to.equal(undefined);
+        expect(await store.rewrite(match, change, (data) => data)).to.equal(undefined);
+        expect(await store.remove(match, 'end')).to.equal(false);
+        expect(await store.list(record.userid, now)).to.deep.equal([]);
+      }
+      expect(await store.walk(now, { limit: 9, useridPrefix: one.userid })).to.deep.equal([]);
+    });
+
     it('shows a write to every other opener at once', async () => {
       const other = await place.open();
       try {

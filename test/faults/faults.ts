@@ -7,6 +7,7 @@ import { diskFull } from './rows/disk-full.js';
 import { expiry } from './rows/expiry.js';
 import { frozenWorker } from './rows/frozen-worker.js';
 import { generated } from './rows/generated.js';
+import { hosts } from './rows/hosts.js';
 import { jobs } from './rows/jobs.js';
 import { killed } from './rows/killed.js';
 import { network } from './rows/network.js';
@@ -35,6 +36,7 @@ export const faults: readonly Fault[] = [
   sockets,
   rotation,
   network,
+  hosts,
   generated,
   slowClientsFault,
   overload,

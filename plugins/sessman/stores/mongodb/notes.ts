@@ -3,8 +3,8 @@ import { type EndNote, type EndReason, type NewNotes, type NotePlace, noteLifeti
 
 /**
  * What is left of a document whose session was ended. One update turns a session into its note: MongoDB changes one
- * document in one step, and has transactions only on replica sets. `ends` lies in the past, so no version of sessman takes
- * it for a session; the TTL index removes it by `expires`.
+ * document in one step, and has transactions only on replica sets. `ends` lies in the past of every clock, so no version of
+ * sessman, on no host, takes it for a session; the TTL index removes it by `expires`.
  */
 export interface NoteDocument {
   _id: Binary;
@@ -21,7 +21,7 @@ export interface NoteDocument {
 /** The update that ends a session. */
 export function endUpdate(reason: EndReason, now: number) {
   return {
-    $set: { ended: reason, ends: new Date(now), expires: new Date(now + noteLifetime) },
+    $set: { ended: reason, ends: new Date(0), expires: new Date(now + noteLifetime) },
     $currentDate: { ended_at: true },
     $unset: { data: '', about: '', ip: '', user_agent: '' },
   } as const;
