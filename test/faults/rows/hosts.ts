@@ -111,10 +111,6 @@ export const hosts: Fault = {
       const fences = await counts.stop();
       const told = (await Promise.all(all.map(({ server }) => readTold(server)))).flat();
       const wrongHistories = shared.judge();
-      for (const { server } of all)
-        for (const l of server.logs)
-          if (l.level === 'error' || (l as any).err)
-            process.stderr.write(JSON.stringify(l).slice(0, 1500) + '\n');
       const overtaken = told.filter((line) => line.startsWith('overtaken')).length;
       const inside = moments.filter(({ at, host }) => shared.wasBusy(at, host)).length;
       const { calls, sessions: histories, longest } = shared.lengths;
