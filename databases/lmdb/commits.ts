@@ -1,3 +1,4 @@
+import { existsSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 import { isOutOfSpace } from './disk-space.js';
@@ -11,17 +12,43 @@ export interface Refusals<Refusal extends Error> {
   failed(cause: unknown): Refusal;
 }
 
-/** Opens a file so that what is acknowledged, and what anybody reads, is on disk. */
+const durable: RootDatabaseOptions & { txnStartThreshold: number } = {
+  // A commit is flushed before it is visible: nobody reads what a crash could undo.
+  overlappingSync: false,
+  // lmdb's batching by event turn stays off: there, a failed commit rejects a promise that nobody can handle.
+  eventTurnBatching: false,
+  txnStartThreshold: 1000,
+  encoding: 'binary',
+};
+
+/** Opens a file so that what is acknowledged, and what anybody reads, is on disk. Creates it if it does not exist. */
 export function openDurable(file: string): RootDatabase {
-  const options: RootDatabaseOptions & { txnStartThreshold: number } = {
-    // A commit is flushed before it is visible: nobody reads what a crash could undo.
-    overlappingSync: false,
-    // lmdb's batching by event turn stays off: there, a failed commit rejects a promise that nobody can handle.
-    eventTurnBatching: false,
-    txnStartThreshold: 1000,
-    encoding: 'binary',
+  if (!existsSync(file)) createEmpty(file);
+  return open(file, durable);
+}
+
+/**
+ * LMDB flushes the meta pages of a new file with its first commit: a crash before it could leave half of them, which no
+ * process would open again. So an empty file gets its name when all of it is on disk, unless another process is faster.
+ */
+function createEmpty(file: string): void {
+  const draft = `${file}.${process.pid}-draft`;
+  const copy = `${draft}-copy`;
+  const remove = () => {
+    for (const path of [draft, `${draft}-lock`]) rmSync(path, { force: true });
   };
-  return open(file, options);
+  let root: RootDatabase | undefined;
+  try {
+    remove();
+    root = open(draft, durable);
+    writeFileSync(copy, readFileSync(draft), { mode: statSync(draft).mode, flush: true });
+    linkSync(copy, file);
+  } catch {
+    // Whatever is wrong, LMDB says it when it creates the file itself. A disk without hard links must do with that.
+  } finally {
+    rmSync(copy, { force: true });
+    void Promise.resolve(root?.close()).then(remove);
+  }
 }
 
 /** The commits to one LMDB file, each of which ends in time, one way or the other. */

@@ -1,4 +1,14 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { checkLmdbFile, type Held, StoreFileError } from './check-file.js';
 
@@ -48,6 +58,7 @@ export function makeFolder(folder: string, layout: StoreLayout): void {
     if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return;
     if (dirname(folder) !== folder && !existsSync(dirname(folder))) makeFolder(dirname(folder), layout);
     mkdirSync(folder, { mode: 0o700 });
+    flushFolder(dirname(folder));
   } catch (cause) {
     if (cause instanceof StoreFileError) throw cause;
     const { code = 'unknown error' } = cause as NodeJS.ErrnoException;
@@ -80,9 +91,37 @@ function obstacle(code: string, { setting, ownSetting }: StoreLayout): string {
   }
 }
 
-/** Marks the folder as one that holds a store, of the layout's format unless another is named. */
+/**
+ * Marks the folder as one that holds a store, of the layout's format unless another is named. What the mark speaks of is on
+ * disk before it: a file that is created is there after a crash only once its folder was flushed, too.
+ */
 export function markStoreFolder(folder: string, layout: StoreLayout, format = layout.format): void {
-  if (!existsSync(join(folder, markFile))) writeMark(folder, layout, format);
+  if (existsSync(join(folder, markFile))) return;
+  flushFolder(folder);
+  writeMark(folder, layout, format);
+}
+
+/** Returns once the content of a file is on disk. */
+export function flushFile(path: string): void {
+  const fd = openSync(path, 'r+');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Returns once the names in a folder are on disk, as far as its file system allows that to be asked for. */
+export function flushFolder(path: string): void {
+  let fd: number | undefined;
+  try {
+    fd = openSync(path, 'r');
+    fsyncSync(fd);
+  } catch {
+    // Windows opens no folders, some network file systems flush none, and this user may be unable to read it.
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
 }
 
 /** Marks the store in the folder as one of the layout's raised format: versions that do not know it then refuse it. */
@@ -98,6 +137,7 @@ function writeMark(folder: string, { owner }: StoreLayout, format: number): void
   const written = `${file}.${process.pid}`;
   writeFileSync(written, `${JSON.stringify({ store: owner, format })}\n`, { mode: 0o600, flush: true });
   renameSync(written, file);
+  flushFolder(dirname(file));
 }
 
 /**

@@ -1,11 +1,11 @@
-import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
 import { withChecksum, withoutChecksum } from '../../databases/lmdb/checksum.js';
 import { type Claim, openClaimed } from '../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../databases/lmdb/commits.js';
-import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
+import { flushFile, markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
 import { Readers } from '../../databases/lmdb/readers.js';
 import { HttpError } from '../kit/http-error.js';
 import { damaged, storageError, unavailable } from './errors.js';
@@ -134,9 +134,7 @@ export class EmbeddedStore implements Store {
     mkdirSync(folder, { mode: 0o700 });
     const file = join(folder, layout.file);
     await this.#root.backup(file, true);
-    const copy = openSync(file, 'r');
-    fsyncSync(copy);
-    closeSync(copy);
+    flushFile(file);
     markStoreFolder(folder, layout);
   }
 

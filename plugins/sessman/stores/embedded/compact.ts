@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { flushFolder } from '../../../../databases/lmdb/folder.js';
 import { refuseLive, runCommand, UsageError } from './command.js';
 import { storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
@@ -30,6 +31,7 @@ async function main(given: readonly string[]): Promise<string> {
     const before = statSync(file).size;
     const after = statSync(join(copy, storeFile)).size;
     renameSync(join(copy, storeFile), file);
+    flushFolder(folder);
     return `${resolve(file)}: ${before} bytes before, ${after} bytes now`;
   } finally {
     rmSync(copy, { recursive: true, force: true });

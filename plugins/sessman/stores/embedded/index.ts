@@ -6,6 +6,7 @@ import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import type { Claim } from '../../../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
+import { flushFile } from '../../../../databases/lmdb/folder.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
@@ -569,7 +570,9 @@ export class EmbeddedStore implements Store {
   /** Writes a compact copy into a folder that must not exist yet, while work goes on. */
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
-    await this.#root.backup(join(folder, storeFile), true);
+    const file = join(folder, storeFile);
+    await this.#root.backup(file, true);
+    flushFile(file);
     markStoreFolder(folder, this.isRaised());
   }
 

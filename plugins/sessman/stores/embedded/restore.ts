@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { flushFile, flushFolder } from '../../../../databases/lmdb/folder.js';
 import { refuseLive, runCommand, UsageError } from './command.js';
 import { storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
@@ -29,6 +30,8 @@ async function main(given: readonly string[]): Promise<string> {
       if (existsSync(join(from, name))) cpSync(join(from, name), join(next, name));
     }
     const said = await prepare(next, keeps, manifest?.made);
+    for (const name of readdirSync(next)) flushFile(join(next, name));
+    flushFolder(next);
     await refuseLive(to);
     let replaced = '';
     if (existsSync(to)) {
@@ -37,6 +40,7 @@ async function main(given: readonly string[]): Promise<string> {
       replaced = `\nthe store that was there is now ${kept}`;
     }
     renameSync(next, to);
+    flushFolder(dirname(resolve(to)));
     return `${said}${replaced}`;
   } finally {
     rmSync(next, { recursive: true, force: true });
