@@ -40,13 +40,15 @@ export function addWatch({ path, draining, mountOpen, channel }: WatchMount, opt
     options.origins?.(ctx);
     readParameters(ctx, {});
     const id = await named(ctx, options);
-    const stream = new EventStream();
     const state = await liveState(sessions, id);
-    if (state === undefined) {
-      const note = await sessions.noteOf(id);
-      if (!note) throw new HttpError(401, 'session_not_found', notFoundText());
-      stream.end(note.reason);
-    } else {
+    const note = state === undefined ? await sessions.noteOf(id) : undefined;
+    if (state === undefined && note === undefined) {
+      throw new HttpError(401, 'session_not_found', notFoundText());
+    }
+    // Not before it is certain that the stream is the response: one that nobody reads is never closed.
+    const stream = new EventStream();
+    if (state === undefined) stream.end(note!.reason);
+    else {
       const { handle, secretHash } = parseSessionId(id)!;
       stream.send('session', view(state));
       const stop = feed.watch(handle, state, {

@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { PassThrough } from 'node:stream';
+import { queryObjects } from 'node:v8';
 import { expect } from 'chai';
 import { type Api, aUser, backends, type CookieApi, startApi, startCookieApi } from '../support/api.js';
 import { WatchClient } from '../support/watcher.js';
@@ -123,6 +125,15 @@ for (const { name, settings } of backends) {
       await unknown.closed;
       expect([unknown.status, JSON.parse(unknown.text).code]).to.deep.equal([401, 'session_not_found']);
       expect((await watch('nonsense')).status).to.equal(401);
+    });
+
+    it('keeps nothing of a stream that was refused', async () => {
+      const unknown = await make();
+      await post('end', { session_id: unknown });
+      const refuse = () => watch(`${unknown.slice(0, -1)}${unknown.endsWith('A') ? 'E' : 'A'}`);
+      const before = queryObjects(PassThrough, { format: 'count' });
+      for (let i = 0; i < 5; i += 1) expect((await refuse()).status).to.equal(401);
+      expect(queryObjects(PassThrough, { format: 'count' })).to.be.at.most(before);
     });
 
     it('closes the oldest of more than 20 streams of a session', async () => {
