@@ -1,6 +1,7 @@
 import { bitFlips } from './rows/bit-flips.js';
 import { channel } from './rows/channel.js';
 import { contained } from './rows/contained.js';
+import { crashImages } from './rows/crash-images.js';
 import { damaged } from './rows/damaged.js';
 import { databaseFaults } from './rows/database.js';
 import { diskFull } from './rows/disk-full.js';
@@ -23,6 +24,7 @@ import type { Fault } from './support/fault.js';
 /** Every fault, in the order of the table. */
 export const faults: readonly Fault[] = [
   killed,
+  crashImages,
   diskFull,
   noSpace,
   frozenWorker,

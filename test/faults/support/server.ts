@@ -18,7 +18,7 @@ export interface ServerOptions {
   readonly ini?: string;
   /** More files beside it: path -> text. */
   readonly files?: Readonly<Record<string, string>>;
-  readonly env?: NodeJS.ProcessEnv;
+  readonly env?: NodeJS.ProcessEnv | ((folder: string) => NodeJS.ProcessEnv);
   /** Run in place of node, with the rest of the command line: `['prlimit', '--fsize=1000000']`. */
   readonly through?: readonly string[];
 }
@@ -67,10 +67,11 @@ export class Server {
   async start(): Promise<number> {
     const begun = performance.now();
     const { through = [], env = {} } = this.#options;
+    const added = typeof env === 'function' ? env(this.folder) : env;
     const [file, ...args] = [...through, process.execPath, program, 'start', '-i', 'plugin-server.ini'];
     const child = spawn(file!, args, {
       cwd: this.folder,
-      env: { ...process.env, ...env },
+      env: { ...process.env, ...added },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
