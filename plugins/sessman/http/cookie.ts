@@ -63,7 +63,7 @@ export class SessionCookie {
     const values = new Set<string>();
     for (const pair of cookie.split(';')) {
       const equals = pair.indexOf('=');
-      if (equals > 0 && pair.slice(0, equals).trim() === this.name) values.add(pair.slice(equals + 1).trim());
+      if (equals > 0 && strip(pair.slice(0, equals)) === this.name) values.add(strip(pair.slice(equals + 1)));
     }
     const ids = [...values].filter((value) => parseSessionId(value) !== undefined);
     return (ids.length > 0 ? ids : [...values]).slice(0, mostCookies);
@@ -86,6 +86,23 @@ export class SessionCookie {
     const own = `${this.name}=${value}; ${this.#attributes}${age === undefined ? '' : `; ${age}`}`;
     ctx.set('Set-Cookie', [...others, own]);
   }
+}
+
+/**
+ * Without the blanks and tabs at its ends. A name with any other blank is another name: browsers let any host of the site
+ * set it, as they do not see the prefix `__Host-` behind a no-break space.
+ */
+function strip(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (isBlank(text[start])) start += 1;
+  // Not by /[ \t]+$/, whose time grows with the square of the blanks before another character.
+  while (end > start && isBlank(text[end - 1])) end -= 1;
+  return text.slice(start, end);
+}
+
+function isBlank(character: string | undefined): boolean {
+  return character === ' ' || character === '\t';
 }
 
 const sameSite = { lax: 'Lax', strict: 'Strict', none: 'None' } as const;

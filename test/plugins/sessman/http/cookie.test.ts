@@ -89,6 +89,25 @@ describe('the cookie', () => {
     }
   });
 
+  it('is named to the byte: behind a no-break space, browsers do not see the prefix of its name', async () => {
+    const at = await startCookieApi({ cookie_secure: true });
+    try {
+      const { id } = await at.login('mary');
+      for (const [pair, status] of [
+        [`__Host-PS_SESSID=${id}`, 200],
+        [`a=1;\t__Host-PS_SESSID = ${id}\t;b=2`, 200],
+        [`a=1; \xa0__Host-PS_SESSID=${id}`, 401],
+        [`a=1; __Host-PS_SESSID\xa0=${id}`, 401],
+        [`a=1; \xa0__Host-PS_SESSID=${'x'.repeat(42)}A; __Host-PS_SESSID=${id}`, 200],
+      ] as const) {
+        const answer = await at.api.get('/sessman/get', { headers: { Cookie: pair } });
+        expect(answer.status, JSON.stringify(pair)).to.equal(status);
+      }
+    } finally {
+      await at.api.close();
+    }
+  });
+
   it('is cleared with the attributes that it was set with', async () => {
     const at = await startCookieApi(
       { cookie_path: '/sessman', cookie_name: 'sid', cookie_partitioned: true },
