@@ -33,7 +33,7 @@ export const bundleFlags: readonly string[] = isBundle
 export const version: string = manifest.version;
 
 /** The folder of the plugins that come with the server, compiled. */
-export const bundledPluginsFolder: string = inPackage('dist/plugins');
+export const bundledPluginsFolder: string = inPackage(isBundle ? 'dist/bundle/plugins' : 'dist/plugins');
 
 /** The folder of their sources, in a clone. */
 export const pluginSourcesFolder: string = inPackage('plugins');

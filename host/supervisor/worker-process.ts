@@ -8,6 +8,7 @@ import type { Report } from '../monitor/report.js';
 import { bundleFlags, workerModule } from '../package-layout.js';
 import type { JobTimes } from '../storage/jobs.js';
 import { compileCache } from './compile-cache.js';
+import { endingWithParent } from './end-with-parent.js';
 import { StartFailure } from './start-failure.js';
 
 type Answer<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>;
@@ -66,8 +67,15 @@ export class WorkerProcess extends EventEmitter<WorkerEvents> {
     super();
     this.isFront = options.front !== undefined;
     this.setMaxListeners(0);
-    this.#child = fork(workerModule, [`${process.pid}`], {
-      execArgv: [...inheritedFlags(process.execArgv), ...bundleFlags, ...preloadFlags(options)],
+    const launcher = endingWithParent();
+    this.#child = fork(workerModule, launcher === undefined ? [`${process.pid}`] : [], {
+      ...(launcher && { execPath: launcher.execPath }),
+      execArgv: [
+        ...(launcher?.execArgv ?? []),
+        ...inheritedFlags(process.execArgv),
+        ...bundleFlags,
+        ...preloadFlags(options),
+      ],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env: { ...process.env, ...compileCache(process.env) },
     });

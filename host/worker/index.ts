@@ -18,6 +18,8 @@ import { processSettings, workerReport } from './worker-report.js';
 // A terminal and systemd send these to every process of the group. The supervisor decides what they mean for a worker.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.on(signal, () => {});
 
+/** The supervisor's process id, where the system does not end this process with it. */
+const [, , watched] = process.argv;
 let hasDrained = false;
 /** The supervisor closes the channel when this worker has drained; the kernel closes it when the supervisor dies. */
 function end(): void {
@@ -35,7 +37,7 @@ process.on('disconnect', end);
 // What the operator preloads may take long, and the event may have come meanwhile.
 if (!process.connected) end();
 // Before plugins load: their code, and the hooks of the loader, can hold up the main thread.
-endWithSupervisor(Number(process.argv[2]));
+if (watched !== undefined) endWithSupervisor(Number(watched));
 
 // A rejection that nobody handles affects no request: the server continues. After any other stray error its state is unknown.
 process.on('unhandledRejection', (reason) => {

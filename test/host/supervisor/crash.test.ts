@@ -120,26 +120,32 @@ describe('a crash', () => {
     expect(await isListening(server.url)).to.equal(false);
   });
 
-  it('of the supervisor ends a worker that is in an endless loop', async () => {
-    server = await startHello({
-      ini: '[network]\nworker_timeout=int:0\n',
-      files: {
-        'plugins/hello.js': `import { definePlugin } from 'plugin-server';
+  // The second finds no setpriv in its PATH, and has to watch the supervisor itself.
+  for (const [by, env] of [
+    ['the system', {}],
+    ['a thread', { PATH: '' }],
+  ] as const)
+    it(`of the supervisor ends a worker that is in an endless loop, by ${by}`, async () => {
+      server = await startHello({
+        ini: '[network]\nworker_timeout=int:0\n',
+        env,
+        files: {
+          'plugins/hello.js': `import { definePlugin } from 'plugin-server';
 export default definePlugin({ setup({ router }) {
   router.post('/loop', (ctx) => {
     ctx.body = {};
     ctx.res.on('finish', () => setImmediate(() => { for (;;); }));
   });
 } });`,
-      },
+        },
+      });
+      expect((await server.fetch('/hello/loop', { method: 'POST' })).status).to.equal(200);
+      server.signal('SIGKILL');
+      await server.exited;
+      // The log's pipe closes when the last process that writes to it has ended.
+      if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
+      expect(await isListening(server.url)).to.equal(false);
     });
-    expect((await server.fetch('/hello/loop', { method: 'POST' })).status).to.equal(200);
-    server.signal('SIGKILL');
-    await server.exited;
-    // The log's pipe closes when the last process that writes to it has ended.
-    if (!server.child.stdout?.readableEnded) await once(server.child, 'close');
-    expect(await isListening(server.url)).to.equal(false);
-  });
 
   it('of the supervisor ends a worker that is stuck in its start', async () => {
     server = await ServerProcess.start({

@@ -301,7 +301,8 @@ describe('bytes that change in an embedded store', () => {
   });
 
   it('are found by a command, and by a server in the background, which says so in its metrics', async () => {
-    const [one, two] = [record('ann', { data: '{"b":2}' }), record('bob')];
+    const expires = now + 3_600_000;
+    const [one, two] = [record('ann', { data: '{"b":2}', expires }), record('bob', { expires })];
     await store.insert(one);
     await store.insert(two);
     change(Buffer.from('{"b":2}'), Buffer.from('{"b":3}'));
