@@ -166,7 +166,10 @@ function refuse(source: Source, text: Span, afterSecret: boolean, fault: (fault:
   const isSecret = afterSecret || isSecretName(key);
   // It may be the rest of a secret that contains a line break, or a secret after a colon or a blank instead of "=".
   if (isSecret) source.hide(afterSecret ? text : { start: text.start + key.length, end: text.end });
-  const hint = line[key.length] === ':' && !isSecret ? `write ${key}=value` : 'write key=value, on one line';
+  const hint =
+    key !== '' && line[key.length] === ':' && !isSecret
+      ? `write ${key}=value`
+      : 'write key=value, on one line';
   fault({ ...text, message: '"=" is missing', hint });
   const nowhere = { start: text.end, end: text.end };
   return { key: afterSecret ? '' : key, keySpan: text, value: '', valueSpan: nowhere, refused: true };

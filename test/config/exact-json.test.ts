@@ -88,6 +88,33 @@ describe('JSON that parsing would change', () => {
     });
   }
 
+  it('tells a long path without its middle, and a long name without its end', () => {
+    const nested = (depth: number) => `${'{"a":'.repeat(depth)}1e400${'}'.repeat(depth)}`;
+    expect(find(nested(12))?.path).to.equal(Array(12).fill('a').join('.'));
+    expect(find(nested(13))?.path).to.equal('a.a.a.a.a.a….a.a.a.a.a');
+    expect(find(`${'['.repeat(20)}1e400${']'.repeat(20)}`)?.path).to.equal(
+      `${'[0]'.repeat(6)}…${'[0]'.repeat(5)}`,
+    );
+    expect(find(`{"${'n'.repeat(60)}":1e400}`)?.path).to.equal('n'.repeat(60));
+    expect(find(`{"${'n'.repeat(61)}":1e400}`)?.path).to.equal(`${'n'.repeat(59)}…`);
+  });
+
+  it('finds what is far down, or behind anything that is like a name', () => {
+    for (const depth of [199, 200, 201, 250]) {
+      const text = (inner: string) => `${'['.repeat(depth)}${inner}${']'.repeat(depth)}`;
+      expect(find(text('1e400'))?.kind).to.equal('number');
+      expect(find(text('{"a":1,"a":1}'))?.kind).to.equal('duplicate');
+      expect(find(text('{"a":1,"b":1}'))).to.equal(undefined);
+    }
+    for (const blank of [' ', '\n', '\r', '\t', ' \r\n\t'])
+      expect(find(`{"a"${blank}:1,"a"${blank}:1}`)?.kind).to.equal('duplicate');
+    expect(find('{"x":"\\":","a":1,"a":2}')?.kind).to.equal('duplicate');
+    expect(find('{"x":"\\\\","a":-9007199254740993}')?.kind).to.equal('number');
+    expect(find(String.raw`[-1e400,"\\\"",1]`)?.column).to.equal(2);
+    expect(isExactNumber('-900719925474099200e-2')).to.equal(true);
+    expect(isExactNumber('0.00900719925474099300e18')).to.equal(false);
+  });
+
   it('finds nothing where a name comes again in another object or in text', () => {
     for (const text of [
       '{"a":{"a":{"a":[{"a":1},{"a":1}]}}}',
