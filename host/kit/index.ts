@@ -16,9 +16,8 @@
  * });
  * ```
  */
-import type { AddressInfo, Server } from 'node:net';
 import type { Router as KoaRouter } from '@koa/router';
-import type { Context, DefaultState, Middleware } from 'koa';
+import type { Context, DefaultState } from 'koa';
 import type { Logger } from 'pino';
 import type {
   Counter,
@@ -30,16 +29,11 @@ import type {
 } from 'prom-client';
 import { z } from 'zod';
 import type { Audit } from './audit.js';
-import type { Channel, ChannelOptions } from './channel.js';
-import type { Job, Schedule } from './jobs.js';
+import type { Kit } from './kit.js';
 import type { PluginKeys } from './plugin-keys.js';
-import type { ListenOptions } from './plugin-listener.js';
-import type { SendFileOptions } from './send-file.js';
 import type { AuthType, ServerView } from './server-view.js';
 import type { BundledServices } from './session-service.js';
 import type { SettingPath } from './setting-error.js';
-import type { Storage } from './storage.js';
-import type { WebSocketHandler, WebSocketOptions } from './websocket.js';
 
 // Schemas of parameters that accept the forms of the INI file and of JSON: `on`, `bool:on` and true.
 export { boolean, choice, decimal, integer, list, text } from '../../config/fields.js';
@@ -52,6 +46,7 @@ export { startAnswer, type Validators } from './file-conditions.js';
 export { fileError, fileErrors } from './file-errors.js';
 export { HttpError, type HttpErrorOptions } from './http-error.js';
 export type { Job, Schedule } from './jobs.js';
+export type { Kit } from './kit.js';
 export { once } from './once.js';
 export { alsoForOperators, asksKey, forOperators, type Operation, openapi } from './operation.js';
 export type { PluginKeys } from './plugin-keys.js';
@@ -145,19 +140,13 @@ export interface AllowOriginsOptions {
 }
 
 /** The argument of `setup`. */
-export interface SetupContext<Config, Sections extends Schemas, After extends string> {
+export interface SetupContext<Config, Sections extends Schemas, After extends string> extends Kit {
   /** The plugin's parameters, checked and typed by `config`. */
   readonly config: Config;
   /** The INI sections that the plugin asked for in `sections`, each checked and typed by its schema. */
   readonly sections: Outputs<Sections>;
   /** An @koa/router below the plugin's path. Any Koa middleware works on it. */
   readonly router: Router;
-  /**
-   * Koa middleware for everything below the plugin's path, whether a route matches or not, before its routes and in the
-   * order of the calls: static files, proxies. It sees the path without the plugin's prefix, as with koa-mount, and the
-   * unread body, unless the API key was in the body. In setup only.
-   */
-  use(middleware: Middleware): void;
   /**
    * A router for another path of the plugin, such as one from its configuration: `/docs`. In setup only. Throws if the path
    * is not valid or is taken; with `setting`, the error points at that setting, like a SettingError.
@@ -182,56 +171,6 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   readonly isOpen: boolean;
   /** Whether browsers reach the server over HTTPS, according to its settings: `[ssl]`, or `[network] proxy`. */
   readonly https: boolean;
-  /**
-   * JSON values that all workers and generations share, and on MongoDB all hosts. The same name gives the same storage; it
-   * has 1 to 64 characters of a-z, 0-9, _ and -. In setup only.
-   */
-  storage<T>(name: string): Storage<T>;
-  /**
-   * A WebSocket of npm's ws at a path of the router, parameters included. API key, host names, rate limits and `use()` work
-   * as for a route, before the socket opens; refusals are JSON. Pages of the server's own origin and of `[cors]` may open it,
-   * and with sessman's cookie those of its `cookie_origins`; pages of other origins get 403. A plain GET gets 426.
-   *
-   * A reload closes the socket with 1012 at the end of `stream_grace`, and a stop with 1001. It is cut off when its client does not
-   * answer pings for 30 s, or leaves more than 4 MiB unread. In setup only.
-   */
-  websocket(path: string, handler: WebSocketHandler): void;
-  websocket<D>(path: string, options: WebSocketOptions<D>, handler: WebSocketHandler<D>): void;
-  /**
-   * Runs a job on a schedule, one run at a time over all workers, and on MongoDB over all hosts. `name` is unique within the
-   * plugin. Only the newest generation starts runs, once it is in force. Times that come during a run are skipped; a run that
-   * throws is logged, and the job runs again at its next time. If a worker is killed or hangs during a run, another takes over
-   * after 15 s. In setup only.
-   */
-  every(
-    name: string,
-    schedule: Schedule,
-    run: (job: Job) => void | Promise<void>,
-    options?: {
-      /** The time zone of cron fields, by its IANA name; UTC by default. */
-      timeZone?: string;
-    },
-  ): void;
-  /**
-   * Carries values to all workers. The same name gives the same channel; it has 1 to 64 characters of a-z, 0-9, _ and -. In
-   * setup only.
-   */
-  channel<T>(name: string, options?: ChannelOptions): Channel<T>;
-  /**
-   * Listens on another port for the plugin: all workers and generations share its socket. Resolves when the address is bound,
-   * and rejects if it cannot be. Connections are accepted once this generation is in force, and no longer once it drains; those
-   * that are open after `stream_grace` (at a stop: `stop_timeout`) are destroyed. The server's keys, limits and log do not apply
-   * to them. In setup only.
-   */
-  listen(server: Server, options: ListenOptions): Promise<AddressInfo>;
-  /** The time of `every` and ttl; tests can move it. */
-  now(): Date;
-  /**
-   * Responds with a file below `root` as the plugin files does: type, ETag, Last-Modified, conditions, ranges, HEAD. `root` is
-   * relative to the INI file, and `path` to `root`. Resolves when the response is set on `ctx`, not when it is sent. Rejects
-   * with a 404 `not_found` for a path that does not exist, is a folder or a dot file, or leads outside through links.
-   */
-  sendFile(ctx: Context, root: string, path: string, options?: SendFileOptions): Promise<void>;
   /** A pino logger whose lines carry the plugin's name. */
   readonly log: Logger;
   /**

@@ -5,11 +5,7 @@ import type { WebSocket } from 'ws';
  * Called as soon as a WebSocket is open: listeners that are added before the first await miss nothing. An error of the handler or
  * of a listener is logged, and closes the socket with 1011.
  */
-export type WebSocketHandler<D = undefined> = (
-  socket: WebSocket,
-  ctx: Context,
-  data: D,
-) => void | Promise<void>;
+export type WebSocketHandler<D> = (socket: WebSocket, ctx: Context, data: D) => void | Promise<void>;
 
 export interface WebSocketOptions<D> {
   /**

@@ -93,7 +93,7 @@ export function setupContext(
     },
     websocket: <D>(
       path: string,
-      ...rest: [WebSocketHandler] | [WebSocketOptions<D>, WebSocketHandler<D>]
+      ...rest: [WebSocketHandler<undefined>] | [WebSocketOptions<D>, WebSocketHandler<D>]
     ) => {
       inSetup(`websocket("${path}")`);
       const [options, handler] = rest.length === 1 ? [{}, rest[0] as WebSocketHandler<D>] : rest;

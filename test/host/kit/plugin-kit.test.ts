@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { installPackage, typeCheck } from '../../support/package.js';
 import { makeFolder, startServer } from '../../support/server.js';
+import { exchanged, promised } from './promised-types.js';
 
 const project = fileURLToPath(new URL('../../../../', import.meta.url));
 
@@ -82,6 +83,23 @@ describe('the plugin of ten lines', () => {
       ] as const) {
         expect(plugin).to.contain(from);
         expect(await check({ 'hello.ts': plugin.replace(from, to) }), to).to.contain(complaint);
+      }
+    }).timeout(120_000);
+
+    it('has the types that plugins and their tests rely on, no narrower and no wider', async () => {
+      const files = { 'promised.ts': promised, 'exchanged.ts': exchanged };
+      expect(await check(files)).to.equal('');
+      for (const [from, to] of [
+        ['download?: string | true', 'download?: string'],
+        ['{ port: number; host?: string }', '{ port: number; host: string }'],
+        ['catchUp: boolean', 'catchUp: boolean | undefined'],
+        ['subscribe(handler: (value: T)', 'subscribe(handler: (value: T, from: string)'],
+        ['delete(key: string): Promise<boolean>', 'delete(key: string): Promise<void>'],
+      ] as const) {
+        expect(promised).to.contain(from);
+        expect(await check({ ...files, 'promised.ts': promised.replace(from, to) }), to).to.contain(
+          'exchanged.ts',
+        );
       }
     }).timeout(120_000);
 
