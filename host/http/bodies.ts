@@ -48,14 +48,14 @@ export class Bodies {
   }
 
   /** Reads a body into `ctx.request.body`. One of a type that nobody reads here is the handler's to read. */
-  read(ctx: Koa.Context, { kind, limit = this.#limit, timeout }: BodyWish): Promise<void> | void {
+  read(ctx: Koa.Context, { kind, anyJson, limit = this.#limit, timeout }: BodyWish): Promise<void> | void {
     const { req } = ctx;
     const res = ctx.res as HostResponse;
     if (timeout !== undefined) this.#watch.limitArrival(req, res, timeout);
     const watchRest = () => {
       if (!req.complete) this.#watch.watchUnread(req, res, timeout);
     };
-    const reading = kind === 'raw' ? readRaw(ctx, limit) : this.#read(ctx, limit);
+    const reading = kind === 'raw' ? readRaw(ctx, limit) : this.#read(ctx, limit, anyJson);
     return reading === undefined ? watchRest() : reading.then(watchRest);
   }
 

@@ -5,6 +5,8 @@ import { bodyKindOf, type RouteSpec, routeOf } from '../kit/route.js';
 export interface BodyWish {
   /** `parsed`: JSON or a form, read before the route runs; `raw`: the bytes; `stream`: unread. */
   readonly kind: 'parsed' | 'raw' | 'stream';
+  /** A schema says which JSON it takes, so a text or a number may come as well. */
+  readonly anyJson?: boolean;
   /** Bytes. Undefined: as in `[limits]`, and without a limit for a stream. */
   readonly limit: number | undefined;
   /** Milliseconds for the request to arrive; for a stream, those without a byte. Undefined: as in `[limits]`. */
@@ -43,6 +45,7 @@ function wishOf(spec: RouteSpec, { limit, timeout }: BodyBounds): BodyWish {
   const { bodyLimit, requestTimeout } = spec;
   return {
     kind: bodyKindOf(spec),
+    anyJson: spec.body !== undefined,
     limit: smaller(bodyLimit, limit),
     timeout: smaller(requestTimeout === undefined ? undefined : requestTimeout * 1000, timeout),
   };

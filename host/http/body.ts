@@ -12,9 +12,9 @@ import type { HostResponse } from './socket/response.js';
 
 /**
  * Reads a request's body into `ctx.request.body`, once, up to `limit` bytes or those of the settings; throws or rejects with
- * a 400, 413 or 415.
+ * a 400, 413 or 415. JSON is an object or an array, unless any is taken.
  */
-export type ReadBody = (ctx: Koa.Context, limit?: number) => Promise<void> | void;
+export type ReadBody = (ctx: Koa.Context, limit?: number, anyJson?: boolean) => Promise<void> | void;
 
 const JSON_TYPE = /^(?:application|text)\/(?:[\w.!#$&^-]+\+)?(?:json|javascript|x-javascript|plain)\b/i;
 const CHARSET = /;\s*charset\s*=\s*"?([^\s;"]+)"?/i;
@@ -25,7 +25,7 @@ const UTF8 = /^(?:utf-?8|us-ascii)$/i;
  * there is no Content-Type; so are forms. A body of any other type stays unread.
  */
 export function bodyReader(limits: BodyLimits): ReadBody {
-  async function readGenerally(ctx: Koa.Context, limit: number): Promise<void> {
+  async function readGenerally(ctx: Koa.Context, limit: number, anyJson: boolean): Promise<void> {
     const { req, request } = ctx;
     const type = req.headers['content-type'];
     const charset = type === undefined ? null : CHARSET.exec(type);
@@ -36,7 +36,7 @@ export function bodyReader(limits: BodyLimits): ReadBody {
     if (encoding === undefined && Number(length) > limit) throw hostError('body_too_large', { limit });
     askForBody(ctx);
     if (isJson(type)) {
-      acceptJson(ctx, await collectBody(req, limit), limits);
+      acceptJson(ctx, await collectBody(req, limit), limits, anyJson);
     } else if (ctx.is('urlencoded')) {
       const text = utf8TextOf(await collectBody(req, limit));
       request.rawBody = text;
@@ -46,7 +46,7 @@ export function bodyReader(limits: BodyLimits): ReadBody {
     }
   }
 
-  return (ctx, limit = limits.body) => {
+  return (ctx, limit = limits.body, anyJson = false) => {
     const { req, request } = ctx;
     if (request.body !== undefined) return;
     if (!hasBody(ctx)) {
@@ -54,8 +54,8 @@ export function bodyReader(limits: BodyLimits): ReadBody {
       return;
     }
     const bytes = takeQuickBody(req, limit);
-    if (bytes === undefined) return readGenerally(ctx, limit);
-    acceptJson(ctx, bytes, limits);
+    if (bytes === undefined) return readGenerally(ctx, limit, anyJson);
+    acceptJson(ctx, bytes, limits, anyJson);
   };
 }
 
@@ -93,11 +93,11 @@ export function hasBody({ req }: Koa.Context): boolean {
   return req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined;
 }
 
-/** An object or an array, of which JSON.parse loses nothing, without `__proto__` in it. */
-function acceptJson({ request }: Koa.Context, bytes: Buffer, limits: BodyLimits): void {
+/** JSON of which JSON.parse loses nothing, without `__proto__` in it. */
+function acceptJson({ request }: Koa.Context, bytes: Buffer, limits: BodyLimits, anyJson: boolean): void {
   const text = withoutBom(utf8TextOf(bytes));
   request.rawBody = text;
-  const body = text === '' ? {} : parse(text, limits);
+  const body = text === '' ? {} : parse(text, limits, anyJson);
   checkDepth(text, body, limits);
   const inexact = findInexact(text, body);
   if (inexact !== undefined) {
@@ -131,9 +131,9 @@ function isJson(type: string | undefined): boolean {
   return type === undefined || JSON_TYPE.test(type);
 }
 
-function parse(text: string, limits: BodyLimits): unknown {
+function parse(text: string, limits: BodyLimits, anyJson: boolean): unknown {
   try {
-    if (!/^[ \t\n\r]*[[{]/.test(text)) throw new SyntaxError('neither an object nor an array');
+    if (!anyJson && !/^[ \t\n\r]*[[{]/.test(text)) throw new SyntaxError('neither an object nor an array');
     return bourne.parse(text);
   } catch (error) {
     throw explainJson(text, limits, error);

@@ -123,7 +123,7 @@ function bodyTaker(spec: RouteSpec): (ctx: Koa.Context) => unknown {
   if (kind === 'parsed') {
     const nothing = () => (spec.body === undefined ? undefined : {});
     return ({ request }) => {
-      const body: unknown = request.body ?? nothing();
+      const body: unknown = request.body === undefined ? nothing() : request.body;
       if (typeof body !== 'object' || body === null || !('apikey' in body)) return body;
       // A plugin that checks keys itself still finds it in ctx.request.body.
       const { apikey: _key, ...rest } = body;

@@ -31,6 +31,8 @@ export default definePlugin({
     }, ({ body, query }) => ({ body, query })));
     router.post('/throws', route({ body: z.object({}).refine(() => { throw new Error('in a check'); }) }, () => 1));
     router.post('/many', route({ body: z.array(z.string()) }, () => 1));
+    router.post('/any', route({ body: z.union([z.string().max(5), z.int(), z.null(), z.boolean(), z.array(z.null())]) },
+      ({ body }) => ({ body })));
     router.post('/changes', route({
       body: z.object({ at: z.iso.datetime().transform((text) => new Date(text)) }),
     }, ({ body }) => ({ year: body.at.getUTCFullYear() })));
@@ -153,6 +155,34 @@ describe('the input of route()', () => {
     expect(await (await post('/empty')).json()).to.deep.equal({ note: 'none' });
     expect(await (await post('/empty', {})).json()).to.deep.equal({ note: 'none' });
     expect((await post('/all/1')).status).to.equal(400);
+  });
+
+  it('is any JSON that its schema takes, and not an object alone', async () => {
+    for (const [text, body] of [
+      ['"word"', 'word'],
+      [' 5\n', 5],
+      ['null', null],
+      ['false', false],
+      ['[null]', [null]],
+    ] as const) {
+      expect(await (await post('/any', text)).json(), text).to.deep.equal({ body });
+    }
+    for (const [text, code] of [
+      ['"too long"', 'invalid_request'],
+      ['1.5', 'invalid_request'],
+      ['{}', 'invalid_request'],
+      ['word', 'invalid_json'],
+      ['12345678901234567890', 'inexact_number'],
+    ] as const) {
+      const answer = await post('/any', text);
+      expect([answer.status, ((await answer.json()) as Refusal).code], text).to.deep.equal([400, code]);
+    }
+    const { problems } = (await (await post('/many', '"one"')).json()) as Refusal;
+    expect(problems).to.deep.equal([
+      { in: 'body', path: [], message: 'Invalid input: expected array, received string' },
+    ]);
+    const plain = (await (await post('/body', '5')).json()) as Refusal;
+    expect(plain.code).to.equal('invalid_json');
   });
 
   it('takes a form as well as JSON', async () => {
