@@ -1,5 +1,6 @@
 import type { Router } from '@koa/router';
 import type Koa from 'koa';
+import { HttpError } from '../../kit/http-error.js';
 import type { RouteLabels } from '../../monitor/metrics.js';
 import type { BodyWish } from '../body-wish.js';
 import { hostError } from '../errors.js';
@@ -100,12 +101,24 @@ function compileRoute(
   return { run, wish: wishOf(layers) };
 }
 
+const refusals = new WeakSet<HttpError>();
+
+function refusalOf(error: HttpError): HttpError {
+  refusals.add(error);
+  return error;
+}
+
+/** Whether an error says that no route took the request. */
+export function isRefusal(error: unknown): error is HttpError {
+  return error instanceof HttpError && refusals.has(error);
+}
+
 /** No route took the request: 404, or 405 with Allow, or the answer to OPTIONS (RFC 9110 sections 9.3.7 and 15.5.6). */
 async function refuse(ctx: RoutedContext): Promise<void> {
   // A matched route that called next(): what it left is the answer.
   if (ctx.routeMatched === true) return;
   const methods = new Set((ctx.matched ?? []).flatMap((layer) => layer.methods));
-  if (methods.size === 0) throw hostError('not_found');
+  if (methods.size === 0) throw refusalOf(hostError('not_found'));
   methods.add('OPTIONS');
   const allow = [...methods].join(', ');
   if (ctx.method === 'OPTIONS') {
@@ -113,5 +126,7 @@ async function refuse(ctx: RoutedContext): Promise<void> {
     ctx.set('Allow', allow);
     return;
   }
-  throw hostError('method_not_allowed', { method: ctx.method, allow }, { headers: { Allow: allow } });
+  throw refusalOf(
+    hostError('method_not_allowed', { method: ctx.method, allow }, { headers: { Allow: allow } }),
+  );
 }

@@ -20,6 +20,22 @@ export default definePlugin({
     use(serve(resolvePath('public')));
   },
 });`,
+  deferred: `
+import { definePlugin, HttpError } from 'plugin-server';
+import serve from '${from('koa-static')}';
+export default definePlugin({
+  setup({ use, router, resolvePath }) {
+    use(async (ctx, next) => {
+      await next();
+      ctx.set('X-After', [ctx.status, ctx.path, ctx.body === undefined].join(' '));
+      if (ctx.path === '/lost') ctx.body = { lost: ctx.status };
+    });
+    use(serve(resolvePath('public'), { defer: true }));
+    router.get('/app.js', (ctx) => { ctx.body = 'of the route'; });
+    router.get('/hidden/app.js', () => { throw new HttpError(404, 'not_here', 'Not here.'); });
+    router.post('/only', (ctx) => { ctx.body = 'posted'; });
+  },
+});`,
   mounted: `
 import { definePlugin } from 'plugin-server';
 import mount from '${from('koa-mount')}';
@@ -126,6 +142,25 @@ describe('middleware from npm under use()', () => {
     expect((await requestRaw(server.url, '/v1/site/..%2fsecret.txt')).status).to.equal(404);
     const head = await server.fetch('/v1/site/app.js', { method: 'HEAD' });
     expect([head.status, head.headers.get('content-length')]).to.deep.equal([200, '8']);
+  });
+
+  it('koa-static serves after the routes, too, and other middleware what they left', async () => {
+    const ask = async (path: string, method = 'GET') => {
+      const answer = await server.fetch(`/deferred${path}`, { method });
+      return [answer.status, await answer.text(), answer.headers.get('x-after')];
+    };
+    expect(await ask('/app.js')).to.deep.equal([200, 'of the route', '200 /app.js false']);
+    expect(await ask('/sub/page.txt')).to.deep.equal([200, 'page', '200 /sub/page.txt false']);
+    const [status, text, after] = await ask('/lost');
+    expect([status, text, after]).to.deep.equal([200, '{"lost":404}', '404 /lost true']);
+    const codeOf = async (path: string) =>
+      ((await (await server.fetch(`/deferred${path}`)).json()) as { code: string }).code;
+    expect(await codeOf('/nothing')).to.equal('not_found');
+    expect(await codeOf('/hidden/app.js')).to.equal('not_here');
+    const wrong = await server.fetch('/deferred/only');
+    expect([wrong.status, wrong.headers.get('allow')]).to.deep.equal([405, 'POST, OPTIONS']);
+    expect(wrong.headers.get('x-after')).to.equal('405 /only true');
+    expect(await codeOf('/only')).to.equal('method_not_allowed');
   });
 
   it('koa-mount sees the paths as it expects them', async () => {
