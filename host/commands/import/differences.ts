@@ -158,7 +158,7 @@ export const differences = {
   session_cookie: {
     about: 'the cookie `PS_SESSID`',
     before: 'set by each `new`',
-    now: 'neither set nor read; with `cookie` in sessman.json, a cookie of another name',
+    now: 'neither set nor read; with `cookie` in sessman.json, a cookie that HTTPS names `__Host-PS_SESSID`',
     remedy: 'see docs/sessman.md if browsers used it',
   },
   session_get: {

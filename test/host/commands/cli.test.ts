@@ -4,9 +4,17 @@ import { statSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
-import { hello, runCommand, type ServerProcess, startHello } from '../../support/process.js';
+import {
+  hello,
+  program,
+  runCommand,
+  runProgram,
+  type ServerProcess,
+  startHello,
+} from '../../support/process.js';
 import { sendRaw } from '../../support/raw.js';
 import { makeFolder, startServer, writeFiles } from '../../support/server.js';
 
@@ -145,6 +153,21 @@ describe('the command line', () => {
       expect(stderr).to.match(/^plugin-server\.ini:4:7: warning: anyone who reaches 0\.0\.0\.0 /m);
       expect(stderr).to.match(/^plugin-server\.ini:6:13: warning: this API key has 1 character /m);
       expect(stderr).not.to.contain('0123456789abcdef');
+    });
+
+    it('warns of a limit on memory where the system has none', async () => {
+      const { href: elsewhere } = pathToFileURL(join(folder, 'elsewhere.mjs'));
+      await writeFiles(folder, {
+        'plugin-server.ini': '[limits]\nworker_memory=int:300000000\n',
+        'elsewhere.mjs': "Object.defineProperty(process, 'platform', { value: 'darwin' });",
+      });
+      const args = ['--import', elsewhere, program, 'check'];
+      const { status, stdout, stderr } = await runProgram(process.execPath, args, folder);
+      expect(status, stderr).to.equal(0);
+      expect(stdout).to.include(', 1 warning;');
+      expect(stderr).to.match(
+        /^plugin-server\.ini:2:15: warning: worker_memory has an effect on Linux only; /m,
+      );
     });
 
     it('reports one mistake in a section once, whatever it is, and still knows the plugins', async () => {

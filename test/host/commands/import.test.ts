@@ -2,6 +2,7 @@ import { chmod, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { runCommand, ServerProcess } from '../../support/process.js';
+import { sendRaw } from '../../support/raw.js';
 import { makeFolder, withFreePort, writeFiles } from '../../support/server.js';
 
 describe('plugin-server import', () => {
@@ -164,5 +165,65 @@ describe('plugin-server import', () => {
     expect(missing.status).to.equal(1);
     expect(missing.stderr).to.match(/nothing written: .*nowhere\.ini/);
     expect((await runCommand(folder, 'import')).status).to.equal(2);
+  });
+
+  it('tells the truth about the server: who may ask, methods, cookies and responses', async () => {
+    const global = 'a-key-of-sixteen-letters';
+    const { ini } = await imported(
+      `${key}[plugin_parms]\nsysteminfo=auth_type=global\nsessman=auth_type=global&backend=sqlite&database=sessions.db\n`,
+    );
+    const server = await ServerProcess.start({ folder, ini: `${ini}[paths]\npidfile=pid\n` });
+    try {
+      const ask = async (path: string, init: { method?: string; headers?: object } = {}) => {
+        const headers = { 'x-custom-auth': global, ...init.headers };
+        const response = await server.fetch(path, { ...init, headers });
+        return {
+          response,
+          status: response.status,
+          body: (await response.json()) as Record<string, unknown>,
+        };
+      };
+      const refused = await ask('/systeminfo', { headers: { 'x-custom-auth': 'wrong' } });
+      expect(refused.status).to.equal(401);
+      expect(refused.response.headers.get('www-authenticate')).to.match(/^Bearer /);
+      for (const path of ['new', 'update'])
+        expect((await ask(`/sessman/${path}?userid=ann`)).status, path).to.equal(405);
+      const created = await ask('/sessman/new?userid=ann', { method: 'POST' });
+      expect([created.status, created.response.headers.get('set-cookie')]).to.deep.equal([200, null]);
+      const id = String(created.body.session_id);
+      const byCookie = await ask('/sessman/get?userid=ann', { headers: { cookie: `PS_SESSID=${id}` } });
+      expect(byCookie.body.code).to.equal('missing_parameter');
+      expect((await ask(`/sessman/get?userid=ann&sessionid=${id}`)).status).to.equal(200);
+      expect((await ask('/plugins')).body.plugins).to.deep.include({
+        name: 'sessman',
+        version: '0.1.0',
+        path: '/sessman',
+        state: 'ready',
+        problem: null,
+      });
+      expect((await ask('/reload/all')).body).to.deep.equal({ reloaded: 'all', success: true });
+      const measured = await ask('/systeminfo');
+      expect(measured.body).to.have.all.keys('cpu', 'memory', 'disks', 'network', 'uptime');
+      expect((measured.body.memory as { total: unknown }).total).to.be.a('number');
+    } finally {
+      await server.close();
+    }
+  });
+
+  it('tells the truth about a server without a key', async () => {
+    const { ini } = await imported('[plugin_parms]\nsysteminfo=auth_type=global\n');
+    const server = await ServerProcess.start({ folder, ini });
+    try {
+      for (const path of ['/plugins', '/reload/all']) expect((await server.fetch(path)).status).to.equal(403);
+      expect((await server.fetch('/systeminfo/uptime')).status).to.equal(200);
+      const { port } = new URL(server.url);
+      const answer = await sendRaw(
+        Number(port),
+        'GET /systeminfo/uptime HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n',
+      );
+      expect(answer).to.match(/^HTTP\/1\.1 421 /);
+    } finally {
+      await server.close();
+    }
   });
 });
