@@ -21,6 +21,13 @@ export default definePlugin({
   },
 });`;
 
+/** The replacement of a worker that leaked: grows by itself. */
+const growing = plugin.replace('const kept', "import { existsSync } from 'node:fs';\nconst kept").replace(
+  'setup({ router }) {',
+  `$&
+    if (existsSync('FLAG')) setTimeout(() => { kept.push(Buffer.alloc(300e6, 1)); }, 100);`,
+);
+
 describe('the memory of workers', () => {
   let folder: string;
   let supervisor: Supervisor;
@@ -126,5 +133,31 @@ describe('the memory of workers', () => {
     expect(more).to.deep.equal([]);
     expect(pids.size).to.be.at.most(2);
     expect((await logged('a worker is replaced')).length).to.equal(before);
+  });
+
+  it('over a limit that their replacements exceed without a request: these are left, and the log says so', async () => {
+    const flag = join(folder, 'grow');
+    await writeFiles(folder, { 'plugins/leaky.mjs': growing.replace('FLAG', flag) });
+    await writeFile(
+      join(folder, 'plugin-server.ini'),
+      ini(200 * megabyte)
+        .replace('workers=int:2', 'workers=int:1')
+        .replace('[limits]', '[main]\nsafe=leaky\n[limits]'),
+    );
+    expect(await supervisor.reload({ by: 'program' })).to.deep.include({ success: true });
+    const [replaced, low] = [await logged('a worker is replaced'), await logged('too low')];
+    await writeFile(flag, '');
+    const agent = new Agent();
+    while ((await logged('a worker is replaced')).length === replaced.length) await ask('/leaky/leak', agent);
+    while ((await logged('too low')).length === low.length) await pause();
+    const line = (await logged('too low')).at(-1);
+    expect(line?.msg).to.match(
+      /^worker_memory \(200 MB\) is too low: a worker uses \d+ MB at rest, and is not replaced; /,
+    );
+    const { pid } = await ask('/leaky', agent);
+    // Many looks later, it serves still.
+    for (let i = 0; i < 100; i += 1) await pause();
+    expect((await ask('/leaky', agent)).pid).to.equal(pid);
+    expect(await logged('a worker is replaced')).to.have.lengthOf(replaced.length + 1);
   });
 });
