@@ -76,12 +76,12 @@ export function answerQuickly(ctx: Koa.Context): boolean {
   }
   if (isText) {
     // Koa's setter has set its type and length.
-    res.end(body);
+    res.endWith(body);
     return true;
   }
   const text = JSON.stringify(body);
   res.setHeader('Content-Length', Buffer.byteLength(text));
-  res.end(text);
+  res.endWith(text);
   return true;
 }
 

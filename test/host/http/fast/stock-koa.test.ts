@@ -242,6 +242,18 @@ const handlers: Record<string, Handler> = {
     ctx.body = '{"a":1}';
     ctx.body = '{"a":1,"b":2}';
   },
+  'text-long': (ctx) => {
+    ctx.set('Content-Type', 'application/json');
+    ctx.body = JSON.stringify({ a: 'x'.repeat(20_000) });
+  },
+  'end-replaced': (ctx) => {
+    const { res } = ctx;
+    const { end } = res;
+    res.end = function (this: typeof res, chunk: unknown) {
+      return end.call(this, String(chunk).toUpperCase() as never, 'utf8');
+    } as typeof end;
+    ctx.body = { a: 1 };
+  },
   'text-length-before': (ctx) => {
     ctx.type = 'text';
     ctx.length = 2;
