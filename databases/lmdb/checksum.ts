@@ -13,8 +13,21 @@ export function checksum(key: Uint8Array, value: Uint8Array): number {
 export function withChecksum(key: Uint8Array, value: Uint8Array): Buffer {
   const buffer = Buffer.allocUnsafe(checksumLength + value.length);
   buffer.set(value, checksumLength);
-  buffer.writeUInt32LE(checksum(key, value));
+  writeChecksum(key, buffer);
   return buffer;
+}
+
+/** Writes the checksum of what stands behind the place that was left for it. */
+export function writeChecksum(key: Uint8Array, buffer: Buffer): void {
+  buffer.writeUInt32LE(checksum(key, buffer.subarray(checksumLength)));
+}
+
+/** Whether what stands behind the checksum is what was stored: of lmdb's buffer, as much as its `length` says. */
+export function isIntact(key: Uint8Array, stored: Buffer): boolean {
+  const { buffer, byteOffset, length } = stored;
+  if (length < checksumLength) return false;
+  const value = new Uint8Array(buffer, byteOffset + checksumLength, length - checksumLength);
+  return checksum(key, value) === stored.readUInt32LE();
 }
 
 /** Where the value begins behind its checksum. Bytes. */

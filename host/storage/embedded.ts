@@ -2,14 +2,23 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
-import { withChecksum, withoutChecksum } from '../../databases/lmdb/checksum.js';
+import { checksumLength, isIntact, writeChecksum } from '../../databases/lmdb/checksum.js';
 import { type Claim, openClaimed } from '../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../databases/lmdb/commits.js';
 import { flushFile, markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
+import { FreshReads } from '../../databases/lmdb/fresh-reads.js';
 import { Readers } from '../../databases/lmdb/readers.js';
 import { HttpError } from '../kit/http-error.js';
 import { damaged, storageError, unavailable } from './errors.js';
-import { type Condition, type Content, type Entry, newRevision, type Range, type Store } from './store.js';
+import {
+  type Condition,
+  type Content,
+  type Entry,
+  type Fence,
+  newRevision,
+  type Range,
+  type Store,
+} from './store.js';
 
 export interface StoreEvents {
   /** Called once when this process can no longer write; a process that opens the file again can. */
@@ -30,6 +39,7 @@ export interface StoreEvents {
 export class EmbeddedStore implements Store {
   readonly fenceProblem = undefined;
   readonly #root: RootDatabase;
+  readonly #snapshot: FreshReads;
   readonly #entries: Database<Buffer, Buffer>;
   readonly #expiries: Database<Buffer, Buffer>;
   readonly #commits: Commits<HttpError>;
@@ -67,6 +77,7 @@ export class EmbeddedStore implements Store {
   private constructor(file: string, { onFailed, isReadOnly }: StoreEvents) {
     this.#commits = new Commits(file, refusals, onFailed, isReadOnly);
     this.#root = openDurable(file);
+    this.#snapshot = new FreshReads(this.#root);
     const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
     this.#entries = this.#root.openDB('entries', { ...binary, useVersions: true });
     this.#expiries = this.#root.openDB('expiries', binary);
@@ -81,7 +92,7 @@ export class EmbeddedStore implements Store {
     if (this.#closed) throw unavailable();
     // Not by #reading, whose closures would cost a tenth of it.
     try {
-      this.#root.resetReadTxn();
+      this.#snapshot.renew();
       const key = Buffer.from(place);
       const buffer = this.#entries.getBinaryFast(key);
       return buffer && entryOf(key, buffer, getLastVersion());
@@ -90,10 +101,20 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  async write(place: string, content: Content | undefined, condition: Condition = {}): Promise<boolean> {
-    if (this.#closed) throw unavailable();
-    const { fence } = condition;
-    if (fence === undefined) return this.#commits.run(() => this.#put(place, content, condition));
+  /** Not async: that would cost each write two more turns of the microtask queue. */
+  write(place: string, content: Content | undefined, condition: Condition = {}): Promise<boolean> {
+    try {
+      if (this.#closed) throw unavailable();
+      const { fence } = condition;
+      return fence === undefined
+        ? this.#commits.run(() => this.#put(place, content, condition))
+        : this.#writeUnder(fence, place, content, condition);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  async #writeUnder(fence: Fence, place: string, content: Content | undefined, condition: Condition) {
     let put: Promise<boolean> | undefined;
     const isHeld = await this.#commits.run(() =>
       this.#entries.ifVersion(Buffer.from(fence.place), fence.revision, () => {
@@ -164,7 +185,7 @@ export class EmbeddedStore implements Store {
     }
     const { expires } = content;
     const put = (condition?: number | null) =>
-      this.#entries.put(key, withChecksum(key, encode(content)), becomes, condition as number);
+      this.#entries.put(key, encode(key, content), becomes, condition as number);
     if (expires === Number.POSITIVE_INFINITY) return put(revision);
     const putBoth = () => {
       put();
@@ -181,8 +202,7 @@ export class EmbeddedStore implements Store {
     const found = this.#reading(() => {
       const buffer = this.#entries.getBinaryFast(place);
       const revision = getLastVersion();
-      const value = buffer && valueIn(place, buffer);
-      return buffer && { expires: value && expiryOf(value), revision };
+      return buffer && { expires: isSound(place, buffer) ? expiryOf(buffer) : undefined, revision };
     });
     // A damaged entry goes when this key says so.
     if (found === undefined || (found.expires !== undefined && found.expires > time)) {
@@ -200,8 +220,7 @@ export class EmbeddedStore implements Store {
   #reading<T>(work: () => T): T {
     if (this.#closed) throw unavailable();
     return this.#commits.reading(() => {
-      // Another process may have acknowledged a write since this process took its snapshot.
-      this.#root.resetReadTxn();
+      this.#snapshot.renew();
       return work();
     });
   }
@@ -230,16 +249,17 @@ const refusals = {
   failed: unavailable,
 };
 
-function encode({ text, expires }: Content): Buffer {
-  const buffer = Buffer.allocUnsafe(8 + Buffer.byteLength(text));
-  buffer.writeDoubleLE(expires);
-  buffer.write(text, 8);
+function encode(key: Buffer, { text, expires }: Content): Buffer {
+  const buffer = Buffer.allocUnsafe(at.text + Buffer.byteLength(text));
+  buffer.writeDoubleLE(expires, at.expires);
+  buffer.write(text, at.text);
+  writeChecksum(key, buffer);
   return buffer;
 }
 
-function expiryOf(buffer: Buffer): number {
+function expiryOf(stored: Buffer): number {
   // The highest byte of Infinity; no time has it.
-  return buffer[7] === 0x7f ? Number.POSITIVE_INFINITY : buffer.readDoubleLE();
+  return stored[at.text - 1] === 0x7f ? Number.POSITIVE_INFINITY : stored.readDoubleLE(at.expires);
 }
 
 /**
@@ -247,16 +267,17 @@ function expiryOf(buffer: Buffer): number {
  * @throws HttpError `storage_damaged`
  */
 function entryOf(key: Buffer, stored: Buffer, revision: number): Entry {
-  const value = valueIn(key, stored);
-  if (value === undefined) throw damaged(key.toString());
-  return { text: value.toString('utf8', 8), expires: expiryOf(value), revision };
+  if (!isSound(key, stored)) throw damaged(key.toString());
+  return { text: stored.toString('utf8', at.text, stored.length), expires: expiryOf(stored), revision };
 }
 
-/** What lies behind the checksum; undefined where it is not what was written. */
-function valueIn(key: Buffer, stored: Buffer): Buffer | undefined {
-  const value = withoutChecksum(key, new Uint8Array(stored.buffer, stored.byteOffset, stored.length));
-  return value && value.length >= 8 ? value : undefined;
+/** Whether it is what was written. */
+function isSound(key: Buffer, stored: Buffer): boolean {
+  return stored.length >= at.text && isIntact(key, stored);
 }
+
+/** Where the parts of an entry begin behind its checksum. Bytes. */
+const at = { expires: checksumLength, text: checksumLength + 8 } as const;
 
 /** Big-endian, so that keys sort by time. */
 function expiryKey(time: number, place: string): Buffer {

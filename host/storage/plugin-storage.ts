@@ -62,8 +62,9 @@ export class PluginStorage<T> implements Storage<T> {
       const text = encodeValue(value, where);
       const expires = this.#expiry(options.ttl, where) ?? Number.POSITIVE_INFINITY;
       const fence = currentFence();
-      const { store } = await this.#options.base();
-      await store.write(this.#options.space + key, { text, expires }, { fence });
+      let base = this.#options.base();
+      if (base instanceof Promise) base = await base;
+      await base.store.write(this.#options.space + key, { text, expires }, { fence });
       currentFence();
       this.#options.counts.ok.set += 1;
     } catch (error) {

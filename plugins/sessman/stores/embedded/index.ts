@@ -7,6 +7,7 @@ import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import type { Claim } from '../../../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
 import { flushFile } from '../../../../databases/lmdb/folder.js';
+import { FreshReads } from '../../../../databases/lmdb/fresh-reads.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
@@ -77,6 +78,7 @@ export class EmbeddedStore implements Store {
   readonly needsSweeping = true;
   readonly isRemote = false;
   readonly #root: RootDatabase;
+  readonly #snapshot: FreshReads;
   readonly #records: Records;
   readonly #byUser: Database<Buffer, Buffer>;
   readonly #byExpiry: Database<Buffer, Buffer>;
@@ -129,6 +131,7 @@ export class EmbeddedStore implements Store {
     this.#isRaised = isRaised(this.#folder);
     this.#commits = new Commits(file, refusals, events.onFailed, events.isReadOnly);
     this.#root = openDurable(file);
+    this.#snapshot = new FreshReads(this.#root);
     const names = isMarked(this.#folder) ? [...this.#root.getKeys()] : basic;
     if (!basic.every((name) => names.includes(name))) {
       void this.#root.close();
@@ -668,7 +671,7 @@ export class EmbeddedStore implements Store {
   #fresh<T>(work: () => T): T {
     if (this.#closed) throw new StoreError();
     return this.#commits.reading(() => {
-      this.#root.resetReadTxn();
+      this.#snapshot.renew();
       try {
         return work();
       } catch (error) {
