@@ -125,6 +125,10 @@ class Reading {
 }
 
 function readQuery(querystring: string, reading: Reading): void {
+  if (querystring.length < longQuery && !encoded.test(querystring)) {
+    readPlainQuery(querystring, reading);
+    return;
+  }
   if (querystring.includes('%')) checkUtf8(querystring);
   const query = parseQuery(querystring);
   for (const name in query) {
@@ -133,6 +137,25 @@ function readQuery(querystring: string, reading: Reading): void {
     else reading.take(name, value, 'query');
   }
 }
+
+/** What most callers send: nothing in it is encoded. Node's parser takes five times as long. */
+function readPlainQuery(querystring: string, reading: Reading): void {
+  for (let start = 0; start < querystring.length; ) {
+    const next = querystring.indexOf('&', start);
+    const end = next < 0 ? querystring.length : next;
+    if (end > start) {
+      const mark = querystring.indexOf('=', start);
+      const isNamed = mark >= 0 && mark < end;
+      const name = querystring.slice(start, isNamed ? mark : end);
+      reading.take(name, isNamed ? querystring.slice(mark + 1, end) : '', 'query');
+    }
+    start = end + 1;
+  }
+}
+
+/** Characters. Beyond these, only `querystring` limits how many parameters there may be. */
+const longQuery = 1000;
+const encoded = /[%+]/;
 
 /** Bytes that are not UTF-8 are a 400: decoded, they would become other text. */
 function checkUtf8(querystring: string): void {
