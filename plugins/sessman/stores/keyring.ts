@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, randomFillSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, hash, randomFillSync } from 'node:crypto';
 
 /** The fields that are encrypted. */
 export type SealedField = 'data' | 'about' | 'ip' | 'user_agent';
@@ -15,13 +15,15 @@ export const plain = 'plain';
  * begins with the mark: JSON does not, and neither does an address.
  */
 export class Keyring {
-  readonly #keys: ReadonlyMap<string, Buffer>;
+  readonly #keys: ReadonlyMap<string, RecordKeys>;
   /** In the order of the list. */
   readonly fingerprints: readonly string[];
 
   /** @param keys 32 bytes in base64 each, or `plain`; checked before */
   constructor(keys: readonly string[]) {
-    const pairs = keys.map((key) => [fingerprintOf(key), Buffer.from(key, 'base64')] as const);
+    const pairs = keys.map(
+      (key) => [fingerprintOf(key), new RecordKeys(Buffer.from(key, 'base64'))] as const,
+    );
     this.fingerprints = pairs.map(([fingerprint]) => fingerprint);
     this.#keys = new Map(pairs);
   }
@@ -41,8 +43,14 @@ export class Keyring {
     const nonce = randomNonce();
     const cipher = createCipheriv('aes-256-gcm', this.#recordKey(this.first, handle), nonce);
     cipher.setAAD(Buffer.from(field + handle));
-    const encrypted = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
-    return mark + this.first + Buffer.concat([nonce, cipher.getAuthTag(), encrypted]).toString('base64');
+    const encrypted = cipher.update(text, 'utf8');
+    // In this mode nothing is held back until then.
+    cipher.final();
+    const sealed = Buffer.allocUnsafe(nonceLength + tagLength + encrypted.length);
+    nonce.copy(sealed);
+    cipher.getAuthTag().copy(sealed, nonceLength);
+    encrypted.copy(sealed, nonceLength + tagLength);
+    return mark + this.first + sealed.toString('base64');
   }
 
   /** The text; undefined where it was sealed with another key, or is not what was sealed. */
@@ -57,15 +65,42 @@ export class Keyring {
     decipher.setAAD(Buffer.from(field + handle));
     decipher.setAuthTag(bytes.subarray(nonceLength, nonceLength + tagLength));
     try {
-      const start = decipher.update(bytes.subarray(nonceLength + tagLength));
-      return Buffer.concat([start, decipher.final()]).toString('utf8');
+      const text = decipher.update(bytes.subarray(nonceLength + tagLength));
+      decipher.final();
+      return text.toString();
     } catch {
       return undefined;
     }
   }
 
   #recordKey(fingerprint: string, handle: string): Buffer {
-    return createHmac('sha256', this.#keys.get(fingerprint)!).update(`sessman-1${handle}`).digest();
+    return this.#keys.get(fingerprint)!.of(handle);
+  }
+}
+
+/**
+ * The keys of records, derived from one of `encryption_key`: HMAC-SHA-256 (RFC 2104) of `sessman-1` and the handle. It is made
+ * of two hashes here, because an Hmac of node:crypto takes twice the time, and as long as encrypting a session.
+ */
+class RecordKeys {
+  readonly #inner: Buffer;
+  readonly #outer: Buffer;
+
+  /** @param key 32 bytes */
+  constructor(key: Buffer) {
+    this.#inner = Buffer.alloc(hashBlock, 0x36);
+    this.#outer = Buffer.alloc(hashBlock + hashLength, 0x5c);
+    for (const [i, byte] of key.entries()) {
+      this.#inner[i]! ^= byte;
+      this.#outer[i]! ^= byte;
+    }
+  }
+
+  of(handle: string): Buffer {
+    const text = Buffer.concat([this.#inner, Buffer.from(`sessman-1${handle}`)]);
+    // Through text, which costs half as much as a Buffer created natively.
+    this.#outer.write(hash('sha256', text, 'binary'), hashBlock, 'latin1');
+    return Buffer.from(hash('sha256', this.#outer, 'binary'), 'latin1');
   }
 }
 
@@ -88,6 +123,9 @@ const fingerprintLength = 12;
 /** Bytes. */
 const nonceLength = 12;
 const tagLength = 16;
+/** Of SHA-256. */
+const hashBlock = 64;
+const hashLength = 32;
 
 /** Random bytes for many nonces: a call of the generator costs as much as encrypting a session. */
 const pool = Buffer.allocUnsafeSlow(nonceLength * 256);

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { MongoClient } from 'mongodb';
-import { fingerprintOf } from '../../../../plugins/sessman/stores/keyring.js';
+import { fingerprintOf, Keyring } from '../../../../plugins/sessman/stores/keyring.js';
 import { sharedMongo } from '../../../support/mongodb.js';
 import { type Api, aUser, startApi } from '../support/api.js';
 
@@ -276,4 +276,38 @@ describe('encryption_key', () => {
       expect(error?.message).not.to.include(key);
     });
   }
+});
+
+describe('Keyring', () => {
+  const key = newKey();
+  const handle = 'mJ8tV5cB2nQ0xYw7';
+  const keys = new Keyring([key]);
+  const recordKey = createHmac('sha256', Buffer.from(key, 'base64')).update(`sessman-1${handle}`).digest();
+  const mark = `\u0001${fingerprintOf(key)}`;
+  const text = JSON.stringify({ name: 'Zoë', emoji: '🔑'.repeat(300) });
+
+  it('seals with AES-256-GCM under the HMAC of the handle, and authenticates field and handle', () => {
+    const sealed = keys.seal('data', handle, text);
+    expect(sealed.startsWith(mark)).to.equal(true);
+    const bytes = Buffer.from(sealed.slice(mark.length), 'base64');
+    const decipher = createDecipheriv('aes-256-gcm', recordKey, bytes.subarray(0, 12));
+    decipher.setAAD(Buffer.from(`data${handle}`));
+    decipher.setAuthTag(bytes.subarray(12, 28));
+    expect(decipher.update(bytes.subarray(28), undefined, 'utf8') + decipher.final('utf8')).to.equal(text);
+    expect(keys.seal('data', handle, text)).not.to.equal(sealed);
+  });
+
+  it('opens what was sealed so, and nothing that was changed or stands in another place', () => {
+    const nonce = randomBytes(12);
+    const cipher = createCipheriv('aes-256-gcm', recordKey, nonce);
+    cipher.setAAD(Buffer.from(`data${handle}`));
+    const encrypted = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
+    const bytes = Buffer.concat([nonce, cipher.getAuthTag(), encrypted]);
+    const sealed = mark + bytes.toString('base64');
+    expect(keys.open('data', handle, sealed)).to.equal(text);
+    expect(keys.open('about', handle, sealed)).to.equal(undefined);
+    expect(keys.open('data', `${handle.slice(1)}x`, sealed)).to.equal(undefined);
+    bytes[bytes.length - 1]! ^= 1;
+    expect(keys.open('data', handle, mark + bytes.toString('base64'))).to.equal(undefined);
+  });
 });
