@@ -28,11 +28,12 @@ serveSessions({
       await sessions.findOne({ _id: new Binary(handle), expires: { $gt: now }, ends: { $gt: now } }),
     );
   },
-  async replace(handle, secret, time, { data, touched, expires }) {
+  async replace({ handle, secret, userid }, time, { data, touched, expires }) {
     const now = new Date(time);
+    const live = { expires: { $gt: now }, ends: { $gt: now } };
     return toRecord(
       await sessions.findOneAndUpdate(
-        { _id: new Binary(handle), secret: new Binary(secret), expires: { $gt: now }, ends: { $gt: now } },
+        { _id: new Binary(handle), secret: new Binary(secret), userid, ...live },
         { $set: { data, touched: new Date(touched), expires: new Date(expires) }, $inc: { version: 1 } },
         { returnDocument: 'after', projection: { data: 0 } },
       ),

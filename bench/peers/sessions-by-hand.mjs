@@ -15,8 +15,8 @@ const absoluteTimeout = 30 * idleTimeout;
  * - `read(handle)`, undefined if there is none;
  * - `change(handle, changed)`: calls `changed` on the record, keeps what comes out, and gives it; undefined if either
  *   gives nothing;
- * - if it can do without reading first, `replace(handle, secret, now, fields)`: sets the fields of that live record,
- *   adds one to its version, and gives it without its data.
+ * - if it can do without reading first, `replace({ handle, secret, userid }, now, fields)`: sets the fields of that live
+ *   record, adds one to its version, and gives it without its data.
  * All but read settle once the change is on disk.
  */
 export function serveSessions(store) {
@@ -84,10 +84,10 @@ export function serveSessions(store) {
     return change(query, (record) => JSON.stringify(merged(JSON.parse(record.data), data)));
   }
 
-  async function change({ session_id: id }, dataText) {
+  async function change({ session_id: id, userid }, dataText) {
     const { handle, secret } = partsOf(id);
     const record = await store.change(handle, (old) => {
-      if (!valid(old, secret)) return undefined;
+      if (old.userid !== userid || !valid(old, secret)) return undefined;
       const now = Date.now();
       return {
         ...old,
@@ -100,15 +100,11 @@ export function serveSessions(store) {
     return record && answerText(id, record);
   }
 
-  async function replace({ session_id: id }, body) {
-    const { handle, secret } = partsOf(id);
+  async function replace({ session_id: id, userid }, body) {
     const now = Date.now();
     const data = JSON.stringify(body.data);
-    const record = await store.replace(handle, secret, now, {
-      data,
-      touched: now,
-      expires: now + idleTimeout,
-    });
+    const fields = { data, touched: now, expires: now + idleTimeout };
+    const record = await store.replace({ ...partsOf(id), userid }, now, fields);
     return record && answerText(id, { ...record, data });
   }
 }
