@@ -19,7 +19,10 @@ export function lifetimeOf(cookie: SessionCookie | undefined): number | undefine
  * with every request, and follows from the last touch.
  */
 export function encodeSession(session: { cookie?: SessionCookie }): string {
-  const data = JSON.parse(encode(session));
+  const { cookie } = session;
+  // The middleware tells the application of an invalid expiry itself. It is stored as none, which `encode` would refuse.
+  const asStored = cookie && { ...session, cookie: JSON.parse(JSON.stringify(cookie)) };
+  const data = JSON.parse(encode(asStored ?? session));
   if (lifetimeOf(data.cookie) !== undefined) {
     delete data.cookie.expires;
     delete data.cookie.originalExpires;

@@ -42,6 +42,13 @@ describe('the store for express-session, by its own methods', () => {
     expect(await get()).to.deep.equal(session({ a: 2 }));
   });
 
+  it('keeps data whose cookie has an invalid expiry, of which express-session itself tells the application', async () => {
+    await set(session({ a: 1 }, { originalMaxAge: Number.NaN, expires: new Date(Number.NaN) }));
+    expect(await get()).to.deep.equal(session({ a: 1 }, { expires: null }));
+    const error = await set(session({ a: Number.NaN })).catch((thrown: unknown) => thrown);
+    expect(error).to.have.property('code', 'invalid_data');
+  });
+
   it('has nothing after destroy', async () => {
     await set(session({ a: 1 }));
     await destroy();
