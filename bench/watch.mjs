@@ -1,6 +1,7 @@
 /**
  * What watchers cost: `npm run bench:watch`, or `npm run bench:watch -- 'mongodb://user:password@host/database'` with the
- * sessions there. Two workers; each watcher is a connection of its own.
+ * sessions there, and then also between two servers, as on two hosts. Two workers each; each watcher is a connection of its
+ * own.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,54 +18,75 @@ const many = 10_000;
 /** Seconds over which the cost of idle watchers is measured. */
 const idle = 20;
 
-const folder = mkdtempSync(join(tmpdir(), 'plugin-server-bench-'));
 const [server_url] = process.argv.slice(2);
-writeFileSync(join(folder, 'sessman.json'), JSON.stringify(server_url ? { server_url } : {}));
-writeFileSync(
-  join(folder, 'plugin-server.ini'),
-  '[network]\nport=int:0\nworkers=int:2\n[log]\nlevel=info\n[plugin_parms]\nsessman=json=sessman.json\n',
-);
-const child = spawn(process.execPath, [program, 'start', '-i', 'plugin-server.ini'], {
-  cwd: folder,
-  stdio: ['ignore', 'pipe', 'inherit'],
-});
-const port = await new Promise((resolve, reject) => {
-  child.once('exit', () => reject(new Error('the server did not start')));
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const { msg = '', url } = JSON.parse(line);
-    if (msg.startsWith('serving on ')) resolve(Number(new URL(url).port));
-  });
-});
+const started = [];
 try {
-  await thousand();
-  await tenThousand();
+  const host = await start();
+  await thousand([host]);
+  await tenThousand(host);
+  // Of the embedded store, a second server would have another one.
+  if (server_url) await thousand([host, await start()]);
 } finally {
-  child.kill('SIGTERM');
-  rmSync(folder, { recursive: true, force: true });
+  for (const { child, folder } of started) {
+    child.kill('SIGTERM');
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 process.exit();
 
-/** How long it takes until the last of 1,000 learns of an `end_all`: 50 sessions of a user, 20 watchers each. */
-async function thousand() {
+async function start() {
+  const folder = mkdtempSync(join(tmpdir(), 'plugin-server-bench-'));
+  writeFileSync(join(folder, 'sessman.json'), JSON.stringify(server_url ? { server_url } : {}));
+  writeFileSync(
+    join(folder, 'plugin-server.ini'),
+    '[network]\nport=int:0\nworkers=int:2\n[log]\nlevel=info\n[plugin_parms]\nsessman=json=sessman.json\n',
+  );
+  const child = spawn(process.execPath, [program, 'start', '-i', 'plugin-server.ini'], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  started.push({ child, folder });
+  const port = await new Promise((resolve, reject) => {
+    child.once('exit', () => reject(new Error('the server did not start')));
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const { msg = '', url } = JSON.parse(line);
+      if (msg.startsWith('serving on ')) resolve(Number(new URL(url).port));
+    });
+  });
+  return { child, port };
+}
+
+/**
+ * How long it takes until the last of 1,000 learns of an `end_all` on the first host: 50 sessions of a user, 20 watchers each,
+ * by turns on each host.
+ */
+async function thousand(hosts) {
   const times = [];
+  const [{ port }] = hosts;
   for (let round = 0; round < 5; round += 1) {
-    const ids = await makeSessions(50, () => `user ${round}`);
-    const watchers = await watch(Array.from({ length: 20 }, () => ids).flat());
+    const user = `user ${hosts.length} ${round}`;
+    const ids = await makeSessions(port, 50, () => user);
+    const watchers = await watch(
+      Array.from({ length: 20 }, (_, n) =>
+        ids.map((id) => ({ id, port: hosts[n % hosts.length].port })),
+      ).flat(),
+    );
     const begun = performance.now();
-    await post(`end_all?userid=user%20${round}`);
+    await post(port, `end_all?userid=${encodeURIComponent(user)}`);
     await Promise.all(watchers.map(({ ended }) => ended));
     times.push(Math.round(performance.now() - begun));
   }
-  console.log(`1,000 watchers learn of an end_all within ${times.join(', ')} ms`);
+  const where = hosts.length === 1 ? '' : ` on ${hosts.length} hosts`;
+  console.log(`1,000 watchers${where} learn of an end_all within ${times.join(', ')} ms`);
 }
 
-async function tenThousand() {
-  const ids = await makeSessions(many, (n) => `watched ${n}`);
+async function tenThousand({ child, port }) {
+  const ids = await makeSessions(port, many, (n) => `watched ${n}`);
   await sleep(3000);
-  const before = { memory: memory(child.pid).total, cpu: await cpuOfIdling() };
-  const watchers = await watch(ids);
+  const before = { memory: memory(child.pid).total, cpu: await cpuOfIdling(child) };
+  const watchers = await watch(ids.map((id) => ({ id, port })));
   await sleep(3000);
-  const after = { memory: memory(child.pid).total, cpu: await cpuOfIdling() };
+  const after = { memory: memory(child.pid).total, cpu: await cpuOfIdling(child) };
   const each = (after.memory - before.memory) / many / 1024;
   console.log(`${many} watchers: ${each.toFixed(1)} KB each, over all processes of the server`);
   const percent = (seconds) => `${((seconds / idle) * 100).toFixed(1)} %`;
@@ -74,38 +96,38 @@ async function tenThousand() {
   for (const { socket } of watchers) socket.destroy();
 }
 
-async function cpuOfIdling() {
+async function cpuOfIdling(child) {
   const before = cpuSeconds(child.pid);
   await sleep(idle * 1000);
   return cpuSeconds(child.pid) - before;
 }
 
-async function makeSessions(count, userid) {
+async function makeSessions(port, count, userid) {
   const ids = [];
   for (let from = 0; from < count; from += 50) {
     const part = Array.from({ length: Math.min(50, count - from) }, (_, n) =>
-      post(`new?userid=${encodeURIComponent(userid(from + n))}`),
+      post(port, `new?userid=${encodeURIComponent(userid(from + n))}`),
     );
     ids.push(...(await Promise.all(part)).map(({ session_id }) => session_id));
   }
   return ids;
 }
 
-async function post(path) {
+async function post(port, path) {
   const response = await fetch(`http://127.0.0.1:${port}/sessman/${path}`, { method: 'POST' });
   if (response.status !== 200) throw new Error(`${path}: ${response.status} ${await response.text()}`);
   return response.json();
 }
 
 /** Opens streams, some at a time, and resolves when each has had its first event. */
-async function watch(ids) {
+async function watch(wanted) {
   const watchers = [];
-  for (let from = 0; from < ids.length; from += 100)
-    watchers.push(...(await Promise.all(ids.slice(from, from + 100).map(open))));
+  for (let from = 0; from < wanted.length; from += 100)
+    watchers.push(...(await Promise.all(wanted.slice(from, from + 100).map(open))));
   return watchers;
 }
 
-function open(id) {
+function open({ id, port }) {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
     let text = '';
