@@ -20,7 +20,7 @@ export default definePlugin({
   after: ['sessman'],
   setup({ router, plugin }) {
     const sessions = plugin('sessman');
-    router.get('/', (ctx) => { ctx.body = 'Who are you?'; });
+    router.get('/', (ctx) => { ctx.body = { pid: process.pid }; });
     router.post('/', async (ctx) => {
       await sessions.login(ctx, ctx.request.body.user);
       ctx.body = { ok: true };
@@ -53,7 +53,7 @@ for (const { program, page, addresses } of proxies) {
       const { host, user, password, database } = await mongo.createDatabase();
       const settings = { cookie: true, server_url: host, username: user, password, database };
       server = await ServerProcess.start({
-        ini: `[network]\nproxy=bool:true\nhosts=example.com\nworkers=int:2\n[auth]\napikey=${key}\n[plugin_parms]\nsessman=json=sessman.json\n`,
+        ini: `[network]\nproxy=bool:true\nhosts=example.com\nworkers=int:2\n[paths]\npidfile=server.pid\n[auth]\napikey=${key}\n[plugin_parms]\nsessman=json=sessman.json\n`,
         files: { 'sessman.json': JSON.stringify(settings), 'plugins/login.js': login },
       });
       application = createServer((incoming, answer) => {
@@ -180,6 +180,49 @@ for (const { program, page, addresses } of proxies) {
       const Cookie = await enter('mary');
       expect((await ask('/app/payment/', { headers: { Cookie } })).status).to.equal(200);
       expect((await ask('/app/payment/')).status).to.equal(303);
+    });
+
+    it('takes nobody for another over a killed worker and a reload', async () => {
+      const [Cookie, ended] = [await enter('mary'), await enter('ben')];
+      await ask('/sessman/end', { method: 'POST', headers: { Cookie: ended } });
+      const statuses = { mary: new Set<number>(), ben: new Set<number>() };
+      let isOver = false;
+      const visit = async () => {
+        while (!isOver) {
+          statuses.mary.add((await ask('/app/', { headers: { Cookie } })).status);
+          statuses.ben.add((await ask('/app/', { headers: { Cookie: ended } })).status);
+        }
+      };
+      const visits = visit();
+      /** Until each has come in, or has been sent away, since it was called. */
+      const seenAgain = async () => {
+        for (const each of Object.values(statuses)) each.clear();
+        while (!statuses.mary.has(200) || !statuses.ben.has(303)) await ask('/public');
+      };
+      try {
+        await seenAgain();
+        const { pid } = JSON.parse((await ask('/login')).text) as { pid: number };
+        const lost = server.next('a worker was lost (SIGKILL)');
+        process.kill(pid, 'SIGKILL');
+        await lost;
+        // A request that the killed worker had fails, and its visitor is taken for neither.
+        expect([...statuses.mary]).to.satisfy((all: number[]) =>
+          all.every((each) => [200, 502, 503].includes(each)),
+        );
+        expect([...statuses.ben]).to.satisfy((all: number[]) =>
+          all.every((each) => [303, 502, 503].includes(each)),
+        );
+        await seenAgain();
+        await seenAgain();
+        const reload = await server.command('reload');
+        expect(reload.status, reload.stderr).to.equal(0);
+        expect([[...statuses.mary], [...statuses.ben]]).to.deep.equal([[200], [303]]);
+        await seenAgain();
+      } finally {
+        isOver = true;
+        await visits;
+      }
+      expect([[...statuses.mary], [...statuses.ben]]).to.deep.equal([[200], [303]]);
     });
 
     it('says 503 while the store is frozen, and lets in again afterwards', async () => {

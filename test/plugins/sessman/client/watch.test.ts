@@ -103,6 +103,38 @@ describe("the client's watch, outside a browser", () => {
     }
   });
 
+  it('asks once more after a 401 or a 404 before it says that the session is gone', async () => {
+    const refusing = createServer((request, response) =>
+      response.writeHead(Number(request.url!.slice(1))).end(),
+    );
+    await once(refusing.listen(0, '127.0.0.1'), 'listening');
+    const { random } = Math;
+    const made = await Session.create(aUser(), options());
+    const askedOf = async (status: number, refusals: number) => {
+      const url = `http://127.0.0.1:${(refusing.address() as AddressInfo).port}/${status}`;
+      let asked = 0;
+      const session = await Session.open(made.user, made.session_id!, {
+        ...options(),
+        fetch: (to, init) => fetch(String(to).endsWith('/watch') && ++asked <= refusals ? url : to, init),
+      });
+      const { next, stop } = watched(session);
+      const event = await next();
+      stop();
+      return [event.type === 'end' ? event.reason : event.type, asked];
+    };
+    try {
+      // The shortest pauses there are.
+      Math.random = () => 0;
+      for (const told of await Promise.all([askedOf(401, 1), askedOf(404, 1)]))
+        expect(told).to.deep.equal(['session', 2]);
+      for (const told of await Promise.all([askedOf(401, 3), askedOf(404, 3)]))
+        expect(told).to.deep.equal(['gone', 2]);
+    } finally {
+      Math.random = random;
+      refusing.close();
+    }
+  });
+
   it('tells nothing once it is stopped, whether it has begun or not', async () => {
     const session = await Session.create(aUser(), options());
     const early = watched(session);

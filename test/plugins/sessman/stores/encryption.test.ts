@@ -232,6 +232,7 @@ for (const { name, make } of places) {
       // One that it can read, and it starts.
       const both = await start([other, key]);
       await post(both, 'new', { userid: mine });
+      expect(both.server.logText()).to.include('requires this version of plugin-server');
       await stop(both);
       const host = await start([other]);
       let { session_id } = made;

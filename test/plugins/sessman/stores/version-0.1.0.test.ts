@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,8 @@ import { pino } from 'pino';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
 import type { Store } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
+import { encryptStore } from '../../../../plugins/sessman/stores/encrypted-store.js';
+import { Keyring } from '../../../../plugins/sessman/stores/keyring.js';
 import { MongoStore } from '../../../../plugins/sessman/stores/mongodb/index.js';
 import { sharedMongo } from '../../../support/mongodb.js';
 import { aUser } from '../support/api.js';
@@ -133,6 +136,43 @@ for (const { name, make } of places) {
       const again = await sessions.create(userid, {}, id);
       expect(await old.get(id, userid)).to.include({ created: again.created });
     });
+
+    it('is kept off by the first encrypted session, and writes nothing to it', async () => {
+      const version = await version010();
+      const another = await make();
+      const opened = await another.openNew();
+      const oldOpened = await another.openOld(version);
+      try {
+        const clock = { now: () => now };
+        const outdated = new version.Sessions(oldOpened, limits, clock);
+        const plain = await new Sessions(opened, limits, clock).create(userid, { a: 1 });
+        expect(await outdated.get(plain.id, userid)).to.include({ data: '{"a":1}' });
+        const key = randomBytes(32).toString('base64');
+        const encrypted = new Sessions(encryptStore(opened, new Keyring([key, 'plain'])), limits, clock);
+        const made = await encrypted.create(userid, { b: 1 });
+        for (const call of [
+          () => outdated.get(made.id, userid),
+          () => outdated.update(made.id, {}),
+          () => outdated.touch(made.id),
+          () => outdated.renew(made.id),
+        ]) {
+          const outcome = await Promise.resolve()
+            .then(call)
+            .catch((error: Error) => error);
+          expect(outcome).to.be.an('error');
+        }
+        expect(await encrypted.get(made.id, userid)).to.deep.equal(made);
+        expect(await encrypted.get(plain.id, userid)).to.include({ data: '{"a":1}' });
+        if (name !== 'embedded') return;
+        const error = await another.openOld(version).catch((thrown: Error) => thrown);
+        expect(error).to.be.an('error').with.property('message').that.includes('format 2');
+      } finally {
+        await oldOpened.close();
+        await opened.close();
+        await another.remove();
+      }
+    });
+
     it('is kept off by the first end of everyone, and finds nothing to read or write', async () => {
       const version = await version010();
       const gone = await sessions.create(userid);
