@@ -85,6 +85,8 @@ export class Keyring {
 class RecordKeys {
   readonly #inner: Buffer;
   readonly #outer: Buffer;
+  /** By handle: a session is mostly read, and then written again. */
+  readonly #latest = new Map<string, Buffer>();
 
   /** @param key 32 bytes */
   constructor(key: Buffer) {
@@ -97,6 +99,15 @@ class RecordKeys {
   }
 
   of(handle: string): Buffer {
+    let key = this.#latest.get(handle);
+    if (key !== undefined) return key;
+    key = this.#derive(handle);
+    if (this.#latest.size === mostKept) this.#latest.clear();
+    this.#latest.set(handle, key);
+    return key;
+  }
+
+  #derive(handle: string): Buffer {
     const text = Buffer.concat([this.#inner, Buffer.from(`sessman-1${handle}`)]);
     // Through text, which costs half as much as a Buffer created natively.
     this.#outer.write(hash('sha256', text, 'binary'), hashBlock, 'latin1');
@@ -126,6 +137,8 @@ const tagLength = 16;
 /** Of SHA-256. */
 const hashBlock = 64;
 const hashLength = 32;
+/** Keys of records: less than a megabyte. */
+const mostKept = 4096;
 
 /** Random bytes for many nonces: a call of the generator costs as much as encrypting a session. */
 const pool = Buffer.allocUnsafeSlow(nonceLength * 256);
