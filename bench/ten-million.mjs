@@ -15,7 +15,7 @@ import { report } from './ten-million/report.mjs';
 
 class TimeUp extends Error {}
 
-const stages = { build, start, latency, list, expiry, scrub, backup, encryption, ends };
+const stages = { build, start, list, latency, expiry, scrub, backup, encryption, ends };
 const usage = `Usage: npm run bench:ten-million -- [options] [STAGE …]
   STAGE           ${Object.keys(stages).join(', ')};
                   all that are not complete yet, without one
@@ -67,6 +67,7 @@ function open(folder, sessions, minutes) {
     store: join(folder, 'store'),
     first: join(folder, 'store-first'),
     copy: join(folder, 'copy'),
+    encrypted: join(folder, 'store-encrypted'),
     restored: join(folder, 'store-restored'),
     population: new Population({ name: 'bulk', count: state.sessions, expires }),
     // Of few sessions, only whether the stages work is of interest.

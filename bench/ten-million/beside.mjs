@@ -10,7 +10,7 @@ const baselineSeconds = 15;
  * server can serve at most, before and meanwhile.
  *
  * @param {object} run
- * @param {object} options as startServer takes them
+ * @param {object} options as startServer takes them; `sessions` is how many of the population are in the store
  * @param {(server: object) => Promise<T>} work
  * @param {object} [more]
  * @param {() => Promise<unknown>} [more.ready] what is waited for between the two
@@ -19,10 +19,11 @@ const baselineSeconds = 15;
  */
 export async function besideLoad(run, options, work, { ready, longest = Number.POSITIVE_INFINITY } = {}) {
   const { population } = run;
+  const { sessions = population.count } = options;
   const server = await startServer(run, options);
   try {
     const { port } = server;
-    const next = () => mixed(population.id(Math.floor(Math.random() * population.count)));
+    const next = () => mixed(population.id(Math.floor(Math.random() * sessions)));
     const { throughput: peak } = await closedLoad({ port, seconds: run.seconds(peakSeconds), next });
     const rate = peak / 2;
     const before = await openLoad({ port, rate, seconds: run.seconds(baselineSeconds), next });

@@ -5,10 +5,11 @@ import { EmbeddedStore } from '../../dist/plugins/sessman/stores/embedded/index.
 import { load } from '../load.mjs';
 import { bothCores } from '../machine.mjs';
 import { newSession } from './calls.mjs';
+import { readIntoCache } from './page-cache.mjs';
 import { startServer } from './server.mjs';
 
 /** Sessions of one transaction, about. */
-const atOnce = 20_000;
+export const atOnce = 10_000;
 /** Bytes of the file for a session of 800 bytes, and of the copies that later stages make. */
 const bytesPerSession = 1600 * 3;
 const sliceSeconds = 5;
@@ -28,16 +29,24 @@ export async function build(run) {
   }
 }
 
-/** Through the store's own code. A session that is there already, since the last run was ended, is left as it is. */
-async function insert({ population, state, save, store: folder, stopIfDue }, end) {
+/** The sessions from one number to another, in one transaction, through the store's own code. Those that exist stay. */
+export async function insertAll(store, population, from, to) {
+  const records = Array.from({ length: to - from }, (_, i) => population.record(from + i));
+  await Promise.all(records.map((record) => store.insert(record)));
+}
+
+async function insert(run, end) {
+  const { population, state, save, store: folder, stopIfDue } = run;
   if ((state.built ?? 0) >= end) return;
+  // A commit has a deadline, which a file on a slow disk could miss.
+  if (state.built !== undefined && !run.isCached) await readIntoCache(folder);
+  run.isCached = true;
   const store = await EmbeddedStore.openClaimed(folder);
   try {
     for (let n = state.built ?? 0; n < end; n = state.built) {
       const began = performance.now();
       const next = Math.min(end, n + atOnce);
-      const records = Array.from({ length: next - n }, (_, i) => population.record(n + i));
-      await Promise.all(records.map((record) => store.insert(record)));
+      await insertAll(store, population, n, next);
       state.built = next;
       state.buildSeconds ??= {};
       state.buildSeconds[end] = (state.buildSeconds[end] ?? 0) + (performance.now() - began) / 1000;
@@ -58,12 +67,14 @@ async function insert({ population, state, save, store: folder, stopIfDue }, end
 function keepFirst({ store, first, state, save }) {
   if (state.first) return;
   rmSync(first, { recursive: true, force: true });
-  cpSync(store, first, {
-    recursive: true,
-    filter: (path) => !path.includes('claim-') && !path.endsWith('-lock'),
-  });
+  cpSync(store, first, { recursive: true, filter: isOfStore });
   state.first = true;
   save();
+}
+
+/** Not what the processes that use a store leave beside it. */
+export function isOfStore(path) {
+  return !path.includes('claim-') && !path.endsWith('-lock');
 }
 
 async function insertOverHttp(run, at, until) {

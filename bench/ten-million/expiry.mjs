@@ -1,10 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { EmbeddedStore } from '../../dist/plugins/sessman/stores/embedded/index.js';
 import { besideLoad, compared } from './beside.mjs';
+import { atOnce, insertAll } from './build.mjs';
 import { stored } from './calls.mjs';
+import { readIntoCache } from './page-cache.mjs';
 import { Population } from './population.mjs';
 
-const atOnce = 20_000;
 /** Milliseconds. */
 const minute = 60_000;
 /** From the last insert to the first expiry: the load without expiry is measured meanwhile. */
@@ -23,6 +24,7 @@ export async function expiry(run) {
     // In no order of their handles.
     expires: (n) => begins + ((n * 7919) % minute),
   });
+  await readIntoCache(run.store);
   await insert(run.store, expiring);
   let all;
   const remains = [];
@@ -52,9 +54,7 @@ async function insert(folder, expiring) {
   const store = await EmbeddedStore.openClaimed(folder);
   try {
     for (let n = 0; n < expiring.count; n += atOnce) {
-      const length = Math.min(atOnce, expiring.count - n);
-      const records = Array.from({ length }, (_, i) => expiring.record(n + i));
-      await Promise.all(records.map((record) => store.insert(record)));
+      await insertAll(store, expiring, n, Math.min(expiring.count, n + atOnce));
     }
   } finally {
     await store.close();

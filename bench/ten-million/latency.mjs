@@ -1,8 +1,9 @@
-import { createReadStream, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
 import { calls } from './calls.mjs';
 import { closedLoad, openLoad } from './open-load.mjs';
+import { readIntoCache } from './page-cache.mjs';
 import { startServer } from './server.mjs';
 
 const peakSeconds = 4;
@@ -24,7 +25,7 @@ export async function latency(run) {
   ];
   const results = {};
   for (const { name, count, ...options } of states) {
-    if (!options.cold && options.limit === undefined) await warm(options.store ?? store);
+    if (!options.cold && options.limit === undefined) await readIntoCache(options.store ?? store);
     for (const call of Object.keys(calls)) {
       // Where it began cold, each call does.
       const server = await startServer(run, options);
@@ -52,9 +53,4 @@ export async function latency(run) {
     state.latency = results;
     save();
   }
-}
-
-/** Reads a store's file into the page cache. */
-async function warm(folder) {
-  for await (const _ of createReadStream(join(folder, storeFile), { highWaterMark: 2 ** 22 }));
 }

@@ -22,9 +22,12 @@ export async function openLoad({ port, rate, seconds = Number.POSITIVE_INFINITY,
   const begun = performance.now();
   const end = begun + seconds * 1000;
   let isOver = false;
-  until?.then(() => {
-    isOver = true;
-  });
+  // Whoever made the promise also hears why it was rejected.
+  until
+    ?.catch(() => {})
+    .then(() => {
+      isOver = true;
+    });
   let scheduled = 0;
   await new Promise((resolve) => {
     const timer = setInterval(() => {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { rmSync, statSync } from 'node:fs';
+import { cpSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -9,6 +9,7 @@ import { Keyring } from '../../dist/plugins/sessman/stores/keyring.js';
 import { send } from '../http.mjs';
 import { bothCores } from '../machine.mjs';
 import { besideLoad, compared } from './beside.mjs';
+import { isOfStore } from './build.mjs';
 import { control, metrics, newSession, stored } from './calls.mjs';
 import { dataBytes } from './population.mjs';
 import { startServer } from './server.mjs';
@@ -47,39 +48,43 @@ export async function start(run) {
   save();
 }
 
-/** `list` of a user with a thousand sessions among all. */
+/** `list` of a user with a thousand sessions among all, and a page of everybody's, the admin page's list. */
 export async function list(run) {
   const userid = 'thousand@example.org';
-  const [login] = newSession();
-  const path = `/sessman/list?userid=${userid}`;
+  const path = `list?userid=${userid}`;
   let server = await startServer(run);
-  const timed = async () => {
-    const began = performance.now();
-    const { status, body } = await send(server.port, control('GET', path));
-    if (status !== 200) throw new Error(`${status}: ${body}`);
-    const found = JSON.parse(body).sessions.length;
-    if (found < many) throw new Error(`${found} sessions of ${userid}`);
-    return Math.round((performance.now() - began) * 10) / 10;
-  };
   try {
-    const { body } = await send(server.port, control('GET', path));
-    for (let n = JSON.parse(body).sessions.length; n < many; n++) {
+    const [login] = newSession();
+    for (let { length } = (await timed(server.port, path)).sessions; length < many; length++) {
       await send(server.port, { ...login, path: `/sessman/new?userid=${userid}` });
     }
     await server.stop();
     server = await startServer(run, { cold: true });
-    const cold = await timed();
+    const { ms: cold, sessions } = await timed(server.port, path);
+    if (sessions.length < many) throw new Error(`${sessions.length} sessions of ${userid}`);
     const warm = [];
-    for (let i = 0; i < lists; i++) warm.push(await timed());
+    for (let i = 0; i < lists; i++) warm.push((await timed(server.port, path)).ms);
     warm.sort((a, b) => a - b);
-    run.state.list = { cold, p50: warm[lists / 2], max: warm.at(-1) };
+    const page = await timed(server.port, 'sessions?limit=100');
+    const prefixed = await timed(server.port, 'sessions?limit=100&userid_prefix=user-bulk-5');
+    const seen = { cold, p50: warm[lists / 2], max: warm.at(-1), page: page.ms, prefixed: prefixed.ms };
+    run.state.list = seen;
     run.save();
     console.log(
-      `list of ${many} sessions: ${cold} ms with the page cache dropped, then p50 ${warm[lists / 2]} ms, slowest ${warm.at(-1)} ms of ${lists}`,
+      `list of ${many} sessions: ${cold} ms with the page cache dropped, then p50 ${seen.p50} ms, slowest ${seen.max} ms of ${lists}; ` +
+        `a page of all sessions ${seen.page} ms, of those with a prefix ${seen.prefixed} ms`,
     );
   } finally {
     await server.stop();
   }
+}
+
+async function timed(port, path) {
+  const began = performance.now();
+  const response = await fetch(`http://127.0.0.1:${port}/sessman/${path}`, control('GET', path));
+  const { sessions } = await response.json();
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return { ms: Math.round((performance.now() - began) * 10) / 10, sessions };
 }
 
 /** sessman-backup of a store in use, sessman-restore of it, and its size. */
@@ -109,23 +114,28 @@ export async function scrub(run) {
   console.log(`${run.state.scrub.result}; ${compared(run.state.scrub)}`);
 }
 
-/** All records of the restored store are encrypted, and then again with another key. */
+/** The records of a copy of the first tenth are encrypted, and then again with another key. */
 export async function encryption(run) {
-  const { restored, state, save } = run;
-  const [first, second] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'));
+  const { first, encrypted, state, save } = run;
+  rmSync(encrypted, { recursive: true, force: true });
+  cpSync(first, encrypted, { recursive: true, filter: isOfStore });
+  const [one, two] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'));
   state.encryption ??= {};
-  for (const [name, keys] of Object.entries({ encrypted: [first, 'plain'], rotated: [second, first] })) {
+  for (const [name, keys] of Object.entries({ encrypted: [one, 'plain'], rotated: [two, one] })) {
     const current = new Keyring(keys).first;
     const work = async ({ port }) => {
       for (;;) {
         const counts = await metrics(port, 'sessman_records');
         const others = counts.filter(({ labels }) => !labels.includes(current));
         if (counts.length > 0 && others.every(({ value }) => value === 0)) return stored(port);
-        run.stopIfDue();
         await pause(1000);
       }
     };
-    const options = { store: restored, settings: { encryption_key: keys } };
+    const options = {
+      store: encrypted,
+      settings: { encryption_key: keys },
+      sessions: run.population.count / 10,
+    };
     state.encryption[name] = await besideLoad(run, options, work, { longest: 60_000 });
     save();
     console.log(`${state.encryption[name].result} sessions ${name}; ${compared(state.encryption[name])}`);
@@ -140,10 +150,7 @@ export async function ends(run) {
     const { status, body } = await send(port, control('POST', '/sessman/end_all?everyone=true'));
     if (status !== 200) throw new Error(`${status}: ${body}`);
     answered = performance.now() - began;
-    while ((await stored(port)) > 0) {
-      run.stopIfDue();
-      await pause(1000);
-    }
+    while ((await stored(port)) > 0) await pause(1000);
   };
   const seen = await besideLoad(run, { store: run.restored }, work);
   run.state.ends = { ...seen, answered };

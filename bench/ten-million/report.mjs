@@ -59,8 +59,8 @@ function beside(state) {
     'sessions that expire within a minute are removed': state.expiry,
     'sessman-backup': state.backup,
     'sessman-scrub': state.scrub,
-    'all records are encrypted': state.encryption?.encrypted,
-    'all records are encrypted with another key': state.encryption?.rotated,
+    'the records of the first tenth are encrypted': state.encryption?.encrypted,
+    'the same, with another key': state.encryption?.rotated,
     '`end_all` of everyone, until all records are removed': state.ends,
   };
   const rows = Object.entries(works)
@@ -95,6 +95,10 @@ function others({ start, size, list, backup, ends }, count) {
     list && [
       'list of 1,000 sessions of one user',
       `${list.cold} ms with the page cache dropped, then p50 ${list.p50} ms, slowest ${list.max} ms`,
+    ],
+    list && [
+      'a page of 100 sessions of everybody; of users with a prefix',
+      `${list.page} ms; ${list.prefixed} ms`,
     ],
     backup && ['the backup', `${gigabytes(backup.size)} GB; the store grew by ${gigabytes(backup.grew)} GB`],
     backup && ['sessman-restore --keep-sessions', `${backup.restoreSeconds.toFixed(1)} s`],

@@ -1,12 +1,11 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
 import { serverCore } from '../machine.mjs';
 import { freePort, startServer as start } from '../server.mjs';
 import { cli, writeSite } from '../site.mjs';
 import { calls } from './calls.mjs';
 import { enter, memoryOf } from './memory.mjs';
+import { dropFromCache } from './page-cache.mjs';
 
 /** Seconds: nothing of the ten million expires while it is measured. */
 const session_ttl = 60 * 86_400;
@@ -27,7 +26,7 @@ export async function startServer(run, options = {}) {
   const folder = join(run.folder, 'site');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  if (cold || limit !== undefined) dropFromCache(join(store, storeFile));
+  if (cold || limit !== undefined) dropFromCache(store);
   const cgroup = enter(limit);
   const port = await freePort();
   const sessman = { path: store, session_ttl, session_max_age: 0, ...settings };
@@ -51,9 +50,4 @@ export async function startServer(run, options = {}) {
       cgroup.remove();
     },
   };
-}
-
-/** The pages of a file that no process has mapped: GNU dd advises the system so. */
-export function dropFromCache(file) {
-  execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none']);
 }
