@@ -258,7 +258,6 @@ function recordOf(n, text) {
     version: 1,
     created: now,
     touched: now,
-    authenticated: now,
     expires: now + 86_400_000,
     ends: now + 30 * 86_400_000,
   };

@@ -21,6 +21,7 @@ const usage = `Usage: npm run bench:ten-million -- [options] [STAGE …]
                   all that are not complete yet, without one
   --folder FOLDER where the store and the results are kept (${join(tmpdir(), 'ten-million')})
   --sessions N    10,000,000 by default
+  --expiring N    how many sessions expire within a minute (a tenth of all)
   --minutes N     stop after that time, where a stage can be continued; the next run continues it
   --report        print what was seen so far, and do nothing else`;
 
@@ -64,6 +65,7 @@ function open(folder, sessions, minutes) {
   return {
     folder,
     state,
+    expiring: Number(values.expiring ?? state.sessions / 10),
     store: join(folder, 'store'),
     first: join(folder, 'store-first'),
     copy: join(folder, 'copy'),
@@ -86,6 +88,7 @@ function readOptions() {
       options: {
         folder: { type: 'string', default: join(tmpdir(), 'ten-million') },
         sessions: { type: 'string', default: '10000000' },
+        expiring: { type: 'string' },
         minutes: { type: 'string' },
         report: { type: 'boolean', default: false },
       },

@@ -12,19 +12,19 @@ const minute = 60_000;
 const preparation = 45_000;
 const deadline = 15 * minute;
 
-/** As many sessions as a tenth of all expire within a minute, while all others are used at half of the peak rate. */
+/** A million sessions expire within a minute, while all others are used at half of the peak rate. */
 export async function expiry(run) {
   const { population, state, save } = run;
-  const count = population.count / 10;
-  const slowest = Math.max(...Object.values(state.buildSeconds));
-  const begins = Date.now() + slowest * 1500 + run.seconds(preparation);
+  await readIntoCache(run.store);
+  const count = run.expiring;
+  const slowest = Math.max(...Object.values(state.buildSeconds)) / (population.count / 10);
+  const begins = Date.now() + count * slowest * 1500 + run.seconds(preparation);
   const expiring = new Population({
     name: `expiring ${begins}`,
     count,
     // In no order of their handles.
     expires: (n) => begins + ((n * 7919) % minute),
   });
-  await readIntoCache(run.store);
   await insert(run.store, expiring);
   let all;
   const remains = [];

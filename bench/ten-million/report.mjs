@@ -61,7 +61,7 @@ function beside(state) {
     'sessman-scrub': state.scrub,
     'the records of the first tenth are encrypted': state.encryption?.encrypted,
     'the same, with another key': state.encryption?.rotated,
-    '`end_all` of everyone, until all records are removed': state.ends,
+    '`end_all` of everyone, and the removal of their records': state.ends,
   };
   const rows = Object.entries(works)
     .filter(([, seen]) => seen !== undefined)
@@ -102,7 +102,10 @@ function others({ start, size, list, backup, ends }, count) {
     ],
     backup && ['the backup', `${gigabytes(backup.size)} GB; the store grew by ${gigabytes(backup.grew)} GB`],
     backup && ['sessman-restore --keep-sessions', `${backup.restoreSeconds.toFixed(1)} s`],
-    ends && ['response to `end_all` of everyone', `${ends.answered.toFixed(0)} ms`],
+    ends && [
+      '`end_all` of everyone',
+      `response after ${ends.answered.toFixed(0)} ms; ${whole(ends.result / ends.seconds)} records a second removed afterwards`,
+    ],
   ].filter(Boolean);
   return rows.length > 0 ? table([`${whole(count)} sessions`, 'seen'], rows) : undefined;
 }
