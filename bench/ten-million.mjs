@@ -22,6 +22,7 @@ const usage = `Usage: npm run bench:ten-million -- [options] [STAGE …]
   --folder FOLDER where the store and the results are kept (${join(tmpdir(), 'ten-million')})
   --sessions N    10,000,000 by default
   --expiring N    how many sessions expire within a minute (a tenth of all)
+  --tenth         run the stages on a copy of the store as it was after a tenth of the sessions
   --minutes N     stop after that time, where a stage can be continued; the next run continues it
   --report        print what was seen so far, and do nothing else`;
 
@@ -62,9 +63,10 @@ function open(folder, sessions, minutes) {
   const until = performance.now() + minutes * 60_000;
   // In the order of the numbers, as logins with one idle timeout come: the last of them in 60 days.
   const expires = (n) => state.begun + 60 * 86_400_000 + n;
-  return {
+  const run = {
     folder,
     state,
+    count: state.sessions,
     expiring: Number(values.expiring ?? state.sessions / 10),
     store: join(folder, 'store'),
     first: join(folder, 'store-first'),
@@ -79,6 +81,9 @@ function open(folder, sessions, minutes) {
       if (performance.now() > until) throw new TimeUp();
     },
   };
+  if (!values.tenth) return run;
+  state.tenth ??= { complete: {} };
+  return { ...run, state: state.tenth, count: state.sessions / 10, store: run.first };
 }
 
 function readOptions() {
@@ -90,6 +95,7 @@ function readOptions() {
         sessions: { type: 'string', default: '10000000' },
         expiring: { type: 'string' },
         minutes: { type: 'string' },
+        tenth: { type: 'boolean', default: false },
         report: { type: 'boolean', default: false },
       },
     });

@@ -19,7 +19,7 @@ const baselineSeconds = 15;
  */
 export async function besideLoad(run, options, work, { ready, longest = Number.POSITIVE_INFINITY } = {}) {
   const { population } = run;
-  const { sessions = population.count } = options;
+  const { sessions = run.count } = options;
   const server = await startServer(run, options);
   try {
     const { port } = server;

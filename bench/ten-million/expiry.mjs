@@ -14,11 +14,11 @@ const deadline = 15 * minute;
 
 /** A million sessions expire within a minute, while all others are used at half of the peak rate. */
 export async function expiry(run) {
-  const { population, state, save } = run;
+  const { state, save } = run;
   await readIntoCache(run.store);
   const count = run.expiring;
-  const slowest = Math.max(...Object.values(state.buildSeconds)) / (population.count / 10);
-  const begins = Date.now() + count * slowest * 1500 + run.seconds(preparation);
+  const perSession = await timeOfInsert(run.store);
+  const begins = Date.now() + count * perSession * 1.5 + run.seconds(preparation);
   const expiring = new Population({
     name: `expiring ${begins}`,
     count,
@@ -50,11 +50,20 @@ export async function expiry(run) {
   console.log(`${count} sessions expired within 60 s, and were removed after ${compared(state.expiry)}`);
 }
 
-async function insert(folder, expiring) {
+/** Milliseconds a session, from some that do not expire meanwhile. */
+async function timeOfInsert(folder) {
+  const began = Date.now();
+  const count = 2 * atOnce;
+  const trial = new Population({ name: `trial ${began}`, count, expires: () => began + 60 * 86_400_000 });
+  await insert(folder, trial);
+  return (Date.now() - began) / count;
+}
+
+async function insert(folder, population) {
   const store = await EmbeddedStore.openClaimed(folder);
   try {
-    for (let n = 0; n < expiring.count; n += atOnce) {
-      await insertAll(store, expiring, n, Math.min(expiring.count, n + atOnce));
+    for (let n = 0; n < population.count; n += atOnce) {
+      await insertAll(store, population, n, Math.min(population.count, n + atOnce));
     }
   } finally {
     await store.close();

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { family } from '../processes.mjs';
@@ -6,6 +6,7 @@ import { family } from '../processes.mjs';
 const root = '/sys/fs/cgroup';
 const isUnified = existsSync(join(root, 'cgroup.controllers'));
 const parent = isUnified ? root : join(root, 'memory');
+const prefix = 'plugin-server-bench-';
 
 /**
  * A memory cgroup for one server. Without the right to make one, the server runs outside, unless there is a limit.
@@ -13,8 +14,9 @@ const parent = isUnified ? root : join(root, 'memory');
  * @param {number} [limit] bytes of the processes and of the page cache that they fill
  */
 export function enter(limit) {
-  const folder = join(parent, `plugin-server-bench-${process.pid}`);
+  const folder = join(parent, `${prefix}${process.pid}`);
   try {
+    removeLeftOver();
     mkdirSync(folder, { recursive: true });
     const file = join(folder, isUnified ? 'memory.max' : 'memory.limit_in_bytes');
     if (existsSync(file)) writeFileSync(file, String(limit ?? (isUnified ? 'max' : -1)));
@@ -40,6 +42,15 @@ function memoryIn(folder) {
         cgroupAnon: stat('total_rss'),
         cgroupFile: stat('total_cache'),
       };
+}
+
+/** Of runs that were killed: a cgroup with a process in it stays. */
+function removeLeftOver() {
+  for (const name of readdirSync(parent).filter((each) => each.startsWith(prefix))) {
+    try {
+      rmdirSync(join(parent, name));
+    } catch {}
+  }
 }
 
 /** A cgroup is busy for a moment after its last process. */

@@ -1,11 +1,11 @@
 /** What the stages have seen so far, as tables in Markdown. */
-export function report({ state, population }) {
+export function report({ state, count }) {
   const tables = [
-    inserts(state, population.count),
+    inserts(state, count),
     latencies(state),
     memories(state),
     beside(state),
-    others(state, population.count),
+    others(state, count),
   ];
   return tables.filter((each) => each !== undefined).join('\n\n');
 }
