@@ -12,7 +12,7 @@ export interface Refusals<Refusal extends Error> {
   failed(cause: unknown): Refusal;
 }
 
-const durable: RootDatabaseOptions & { txnStartThreshold: number } = {
+const durable: RootDatabaseOptions & { txnStartThreshold: number; noReadAhead?: boolean } = {
   // A commit is flushed before it is visible: nobody reads what a crash could undo.
   overlappingSync: false,
   // lmdb's batching by event turn stays off: there, a failed commit rejects a promise that nobody can handle.
@@ -21,10 +21,15 @@ const durable: RootDatabaseOptions & { txnStartThreshold: number } = {
   encoding: 'binary',
 };
 
-/** Opens a file so that what is acknowledged, and what anybody reads, is on disk. Creates it if it does not exist. */
-export function openDurable(file: string): RootDatabase {
+/**
+ * Opens a file so that what is acknowledged, and what anybody reads, is on disk. Creates it if it does not exist.
+ * @param readsAll whether most of it will be read. Otherwise the system is told to read no more than what is asked for: a
+ *   record that is not in memory would be read with up to megabytes around it.
+ */
+export function openDurable(file: string, readsAll = false): RootDatabase {
   if (!existsSync(file)) createEmpty(file);
-  return open(file, durable);
+  const options: typeof durable = { ...durable, noReadAhead: !readsAll };
+  return open(file, options);
 }
 
 /**

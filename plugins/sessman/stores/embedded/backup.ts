@@ -41,7 +41,7 @@ async function main(given: readonly string[]): Promise<string> {
 }
 
 async function copy(from: string, to: string): Promise<string> {
-  const store = await EmbeddedStore.openClaimed(from);
+  const store = await EmbeddedStore.openClaimed(from, { readsAll: true });
   const made = new Date().toISOString();
   try {
     const { bytes, free } = store.file.size();
@@ -55,7 +55,7 @@ async function copy(from: string, to: string): Promise<string> {
   } finally {
     await store.close();
   }
-  const copied = EmbeddedStore.open(to);
+  const copied = EmbeddedStore.open(to, { readsAll: true });
   const { records, damaged } = await scrubAll(copied);
   const keys = await countKeys(copied);
   await copied.close();

@@ -17,14 +17,14 @@ async function main(given: readonly string[]): Promise<string> {
   const copy = `${resolve(folder)}.compact`;
   rmSync(copy, { recursive: true, force: true });
   try {
-    const store = EmbeddedStore.open(folder);
+    const store = EmbeddedStore.open(folder, { readsAll: true });
     const records = store.count();
     try {
       await store.backup(copy);
     } finally {
       await store.close();
     }
-    const copied = EmbeddedStore.open(copy);
+    const copied = EmbeddedStore.open(copy, { readsAll: true });
     const found = await scrubAll(copied).finally(() => copied.close());
     if (found.records !== records) throw new Error(`the copy has ${found.records} records, not ${records}`);
     await refuseLive(folder);

@@ -57,6 +57,8 @@ export interface StoreEvents extends ReadersOptions {
   readonly onFailed?: (error: StoreError) => void;
   /** Refuses every write as after a failure. */
   readonly isReadOnly?: boolean;
+  /** Whether most of the file will be read, as commands do. */
+  readonly readsAll?: boolean;
   /** Called once for each part of the file whose bytes are not what was written: `session HANDLE`, `the epoch`. */
   readonly onDamaged?: (part: string) => void;
 }
@@ -130,7 +132,7 @@ export class EmbeddedStore implements Store {
     this.#folder = dirname(file);
     this.#isRaised = isRaised(this.#folder);
     this.#commits = new Commits(file, refusals, events.onFailed, events.isReadOnly);
-    this.#root = openDurable(file);
+    this.#root = openDurable(file, events.readsAll);
     this.#snapshot = new FreshReads(this.#root);
     const names = isMarked(this.#folder) ? [...this.#root.getKeys()] : basic;
     if (!basic.every((name) => names.includes(name))) {

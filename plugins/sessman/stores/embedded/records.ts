@@ -61,11 +61,13 @@ export class Records {
   }
 
   /**
-   * Reads these records from disk in another thread: where they are not in memory, whoever reads them next does not keep the
+   * Reads these records from disk in other threads: where they are not in memory, whoever reads them next does not keep the
    * event loop waiting.
    */
-  async prefetch(keys: Buffer[]): Promise<void> {
-    await this.#records.prefetch(keys);
+  async prefetch(keys: readonly Buffer[]): Promise<void> {
+    const share = Math.ceil(keys.length / readers);
+    const parts = Array.from({ length: readers }, (_, n) => keys.slice(n * share, (n + 1) * share));
+    await Promise.all(parts.map((part) => this.#records.prefetch(part)));
   }
 
   find(key: Buffer): Found | undefined {
@@ -175,5 +177,7 @@ function bytesOf(buffer: Buffer): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
 }
 
+/** Threads that read records: one less than Node has for files and others. */
+const readers = 3;
 /** Bytes of the fixed fields. */
 const shortest = 90;

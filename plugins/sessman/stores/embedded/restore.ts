@@ -49,7 +49,7 @@ async function main(given: readonly string[]): Promise<string> {
 
 /** Makes the copy what the server finds, and returns what is said of it. */
 async function prepare(folder: string, keeps: boolean, made = 'an unknown time'): Promise<string> {
-  const store = EmbeddedStore.open(folder);
+  const store = EmbeddedStore.open(folder, { readsAll: true });
   try {
     const { records, damaged } = await scrubAll(store);
     const { count } = await store.countLive(Date.now());

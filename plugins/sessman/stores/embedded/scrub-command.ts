@@ -13,7 +13,7 @@ async function main(given: readonly string[]): Promise<string> {
   if (folder === undefined || more.length > 0 || folder.startsWith('-')) throw new UsageError();
   if (!existsSync(join(folder, storeFile)))
     throw new Error(`there is no session store in ${resolve(folder)}`);
-  const store = await EmbeddedStore.openClaimed(folder);
+  const store = await EmbeddedStore.openClaimed(folder, { readsAll: true });
   try {
     const handles: string[] = [];
     const { records, unchecked, damaged, repaired } = await scrubAll(store, (handle) => {

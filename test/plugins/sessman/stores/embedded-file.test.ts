@@ -118,6 +118,14 @@ describe("a damaged embedded store's start", () => {
     expect((await bytesRead()) - before).below(8_000_000);
   });
 
+  it('tells the system not to read ahead, since sessions are used in no order', async () => {
+    const store = EmbeddedStore.open(join(folder, 'random'));
+    const maps = (await readFile('/proc/self/smaps', 'utf8')).split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m);
+    const [map] = maps.filter((each) => each.includes(join(folder, 'random/sessions.mdb\n')));
+    await store.close();
+    expect(/^VmFlags:.*/m.exec(map!)?.[0]).to.match(/ rr\b/);
+  });
+
   it('refuses a store of a format to come', async () => {
     const mark = join(folder, 'data/sessman/store/store.json');
     const text = await readFile(mark, 'utf8');
