@@ -233,7 +233,7 @@ describe('bytes that change in an embedded store', () => {
     await root.close();
     expect(await outcome(() => store.list('ann', now))).to.equal('damaged');
     expect(await store.removeOfUser('ann', now)).to.equal(1);
-    expect(await store.sweep(now + 60_001, 1)).to.deep.equal({ removed: 0, more: true });
+    expect(await store.sweep(now + 60_001, 1)).to.deep.include({ removed: 0, more: true });
     expect(store.isSweepDue(now + 60_001)).to.equal(false);
   });
 
