@@ -2,7 +2,7 @@
  * Ten million sessions on the embedded store: `npm run bench:ten-million -- --help`.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { leaveServerCore, requireMachine } from './machine.mjs';
@@ -11,7 +11,7 @@ import { expiry } from './ten-million/expiry.mjs';
 import { latency } from './ten-million/latency.mjs';
 import { backup, encryption, ends, list, scrub, start } from './ten-million/operations.mjs';
 import { Population } from './ten-million/population.mjs';
-import { report } from './ten-million/report.mjs';
+import { report, writeReport } from './ten-million/report.mjs';
 
 class TimeUp extends Error {}
 
@@ -24,7 +24,8 @@ const usage = `Usage: npm run bench:ten-million -- [options] [STAGE …]
   --expiring N    how many sessions expire within a minute (a tenth of all)
   --tenth         run the stages on a copy of the store as it was after a tenth of the sessions
   --minutes N     stop after that time, where a stage can be continued; the next run continues it
-  --report        print what was seen so far, and do nothing else`;
+  --report        print what was seen so far, and do nothing else
+  --write         put what was seen into docs/scale.md`;
 
 const { values, positionals } = readOptions();
 const unknown = positionals.find((name) => !(name in stages));
@@ -43,7 +44,9 @@ try {
     console.log(`# ${name}, ${new Date().toISOString()}`);
     // The bulk command may have both cores.
     if (name !== 'build') leaveServerCore();
+    const [load] = loadavg();
     await stage(run);
+    run.state.load = { ...run.state.load, [name]: Math.round(load * 10) / 10 };
     run.state.complete[name] = new Date().toISOString();
     run.save();
   }
@@ -52,6 +55,7 @@ try {
   console.log('the time is up; the same command continues');
 }
 console.log(`\n${report(run)}`);
+if (values.write) writeReport(run);
 process.exit();
 
 function open(folder, sessions, minutes) {
@@ -96,6 +100,7 @@ function readOptions() {
         expiring: { type: 'string' },
         minutes: { type: 'string' },
         tenth: { type: 'boolean', default: false },
+        write: { type: 'boolean', default: false },
         report: { type: 'boolean', default: false },
       },
     });

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -24,8 +25,14 @@ export function enter(limit) {
     if (limit !== undefined) throw new Error(`no memory cgroup can be made: ${error.message}`);
     return { command: [], memory: () => ({}), remove() {} };
   }
+  const command = ['sh', '-c', `echo $$ > ${folder}/cgroup.procs && exec "$@"`, 'sh'];
   return {
-    command: ['sh', '-c', `echo $$ > ${folder}/cgroup.procs && exec "$@"`, 'sh'],
+    command,
+    /** Reads as much of a file as the cgroup can hold: its page cache is full from then on. */
+    fill(file) {
+      const [program, ...args] = [...command, 'dd', `if=${file}`, 'of=/dev/null', 'bs=1M', 'status=none'];
+      execFileSync(program, [...args, `count=${Math.ceil(limit / 2 ** 20)}`]);
+    },
     memory: () => memoryIn(folder),
     remove: () => removed(folder),
   };

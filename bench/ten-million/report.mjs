@@ -1,6 +1,14 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus, release, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+const page = fileURLToPath(new URL('../../docs/scale.md', import.meta.url));
+const [begin, end] = ['<!-- ten million: begin -->', '<!-- ten million: end -->'];
+
 /** What the stages have seen so far, as tables in Markdown. */
 export function report({ state, count }) {
   const tables = [
+    machine(state),
     inserts(state, count),
     latencies(state),
     memories(state),
@@ -8,6 +16,22 @@ export function report({ state, count }) {
     others(state, count),
   ];
   return tables.filter((each) => each !== undefined).join('\n\n');
+}
+
+/** Puts the tables into docs/scale.md. */
+export function writeReport(run) {
+  const text = readFileSync(page, 'utf8');
+  const [from, to] = [text.indexOf(begin) + begin.length, text.indexOf(end)];
+  writeFileSync(page, `${text.slice(0, from)}\n${report(run)}\n${text.slice(to)}`);
+}
+
+/** Where, and beside how much else, each stage ran. */
+function machine({ complete, load = {} }) {
+  const where = `${cpus()[0].model.trim()}, ${cpus().length} cores, ${gigabytes(totalmem())} GB; Linux ${release()}; Node ${process.version}.`;
+  const stages = Object.entries(complete).map(
+    ([name, time]) => `\`${name}\` ${time.slice(0, 10)} (${load[name] ?? '–'})`,
+  );
+  return `${where} Each stage with its day, and the load average of the machine before it: ${stages.join(', ')}.`;
 }
 
 function inserts({ buildSeconds, file, http, httpRates }, count) {
@@ -115,7 +139,7 @@ function whole(number) {
 }
 
 function gigabytes(bytes) {
-  return bytes === undefined ? '–' : (bytes / 1e9).toFixed(2);
+  return bytes === undefined ? '–' : (bytes / 1e9).toFixed(bytes < 1e9 ? 3 : 1);
 }
 
 function table(head, rows) {

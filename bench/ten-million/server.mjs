@@ -1,5 +1,6 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
 import { serverCore } from '../machine.mjs';
 import { freePort, startServer as start } from '../server.mjs';
 import { cli, writeSite } from '../site.mjs';
@@ -17,7 +18,7 @@ const session_ttl = 60 * 86_400;
  * @param {object} [options]
  * @param {string} [options.store] the folder of the store
  * @param {object} [options.settings] of sessman, besides
- * @param {number} [options.limit] bytes that the cgroup may have
+ * @param {number} [options.limit] bytes that the cgroup may have; as much of the file is read into it first
  * @param {boolean} [options.cold] whether the file is dropped from the page cache first
  * @param {number} [options.probe] the number of the session that is read first
  */
@@ -28,6 +29,7 @@ export async function startServer(run, options = {}) {
   mkdirSync(folder, { recursive: true });
   if (cold || limit !== undefined) dropFromCache(store);
   const cgroup = enter(limit);
+  if (limit !== undefined) cgroup.fill(join(store, storeFile));
   const port = await freePort();
   const sessman = { path: store, session_ttl, session_max_age: 0, ...settings };
   const ini = writeSite(folder, { port, workers: 1, echoPlugins: 0, sessman });
