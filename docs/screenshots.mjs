@@ -94,6 +94,8 @@ try {
       if (msg.startsWith('serving on ')) resolve(url);
     });
   });
+  // So that the last reload is to be seen.
+  await fetch(`${url}/reload/all`, { method: 'POST', headers: { Authorization: `Bearer ${KEY}` } });
   const over = new AbortController();
   const visitors = Promise.all(Array.from({ length: 5 }, () => visit(url, over.signal)));
   await sleep(VISITS);

@@ -143,7 +143,7 @@ function StatusLine({ state }: { readonly state: ServerState }) {
       <span>Version {hello!.version}</span>
       <span>
         Up {duration((latest?.time ?? Date.now()) - hello!.startedAt)}{' '}
-        <span class="muted">since the last reload</span>
+        <span class="muted">since the start or last reload</span>
       </span>
       {latest !== undefined && (
         <span>

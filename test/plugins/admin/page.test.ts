@@ -189,7 +189,7 @@ describe('the admin page in a browser', function () {
     const page = await signIn();
     await show(page, 'plugins');
     const before = await page.getByText(/^Up/).innerText();
-    expect(before).to.contain('since the last reload');
+    expect(before).to.contain('since the start or last reload');
     await server.write('plugin-server.ini', `${ini}\nshaky2=a=1\n[network]\nport=int:many\n`);
     await page.getByRole('button', { name: 'Reload' }).click();
     const outcome = page.locator('.outcome');
