@@ -5,8 +5,10 @@ import { warnOfStray } from '../prepare/data-names.js';
 import { type Prepared, prepare } from '../prepare/index.js';
 import { type IniFile, readerOf } from '../prepare/ini-file.js';
 import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
-import { storageFolder } from '../prepare/settings.js';
+import { type Settings, storageFolder } from '../prepare/settings.js';
+import type { StorageSettings } from '../prepare/storage-settings.js';
 import { dataNamesIn } from '../storage/data-names.js';
+import type { Store } from '../storage/store.js';
 
 /** Reads everything and serves nothing: true when all is right, else every problem has been printed. */
 export async function check(ini: IniFile): Promise<boolean> {
@@ -27,14 +29,32 @@ export async function check(ini: IniFile): Promise<boolean> {
   }
 }
 
-/** Of the embedded storage alone: a database may be far away. */
 async function warnOfStrayStorage({ configuration, settings, claimed }: Prepared): Promise<void> {
+  const names = settings.storage === undefined ? namesInFile(settings) : namesInDatabase(settings.storage);
+  warnOfStray(configuration, "the plugins' storage", await names, claimed);
+}
+
+async function namesInFile(settings: Settings): Promise<readonly string[]> {
   const folder = storageFolder(settings);
-  if (settings.storage !== undefined || !existsSync(folder)) return;
+  if (!existsSync(folder)) return [];
   const { EmbeddedStore } = await import('../storage/embedded.js');
-  const store = await EmbeddedStore.openClaimed(folder);
+  return namesIn(await EmbeddedStore.openClaimed(folder));
+}
+
+/** None where the database cannot be asked: that is no mistake in the configuration, and a start tells of it. */
+async function namesInDatabase(settings: StorageSettings): Promise<readonly string[]> {
+  const { MongoStore } = await import('../storage/mongodb.js');
+  const silent = { info() {}, error() {}, debug() {} };
   try {
-    warnOfStray(configuration, "the plugins' storage", await dataNamesIn(store), claimed);
+    return await namesIn(await MongoStore.open(settings, silent, { isReadOnly: true }));
+  } catch {
+    return [];
+  }
+}
+
+async function namesIn(store: Store): Promise<readonly string[]> {
+  try {
+    return await dataNamesIn(store);
   } finally {
     await store.close();
   }

@@ -32,9 +32,14 @@ export class MongoStore implements Store {
 
   /**
    * Does not fail when the server cannot be reached: every call rejects until then, and the store keeps trying.
+   * @param isReadOnly creates nothing in the database
    * @throws StoreRefusal where waiting cannot help
    */
-  static async open(settings: MongoSettings, log: Logger): Promise<MongoStore> {
+  static async open(
+    settings: MongoSettings,
+    log: Pick<Logger, 'info' | 'error' | 'debug'>,
+    { isReadOnly = false }: { readonly isReadOnly?: boolean } = {},
+  ): Promise<MongoStore> {
     const store = new MongoStore();
     store.#link = await MongoLink.open({
       connection: mongoConnection(settings, connecting),
@@ -43,6 +48,7 @@ export class MongoStore implements Store {
       store: "the plugins' storage",
       prepare: async (db) => {
         await store.#readServer(db);
+        if (isReadOnly) return;
         // Not by the database's clock, which tests do not move.
         await entriesOf(db).createIndex({ e: 1 }, { name: 'expires', sparse: true });
       },
