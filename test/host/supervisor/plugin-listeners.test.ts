@@ -158,6 +158,23 @@ describe('a listener of a plugin', () => {
     expect(await isListening(`http://127.0.0.1:${web.port}`)).to.equal(false);
   });
 
+  it('fails a reload where the port is taken, names both, and leaves the generation before as it is', async () => {
+    const occupant = createServer().listen(0, '127.0.0.1');
+    await once(occupant, 'listening');
+    const { port } = occupant.address() as AddressInfo;
+    const { web } = await start({ workers: 2 });
+    await writeFiles(folder, { 'ports.mjs': plugin.replace('{ port: config.port }', `{ port: ${port} }`) });
+    const error = await server.reload().catch((reason) => reason);
+    await writeFiles(folder, { 'ports.mjs': plugin });
+    expect(error.message).to.contain(
+      `plugin "ports" failed in its setup: port ${port} on 127.0.0.1 is in use by another program`,
+    );
+    expect((await told()).web.port).to.equal(web.port);
+    expect(Number(await ask(web.port, false))).to.be.above(0);
+    occupant.close();
+    await server.close();
+  });
+
   for (const workers of [0, 1]) {
     it(`fails the start where its port is taken, and names both (workers: ${workers})`, async () => {
       const occupant = createServer().listen(0, '127.0.0.1');
