@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { ConfigError } from '../../../config/index.js';
 import { type StartedPlugin, type StartPluginOptions, startPlugin } from '../../../host/testing.js';
 import { sharedMongo } from '../../support/mongodb.js';
-import { ServerProcess } from '../../support/process.js';
+import { type ProcessOptions, ServerProcess } from '../../support/process.js';
 import { makeFolder, startServer } from '../../support/server.js';
 
 /** Tells of each run of its job, by the storage. */
@@ -123,6 +123,25 @@ for (const storage of ['embedded', 'mongodb'] as const) {
       expect(await runsOf({ url })).to.deep.equal([]);
       await clock.advance(minutes(20));
       expect((await runsOf({ url })).map(({ at }) => at)).to.deep.equal(['2026-01-01T00:30:00.000Z']);
+    });
+
+    it('keeps its schedule when a reload with another one fails', async () => {
+      const { url, clock, reload } = await start(cleaner(), {
+        workers: 1,
+        now: new Date('2026-01-01T00:05:00Z'),
+      });
+      await clock.advance(minutes(6));
+      const changed = cleaner('5 min')
+        .replace('every, now }', 'every, now, onReady }')
+        .replace('router.get', "onReady(() => { throw new Error('no'); });\n    router.get");
+      await writeFile(join(folder, 'cleaner.js'), changed);
+      expect((await reload().catch((error) => error)).message).to.include('failed in its onReady hook: no');
+      await clock.advance(minutes(15));
+      const runs = await runsOf({ url });
+      expect(runs.map(({ at, catchUp }) => [at.slice(11, 16), catchUp])).to.deep.equal([
+        ['00:10', false],
+        ['00:20', false],
+      ]);
     });
 
     it('logs and counts a run that throws, and goes on at its next time', async () => {
@@ -298,14 +317,19 @@ interface Told {
 for (const storage of ['embedded', 'mongodb'] as const)
   describe(`a job whose worker fails it, ${storage}`, () => {
     let server: ServerProcess;
+    let options: ProcessOptions;
     const start = async (ini: string, plugin = worker) => {
       const place = storage === 'embedded' ? '' : `[storage]\n${await database()}\n`;
-      server = await ServerProcess.start({
+      options = {
         ini: `${place}[main]\nsafe=list:worker\n[paths]\npidfile=server.pid\n[plugin_parms]\nworker=auth_type=none\n[network]\n${ini}\n`,
         env: { PASSWORD: password },
         files: { 'plugins/worker.js': plugin },
         args: ['--safe'],
-      });
+      };
+      server = await ServerProcess.start(options);
+    };
+    const restart = async () => {
+      server = await ServerProcess.start({ ...options, folder: server.folder });
     };
     afterEach(() => server.close());
 
@@ -422,6 +446,22 @@ for (const storage of ['embedded', 'mongodb'] as const)
       expect(await server.json('/worker')).to.deep.equal({ late: null });
     });
 
+    it('is aborted after stop_timeout at a stop, and taken up at the next start', async () => {
+      const obedient = worker
+        .replace('await sleep(20)', 'await sleep(20, undefined, { signal })')
+        .replace('what: error.code, late });', 'what: error.code, late }); throw error;');
+      await start('workers=2\nstop_timeout=1', obedient);
+      const run = await busyRun();
+      server.signal('SIGTERM');
+      expect((await server.exited).status).to.equal(0);
+      expect((await told()).filter(({ at }) => at === run.at).map(({ what }) => what)).to.include('aborted');
+      await restart();
+      const second = await until(({ at, attempt }) => at === run.at && attempt === 2);
+      await setBusy(false);
+      await until(({ at, what, pid }) => at === run.at && what === 'end' && pid === second.pid);
+      await expectOnce();
+    });
+
     it('is given up at once where it throws after stream_grace', async function () {
       this.timeout(60_000);
       const obedient = worker
@@ -437,3 +477,63 @@ for (const storage of ['embedded', 'mongodb'] as const)
       await expectOnce();
     });
   });
+
+/** Says when its job runs, and keeps a value for a minute. */
+const clockwork = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router, storage, every, now }) {
+    const values = storage('values');
+    every('tick', '1 s', ({ scheduledAt }) => values.set('tick', scheduledAt.getTime()));
+    router.put('/', async (ctx) => {
+      await values.set('short', true, { ttl: 60 });
+      ctx.status = 204;
+    });
+    router.get('/', async (ctx) => {
+      ctx.body = { now: now().getTime(), own: Date.now(), tick: (await values.get('tick')) ?? 0, short: (await values.get('short')) ?? false };
+    });
+  },
+});
+`;
+
+describe('the clock of hosts that share MongoDB', () => {
+  it('is that of the database, however wrong that of a host is', async () => {
+    const storage = `[storage]\n${await database()}\n`;
+    const start = (lines: string, args: readonly string[]) =>
+      ServerProcess.start({
+        ini: `${storage}[main]\nsafe=list:clockwork\n[plugin_parms]\nclockwork=auth_type=none\n[network]\nworkers=2\n${lines}`,
+        env: { PASSWORD: password },
+        files: {
+          'plugins/clockwork.js': clockwork,
+          'wrong.mjs': 'const { now } = Date;\nDate.now = () => now() + 7_200_000;\n',
+        },
+        args: ['--safe', ...args],
+      });
+    interface Times {
+      readonly now: number;
+      readonly own: number;
+      readonly tick: number;
+      readonly short: boolean;
+    }
+    const [right, wrong] = [await start('', []), await start('', ['--import', './wrong.mjs'])];
+    try {
+      await right.fetch('/clockwork', { method: 'PUT' });
+      const here = Date.now();
+      const seen = await wrong.json<Times>('/clockwork');
+      expect(seen.own - here).to.be.above(7_000_000);
+      expect(Math.abs(seen.now - here)).to.be.below(60_000);
+      expect(seen.short).to.equal(true);
+      await wrong.fetch('/clockwork', { method: 'PUT' });
+      expect((await right.json<Times>('/clockwork')).short).to.equal(true);
+      // The host whose clock is right is gone: the other alone runs the job.
+      await right.close();
+      const { tick } = await wrong.json<Times>('/clockwork');
+      let next = tick;
+      while (next <= tick + 1000) next = (await wrong.json<Times>('/clockwork')).tick;
+      expect(Math.abs(next - Date.now())).to.be.below(60_000);
+    } finally {
+      await right.close();
+      await wrong.close();
+    }
+  });
+});

@@ -1,9 +1,14 @@
+import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
 import { request } from 'node:http';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { expect } from 'chai';
 import { ConfigError, formatProblem } from '../../../config/index.js';
+import { startPlugin } from '../../../host/testing.js';
 import { sharedMongo, startMongo } from '../../support/mongodb.js';
 import { ServerProcess } from '../../support/process.js';
-import { startServer } from '../../support/server.js';
+import { makeFolder, startServer, writeFiles } from '../../support/server.js';
 
 /** Counts, and keeps what it is told, by the storage. */
 const shop = `
@@ -37,6 +42,55 @@ export default definePlugin({
 });
 `;
 
+/** Counts, has a job, and hears what every worker says. */
+const shared = `
+import { definePlugin } from 'plugin-server';
+export default definePlugin({
+  setup({ router, storage, every, channel }) {
+    const counts = storage('counts');
+    const words = channel('words');
+    let heard = 0;
+    words.subscribe(() => { heard += 1; });
+    every('work', '1 s', () => counts.update('runs', (n = 0) => n + 1));
+    router.get('/', (ctx) => { words.publish('asked'); ctx.body = { heard }; });
+    router.post('/count', async (ctx) => { ctx.body = { count: await counts.update('n', (n = 0) => n + 1) }; });
+  },
+});
+`;
+
+/** Passes connections on, and counts them. */
+class CountingProxy {
+  open = 0;
+  peak = 0;
+
+  private constructor(
+    readonly server: Server,
+    readonly host: string,
+  ) {}
+
+  static async start(target: string): Promise<CountingProxy> {
+    const [host = '', port] = target.split(':');
+    const server = createServer((near) => {
+      const far = connect(Number(port), host);
+      proxy.open += 1;
+      proxy.peak = Math.max(proxy.peak, proxy.open);
+      near.pipe(far).pipe(near);
+      near.once('close', () => {
+        proxy.open -= 1;
+        far.destroy();
+      });
+      for (const socket of [near, far]) socket.on('error', () => near.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const proxy = new CountingProxy(server, `127.0.0.1:${(server.address() as AddressInfo).port}`);
+    return proxy;
+  }
+
+  close(): void {
+    this.server.close();
+  }
+}
+
 /** A request over a connection of its own, so that any worker may get it; undefined when it got no response. */
 function send(url: string, method: string, path: string, body?: object): Promise<Answer | undefined> {
   return new Promise((resolve) => {
@@ -59,7 +113,7 @@ function send(url: string, method: string, path: string, body?: object): Promise
 
 interface Answer {
   readonly status: number;
-  readonly body: { readonly count: number; readonly pid: number } & readonly string[];
+  readonly body: { readonly count: number; readonly pid: number; readonly heard: number } & readonly string[];
 }
 
 describe('storage() of the plugin kit', () => {
@@ -136,6 +190,49 @@ describe('storage() of the plugin kit', () => {
     );
     expect(wrong.problems[0]!.message).to.include('MongoDB does not accept the credentials');
   });
+
+  it('keeps its values in the database plugin_server unless another is named', async () => {
+    const made = await (await sharedMongo()).createDatabase({ database: 'plugin_server' });
+    const server = await startServer({
+      safe: true,
+      env: { PASSWORD: made.password },
+      ini: `[main]\nsafe=list:shop\n[storage]\nserver_url=${made.host}\nusername=${made.user}\npassword=\${ENV:PASSWORD}\n`,
+      files: { 'plugins/shop.js': shop },
+    });
+    try {
+      expect((await send(server.url, 'POST', '/shop/count'))!.body.count).to.equal(1);
+      expect(server.logText()).to.include('database \\"plugin_server\\"');
+    } finally {
+      await server.close();
+    }
+  });
+
+  it('holds a few connections to MongoDB in each worker, for storages, jobs and channels together', async () => {
+    const database = await (await sharedMongo()).createDatabase();
+    const proxy = await CountingProxy.start(database.host);
+    const folder = await makeFolder();
+    await writeFiles(folder, { 'shop.mjs': shared });
+    const server = await startPlugin(join(folder, 'shop.mjs'), {
+      workers: 2,
+      storage: `${database.url().replace(database.host, proxy.host)}&directConnection=true` as 'embedded',
+    });
+    /** The least that a client of MongoDB keeps open, and the two that watch the server. */
+    const atRest = 2 * (5 + 2);
+    try {
+      while ((await send(server.url, 'GET', '/shop'))!.body.heard < 1);
+      expect(proxy.open).to.be.within(2, atRest);
+      await Promise.all(Array.from({ length: 200 }, () => send(server.url, 'POST', '/shop/count')));
+      expect(proxy.peak).to.be.within(2, 2 * (50 + 2));
+      await server.reload();
+      expect((await send(server.url, 'POST', '/shop/count'))!.body.count).to.equal(201);
+      while (proxy.open > atRest) await new Promise(setImmediate);
+    } finally {
+      await server.close();
+      while (proxy.open > 0) await new Promise(setImmediate);
+      proxy.close();
+      await rm(folder, { recursive: true });
+    }
+  }).timeout(30_000);
 
   it('answers 503 with storage_unavailable while MongoDB is down, and works again when it is back', async () => {
     const mongo = await startMongo();
