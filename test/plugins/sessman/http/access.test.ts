@@ -414,6 +414,18 @@ describe('cookie mode while no key is set, or auth_type=none', () => {
     }
   });
 
+  it('auth_type=none outside cookie mode opens no session by its handle, whatever key is sent', async () => {
+    const api = await startApi({ auth_type: 'none' }, { ini: `[auth]\napikey=${apiKey}\n` });
+    try {
+      const { handle } = (await api.post('/sessman/new', { userid: 'mary' })).body;
+      const headers = { Authorization: `Bearer ${apiKey}` };
+      const read = await api.get(`/sessman/get?userid=mary&handle=${handle}`, { headers });
+      expect([read.status, read.body.code]).to.deep.equal([403, 'key_required']);
+    } finally {
+      await api.close();
+    }
+  });
+
   it('auth_type=plugin has its own key', async () => {
     const at = await startCookieApi({ auth_type: 'plugin', apikey: 'the-key-of-sessman-alone' });
     try {
