@@ -44,7 +44,7 @@ async function namesInFile(settings: Settings): Promise<readonly string[]> {
 /** None where the database cannot be asked: that is no mistake in the configuration, and a start tells of it. */
 async function namesInDatabase(settings: StorageSettings): Promise<readonly string[]> {
   const { MongoStore } = await import('../storage/mongodb.js');
-  const silent = { info() {}, error() {}, debug() {} };
+  const silent = { info() {}, warn() {}, error() {}, debug() {} };
   try {
     return await namesIn(await MongoStore.open(settings, silent, { isReadOnly: true }));
   } catch {

@@ -67,7 +67,7 @@ export function hostRoutes(options: HostRoutesOptions): HostRoute[] {
     },
     health('/readyz', (router) => {
       router.get('/', openapi(operations.readyz), async (ctx) => {
-        const { ready, failing, checks } = await readiness(options.plugins, options.isStopping());
+        const { ready, failing, checks, notes } = await readiness(options.plugins, options.isStopping());
         if (!ready) {
           throw hostError(
             'not_ready',
@@ -75,7 +75,7 @@ export function hostRoutes(options: HostRoutesOptions): HostRoute[] {
             { headers: { 'Retry-After': '1' }, details: { checks } },
           );
         }
-        ctx.body = 'verbose' in ctx.query ? { status: 'ready', checks } : { status: 'ready' };
+        ctx.body = 'verbose' in ctx.query ? { status: 'ready', checks, notes } : { status: 'ready' };
       });
     }),
     {
@@ -176,7 +176,12 @@ const operations = {
     summary: 'Check that every plugin is ready',
     tags,
     parameters: [
-      { name: 'verbose', in: 'query', schema: { type: 'string' }, description: 'list the checks' },
+      {
+        name: 'verbose',
+        in: 'query',
+        schema: { type: 'string' },
+        description: 'list the checks, and what they have to say',
+      },
     ],
     responses: {
       200: ok('Every plugin is ready.', status, { status: 'ready' }),

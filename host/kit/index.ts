@@ -200,9 +200,9 @@ export interface SetupContext<Config, Sections extends Schemas, After extends st
   onClose(hook: () => void | Promise<void>): void;
   /**
    * A named readiness check, run at each /readyz: throw or reject while the plugin cannot do its work. The response shows only
-   * the message of an HttpError; every error is logged.
+   * the message of an HttpError; every error is logged. What it returns stands in `notes` of /readyz?verbose.
    */
-  onCheck(name: string, check: () => void | Promise<void>): void;
+  onCheck(name: string, check: () => void | string | Promise<void> | Promise<string>): void;
   readonly metrics: PluginMetrics;
   /**
    * What the plugin `name`, listed in `after`, returned from its setup; undefined if it is listed as `name?` and is missing or

@@ -7,6 +7,9 @@ import type { PreparedPlugin } from '../prepare/plugin-parameters.js';
 
 type Hook = () => void | Promise<void>;
 
+/** Throws or rejects while the plugin cannot do its work; returns what there is to say besides. */
+export type ReadinessCheck = () => void | string | Promise<void> | Promise<string>;
+
 /** The steps from setup on. */
 type HookStep = Exclude<keyof Deadlines, 'load' | 'check' | 'pong'>;
 
@@ -24,7 +27,7 @@ export class PluginUnit {
   fault: Problem | undefined;
   exports: unknown;
   readonly abort = new AbortController();
-  readonly checks = new Map<string, Hook>();
+  readonly checks = new Map<string, ReadinessCheck>();
   readonly readyHooks: Hook[] = [];
   readonly closeHooks: Hook[] = [];
   readonly log: Logger;

@@ -8,6 +8,7 @@ import { Commits, openDurable } from '../../databases/lmdb/commits.js';
 import { flushFile, markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
 import { FreshReads } from '../../databases/lmdb/fresh-reads.js';
 import { Readers } from '../../databases/lmdb/readers.js';
+import { type ClockMark, WallClock } from '../../databases/lmdb/wall-clock.js';
 import { HttpError } from '../kit/http-error.js';
 import { damaged, storageError, unavailable } from './errors.js';
 import {
@@ -25,6 +26,8 @@ export interface StoreEvents {
   readonly onFailed?: (error: Error) => void;
   /** Refuses every write as after a failure. */
   readonly isReadOnly?: boolean;
+  /** The machine's clock has jumped by so many milliseconds, or is believed again: undefined. */
+  readonly onJump?: (skew: number | undefined) => void;
 }
 
 /**
@@ -44,6 +47,7 @@ export class EmbeddedStore implements Store {
   readonly #expiries: Database<Buffer, Buffer>;
   readonly #commits: Commits<HttpError>;
   readonly #readers: Readers;
+  readonly clock: WallClock;
   #claim: Claim | undefined;
   #closed: Promise<void> | undefined;
 
@@ -74,7 +78,7 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  private constructor(file: string, { onFailed, isReadOnly }: StoreEvents) {
+  private constructor(file: string, { onFailed, isReadOnly, onJump }: StoreEvents) {
     this.#commits = new Commits(file, refusals, onFailed, isReadOnly);
     this.#root = openDurable(file);
     this.#snapshot = new FreshReads(this.#root);
@@ -82,10 +86,19 @@ export class EmbeddedStore implements Store {
     this.#entries = this.#root.openDB('entries', { ...binary, useVersions: true });
     this.#expiries = this.#root.openDB('expiries', binary);
     this.#readers = new Readers(this.#root);
+    this.clock = new WallClock({
+      read: () => {
+        const entry = this.read(clockPlace);
+        return entry && (JSON.parse(entry.text) as ClockMark);
+      },
+      keep: (mark) =>
+        this.write(clockPlace, { text: JSON.stringify(mark), expires: Number.POSITIVE_INFINITY }),
+      onJump,
+    });
   }
 
   now(): number {
-    return Date.now();
+    return this.clock.now();
   }
 
   read(place: string): Entry | undefined {
@@ -165,6 +178,7 @@ export class EmbeddedStore implements Store {
   }
 
   async #close(): Promise<void> {
+    this.clock.close();
     this.#readers.close();
     this.#commits.close();
     // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
@@ -239,6 +253,8 @@ const layout = {
   ownSetting: '[paths] data',
 };
 
+/** Not of any plugin: no data name begins with a dot. */
+const clockPlace = '.clock/mark';
 /** The value of entries whose key says everything. */
 const present = Buffer.from([1]);
 

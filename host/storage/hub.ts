@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { jumpMessage } from '../../databases/clock.js';
 import type { MongoLink } from '../../databases/mongodb/link.js';
 import { databaseSpans } from '../../databases/spans.js';
 import type { Storage } from '../kit/storage.js';
@@ -128,6 +129,7 @@ export class StorageHub {
     }
     return EmbeddedStore.openClaimed(folder, {
       isReadOnly,
+      onJump: (skew) => log.warn({ ms: skew, folder }, jumpMessage("this machine's clock", skew)),
       onFailed: (error) => {
         log.error({ err: error.cause ?? error }, cannotWrite);
         // This process cannot open the file again; another takes its place.
@@ -141,7 +143,9 @@ export class StorageHub {
     this.#sweep = setTimeout(
       async () => {
         try {
-          while (!this.#closed && (await store.removeExpired(this.clock.now(), sweepStep))) await nextTurn();
+          const mayRemove = () => !this.#closed && !store.clock.isDoubtful;
+          while (mayRemove() && (await store.removeExpired(this.clock.now() - removalDelay, sweepStep)))
+            await nextTurn();
         } catch (error) {
           this.#options.log.debug({ err: error }, 'expired values could not be removed');
         }
@@ -156,5 +160,7 @@ export class StorageHub {
 const cannotWrite = "this process can no longer write to the plugins' storage";
 /** Milliseconds between two looks for expired entries, on average. */
 const sweepPause = 10_000;
+/** Milliseconds for which expired entries stay: a clock that jumps by less removes none that live. */
+const removalDelay = 600_000;
 /** Entries removed in one step: a few milliseconds. */
 const sweepStep = 200;

@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientSession, Collection, Db, MongoClient } from 'mongodb';
 import type { Logger } from 'pino';
+import { jumpMessage } from '../../databases/clock.js';
 import { type MongoSettings, mongoConnection } from '../../databases/mongodb/connection.js';
 import { hasCode } from '../../databases/mongodb/errors.js';
 import { MongoLink } from '../../databases/mongodb/link.js';
+import { ServerClock } from '../../databases/mongodb/server-clock.js';
 import type { HttpError } from '../kit/http-error.js';
 import { connecting } from '../prepare/storage-settings.js';
 import { storageError, unavailable } from './errors.js';
@@ -24,8 +26,7 @@ import {
  */
 export class MongoStore implements Store {
   #link!: MongoLink<HttpError>;
-  /** The server's clock when it was last read, and this process's steady clock then. */
-  #clock = { server: Date.now(), steady: performance.now() };
+  readonly clock: ServerClock;
   #canFence = true;
   readonly #clockCheck: NodeJS.Timeout;
   readonly #queues = new Map<string, Promise<unknown>>();
@@ -37,10 +38,10 @@ export class MongoStore implements Store {
    */
   static async open(
     settings: MongoSettings,
-    log: Pick<Logger, 'info' | 'error' | 'debug'>,
+    log: Pick<Logger, 'info' | 'warn' | 'error' | 'debug'>,
     { isReadOnly = false }: { readonly isReadOnly?: boolean } = {},
   ): Promise<MongoStore> {
-    const store = new MongoStore();
+    const store = new MongoStore(log);
     store.#link = await MongoLink.open({
       connection: mongoConnection(settings, connecting),
       log,
@@ -58,7 +59,10 @@ export class MongoStore implements Store {
     return store;
   }
 
-  private constructor() {
+  private constructor(log: Pick<Logger, 'warn'>) {
+    this.clock = new ServerClock((skew) =>
+      log.warn({ ms: skew }, jumpMessage("the clock of the MongoDB server of the plugins' storage", skew)),
+    );
     this.#clockCheck = setInterval(() => this.#checkClock(), clockInterval).unref();
   }
 
@@ -74,7 +78,7 @@ export class MongoStore implements Store {
   }
 
   now(): number {
-    return Math.round(this.#clock.server + performance.now() - this.#clock.steady);
+    return this.clock.now();
   }
 
   async read(place: string): Promise<Entry | undefined> {
@@ -167,11 +171,8 @@ export class MongoStore implements Store {
   }
 
   async #readServer(db: Db): Promise<void> {
-    const asked = performance.now();
-    const { localTime, setName, msg } = await db.admin().command({ hello: 1 });
-    const answered = performance.now();
+    const { setName, msg } = await this.clock.read(db);
     this.#canFence = setName !== undefined || msg === 'isdbgrid';
-    this.#clock = { server: (localTime as Date).getTime(), steady: (asked + answered) / 2 };
   }
 
   async #checkClock(): Promise<void> {

@@ -1,3 +1,5 @@
+import type { StoreClock } from '../../databases/clock.js';
+
 /**
  * The contract between the storage of plugins and a database. A store keeps texts under places, and checks only the
  * conditions of a write. test/contracts/storage.ts tests every store, through the layers above.
@@ -12,7 +14,10 @@ export interface Store {
   /** Why writes under a fence are impossible here, for the operator; undefined where they are possible. */
   readonly fenceProblem: string | undefined;
 
-  /** The store's clock, in milliseconds since the Unix epoch: the same for each process that shares the store. */
+  /** The time of leases and expiries. */
+  readonly clock: StoreClock;
+
+  /** The same, in milliseconds since the Unix epoch. */
   now(): number;
 
   /** Returns the entry, even if it has expired; without a promise where no waiting is needed. */

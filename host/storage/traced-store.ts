@@ -7,6 +7,7 @@ export function traceStore(store: Store, span: DatabaseSpan): Store {
     get fenceProblem() {
       return store.fenceProblem;
     },
+    clock: store.clock,
     now: () => store.now(),
     read: (place) => span('read', storageOf(place), () => store.read(place)),
     write: (place, content, condition) =>

@@ -15,7 +15,7 @@ import { Sessions } from './sessions.js';
 import { type Settings, settingsSchema } from './settings.js';
 import { Feed } from './stores/feed.js';
 import type { NewsMessage } from './stores/host-news.js';
-import { checkStore, openStore } from './stores/index.js';
+import { checkClock, checkStore, openStore } from './stores/index.js';
 import { Keyring } from './stores/keyring.js';
 import { observeStore } from './stores/observed-store.js';
 import { runReencryption } from './stores/reencrypt.js';
@@ -45,6 +45,7 @@ export default definePlugin({
     const opened = await openStore(config, place, keys);
     onClose(() => opened.close());
     onCheck('store', () => checkStore(opened));
+    onCheck('clock', () => checkClock(opened.clock, config.max_clock_skew));
 
     const store = observeStore(opened, metrics);
     const expired = metrics.counter({
@@ -53,6 +54,7 @@ export default definePlugin({
     });
     const sweeping = runSweeper(store, {
       signal,
+      delay: config.removal_delay * 1000,
       onSwept: (count) => expired.inc(count),
       onError: (error) => log.warn({ err: error }, 'expired sessions could not be removed from the store'),
     });
@@ -114,7 +116,7 @@ function cookieMode(
   { config, https, takeKeys, allowOrigins }: CookieContext,
   sessions: Sessions,
 ): CookieMode {
-  const cookie = new SessionCookie(config, https);
+  const cookie = new SessionCookie(config, https, () => sessions.now());
   const keys = takeKeys();
   const origins = originRule(config.cookie_origins);
   allowOrigins(config.cookie_origins, { hasCookie: (ctx) => cookie.read(ctx).length > 0 });

@@ -126,8 +126,13 @@ export class Sessions {
   ) {
     this.#store = store;
     this.#limits = limits;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? (() => store.clock.now());
     this.#observer = options.observer;
+  }
+
+  /** The time by which sessions expire, in milliseconds since the Unix epoch. */
+  now(): number {
+    return this.#now();
   }
 
   /** @param chosenId the new session's id, from a caller that makes its own ids */

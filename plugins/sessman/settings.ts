@@ -40,6 +40,16 @@ const ownSettings = z.object({
     description:
       'live sessions per user; a further one ends the session that was used least recently; 0 for no limit',
   }),
+  removal_delay: z.int().min(0).max(86_400).default(600).meta({
+    description:
+      'how long the server leaves expired sessions in the store, so that a clock which jumps by less deletes none that live; MongoDB removes them by itself, at once',
+    unit: 'seconds',
+  }),
+  max_clock_skew: z.int().min(0).max(86_400).default(0).meta({
+    description:
+      '`/readyz` responds 503 while the clocks of this host and of the store differ by more; 0 for no limit',
+    unit: 'seconds',
+  }),
   record: z
     .array(z.enum(['ip', 'user_agent']))
     .default([])

@@ -1,4 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
+import type { StoreClock } from '../../databases/clock.js';
+
+export type { StoreClock };
 
 /**
  * The store contract. A store keeps records and decides nothing: sessions.ts decides which session may be read or
@@ -17,6 +20,9 @@ import { timingSafeEqual } from 'node:crypto';
 export interface Store {
   /** The database, as `db.system.name` of traces names it. */
   readonly system: 'lmdb' | 'mongodb';
+
+  /** The time by which its sessions expire. */
+  readonly clock: StoreClock;
 
   /** Whether dead records stay until `sweep` removes them. False where the database removes them by itself. */
   readonly needsSweeping: boolean;

@@ -145,6 +145,19 @@ const firings: Readonly<Record<string, Firing>> = {
     at: 8,
     summary: 'The session store of a fails.',
   },
+  PluginServerClock: {
+    series: {
+      [`sessman_clock_skew_seconds{${on}}`]: '-90x3',
+      [`sessman_clock_doubtful{${on}}`]: '0x3',
+    },
+    fine: {
+      [`sessman_clock_skew_seconds{${on}}`]: '-3x3',
+      [`sessman_clock_doubtful{${on}}`]: '0x3',
+    },
+    at: 2,
+    labels: job,
+    summary: 'The clock of a and that of its session store differ, or one of them has jumped.',
+  },
   PluginServerOldReader: {
     series: { [`sessman_store_oldest_reader_seconds{${on}}`]: '5400x3' },
     fine: { [`sessman_store_oldest_reader_seconds{${on}}`]: '5x3' },

@@ -1,5 +1,6 @@
 import { bitFlips } from './rows/bit-flips.js';
 import { channel } from './rows/channel.js';
+import { clocks } from './rows/clocks.js';
 import { contained } from './rows/contained.js';
 import { crashImages } from './rows/crash-images.js';
 import { damaged } from './rows/damaged.js';
@@ -43,5 +44,6 @@ export const faults: readonly Fault[] = [
   slowClientsFault,
   overload,
   expiry,
+  clocks,
   contained,
 ];

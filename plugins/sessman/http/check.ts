@@ -35,7 +35,7 @@ export function addCheck(
     ctx.set('X-Session-Expires', timestamp(expires));
   };
   const judge = (ctx: Context, { touch, max_auth_age }: Asked, id: string, session: SessionState) => {
-    const now = Date.now();
+    const now = sessions.now();
     if (max_auth_age !== undefined && now - session.authenticated > max_auth_age * 1000)
       throw sessmanError('reauthentication_required', { max_auth_age });
     if (touch !== true || now - session.touched < pause) return send(ctx, session);

@@ -38,8 +38,11 @@ interface Remembered {
 export class SessionCookie {
   readonly name: string;
   readonly #attributes: string;
+  readonly #now: () => number;
 
-  constructor(settings: CookieSettings, https: boolean) {
+  /** @param now the time by which sessions expire */
+  constructor(settings: CookieSettings, https: boolean, now: () => number) {
+    this.#now = now;
     const secure = isSecure(settings, https);
     const { cookie_domain, cookie_path, cookie_same_site, cookie_partitioned } = settings;
     this.name = cookieName(settings, secure);
@@ -70,7 +73,7 @@ export class SessionCookie {
   }
 
   write(ctx: Context, { id, ends, remember }: Remembered): void {
-    const seconds = Math.min(Math.floor((ends - Date.now()) / 1000), longestAge);
+    const seconds = Math.min(Math.floor((ends - this.#now()) / 1000), longestAge);
     this.#set(ctx, id, remember ? `Max-Age=${Math.max(seconds, 0)}` : undefined);
   }
 

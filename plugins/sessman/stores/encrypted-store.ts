@@ -44,6 +44,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
 
   return {
     system: store.system,
+    clock: store.clock,
     isRemote: store.isRemote,
     get needsSweeping() {
       return store.needsSweeping;

@@ -44,7 +44,7 @@ export class Feed {
   constructor(store: Store, options: FeedOptions) {
     this.#store = store;
     this.#options = options;
-    this.#now = options.now ?? Date.now;
+    this.#now = options.now ?? (() => store.clock.now());
     const { channel, onError } = options;
     const own = {
       watched: () => this.#watched.keys(),

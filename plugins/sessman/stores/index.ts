@@ -1,7 +1,7 @@
 import { HttpError, SettingError, type z } from 'plugin-server';
 import { StoreRefusal } from '../../../databases/refusal.js';
 import { StoreError } from '../errors.js';
-import type { Store } from '../store.js';
+import type { Store, StoreClock } from '../store.js';
 import { embedded } from './embedded/settings.js';
 import { encryptStore } from './encrypted-store.js';
 import type { Keyring } from './keyring.js';
@@ -61,6 +61,21 @@ async function failsToRead(store: Store, keys: Keyring): Promise<boolean> {
     if (error instanceof StoreError) return false;
     throw error;
   }
+}
+
+/**
+ * Says how far this host's clock is from the store's.
+ * @param limit seconds; 0 for none
+ * @throws HttpError where it is further away, with a message that everyone may read at /readyz
+ */
+export function checkClock({ skew, error, isDoubtful }: StoreClock, limit: number): string {
+  if (skew === undefined) return "the store's time is not known yet";
+  const ahead = `${(Math.abs(skew) / 1000).toFixed(3)} s ${skew < 0 ? 'behind' : 'ahead of'} the store's`;
+  const precisely = error > 0 ? `, to within ${(error / 1000).toFixed(3)} s` : '';
+  const doubt = isDoubtful ? '; a clock has jumped, so nothing that has expired is removed' : '';
+  const about = `this host's clock is ${ahead}${precisely}${doubt}`;
+  if (limit > 0 && Math.abs(skew) > limit * 1000) throw new HttpError(503, 'clock_skew', about);
+  return about;
 }
 
 /** Resolves when the store can work. Rejects with a message that everyone may read at /readyz. */

@@ -43,6 +43,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
   });
 
   if (store.file) observeFile(store, store.file, metrics);
+  observeClock(store, metrics);
 
   metrics.gauge({
     name: 'sessman_records',
@@ -96,6 +97,7 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
 
   return {
     system: store.system,
+    clock: store.clock,
     isRemote: store.isRemote,
     get needsSweeping() {
       return store.needsSweeping;
@@ -144,6 +146,35 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     count: () => store.count(),
     close: () => store.close(),
   };
+}
+
+function observeClock({ clock }: Store, metrics: PluginMetrics): void {
+  metrics.gauge({
+    name: 'sessman_clock_skew_seconds',
+    help: "By how much this host's clock is ahead of the store's, by which sessions expire. Absent before the store was reached.",
+    // All workers have the same clock.
+    aggregator: 'first',
+    collect() {
+      if (clock.skew === undefined) this.remove();
+      else this.set(clock.skew / 1000);
+    },
+  });
+  metrics.gauge({
+    name: 'sessman_clock_error_seconds',
+    help: "How precisely this host knows the store's time: half a round trip to its server.",
+    aggregator: 'max',
+    collect() {
+      this.set(clock.error / 1000);
+    },
+  });
+  metrics.gauge({
+    name: 'sessman_clock_doubtful',
+    help: '1 while the clock of the store has jumped, so that no expired session is removed.',
+    aggregator: 'max',
+    collect() {
+      this.set(clock.isDoubtful ? 1 : 0);
+    },
+  });
 }
 
 function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): void {

@@ -30,7 +30,7 @@ type Hosts = Readonly<Record<string, { readonly fingerprints: readonly string[];
 export async function runReencryption(
   store: Store,
   keys: Keyring | undefined,
-  { signal, onError, now = Date.now }: ReencryptionOptions,
+  { signal, onError, now = () => store.clock.now() }: ReencryptionOptions,
 ): Promise<void> {
   const owner = randomUUID();
   // A host without keys reads records in the clear, once others have raised the store.

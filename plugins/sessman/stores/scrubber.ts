@@ -36,7 +36,7 @@ export const scrubFact = 'scrub';
  */
 export async function runScrubber(
   store: Store,
-  { signal, onError, now = Date.now }: ScrubberOptions,
+  { signal, onError, now = () => store.clock.now() }: ScrubberOptions,
 ): Promise<void> {
   const { file } = store;
   if (file === undefined) return;

@@ -6,6 +6,8 @@ export interface SweeperOptions {
   /** Ends the sweeping. */
   readonly signal: AbortSignal;
   readonly now?: () => number;
+  /** Milliseconds for which dead sessions are kept. */
+  readonly delay?: number;
   /** Milliseconds between two looks. */
   readonly every?: number;
   readonly onSwept?: (count: number) => void;
@@ -18,12 +20,13 @@ export interface SweeperOptions {
  * Resolves when it has stopped.
  */
 export async function runSweeper(store: Store, options: SweeperOptions): Promise<void> {
-  const { signal, now = Date.now, every = 1000, onSwept, onError } = options;
+  const { signal, now = () => store.clock.now(), delay = 0, every = 1000, onSwept, onError } = options;
   const owner = randomUUID();
   let isHealthy = true;
   while (!signal.aborted) {
     try {
-      if (store.needsSweeping && (await store.isSweepDue(now()))) await sweepAll();
+      if (store.needsSweeping && !store.clock.isDoubtful && (await store.isSweepDue(now() - delay)))
+        await sweepAll();
       isHealthy = true;
     } catch (error) {
       // Each outage is reported once.
@@ -35,7 +38,7 @@ export async function runSweeper(store: Store, options: SweeperOptions): Promise
 
   async function sweepAll(): Promise<void> {
     let leasedUntil = 0;
-    for (let more = true; more && !signal.aborted; ) {
+    for (let more = true; more && !signal.aborted && !store.clock.isDoubtful; ) {
       const at = now();
       // A lease lasts much longer than a step, and expires soon after its sweeper has died.
       if (leasedUntil - at < 5 * every) {
@@ -44,7 +47,7 @@ export async function runSweeper(store: Store, options: SweeperOptions): Promise
         if ((await store.lease('sweeper', owner, at, leasedUntil)) === undefined) return;
       }
       const began = performance.now();
-      const { removed, more: isMore, late = 0 } = await store.sweep(at, stepSize);
+      const { removed, more: isMore, late = 0 } = await store.sweep(at - delay, stepSize);
       if (removed > 0) onSwept?.(removed);
       more = isMore;
       // Requests come first, unless sessions expire faster than they are removed.

@@ -22,7 +22,7 @@ export const expiry: Fault = {
     const verdict = new Verdict();
     const server = await Server.start({
       ini: '[plugin_parms]\nsessman=json=sessman.json',
-      files: { 'sessman.json': JSON.stringify({ session_ttl: ttl }) },
+      files: { 'sessman.json': JSON.stringify({ session_ttl: ttl, removal_delay: 0 }) },
     });
     const file = join(server.folder, 'data/sessman/store/sessions.mdb');
     const size = async () => Math.round((await stat(file)).size / 1024 / 1024);

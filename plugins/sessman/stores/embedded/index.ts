@@ -9,6 +9,7 @@ import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
 import { flushFile } from '../../../../databases/lmdb/folder.js';
 import { FreshReads } from '../../../../databases/lmdb/fresh-reads.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
+import { type ClockMark, WallClock } from '../../../../databases/lmdb/wall-clock.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
   type Change,
@@ -61,6 +62,8 @@ export interface StoreEvents extends ReadersOptions {
   readonly readsAll?: boolean;
   /** Called once for each part of the file whose bytes are not what was written: `session HANDLE`, `the epoch`. */
   readonly onDamaged?: (part: string) => void;
+  /** The machine's clock has jumped by so many milliseconds, or is believed again: undefined. */
+  readonly onJump?: (skew: number | undefined) => void;
 }
 
 /**
@@ -94,6 +97,7 @@ export class EmbeddedStore implements Store {
   #purged = { epoch: 0, to: zero as Buffer };
   readonly #commits: Commits<StoreError>;
   readonly #readers: Readers;
+  readonly clock: WallClock;
   readonly #onDamaged: StoreEvents['onDamaged'];
   /** The parts that were reported. */
   readonly #damaged = new Set<string>();
@@ -149,6 +153,11 @@ export class EmbeddedStore implements Store {
     this.#meta = new Meta(this.#root);
     this.#readers = new Readers(this.#root, events);
     this.#onDamaged = events.onDamaged;
+    this.clock = new WallClock({
+      read: () => this.fact<ClockMark>(clockKey),
+      keep: (mark) => this.changeFact<ClockMark>(clockKey, () => mark),
+      onJump: events.onJump,
+    });
   }
 
   async insert(record: SessionRecord): Promise<boolean> {
@@ -318,7 +327,7 @@ export class EmbeddedStore implements Store {
     for (;;) {
       const found = this.#readEpoch();
       const { epoch, purged } = found?.value ?? firstEpoch;
-      const next: EpochState = { epoch: epoch + 1, purged, at: Date.now() };
+      const next: EpochState = { epoch: epoch + 1, purged, at: this.clock.now() };
       if (await this.#writeMeta(epochKey, next, found?.revision)) break;
     }
     this.#epochs.forget();
@@ -586,7 +595,7 @@ export class EmbeddedStore implements Store {
    * each other.
    */
   async beginGeneration(keepsSessions: boolean): Promise<void> {
-    const isKept = (name: string) => name === epochKey;
+    const isKept = (name: string) => name === epochKey || name === clockKey;
     await this.#commit(() => this.#meta.keepOnly(isKept));
     await this.#notes.clear();
     if (keepsSessions) return;
@@ -603,6 +612,7 @@ export class EmbeddedStore implements Store {
   }
 
   async #close(): Promise<void> {
+    this.clock.close();
     this.#readers.close();
     this.#commits.close();
     // A failed LMDB waits forever for its last transaction. The end of the process frees what it holds.
@@ -759,6 +769,7 @@ const firstEpoch: EpochState = { epoch: 0, purged: 0 };
 const basic: readonly unknown[] = ['records', 'by-user', 'by-expiry', 'meta'];
 const metaPages = 2;
 const epochKey = 'epoch';
+const clockKey = 'clock';
 /** For the log. */
 const epochPart = 'the epoch';
 /** Damaged parts that are reported one by one. */

@@ -52,7 +52,7 @@ async function prepare(folder: string, keeps: boolean, made = 'an unknown time')
   const store = EmbeddedStore.open(folder, { readsAll: true });
   try {
     const { records, damaged } = await scrubAll(store);
-    const { count } = await store.countLive(Date.now());
+    const { count } = await store.countLive(store.clock.now());
     await store.beginGeneration(keeps);
     if (!keeps) return `restored the backup of ${made}: all of its ${records} sessions are ended`;
     return [

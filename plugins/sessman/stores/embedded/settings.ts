@@ -1,4 +1,5 @@
 import { z } from 'plugin-server';
+import { jumpMessage } from '../../../../databases/clock.js';
 import { raisedStore, storeKind } from '../store-kind.js';
 
 /** The embedded store, which is used where nothing else is set. */
@@ -22,6 +23,7 @@ export const embedded = storeKind({
           { part, folder },
           `${part} is damaged in the session store: its bytes are not what was written. Check the disk; end the session, or restore a backup`,
         ),
+      onJump: (skew) => place.log.warn({ ms: skew, folder }, jumpMessage("this machine's clock", skew)),
       onLong: ({ pid, seconds }) =>
         place.log.warn(
           { pid, seconds, folder },

@@ -2,9 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { Binary, type Collection, type Db, type Filter, type UpdateFilter } from 'mongodb';
 import type { Logger } from 'plugin-server';
+import { jumpMessage } from '../../../../databases/clock.js';
 import { type MongoSettings, mongoConnection } from '../../../../databases/mongodb/connection.js';
 import { hasCode } from '../../../../databases/mongodb/errors.js';
 import { MongoLink } from '../../../../databases/mongodb/link.js';
+import { ServerClock } from '../../../../databases/mongodb/server-clock.js';
 import { StoreError, StoreFullError } from '../../errors.js';
 import type {
   Change,
@@ -50,6 +52,8 @@ export class MongoStore implements Store {
   /** Up to where the records before that epoch are removed. */
   #purged: { readonly epoch: number; readonly to: Binary | undefined } = { epoch: 0, to: undefined };
   #serverExpires = true;
+  readonly clock: ServerClock;
+  readonly #clockCheck: NodeJS.Timeout;
   readonly #changeStreams = new ChangeStreams();
 
   /**
@@ -58,13 +62,15 @@ export class MongoStore implements Store {
    * @throws MongoRefusal, ConnectionSettingError
    */
   static async open(options: MongoStoreOptions): Promise<MongoStore> {
-    const store = new MongoStore(options.collection);
+    const store = new MongoStore(options);
     store.#link = await MongoLink.open({
       connection: mongoConnection(options, connecting),
       log: options.log,
       content: 'sessions',
       store: 'the session store',
       prepare: async (db) => {
+        // The first answer takes longer than the others, and so tells less.
+        for (let n = 0; n < 3; n += 1) await store.clock.read(db);
         const { expires } = await ensureIndexes(db.collection(options.collection));
         store.#serverExpires = expires;
         const state = await store.#stateIn(db).findOne({ _id: stateId });
@@ -76,8 +82,14 @@ export class MongoStore implements Store {
     return store;
   }
 
-  private constructor(name: string) {
-    this.#name = name;
+  private constructor({ collection, log }: MongoStoreOptions) {
+    this.#name = collection;
+    this.clock = new ServerClock((skew) =>
+      log.warn({ ms: skew }, jumpMessage("the MongoDB server's clock", skew)),
+    );
+    // Outages are reported by the operations that somebody waits for.
+    const check = () => this.#link.run((db) => this.clock.read(db)).catch(() => {});
+    this.#clockCheck = setInterval(check, clockInterval).unref();
   }
 
   readonly system = 'mongodb';
@@ -427,6 +439,7 @@ export class MongoStore implements Store {
   }
 
   close(): Promise<void> {
+    clearInterval(this.#clockCheck);
     return this.#link.close();
   }
 
@@ -508,6 +521,8 @@ const firstState: State = { epoch: 0, purged: 0, raised: false };
 const mostCounted = 20_000;
 
 const reading = { maxTimeMS: 1000 };
+/** Milliseconds between two looks at the server's clock. */
+const clockInterval = 10_000;
 const summaryFields = {
   created: 1,
   touched: 1,
