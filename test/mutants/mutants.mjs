@@ -230,6 +230,110 @@ export const mutants = [
     [['others < 0 ? passed :', 'others < 1 ? passed :']],
   ),
   ...inFile(
+    'host/storage/cron.ts',
+    ['host/storage/schedule'],
+    [
+      ['const [first] = zone.instants(wall);', 'const first = zone.instants(wall).at(-1);'],
+      ['first ?? zone.transition', 'first ?? wall ?? zone.transition'],
+      ['isSteady(zone, upTo) ? to : to + near', 'to'],
+      ["fields[1]!.startsWith('*')", "fields[1] === '*'"],
+      ["day.startsWith('*') || weekday.startsWith('*')", "day === '*' || weekday === '*'"],
+      ['from = change - 1;', 'from = change + near;'],
+    ],
+  ),
+  ...inFile(
+    'host/storage/schedule.ts',
+    ['host/storage/schedule'],
+    [
+      ['(Math.floor(after / period) + 1) * period', 'Math.ceil(after / period) * period'],
+      ['Math.floor(upTo / period) * period', 'upTo - period'],
+    ],
+  ),
+  ...inFile(
+    'host/storage/time-zone.ts',
+    ['host/storage/schedule'],
+    [
+      ['.filter((instant) => instant + offset(instant) === wall)', ''],
+      ['if (offset(middle) === before) low = middle;', 'if (offset(middle) !== before) low = middle;'],
+    ],
+  ),
+  ...inFile(
+    'host/storage/updates.ts',
+    ['host/storage/embedded'],
+    [
+      ['entry && entry.expires > this.now() ? entry : undefined', 'entry'],
+      ['failures.every((failure)', 'failures.some((failure)'],
+      ['{ revision: entry?.revision ?? null, fence }', '{ fence }'],
+      ['revision: entry?.revision ?? null, fence }', 'revision: entry?.revision ?? null }'],
+      ['content = change(content);', 'content = change(before);'],
+    ],
+  ),
+  ...inFile(
+    'host/storage/plugin-storage.ts',
+    ['host/storage/embedded'],
+    [
+      ['?? content?.expires ?? Number', '?? Number'],
+      ['if (entry.expires <= now) continue;', ''],
+      ['{ text, expires }, { fence }', '{ text, expires }, {}'],
+      ['`${space}${last}\\0`', 'space + last'],
+      ['left -= 1;', ''],
+      ['lower(to, space + last)', 'space + last'],
+      ['higher(from, `${space}', '(`${space}'],
+    ],
+  ),
+  ...inFile(
+    'host/storage/run-context.ts',
+    ['host/storage/embedded'],
+    [
+      ["run === undefined || run.state === 'ended'", 'run === undefined'],
+      ["if (run.state === 'lost') throw storageError('lease_lost');", ''],
+    ],
+  ),
+  ...inFile(
+    'host/storage/key.ts',
+    ['host/storage/embedded'],
+    [
+      ['Buffer.byteLength(text) <= MAX_KEY', 'text.length <= MAX_KEY'],
+      ["if (text.includes('\\0')) return 'contains NUL';", ''],
+      ['points.push(last === 0xd7ff ? 0xe000 : last + 1);', 'points.push(last);'],
+    ],
+  ),
+  ...inFile(
+    'host/storage/value.ts',
+    ['host/storage/embedded'],
+    [['bytes > MAX_VALUE', 'bytes >= MAX_VALUE']],
+  ),
+  ...inFile(
+    'host/kit/json-text.ts',
+    ['host/storage/embedded'],
+    [
+      ['if (member === undefined) continue;', ''],
+      ['Number.isFinite(value)', '!Number.isNaN(value)'],
+      ['if (within.includes(value)) return', 'if (within.length > 10) return'],
+    ],
+  ),
+  ...inFile(
+    'host/channels/backlog.ts',
+    ['host/channels/one-process'],
+    [
+      ['this.length > values || this.#size > bytes', 'this.#size > bytes'],
+      ['this.length > values || this.#size > bytes', 'this.length > values'],
+      ['this.length > values ||', 'this.length >= values ||'],
+      ['this.#size -= text.length;', ''],
+    ],
+  ),
+  ...inFile(
+    'host/channels/subscriber.ts',
+    ['host/channels/one-process'],
+    [
+      ['if (!this.#running) this.#run();', 'this.#run();'],
+      ['if (result instanceof Promise) await result;', ''],
+      ['        onError(error);', '        onError(error);\n        return;'],
+      ['if (dropped > 0) this.#options.onDropped(dropped);', ''],
+      ['    this.#ended = true;\n    this.#backlog.clear();', ''],
+    ],
+  ),
+  ...inFile(
     'host/kit/served-folder.ts',
     ['plugins/files/hostile-paths'],
     [['every(isServable)', 'every(Boolean)']],
