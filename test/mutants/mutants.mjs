@@ -162,6 +162,35 @@ export const mutants = [
     ],
   ),
   ...inFile(
+    'plugins/sessman/stores/fenced.ts',
+    ['plugins/sessman/stores/frozen-holders'],
+    [['<= fence', '<= Number.MAX_VALUE']],
+  ),
+  ...inFile(
+    'plugins/sessman/stores/mongodb/notes.ts',
+    ['plugins/sessman/stores/mongodb'],
+    [['ends: new Date(0)', 'ends: new Date(now)']],
+  ),
+  ...inFile(
+    'databases/lmdb/wall-clock.ts',
+    ['databases/clocks'],
+    [
+      ['step >= -tolerance', 'true'],
+      ['step <= tolerance', 'true'],
+      ['Math.max(wall, mark.time + at)', 'wall'],
+      ['isFresh && !isBelieved', 'isFresh'],
+      ['mark.time + at - mark.at', 'wall'],
+    ],
+  ),
+  ...inFile(
+    'databases/mongodb/server-clock.ts',
+    ['databases/clocks'],
+    [
+      ['known && !mayBeSame', 'false'],
+      ['this.#doubtfulSince = undefined;', ''],
+    ],
+  ),
+  ...inFile(
     'plugins/sessman/merge-patch.ts',
     ['plugins/sessman/stores/embedded'],
     [

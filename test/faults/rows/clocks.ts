@@ -39,7 +39,7 @@ export const clocks: Fault = {
   title:
     'clocks of hosts 90 s apart, set back 10 minutes and forward a day while they serve and before they start again, both stores',
   async run(scale) {
-    const rounds = scale(3, 1);
+    const rounds = scale(2, 1);
     const verdict = new Verdict();
     const tally = { made: 0, lost: 0, wrong: 0, worst: 0 };
     let jumps = 0;

@@ -72,7 +72,7 @@ export const hosts: Fault = {
     const all: Host[] = [];
     const key = randomBytes(32).toString('base64');
     const cycle = [...quickStrikes, ...(scale(1, 0) === 1 ? longStrikes : [])];
-    const strikes = Array.from({ length: scale(3, 1) }, () => cycle).flat();
+    const strikes = Array.from({ length: scale(2, 1) }, () => cycle).flat();
     const moments: { readonly at: number; readonly host: number | undefined }[] = [];
     const missed: string[] = [];
     let recovery = 0;
