@@ -31,7 +31,7 @@ export async function startServer(run, options = {}) {
   const cgroup = enter(limit);
   if (limit !== undefined) cgroup.fill(join(store, storeFile));
   const port = await freePort();
-  const sessman = { path: store, session_ttl, session_max_age: 0, ...settings };
+  const sessman = { path: store, session_ttl, session_max_age: 0, removal_delay: 0, ...settings };
   const ini = writeSite(folder, { port, workers: 1, echoPlugins: 0, sessman });
   const server = await start({
     name: 'plugin-server',
