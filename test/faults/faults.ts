@@ -18,6 +18,7 @@ import { overload } from './rows/overload.js';
 import { stoppedReaders } from './rows/readers.js';
 import { rotation } from './rows/rotation.js';
 import { slowClientsFault } from './rows/slow-clients.js';
+import { soak } from './rows/soak.js';
 import { sockets } from './rows/sockets.js';
 import { storage } from './rows/storage.js';
 import type { Fault } from './support/fault.js';
@@ -46,4 +47,5 @@ export const faults: readonly Fault[] = [
   expiry,
   clocks,
   contained,
+  soak,
 ];

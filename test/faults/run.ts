@@ -1,18 +1,19 @@
 /**
  * Runs every fault against real processes and prints what was seen as one table.
  *
- * `--quick` does less of each and judges no speed, `--only NAME` one of them, `--write` puts what was seen into the table of
+ * Long ones run only by name. `--quick` does less of each and judges no speed, `--only NAME` one of them, `--write` puts what was seen into the table of
  * docs/reliability.md, where the rows of other faults stay as they are.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { faults } from './faults.js';
-import { type Outcome, Verdict } from './support/fault.js';
+import { type Fault, type Outcome, Verdict } from './support/fault.js';
 import { type Result, table, updatedTable } from './support/table.js';
 
 const report = new URL('../../../docs/reliability.md', import.meta.url);
 /** Of a table in the report. */
 const markers = ['<!-- table: begin -->', '<!-- table: end -->'] as const;
+const longMarkers = ['<!-- long: begin -->', '<!-- long: end -->'] as const;
 
 const { values: options } = parseArgs({
   options: {
@@ -22,7 +23,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const chosen = faults.filter(({ name }) => options.only?.includes(name) ?? true);
+const chosen = faults.filter(({ name, isLong }) => options.only?.includes(name) ?? !isLong);
 if (chosen.length === 0 || (options.only?.length ?? 0) > chosen.length) {
   process.stderr.write(`--only takes one of ${faults.map(({ name }) => name).join(', ')}\n`);
   process.exit(2);
@@ -51,9 +52,20 @@ function broken(error: unknown): Outcome {
 }
 
 async function writeReport(): Promise<void> {
-  const page = await readFile(report, 'utf8');
-  const [marker, end] = markers.map((each) => page.indexOf(each)) as [number, number];
-  const begin = marker + markers[0].length;
-  const text = updatedTable(page.slice(begin, end), results, faults);
-  await writeFile(report, `${page.slice(0, begin)}\n${text}\n${page.slice(end)}`);
+  const date = new Date().toISOString().slice(0, 10);
+  const isOf = (isLong: boolean) => (each: Fault) => (each.isLong ?? false) === isLong;
+  let page = await readFile(report, 'utf8');
+  for (const [marks, isLong] of [
+    [markers, false],
+    [longMarkers, true],
+  ] as const) {
+    const seen = results.filter(({ fault }) => isOf(isLong)(fault));
+    if (seen.length === 0) continue;
+    const [marker, end] = marks.map((each) => page.indexOf(each)) as [number, number];
+    const begin = marker + marks[0].length;
+    const all = faults.filter(isOf(isLong));
+    const text = updatedTable(page.slice(begin, end), seen, all, isLong ? date : undefined);
+    page = `${page.slice(0, begin)}\n${text}\n${page.slice(end)}`;
+  }
+  await writeFile(report, page);
 }

@@ -4,6 +4,8 @@ export interface Fault {
   readonly name: string;
   /** What is done, for the table. */
   readonly title: string;
+  /** Takes an hour or so: it is run only by name, and what was seen goes into the table of long runs, with its date. */
+  readonly isLong?: boolean;
   run(scale: Scale): Promise<Outcome>;
 }
 

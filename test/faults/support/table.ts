@@ -9,17 +9,29 @@ export interface Result {
 
 /** The table as Markdown, and under it what the columns have no room for. */
 export function table(results: readonly Result[]): string {
-  return layOut(results.map(rowOf), results.flatMap(noteOf));
+  return layOut(
+    results.map((result) => rowOf(result)),
+    results.flatMap(noteOf),
+  );
 }
 
-/** An earlier table with these results in place of those of the same faults. `faults` are all, in the order of the table. */
-export function updatedTable(earlier: string, results: readonly Result[], faults: readonly Fault[]): string {
+/**
+ * An earlier table with these results in place of those of the same faults.
+ * @param faults all, in the order of the table
+ * @param date of the results, where the rows have dates
+ */
+export function updatedTable(
+  earlier: string,
+  results: readonly Result[],
+  faults: readonly Fault[],
+  date?: string,
+): string {
   const lines = earlier.split('\n');
   const of = (fault: Fault) => results.find((result) => result.fault === fault);
   const kept = (beginning: string) => lines.filter((line) => line.startsWith(beginning));
   const rows = faults.flatMap((fault) => {
     const result = of(fault);
-    return result === undefined ? kept(`| ${fault.title} |`) : [rowOf(result)];
+    return result === undefined ? kept(`| ${fault.title} |`) : [rowOf(result, date)];
   });
   const notes = faults.flatMap((fault) => {
     const result = of(fault);
@@ -33,7 +45,8 @@ function layOut(rows: readonly string[], notes: readonly string[]): string {
   return [line(head), line(head.map(() => '---')), ...rows, '', ...notes].join('\n');
 }
 
-function rowOf({ fault, outcome }: Result): string {
+function rowOf({ fault, outcome }: Result, date?: string): string {
+  const verdict = outcome.failures.length === 0 ? 'held' : '**failed**';
   return line([
     fault.title,
     outcome.times,
@@ -42,7 +55,7 @@ function rowOf({ fault, outcome }: Result): string {
     count(outcome.wrong),
     duration(outcome.slowest),
     duration(outcome.recovery),
-    outcome.failures.length === 0 ? 'held' : '**failed**',
+    date === undefined ? verdict : `${verdict} on ${date}`,
   ]);
 }
 
