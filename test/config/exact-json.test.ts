@@ -113,6 +113,7 @@ describe('JSON that parsing would change', () => {
     expect(find(String.raw`[-1e400,"\\\"",1]`)?.column).to.equal(2);
     expect(isExactNumber('-900719925474099200e-2')).to.equal(true);
     expect(isExactNumber('0.00900719925474099300e18')).to.equal(false);
+    expect(isExactNumber('0.00900719925474099200e18')).to.equal(true);
   });
 
   it('finds nothing where a name comes again in another object or in text', () => {
@@ -161,5 +162,6 @@ describe('JSON that parsing would change', () => {
   it('reads what nests deeper than a stack goes', () => {
     const deep = `${'[{"a":'.repeat(50_000)}[1e400]${'}]'.repeat(50_000)}`;
     expect(findInexact(deep, undefined)?.kind).to.equal('number');
+    expect(find(deep)?.kind).to.equal('number');
   });
 });

@@ -137,6 +137,23 @@ type IniCase = readonly [text: string, value: object, ...problems: string[]];
 
 const ini: readonly IniCase[] = [
   [
+    'x\n[a]\nb=1',
+    { a: { b: '1' } },
+    'plugin-server.ini:1:1: "=" is missing; write key=value, on one line\n1 | x\n  | ^',
+  ],
+  [
+    '[a]\npassword=1\n=x\n=y',
+    { a: { password: '1' } },
+    'plugin-server.ini:3:1: the key before "=" is missing; write key=value\n3 | =***\n  | ^',
+    'plugin-server.ini:4:1: the key before "=" is missing; write key=value\n4 | =***\n  | ^',
+  ],
+  [
+    '[a]\npassword=1\nx\ny=2\nz',
+    { a: { password: '1', y: '2', z: '' } },
+    'plugin-server.ini:3:1: "=" is missing; write key=value, on one line\n3 | ***\n  | ^^^',
+    'plugin-server.ini:5:1: "=" is missing; write key=value, on one line\n5 | z\n  | ^',
+  ],
+  [
     '[__proto__]\na=1',
     {},
     'plugin-server.ini:1:2: a section cannot be called "__proto__"; rename it\n1 | [__proto__]\n  |  ^^^^^^^^^',
