@@ -140,7 +140,7 @@ function readFields(reader: Reader): [string, string][] {
 function readChunks(reader: Reader): string {
   let body = '';
   for (;;) {
-    const [, size, extension = ''] = /^([\da-f]{1,8})((?:;.*)?)$/i.exec(reader.line()) ?? [];
+    const [, size, extension = ''] = /^([\da-f]{1,16})((?:;.*)?)$/i.exec(reader.line()) ?? [];
     if (size === undefined) throw new Bad();
     if (extension !== '') reader.isOdd = true;
     if (Number.parseInt(size, 16) === 0) break;
