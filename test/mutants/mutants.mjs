@@ -357,9 +357,6 @@ export const mutants = [
     [
       ['if (!this.#running) this.#run();', 'this.#run();'],
       ['if (result instanceof Promise) await result;', ''],
-      ['        onError(error);', '        onError(error);\n        return;'],
-      ['if (dropped > 0) this.#options.onDropped(dropped);', ''],
-      ['    this.#ended = true;\n    this.#backlog.clear();', ''],
     ],
   ),
   ...inFile(
