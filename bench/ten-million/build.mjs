@@ -1,5 +1,6 @@
 import { cpSync, existsSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
 import { EmbeddedStore } from '../../dist/plugins/sessman/stores/embedded/index.js';
 import { load } from '../load.mjs';
@@ -32,7 +33,16 @@ export async function build(run) {
 /** The sessions from one number to another, in one transaction, through the store's own code. Those that exist stay. */
 export async function insertAll(store, population, from, to) {
   const records = Array.from({ length: to - from }, (_, i) => population.record(from + i));
-  await Promise.all(records.map((record) => store.insert(record)));
+  for (let tries = 1; ; tries++) {
+    try {
+      await Promise.all(records.map((record) => store.insert(record)));
+      return;
+    } catch (error) {
+      // A busy disk can keep so much longer than the deadline of a commit. What was stored meanwhile stays.
+      if (error.code !== 'store_unavailable' || tries === 10) throw error;
+      await pause(1000);
+    }
+  }
 }
 
 async function insert(run, end) {

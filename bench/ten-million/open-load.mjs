@@ -201,6 +201,8 @@ class Connection {
     const length = Number(/\r\nContent-Length: (\d+)/i.exec(this.#text)?.[1] ?? 0);
     if (this.#text.length < head + 4 + length) return;
     const answer = { status: Number(this.#text.slice(9, 12)), text: this.#text, at: this.#at };
+    // A refused request can be the last of its connection.
+    if (/\r\nConnection: close/i.test(this.#text)) this.#socket.destroy();
     this.#text = '';
     this.#onAnswer(answer);
   }

@@ -31,6 +31,7 @@ export async function startServer(run, options = {}) {
   const cgroup = enter(limit);
   if (limit !== undefined) cgroup.fill(join(store, storeFile));
   const port = await freePort();
+  // What has expired is removed at once, so that it need not be waited for.
   const sessman = { path: store, session_ttl, session_max_age: 0, removal_delay: 0, ...settings };
   const ini = writeSite(folder, { port, workers: 1, echoPlugins: 0, sessman });
   const server = await start({
