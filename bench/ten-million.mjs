@@ -87,7 +87,7 @@ function open(folder, sessions, minutes) {
   };
   if (!values.tenth) return run;
   state.tenth ??= { complete: {} };
-  return { ...run, state: state.tenth, count: state.sessions / 10, store: run.first };
+  return { ...run, isTenth: true, state: state.tenth, count: state.sessions / 10, store: run.first };
 }
 
 function readOptions() {

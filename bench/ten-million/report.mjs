@@ -3,7 +3,6 @@ import { cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 const page = fileURLToPath(new URL('../../docs/scale.md', import.meta.url));
-const [begin, end] = ['<!-- ten million: begin -->', '<!-- ten million: end -->'];
 
 /** What the stages have seen so far, as tables in Markdown. */
 export function report({ state, count }) {
@@ -21,6 +20,8 @@ export function report({ state, count }) {
 /** Puts the tables into docs/scale.md. */
 export function writeReport(run) {
   const text = readFileSync(page, 'utf8');
+  const name = run.isTenth ? 'one million' : 'ten million';
+  const [begin, end] = ['begin', 'end'].map((edge) => `<!-- ${name}: ${edge} -->`);
   const [from, to] = [text.indexOf(begin) + begin.length, text.indexOf(end)];
   writeFileSync(page, `${text.slice(0, from)}\n${report(run)}\n${text.slice(to)}`);
 }
