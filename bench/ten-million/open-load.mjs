@@ -134,7 +134,7 @@ class Load {
 
   #send() {
     while (this.#idle.length > 0 && this.#first < this.#due.length) {
-      this.#idle.pop().send(wireText(this.#port, this.#next()), this.#due[this.#first++]);
+      this.#idle.shift().send(wireText(this.#port, this.#next()), this.#due[this.#first++]);
     }
     if (this.#first < 10_000) return;
     this.#due = this.#due.slice(this.#first);
@@ -195,6 +195,11 @@ class Connection {
   }
 
   #receive(text) {
+    // The server closes a connection that it heard nothing of for long, and says so.
+    if (this.#at === undefined) {
+      this.#socket.destroy();
+      return;
+    }
     this.#text += text;
     const head = this.#text.indexOf('\r\n\r\n');
     if (head < 0) return;
@@ -204,6 +209,7 @@ class Connection {
     // A refused request can be the last of its connection.
     if (/\r\nConnection: close/i.test(this.#text)) this.#socket.destroy();
     this.#text = '';
+    this.#at = undefined;
     this.#onAnswer(answer);
   }
 
