@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import { expect } from 'chai';
 import { z } from 'zod';
 import { formatProblem, list, text } from '../../config/index.js';
-import { read, sentences } from './memory.js';
+import { printed, read, sentences } from './memory.js';
 
 describe('a configuration', () => {
   it('names the sections that nothing has read and no reference uses', () => {
@@ -138,5 +138,57 @@ describe('a configuration', () => {
     expect(configuration.locate(['m', 'a', 'x', 'z', 'w'])?.value).to.deep.equal({ y: [5] });
     expect(configuration.locate(['no'])).to.equal(undefined);
     expect(configuration.locate([])).to.equal(undefined);
+  });
+
+  it('quotes no line for what is not written anywhere', () => {
+    const configuration = read('[a]\nb=1');
+    configuration.read('x', z.object({ y: z.int() }));
+    expect(printed(configuration)).to.deep.equal([
+      'plugin-server.ini:1:1: "y" in [x] is missing; write [x] and below it y=int:1',
+    ]);
+  });
+
+  it('takes a string of JSON for a secret if a secret variable or a file is in it', () => {
+    const secret = (value: string) => {
+      const files = {
+        'plugin-server.ini': '[m]\na=json=a.json',
+        'a.json': JSON.stringify([value]),
+        'f.txt': 'x',
+      };
+      return read(files, { env: { DB_PASSWORD: 'x', A: 'y' } }).locate(['m', 'a', 0])?.secret;
+    };
+    for (const value of [
+      '${ENV:DB_PASSWORD}',
+      '${FILE:f.txt}',
+      '${FILE:f.txt}${ENV:A}',
+      '${ENV:A}${ENV:DB_PASSWORD}',
+    ])
+      expect(secret(value), value).to.equal(true);
+    for (const value of ['${ENV:A}', 'x', '$${ENV:DB_PASSWORD}'])
+      expect(secret(value), value).to.equal(false);
+  });
+
+  it('compares names by their lower case alone', () => {
+    const configuration = read('[ß]\na=1\n[SS]\na=2\n[ss]\nb=3');
+    expect(printed(configuration)).to.deep.equal([]);
+    expect(configuration.sectionNames).to.deep.equal(['ß', 'SS']);
+    expect(configuration.section('Ss')?.value).to.deep.equal({ a: '2', b: '3' });
+  });
+
+  it('reads decimal numbers of every form', () => {
+    const configuration = read('[n]\na=float:1e10\nb=float:-12.75\nc=float:2.5E-3\nd=float:10\ne=float:0');
+    expect(configuration.section('n')?.value).to.deep.equal({ a: 1e10, b: -12.75, c: 0.0025, d: 10, e: 0 });
+    for (const text of ['1x', '01', '1.', '.5', '1e', '1ex', '1.5.5', '1e5x', '10x0'])
+      expect(printed(read(`[n]\na=float:${text}`)), text).to.have.length(1);
+  });
+
+  it('colours a problem for a terminal', () => {
+    const [problem] = read('[n]\na=int:x').problems;
+    expect(formatProblem(problem!, { color: true, cwd: '/etc/plugin-server' }).split('\n')).to.deep.equal([
+      '\u001B[1mplugin-server.ini:2:7:\u001B[0m \u001B[1;31mthe value after int: is not an integer\u001B[0m; write up to 15 digits and nothing else, such as int:6123',
+      '  \u001B[34m|\u001B[0m',
+      '\u001B[34m2 |\u001B[0m a=int:x',
+      '  \u001B[34m|\u001B[0m       \u001B[1;31m^\u001B[0m',
+    ]);
   });
 });
