@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HISTORY } from '../../../host/monitor/monitor.js';
 import { noteLifetime } from '../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../plugins/sessman/stores/embedded/index.js';
 import { type Fault, Verdict } from '../support/fault.js';
@@ -17,6 +18,8 @@ const probe = new URL('../support/probe.js', import.meta.url).href;
 const clients = 4;
 /** Measurements. */
 const fewest = 10;
+/** Milliseconds for which a server keeps figures of the past, and the store how sessions ended. */
+const remembered = Math.max(HISTORY * 1000, noteLifetime);
 
 interface Plan {
   /** Seconds that a session lives. */
@@ -110,13 +113,13 @@ async function soakSessions(plan: Plan, leak?: Leak): Promise<Soaked> {
       load.rest();
       await sleep(500);
       const seen = await probed.lookAtHeap();
-      // From the third lifetime of a session on.
-      if (performance.now() - begun > 2000 * plan.ttl)
+      // From the third lifetime of a session on, and when the server has its figures of the last minutes.
+      if (performance.now() - begun > Math.max(2000 * plan.ttl, plan.isLong ? remembered : 0))
         samples.push({ operations: load.operations - began, seen });
     }
     await load.end();
-    // The last sessions expire, and the store keeps for ten minutes how sessions ended.
-    await sleep(plan.ttl * 1000 + (plan.isLong ? noteLifetime : 0));
+    // The last sessions expire, and how sessions ended is forgotten.
+    await sleep(plan.ttl * 1000 + (plan.isLong ? remembered : 0));
     const after = await probed.idleAs(before);
     const { failures, notes } = judge(plan, samples, before, after, 'operation');
     const pages = [before[0]!, ...samples.map(({ seen }) => seen), after.at(-1)!].map((seen) => seen.pages);
@@ -237,7 +240,8 @@ class Probed {
   static async start(plan: Plan, leak: Leak | undefined): Promise<Probed> {
     const folder = await mkdtemp(join(tmpdir(), 'plugin-server-probe-'));
     const server = await Server.start({
-      ini: `[network]\nworkers=1\nworker_timeout=int:60\n[plugin_parms]\nsessman=session_ttl=int:${plan.ttl}\n`,
+      ini: '[network]\nworkers=1\nworker_timeout=int:60\n[plugin_parms]\nsessman=json=sessman.json\n',
+      files: { 'sessman.json': JSON.stringify({ session_ttl: plan.ttl, removal_delay: 0 }) },
       env: {
         NODE_OPTIONS: `--import=${probe}`,
         PROBE_FOLDER: folder,
