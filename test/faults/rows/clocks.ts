@@ -55,7 +55,7 @@ export const clocks: Fault = {
       lost: tally.lost,
       wrong: tally.wrong,
       notes: [
-        `by the clock of this machine, the end of each session was told to within ${tally.worst} ms, through whichever host it was made; no session was removed while the clock of its store was in doubt, and all that live were found after a kill -9 and a start with the wrong clock`,
+        `by the clock of this machine, the end of each session was told to within ${tally.worst} ms, through whichever host it was made; in the embedded store, no session was removed while the clock was in doubt, and all that live were found after a kill -9 and a start with the wrong clock`,
       ],
       failures: verdict.failures,
     };
