@@ -1,3 +1,5 @@
+import { METHODS } from 'node:http';
+
 /** A request as its bytes say, where they can mean only one thing. */
 export interface Message {
   readonly method: string;
@@ -94,7 +96,7 @@ function readMessage(reader: Reader): { message: Message; closes: boolean } {
   const [, method = '', target = '', minor] = /^(\S+) +([!-~\x80-\xff]+) +HTTP\/1\.([01])$/.exec(line) ?? [];
   if (!TOKEN.test(method)) throw new Bad();
   // Section 3 lets a server split the line at any number of blanks. A target has no fragment, and is ASCII.
-  if (line.includes('  ') || /[#\x80-\xff]/.test(target) || !/^[A-Z]+$/.test(method)) reader.isOdd = true;
+  if (line.includes('  ') || /[#\x80-\xff]/.test(target) || !METHODS.includes(method)) reader.isOdd = true;
   const headers = readFields(reader);
   const values = (name: string) => headers.filter(([each]) => each === name).map(([, value]) => value);
   if (values('host').length !== 1) reader.isOdd = true;
