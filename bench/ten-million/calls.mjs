@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { send } from '../http.mjs';
 import { key } from '../peers/key.mjs';
 import { data } from './population.mjs';
@@ -45,9 +46,13 @@ export function mixed(id) {
   return calls[share < 0.7 ? 'get' : share < 0.9 ? 'update' : 'patch'](id);
 }
 
-/** The values of a metric, each with its labels as text. */
+/** The values of a metric, each with its labels as text. A busy server may refuse to tell them at first. */
 export async function metrics(port, name) {
-  const { body } = await send(port, { method: 'GET', path: '/metrics', headers });
+  const { status, body } = await send(port, { method: 'GET', path: '/metrics', headers });
+  if (status !== 200) {
+    await pause(200);
+    return metrics(port, name);
+  }
   return Array.from(
     body.matchAll(new RegExp(`^${name}(\\{.*\\})? (\\S+)`, 'gm')),
     ([, labels = '', value]) => ({
