@@ -81,7 +81,7 @@ function memories({ latency }) {
 /** What requests noticed of other work. */
 function beside(state) {
   const works = {
-    'sessions that expire within a minute are removed': state.expiry,
+    [`${whole(state.expiry?.count)} sessions expire within a minute, and are removed`]: state.expiry,
     'sessman-backup': state.backup,
     'sessman-scrub': state.scrub,
     'the records of the first tenth are encrypted': state.encryption?.encrypted,
