@@ -10,6 +10,7 @@ export class ServerClock implements StoreClock {
   readonly #onJump: ((skew: number | undefined) => void) | undefined;
   #sample: Sample | undefined;
   #doubtfulSince: number | undefined;
+  #timer: NodeJS.Timeout | undefined;
 
   /** @param onJump the server's clock has jumped by so many milliseconds, or is believed again: undefined */
   constructor(onJump?: (skew: number | undefined) => void) {
@@ -38,8 +39,22 @@ export class ServerClock implements StoreClock {
     const asked = bootTime();
     const hello = await db.admin().command({ hello: 1 });
     const at = bootTime();
-    this.#take({ offset: (hello.localTime as Date).getTime() - (asked + at) / 2, roundTrip: at - asked, at });
+    const { localTime } = hello;
+    // Not every server that speaks the protocol tells it: this machine's clock has to do then.
+    if (localTime instanceof Date) {
+      this.#take({ offset: localTime.getTime() - (asked + at) / 2, roundTrip: at - asked, at });
+    }
     return hello;
+  }
+
+  /** Calls `ask`, which reads the clock, from time to time until `stop`. Once there is a connection to ask. */
+  follow(ask: () => Promise<unknown>): void {
+    // Outages are reported by the operations that somebody waits for.
+    this.#timer = setInterval(() => ask().catch(() => {}), interval).unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
   }
 
   #take(sample: Sample): void {
@@ -58,6 +73,9 @@ export class ServerClock implements StoreClock {
     if (!known || !mayBeSame || errorOf(sample) <= errorOf(known)) this.#sample = sample;
   }
 }
+
+/** Milliseconds between two looks at the server's clock. */
+const interval = 10_000;
 
 /** Times are in milliseconds. */
 interface Sample {

@@ -28,7 +28,6 @@ export class MongoStore implements Store {
   #link!: MongoLink<HttpError>;
   readonly clock: ServerClock;
   #canFence = true;
-  readonly #clockCheck: NodeJS.Timeout;
   readonly #queues = new Map<string, Promise<unknown>>();
 
   /**
@@ -56,6 +55,7 @@ export class MongoStore implements Store {
       unavailable,
       full: unavailable,
     });
+    store.clock.follow(() => store.#link.run((db) => store.#readServer(db)));
     return store;
   }
 
@@ -63,7 +63,6 @@ export class MongoStore implements Store {
     this.clock = new ServerClock((skew) =>
       log.warn({ ms: skew }, jumpMessage("the clock of the MongoDB server of the plugins' storage", skew)),
     );
-    this.#clockCheck = setInterval(() => this.#checkClock(), clockInterval).unref();
   }
 
   /** The connection, for what else of the plugins is in this database. It closes with the store. */
@@ -116,7 +115,7 @@ export class MongoStore implements Store {
   }
 
   close(): Promise<void> {
-    clearInterval(this.#clockCheck);
+    this.clock.stop();
     return this.#link.close();
   }
 
@@ -174,11 +173,6 @@ export class MongoStore implements Store {
     const { setName, msg } = await this.clock.read(db);
     this.#canFence = setName !== undefined || msg === 'isdbgrid';
   }
-
-  async #checkClock(): Promise<void> {
-    // Outages are reported by the operations that somebody waits for.
-    await this.#link.run((db) => this.#readServer(db)).catch(() => {});
-  }
 }
 
 type Entries = Collection<EntryDocument>;
@@ -197,7 +191,6 @@ interface EntryDocument {
 }
 
 /** Milliseconds. */
-const clockInterval = 10_000;
 const transactionTime = 2500;
 const conflictPause = 20;
 const reading = { maxTimeMS: 1000 };

@@ -53,7 +53,6 @@ export class MongoStore implements Store {
   #purged: { readonly epoch: number; readonly to: Binary | undefined } = { epoch: 0, to: undefined };
   #serverExpires = true;
   readonly clock: ServerClock;
-  readonly #clockCheck: NodeJS.Timeout;
   readonly #changeStreams = new ChangeStreams();
 
   /**
@@ -79,6 +78,7 @@ export class MongoStore implements Store {
       unavailable: (cause) => new StoreError(cause),
       full: (cause) => new StoreFullError(cause),
     });
+    store.clock.follow(() => store.#link.run((db) => store.clock.read(db)));
     return store;
   }
 
@@ -87,9 +87,6 @@ export class MongoStore implements Store {
     this.clock = new ServerClock((skew) =>
       log.warn({ ms: skew }, jumpMessage("the MongoDB server's clock", skew)),
     );
-    // Outages are reported by the operations that somebody waits for.
-    const check = () => this.#link.run((db) => this.clock.read(db)).catch(() => {});
-    this.#clockCheck = setInterval(check, clockInterval).unref();
   }
 
   readonly system = 'mongodb';
@@ -439,7 +436,7 @@ export class MongoStore implements Store {
   }
 
   close(): Promise<void> {
-    clearInterval(this.#clockCheck);
+    this.clock.stop();
     return this.#link.close();
   }
 
@@ -521,8 +518,6 @@ const firstState: State = { epoch: 0, purged: 0, raised: false };
 const mostCounted = 20_000;
 
 const reading = { maxTimeMS: 1000 };
-/** Milliseconds between two looks at the server's clock. */
-const clockInterval = 10_000;
 const summaryFields = {
   created: 1,
   touched: 1,
