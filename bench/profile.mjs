@@ -16,7 +16,7 @@ const steps = [
   ['take the turn', /^(?:#turn|processImmediate)$/],
   ['check and route, handler', /^#dispatch$/],
   ['read the body', /^(?:acceptJson|takeQuickBody)$/],
-  ['make the answer', /^(?:answerQuickly|end)$/],
+  ['make the answer', /^(?:answerQuickly|end|endWith)$/],
   ['send it (the system)', /^(?:writev|writeUtf8String|writeLatin1String)$/],
   ['log', /^(?:line|writeAccess|#writeLines|#next)$/],
   ['metrics', /^#record$/],

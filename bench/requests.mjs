@@ -25,6 +25,12 @@ export const echo = {
   expect: '"n":42',
 };
 
+export const ping = {
+  requests: () => [{ method: 'GET', path: '/echo0/ping', headers }],
+  right: (answer) => isDeepStrictEqual(answer, { ok: true }),
+  expect: '"ok":true',
+};
+
 /** With the five members that `route()` checks. */
 export const report = {
   requests: () =>

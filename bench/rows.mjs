@@ -2,6 +2,7 @@ import { installed } from './machine.mjs';
 import {
   echo,
   echoAlone,
+  ping,
   report,
   sessionCheck,
   sessionGet,
@@ -35,6 +36,12 @@ export const rows = [
       'plugin-server',
       'plugin-server, 1000 plugins',
     ],
+  },
+  {
+    group: 'host',
+    name: 'no-op GET',
+    request: ping,
+    contestants: ['node:http', 'fastify without log', 'plugin-server'],
   },
   {
     group: 'host',

@@ -7,7 +7,7 @@ export const cli = fileURLToPath(new URL('../dist/bundle/cli.js', import.meta.ur
 /** They are on unless a site says otherwise; other servers have nothing of the kind. */
 const bundledPlugins = readdirSync(new URL('../plugins', import.meta.url));
 
-/** The routes that every server of the host rows has: `POST /echo0/r0` to `/echo0/r9`. */
+/** The routes that every server of the host rows has: `POST /echo0/r0` to `/echo0/r9`. Some have `GET /echo0/ping`, too. */
 export const routesPerPlugin = 10;
 
 /**
@@ -28,7 +28,8 @@ export function writeSite(folder, { port, workers, echoPlugins, sessman, shipped
   const plugins = join(folder, 'plugins');
   mkdirSync(plugins, { recursive: true });
   install(folder);
-  for (let i = 0; i < echoPlugins; i++) writeEchoPlugin(plugins, `echo${i}`, checked);
+  for (let i = 0; i < echoPlugins; i++)
+    writeEchoPlugin(plugins, `echo${i}`, { checked, answersGet: i === 0 });
 
   const lines = [
     ...['[network]', `port=int:${port}`, `workers=int:${workers}`],
@@ -58,11 +59,14 @@ function install(folder) {
   symlinkSync(fileURLToPath(new URL('../node_modules/zod', import.meta.url)), join(modules, 'zod'));
 }
 
-function writeEchoPlugin(plugins, name, checked) {
+function writeEchoPlugin(plugins, name, { checked, answersGet }) {
   const handler = checked
     ? 'route({ body }, ({ body: { n } }) => ({ ok: true, n }))'
     : '(ctx) => {\n      ctx.body = { ok: true, n: ctx.request.body.n };\n    }';
   const routes = Array.from({ length: routesPerPlugin }, (_, i) => `    router.post('/r${i}', ${handler});`);
+  if (answersGet) {
+    routes.push("    router.get('/ping', (ctx) => {\n      ctx.body = { ok: true };\n    });");
+  }
   mkdirSync(join(plugins, name), { recursive: true });
   writeFileSync(
     join(plugins, name, 'index.js'),

@@ -6,6 +6,7 @@ const app = Fastify({ logger: process.env.LOG !== 'off' });
 app.addHook('onRequest', async (request, reply) => {
   if (!allowed(request.headers.authorization)) return reply.code(401).send({ error: 'a key is needed' });
 });
+app.get('/echo0/ping', async () => ({ ok: true }));
 for (let i = 0; i < Number(process.env.ECHO_PLUGINS ?? 1); i++) {
   app.register(
     async (plugin) => {
