@@ -2,13 +2,13 @@ import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** How often to look whether the process is idle, in milliseconds. */
-const interval = 5000;
+/** Milliseconds after the last collection until V8 can shrink the space for young objects, with a margin. */
+const settled = 5000;
 /** A process that is busy for less than this share of its time is idle. */
 const restful = 0.1;
 
 /**
- * Once a process has started and is idle, returns the memory that only the start needed to the system: a third of the total.
+ * Once a process has started and is idle, returns the memory that only the start needed to the system: a fifth of the total.
  * V8 keeps it until its next collection, which an idle server does not need for hours. A busy server collects anyway, and
  * should not pause for this.
  */
@@ -21,8 +21,6 @@ export function giveBackStartMemory(): void {
     clearInterval(timer);
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
-    // V8 shrinks the space for young objects when little was allocated since the last collection: at the second.
     collect();
-    collect();
-  }, interval).unref();
+  }, settled).unref();
 }
