@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cli, writeSite } from './site.mjs';
+import { cli, writeFastifyPlugins, writeSite } from './site.mjs';
 
 /**
  * The servers, by the name the table shows. `launch` is told where to listen, a folder of the server's own, and, in the
@@ -23,7 +23,10 @@ export const contestants = new Map(
     'plugin-server, 1000 plugins': ours({ echoPlugins: 1000 }),
     'plugin-server, 2 workers': ours({ workers: 2 }),
     'plugin-server as shipped': ours({ shipped: true }),
-    'fastify, 1000 plugins': peer('fastify.mjs', { ECHO_PLUGINS: '1000' }),
+    'fastify, 1000 functions': peer('fastify.mjs', { ECHO_PLUGINS: '1000' }),
+    'fastify, 1000 plugins': peer('fastify.mjs', (folder) => ({
+      PLUGINS: writeFastifyPlugins(folder, 1000),
+    })),
 
     'lmdb by hand': { calls: 'lmdb' },
     'storage of a plugin': { calls: 'storage' },
@@ -54,7 +57,7 @@ function peer(file, env = {}) {
         DATA: join(folder, 'data'),
         MONGO_URL: databaseUrl,
         NODE_ENV: 'production',
-        ...env,
+        ...(typeof env === 'function' ? env(folder) : env),
       },
     }),
   };

@@ -89,6 +89,13 @@ const wanted = [
     by: 'startTime',
     atMost: 1,
   },
+  {
+    row: 'start and rest, 10,000 routes',
+    of: 'plugin-server, 1000 plugins',
+    than: ['fastify, 1000 functions'],
+    by: 'startTime',
+    comparison: true,
+  },
   { row: 'session get', of: 'sessman', than: ['node:http + lmdb'], atLeast: 0.9 },
   { row: 'session check', of: 'sessman', than: ['node:http + lmdb'], atLeast: 0.9 },
   { row: 'session get', of: 'sessman', than: ['@fastify/session', 'koa-session'], atLeast: 1.3 },

@@ -111,7 +111,7 @@ export const rows = [
     name: 'start and rest, 10,000 routes',
     request: echo,
     measure: 'start',
-    contestants: ['fastify, 1000 plugins', 'plugin-server, 1000 plugins'],
+    contestants: ['fastify, 1000 plugins', 'fastify, 1000 functions', 'plugin-server, 1000 plugins'],
   },
   ...['set', 'get'].map((operation) => ({
     group: 'storage',

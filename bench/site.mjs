@@ -9,6 +9,7 @@ const bundledPlugins = readdirSync(new URL('../plugins', import.meta.url));
 
 /** The routes that every server of the host rows has: `POST /echo0/r0` to `/echo0/r9`. Some have `GET /echo0/ping`, too. */
 export const routesPerPlugin = 10;
+const routeNumbers = Array.from({ length: routesPerPlugin }, (_, i) => i);
 
 /**
  * Writes what a user of plugin-server would: an INI file with a key and an access log, and a plugins folder, beside an
@@ -63,14 +64,23 @@ function writeEchoPlugin(plugins, name, { checked, answersGet }) {
   const handler = checked
     ? 'route({ body }, ({ body: { n } }) => ({ ok: true, n }))'
     : '(ctx) => {\n      ctx.body = { ok: true, n: ctx.request.body.n };\n    }';
-  const routes = Array.from({ length: routesPerPlugin }, (_, i) => `    router.post('/r${i}', ${handler});`);
+  const routes = routeNumbers.map((i) => `    router.post('/r${i}', ${handler});`);
   if (answersGet) {
     routes.push("    router.get('/ping', (ctx) => {\n      ctx.body = { ok: true };\n    });");
   }
-  mkdirSync(join(plugins, name), { recursive: true });
-  writeFileSync(
-    join(plugins, name, 'index.js'),
-    `import { definePlugin, route, z } from 'plugin-server';
+  writeModule(
+    join(plugins, name),
+    `${checked ? checkedBody : "import { definePlugin } from 'plugin-server';\n"}
+export default definePlugin({
+  setup({ router }) {
+${routes.join('\n')}
+  },
+});
+`,
+  );
+}
+
+const checkedBody = `import { definePlugin, route, z } from 'plugin-server';
 
 const body = z.object({
   n: z.int(),
@@ -79,12 +89,34 @@ const body = z.object({
   active: z.boolean(),
   note: z.string().max(200),
 });
+`;
 
-export default definePlugin({
-  setup({ router }) {
-${routes.join('\n')}
-  },
-});
-`,
+/**
+ * Writes the same plugins for fastify, as folders that `@fastify/autoload` finds.
+ *
+ * @param {string} folder
+ * @param {number} count
+ * @returns {string} the folder of plugins
+ */
+export function writeFastifyPlugins(folder, count) {
+  const plugins = join(folder, 'plugins');
+  const routes = routeNumbers.map(
+    (i) => `  plugin.post('/r${i}', async (request) => ({ ok: true, n: request.body.n }));`,
   );
+  for (let i = 0; i < count; i++) {
+    writeModule(
+      join(plugins, `echo${i}`),
+      `export default async function echo(plugin) {
+${routes.join('\n')}
+}
+`,
+    );
+  }
+  return plugins;
+}
+
+function writeModule(folder, text) {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'index.js'), text);
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
 }

@@ -2,13 +2,16 @@ import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Milliseconds after the last collection until V8 can shrink the space for young objects, with a margin. */
-const settled = 5000;
+/**
+ * Milliseconds of a process at rest. V8 shrinks the space for young objects only where little was allocated in the last
+ * 5 s; with 6 s, one of four starts kept it, which is 7 MB of a worker.
+ */
+const settled = 7000;
 /** A process that is busy for less than this share of its time is idle. */
 const restful = 0.1;
 
 /**
- * Once a process has started and is idle, returns the memory that only the start needed to the system: a fifth of the total.
+ * Once a process has started and is idle, returns the memory that only the start needed to the system.
  * V8 keeps it until its next collection, which an idle server does not need for hours. A busy server collects anyway, and
  * should not pause for this.
  */
