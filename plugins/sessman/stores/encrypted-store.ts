@@ -8,13 +8,19 @@ import type { Keyring, SealedField } from './keyring.js';
  */
 export function encryptStore(store: Store, keys: Keyring): Store {
   /** Nothing is written before the store keeps off versions that would take sealed text for data. */
-  let raised: Promise<void> | undefined;
+  let isRaised = false;
+  let raising: Promise<void> | undefined;
   const raise = (): Promise<void> => {
-    raised ??= store.raise().catch((error: unknown) => {
-      raised = undefined;
-      throw error;
-    });
-    return raised;
+    raising ??= store.raise().then(
+      () => {
+        isRaised = true;
+      },
+      (error: unknown) => {
+        raising = undefined;
+        throw error;
+      },
+    );
+    return raising;
   };
 
   const openAll = <Extras extends SessionExtras>(handle: string, found: Extras): Extras => {
@@ -50,7 +56,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
       return store.needsSweeping;
     },
     async insert(record) {
-      await raise();
+      if (!isRaised) await raise();
       return store.insert({ ...record, ...sealAll(record.handle, record) });
     },
     read(handle, now) {
@@ -63,7 +69,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
       return found && openAll(handle, found);
     },
     async write(match: Match, change: Change) {
-      await raise();
+      if (!isRaised) await raise();
       const written = await store.write(match, { ...change, ...sealAll(match.handle, change) });
       if (!written) return undefined;
       const { handle } = written;
@@ -72,7 +78,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
       return { ...openAll(handle, written), data };
     },
     async rewrite(match, change, rewrite) {
-      await raise();
+      if (!isRaised) await raise();
       let data = '';
       const written = await store.rewrite(
         match,
@@ -106,7 +112,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     isRaised: () => store.isRaised(),
     sealed: (limit, after) => store.sealed(limit, after),
     async replaceSealed(before, after) {
-      await raise();
+      if (!isRaised) await raise();
       return store.replaceSealed(before, after);
     },
     fact: (name) => store.fact(name),
