@@ -7,15 +7,16 @@ export interface Launcher {
   readonly execArgv: readonly string[];
 }
 
-let found: Launcher | undefined | null = null;
+/** Once it has been looked for. */
+let found: { readonly launcher: Launcher | undefined } | undefined;
 
 /**
  * Runs a process that the kernel ends together with this one (prctl(2), PR_SET_PDEATHSIG), whatever it does at that time.
- * Undefined without util-linux 2.33 or later, and where a sandbox does not let it run.
+ * Undefined without util-linux 2.33 or later, such as with BusyBox, and where a sandbox does not let it run.
  */
 export function endingWithParent(): Launcher | undefined {
-  if (found === null) found = find();
-  return found;
+  found ??= { launcher: find() };
+  return found.launcher;
 }
 
 function find(): Launcher | undefined {
