@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cli, writeFastifyPlugins, writeSite } from './site.mjs';
+import { cli, cliOf, writeFastifyPlugins, writeSite } from './site.mjs';
+import { untracedPackage } from './untraced.mjs';
 
 /**
  * The servers, by the name the table shows. `launch` is told where to listen, a folder of the server's own, and, in the
@@ -20,8 +21,11 @@ export const contestants = new Map(
     express: peer('express.mjs'),
     'plugin-server': ours(),
     'plugin-server with route()': ours({ checked: true }),
+    'plugin-server without hooks for traces': ours({ untraced: true }),
     'plugin-server, 1000 plugins': ours({ echoPlugins: 1000 }),
     'plugin-server, 2 workers': ours({ workers: 2 }),
+    'plugin-server, 2 workers, proxied': ours({ workers: 2, proxied: true }),
+    'plugin-server, 2 workers, proxied, rate limit': ours({ workers: 2, proxied: true, rate: 6000 }),
     'plugin-server as shipped': ours({ shipped: true }),
     'fastify, 1000 functions': peer('fastify.mjs', { ECHO_PLUGINS: '1000' }),
     'fastify, 1000 plugins': peer('fastify.mjs', (folder) => ({
@@ -64,20 +68,22 @@ function peer(file, env = {}) {
 }
 
 /** As a user starts it: the command line, an INI file and a plugins folder; supervisor, key, access log and metrics on. */
-function ours({ echoPlugins = 1, workers = 1, sessman, shipped, checked } = {}) {
+function ours({ echoPlugins = 1, workers = 1, sessman, untraced, ...site } = {}) {
   return {
     launch: ({ port, folder, databaseUrl }) => {
       const settings =
         sessman && (databaseUrl === undefined ? sessman : { ...sessman, server_url: databaseUrl });
+      const packageFolder = untraced ? untracedPackage() : undefined;
       const ini = writeSite(folder, {
         port,
         workers,
         echoPlugins,
         sessman: settings,
-        shipped,
-        checked,
+        packageFolder,
+        ...site,
       });
-      return { args: [cli, 'start', '--ini-file', ini], env: { NODE_ENV: 'production' } };
+      const program = packageFolder === undefined ? cli : cliOf(packageFolder);
+      return { args: [program, 'start', '--ini-file', ini], env: { NODE_ENV: 'production' } };
     },
   };
 }

@@ -21,6 +21,20 @@ const wanted = [
     atLeast: 0.87,
   },
   {
+    row: 'no-op JSON POST, traces off',
+    of: 'plugin-server',
+    than: ['plugin-server without hooks for traces'],
+    by: 'cpu',
+    atMost: 1.01,
+  },
+  {
+    row: 'no-op JSON POST of 1,000 clients, cores shared with the load',
+    of: 'plugin-server, 2 workers, proxied, rate limit',
+    than: ['plugin-server, 2 workers, proxied'],
+    by: 'cpu',
+    atMost: 1.02,
+  },
+  {
     row: 'no-op JSON POST, cores shared with the load',
     of: 'plugin-server, 2 workers',
     than: ['plugin-server'],

@@ -48,6 +48,17 @@ export const report = {
   expect: echo.expect,
 };
 
+/** As a proxy passes them on, from so many clients in turn. */
+const clientCount = 1000;
+export const echoOfMany = {
+  ...echo,
+  requests: () =>
+    Array.from({ length: clientCount }, (_, i) => ({
+      ...echo.requests()[0],
+      headers: { ...jsonHeaders, 'X-Forwarded-For': `10.0.${i >> 8}.${i & 255}` },
+    })),
+};
+
 /** Each over a connection of its own, as HTTP/1.0 clients, scripts and nginx by default send them. */
 export const echoAlone = {
   ...echo,

@@ -2,6 +2,7 @@ import { installed } from './machine.mjs';
 import {
   echo,
   echoAlone,
+  echoOfMany,
   ping,
   report,
   sessionCheck,
@@ -48,6 +49,19 @@ export const rows = [
     name: 'JSON POST of five members, checked',
     request: report,
     contestants: ['plugin-server', 'plugin-server with route()'],
+  },
+  {
+    group: 'traces',
+    name: 'no-op JSON POST, traces off',
+    request: echo,
+    contestants: ['plugin-server without hooks for traces', 'plugin-server'],
+  },
+  {
+    group: 'limits',
+    name: 'no-op JSON POST of 1,000 clients, cores shared with the load',
+    request: echoOfMany,
+    shared: true,
+    contestants: ['plugin-server, 2 workers, proxied', 'plugin-server, 2 workers, proxied, rate limit'],
   },
   {
     group: 'workers',

@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { key } from './peers/key.mjs';
 
-export const cli = fileURLToPath(new URL('../dist/bundle/cli.js', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+export const cli = cliOf(root);
+
+/** @param {string} packageFolder of plugin-server, or of a copy */
+export function cliOf(packageFolder) {
+  return join(packageFolder, 'dist', 'bundle', 'cli.js');
+}
+
 /** They are on unless a site says otherwise; other servers have nothing of the kind. */
 const bundledPlugins = readdirSync(new URL('../plugins', import.meta.url));
 
@@ -23,17 +31,34 @@ const routeNumbers = Array.from({ length: routesPerPlugin }, (_, i) => i);
  * @param {object} [options.sessman] sessman's settings; without them sessman is not there
  * @param {boolean} [options.shipped] whether the plugins that come with the server run, with the settings they come with
  * @param {boolean} [options.checked] whether the routes check their bodies by `route()`
+ * @param {boolean} [options.proxied] whether X-Forwarded-For is believed
+ * @param {number} [options.rate] the requests that each client may send in a minute
+ * @param {string} [options.packageFolder] the plugin-server that is installed
  * @returns {string} the INI file
  */
-export function writeSite(folder, { port, workers, echoPlugins, sessman, shipped = false, checked = false }) {
+export function writeSite(
+  folder,
+  {
+    port,
+    workers,
+    echoPlugins,
+    sessman,
+    shipped = false,
+    checked = false,
+    proxied = false,
+    rate = 0,
+    packageFolder = root,
+  },
+) {
   const plugins = join(folder, 'plugins');
   mkdirSync(plugins, { recursive: true });
-  install(folder);
+  install(folder, packageFolder);
   for (let i = 0; i < echoPlugins; i++)
     writeEchoPlugin(plugins, `echo${i}`, { checked, answersGet: i === 0 });
 
   const lines = [
-    ...['[network]', `port=int:${port}`, `workers=int:${workers}`],
+    ...['[network]', `port=int:${port}`, `workers=int:${workers}`, `proxy=bool:${proxied}`],
+    ...['[limits]', `rate=int:${rate}`],
     ...['[paths]', `plugins=${plugins}`, 'data=data'],
     ...['[auth]', `apikey=${key}`],
     ...['[log]', 'level=info', 'file=server.log'],
@@ -52,12 +77,12 @@ export function writeSite(folder, { port, workers, echoPlugins, sessman, shipped
 }
 
 /** What `npm install plugin-server` leaves in a folder, of that which plugins import. */
-function install(folder) {
+function install(folder, packageFolder) {
   const modules = join(folder, 'node_modules');
   if (existsSync(modules)) return;
   mkdirSync(modules);
-  symlinkSync(fileURLToPath(new URL('..', import.meta.url)), join(modules, 'plugin-server'));
-  symlinkSync(fileURLToPath(new URL('../node_modules/zod', import.meta.url)), join(modules, 'zod'));
+  symlinkSync(packageFolder, join(modules, 'plugin-server'));
+  symlinkSync(join(root, 'node_modules', 'zod'), join(modules, 'zod'));
 }
 
 function writeEchoPlugin(plugins, name, { checked, answersGet }) {

@@ -221,7 +221,8 @@ export class Application extends Koa {
       if (judgeName !== undefined && mount?.anyHost !== true) judgeName(ctx);
       if ((ctx.res as HostResponse).late) throw OVERLOADED;
       if (rateLimit !== undefined && mount?.unmetered !== true) {
-        return rateLimit.judge(ctx, mount?.keys).then(() => this.#enter(ctx, mount, url, end));
+        const waiting = rateLimit.judge(ctx, mount?.keys);
+        if (waiting !== undefined) return waiting.then(() => this.#enter(ctx, mount, url, end));
       }
     }
     return this.#enter(ctx, mount, url, end);

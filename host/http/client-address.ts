@@ -3,8 +3,9 @@ import ipaddr from 'ipaddr.js';
 
 /** An IPv4 address, or the /64 network of an IPv6 one, which is the least that one host is given. */
 export function addressGroup(address: string): string {
-  if (isIP(address) === 0) return address;
-  const parsed = ipaddr.process(address);
+  const plain = withoutMapping(address);
+  if (!plain.includes(':') || isIP(plain) === 0) return plain;
+  const parsed = ipaddr.process(plain);
   if (parsed instanceof ipaddr.IPv4) return parsed.toString();
   return parsed.parts
     .slice(0, 4)
@@ -18,4 +19,9 @@ export function clientNetwork(address: string): string {
   const parsed = ipaddr.process(address);
   if (parsed instanceof ipaddr.IPv4) return `${parsed.octets.slice(0, 3).join('.')}.0/24`;
   return `${addressGroup(address)}::/64`;
+}
+
+/** A socket that listens on `::` has IPv4 peers as `::ffff:192.0.2.1`. */
+function withoutMapping(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address;
 }

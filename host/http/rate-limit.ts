@@ -6,6 +6,7 @@ import { headKey, type KeyRing } from './api-key.js';
 import { addressGroup } from './client-address.js';
 import { hostError } from './errors.js';
 import { ClientTable, RateCounts } from './rate-counts.js';
+import type { HostResponse } from './socket/response.js';
 
 export interface RateLimitOptions {
   /** How many requests a client may send in a window. */
@@ -55,6 +56,8 @@ export class RateLimit {
   #asking: { readonly held: Held; readonly resolve: () => void }[] = [];
   #later: NodeJS.Timeout | undefined;
   #soon: NodeJS.Immediate | undefined;
+  /** Until a message is answered, what others ask for is gathered into the next one. */
+  #isAsking = false;
   #draining = false;
 
   /** @param link to the supervisor; without one, this process counts by itself */
@@ -64,28 +67,44 @@ export class RateLimit {
     this.#policy = `"default";q=${options.rate};w=${options.window}`;
   }
 
-  /** Counts a request. Rejects with a 429 when its client has reached the limit. `keys` are the keys of the path. */
-  async judge(ctx: Koa.Context, keys: KeyRing | undefined): Promise<void> {
-    const { rate, window, by } = this.#options;
-    const client = (by === 'key' ? rightKey(ctx, keys) : undefined) ?? addressGroup(withoutPort(ctx.ip));
-    let now = monotonic();
-    let held = this.#find(client, now);
-    while (!this.#spend(held, now)) {
-      if (held.left === 0 && held.refill === undefined) {
-        const seconds = this.#describe(ctx, held, now);
-        throw hostError(
-          'rate_limited',
-          { rate, window, seconds },
-          { headers: { 'Retry-After': String(seconds) } },
-        );
-      }
+  /**
+   * Counts a request. Throws, or rejects with, a 429 when its client has reached the limit. Returns a promise only if it has
+   * to wait for the supervisor. `keys` are the keys of the path.
+   */
+  judge(ctx: Koa.Context, keys: KeyRing | undefined): Promise<void> | undefined {
+    const client = this.#clientOf(ctx, keys);
+    const now = monotonic();
+    const held = this.#find(client, now);
+    if (!this.#spend(held, now)) return this.#waitForShare(ctx, client, held, now);
+    this.#describe(ctx, held, now);
+    return undefined;
+  }
+
+  #clientOf(ctx: Koa.Context, keys: KeyRing | undefined): string {
+    const key = this.#options.by === 'key' ? rightKey(ctx, keys) : undefined;
+    return key ?? addressGroup(withoutPort(ctx.ip));
+  }
+
+  async #waitForShare(ctx: Koa.Context, client: string, held: Held, now: number): Promise<void> {
+    do {
+      if (held.left === 0 && held.refill === undefined) throw this.#refusal(ctx, held, now);
       held.waiting += 1;
       await this.#refill(held);
       held.waiting -= 1;
       now = monotonic();
       held = this.#find(client, now);
-    }
+    } while (!this.#spend(held, now));
     this.#describe(ctx, held, now);
+  }
+
+  #refusal(ctx: Koa.Context, held: Held, now: number): Error {
+    const { rate, window } = this.#options;
+    const seconds = this.#describe(ctx, held, now);
+    return hostError(
+      'rate_limited',
+      { rate, window, seconds },
+      { headers: { 'Retry-After': String(seconds) } },
+    );
   }
 
   /** Gives back what is not used, for the process that serves in this one's place, and takes no more in advance. */
@@ -128,6 +147,7 @@ export class RateLimit {
     held.refill ??= new Promise((resolve) => {
       this.#asking.push({ held, resolve });
     });
+    if (this.#isAsking) return held.refill;
     if (held.waiting > 0) this.#soon ??= setImmediate(() => this.#ask());
     else this.#later ??= setTimeout(() => this.#ask(), GATHERING);
     return held.refill;
@@ -146,6 +166,7 @@ export class RateLimit {
     const asking = this.#asking;
     if (asking.length === 0) return;
     this.#asking = [];
+    this.#isAsking = true;
     const shares = await this.#link.take(
       asking.map(({ held: { client, waiting, most } }) => ({
         client,
@@ -155,6 +176,8 @@ export class RateLimit {
         most: this.#draining ? 0 : most,
       })),
     );
+    this.#isAsking = false;
+    if (this.#asking.length > 0) this.#soon = setImmediate(() => this.#ask());
     for (const [i, { held, resolve }] of asking.entries()) {
       const { tokens, left, begun } = shares[i]!;
       held.tokens = begun === held.begun ? held.tokens + tokens : tokens;
@@ -171,8 +194,9 @@ export class RateLimit {
   /** Sets the headers, and returns the seconds until the window ends. */
   #describe(ctx: Koa.Context, { tokens, left, ends }: Held, now: number): number {
     const seconds = Math.max(1, Math.ceil((ends - now) / 1000));
-    ctx.set('RateLimit-Policy', this.#policy);
-    ctx.set('RateLimit', `"default";r=${left + tokens};t=${seconds}`);
+    const res = ctx.res as HostResponse;
+    res.addHeader('RateLimit-Policy', this.#policy);
+    res.addHeader('RateLimit', `"default";r=${left + tokens};t=${seconds}`);
     return seconds;
   }
 }
