@@ -348,6 +348,8 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
       expect(await keysOf(one, { after: 'b', prefix: 'a/', reverse: true, limit: 1 })).to.deep.equal(['a/2']);
       expect(await keysOf(one, { limit: 0 })).to.deep.equal([]);
       expect(await keysOf(one, { prefix: '\u{1F422}' })).to.deep.equal(['\u{1F422}']);
+      expect(await keysOf(one, { prefix: '\u{1F422}', after: '\uFF5E' })).to.deep.equal(['\u{1F422}']);
+      expect(await keysOf(one, { prefix: '\uFF5E', after: '\u{1F422}', reverse: true })).to.deep.equal([]);
       for (const bad of [
         { limit: -1 },
         { limit: 1.5 },
@@ -419,6 +421,21 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
       });
       await withinRun({ ...run, state: 'ended' }, () => one.set('set', 3));
       expect(await one.get('set')).to.equal(3);
+    });
+
+    it('rejects with lease_lost where the lease is lost while a call fails in its own way', async () => {
+      const store = await place.open();
+      const now = () => store.now();
+      const base = { store, updates: new Updates(store, now) };
+      const options = { name: 'lost', space: 'shop/lost/', now, counts };
+      const closed = new PluginStorage<number>({ ...options, base: async () => base });
+      await store.close();
+      for (const call of [() => closed.get('key'), () => closed.set('key', 2), () => keysOf(closed)]) {
+        const run = { fence: { place: 'lost', revision: 1 }, state: 'running' as 'running' | 'lost' };
+        const failure = withinRun(run, () => errorOf(call()));
+        run.state = 'lost';
+        expect((await failure).code).to.equal('lease_lost');
+      }
     });
 
     it('rejects with storage_unavailable when it is closed', async () => {

@@ -308,6 +308,8 @@ export const mutants = [
       ['left -= 1;', ''],
       ['lower(to, space + last)', 'space + last'],
       ['higher(from, `${space}', '(`${space}'],
+      ['Buffer.compare(Buffer.from(a), Buffer.from(b)) < 0', 'a < b'],
+      ['lossOfLease() ?? cause', 'cause'],
     ],
   ),
   ...inFile(
@@ -357,6 +359,7 @@ export const mutants = [
     [
       ['if (!this.#running) this.#run();', 'this.#run();'],
       ['if (result instanceof Promise) await result;', ''],
+      ['this.#backlog.clear();', ''],
     ],
   ),
   ...inFile(

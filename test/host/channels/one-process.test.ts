@@ -125,6 +125,28 @@ describe('a channel of one process', () => {
     expect(seen).to.deep.equal([{ ready: true }]);
   });
 
+  it('calls no handler with values that wait when its subscription ends', async () => {
+    const { numbers } = given();
+    const seen: unknown[] = [];
+    const others: unknown[] = [];
+    let release = () => {};
+    const busy = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const end = numbers.subscribe(async (value) => {
+      seen.push(value);
+      await busy;
+    });
+    numbers.subscribe((value) => others.push(value));
+    for (const value of [1, 2, 3]) numbers.publish(value);
+    while (others.length < 3) await nextTurn();
+    end();
+    release();
+    numbers.publish(4);
+    while (others.length < 4) await nextTurn();
+    expect(seen).to.deep.equal([1]);
+  });
+
   for (const [what, value, message] of [
     ['undefined', undefined, 'channel("numbers").publish: value is undefined; publish null instead'],
     ['a date', { at: [new Date()] }, /^channel\("numbers"\)\.publish: value\.at\[0\] is a Date; /],
