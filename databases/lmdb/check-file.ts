@@ -77,7 +77,7 @@ const sampledPaths = 1_000;
 class Look {
   readonly #fd: number;
   readonly #file: string;
-  readonly #size: number;
+  #size = 0;
   #pageSize = 0;
   #transaction = 0n;
 
@@ -88,8 +88,6 @@ class Look {
   ) {
     this.#fd = fd;
     this.#file = file;
-    // A crash or a full disk may have left part of a page after the last one in use.
-    this.#size = fstatSync(fd).size;
   }
 
   newestMeta(): Meta {
@@ -99,6 +97,9 @@ class Look {
     const metas = [this.#meta(first), this.#meta(this.#read(this.#pageSize, 176))];
     const newest = metas[0]!.transaction > metas[1]!.transaction ? metas[0]! : metas[1]!;
     this.#transaction = newest.transaction;
+    // Later than the meta page, since another process may extend the file. A crash or a full disk may have left part of a
+    // page after the last one in use.
+    this.#size = fstatSync(this.#fd).size;
     return newest;
   }
 
