@@ -29,7 +29,7 @@ async function sessionsIn({ folder, names }: Order): Promise<Record<string, stri
   try {
     const held: Record<string, string> = {};
     for (const name of names) {
-      const record = store.read(name, Date.now());
+      const record = await store.read(name, Date.now());
       if (record) held[name] = sessionState(record.version, JSON.parse(record.data), record.secretHash);
     }
     const { records, damaged, repaired } = await scrubAll(store);

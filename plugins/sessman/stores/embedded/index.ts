@@ -12,6 +12,7 @@ import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers
 import { type ClockMark, WallClock } from '../../../../databases/lmdb/wall-clock.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
+  type Awaitable,
   type Change,
   type EndNote,
   type EndReason,
@@ -36,6 +37,7 @@ import {
   type WalkedSession,
 } from '../../store.js';
 import { changePause, Leased } from '../leased.js';
+import { ColdReads } from './cold-reads.js';
 import {
   isMarked,
   isRaised,
@@ -85,6 +87,11 @@ export class EmbeddedStore implements Store {
   readonly #root: RootDatabase;
   readonly #snapshot: FreshReads;
   readonly #records: Records;
+  readonly #coldReads = new ColdReads((key) => {
+    // It may have waited for others.
+    if (this.#closed) throw new StoreError();
+    return this.#records.prefetch([key]);
+  });
   readonly #byUser: Database<Buffer, Buffer>;
   readonly #byExpiry: Database<Buffer, Buffer>;
   readonly #meta: Meta;
@@ -175,14 +182,20 @@ export class EmbeddedStore implements Store {
     );
   }
 
-  read(handle: string, now: number): SessionRecord | undefined {
-    const record = this.#load(handleBytes(handle))?.record;
-    return record && this.#isLive(record, now) ? record : undefined;
+  read(handle: string, now: number): Awaitable<SessionRecord | undefined> {
+    const key = handleBytes(handle);
+    return this.#coldReads.read(key, () => {
+      const record = this.#load(key)?.record;
+      return record && this.#isLive(record, now) ? record : undefined;
+    });
   }
 
-  peek(handle: string, now: number): SessionHead | undefined {
-    const head = this.#fresh(() => this.#records.head(handleBytes(handle)));
-    return head && this.#isLive(head, now) ? head : undefined;
+  peek(handle: string, now: number): Awaitable<SessionHead | undefined> {
+    const key = handleBytes(handle);
+    return this.#coldReads.read(key, () => {
+      const head = this.#fresh(() => this.#records.head(key));
+      return head && this.#isLive(head, now) ? head : undefined;
+    });
   }
 
   write(match: Match, change: Change): Promise<SessionRecord | undefined> {
@@ -200,7 +213,7 @@ export class EmbeddedStore implements Store {
   ): Promise<SessionRecord | undefined> {
     const key = handleBytes(match.handle);
     for (;;) {
-      const found = this.#load(key);
+      const found = await this.#coldReads.read(key, () => this.#load(key));
       if (!found || !this.#matches(found.record, match)) return undefined;
       const { record } = found;
       const data = newData(record.data);
@@ -244,7 +257,7 @@ export class EmbeddedStore implements Store {
   async remove(match: Match, reason: EndReason): Promise<boolean> {
     const key = handleBytes(match.handle);
     for (;;) {
-      const found = this.#loadAnyhow(key);
+      const found = await this.#coldReads.read(key, () => this.#loadAnyhow(key));
       if (!found || !this.#mayRemove(key, found, match)) return false;
       const end = { reason, at: match.now };
       const sure = found.isDamaged ? this.#certain(key, found, match) : found.record;

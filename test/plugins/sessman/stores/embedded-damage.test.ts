@@ -184,7 +184,7 @@ describe('bytes that change in an embedded store', () => {
       );
       records.putSync(to!.key, Buffer.from(from!.value), from!.version!);
     });
-    expect(store.read(one.handle, now)).to.include({ handle: one.handle });
+    expect(await store.read(one.handle, now)).to.include({ handle: one.handle });
     expect(await outcome(() => store.read(other.handle, now))).to.equal('damaged');
   });
 
@@ -285,7 +285,7 @@ describe('bytes that change in an embedded store', () => {
         dbs[name].putSync(key, Buffer.from([1]));
       }
     });
-    expect(store.read(hidden.handle, now)).to.equal(undefined);
+    expect(await store.read(hidden.handle, now)).to.equal(undefined);
     expect(await store.list(unlisted.userid, now)).to.have.length(14);
     expect(await scrub()).to.deep.equal({
       records: 100,

@@ -52,8 +52,8 @@ describe('EmbeddedStore over several processes', () => {
 
   it('keeps the sessions of them all, each seen by the others when it was answered', async () => {
     const unseen: string[] = [];
-    const look = ({ handle }: Told) => {
-      if (handle && !store.read(handle, Date.now())) unseen.push(handle);
+    const look = async ({ handle }: Told) => {
+      if (handle && !(await store.read(handle, Date.now()))) unseen.push(handle);
     };
     const all = await Promise.all([1, 2, 3].map(() => told(fork(writer, [here(), '100']), look)));
     expect(all.map((each) => each.length)).to.deep.equal([100, 100, 100]);

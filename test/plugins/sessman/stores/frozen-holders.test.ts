@@ -175,7 +175,7 @@ describe('a process that is frozen between a read and its write', () => {
       const swept = frozen.sweep(now + 100, 10);
       await written;
       expect((await swept).removed).to.equal(0);
-      expect(other.read(record.handle, now + 100)).not.to.equal(undefined);
+      expect(await other.read(record.handle, now + 100)).not.to.equal(undefined);
     } finally {
       await frozen.close();
       await other.close();
