@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sealed, Store } from '../store.js';
 import { changeFenced } from './fenced.js';
 import { Keyring, plain, type SealedField, sealedWith } from './keyring.js';
+import { Rests } from './rests.js';
 
 export interface ReencryptionOptions {
   /** Ends it. */
@@ -41,6 +42,7 @@ export async function runReencryption(
   /** By the steady clock. */
   let heldUntil = 0;
   let isHealthy = true;
+  const rests = new Rests();
   while (!signal.aborted) {
     try {
       if (keys || (await store.isRaised())) {
@@ -96,36 +98,27 @@ export async function runReencryption(
     const writers = await firstKeys();
     for (let after: string | undefined; ; ) {
       const stepBegan = performance.now();
-      let replaced = 0;
       const page = await store.sealed(stepSize, after);
       const mayReplace = await isListedByAll();
-      for (let n = 0; n < page.length; n += atOnce) {
-        // Of a process that was frozen, these writes at most are still under way: `replaceSealed` undoes no later one.
-        if (performance.now() >= heldUntil) return;
-        const some = page.slice(n, n + atOnce);
-        const areReplaced = await Promise.all(some.map((sealed) => look(sealed, mayReplace)));
-        replaced += areReplaced.filter(Boolean).length;
-      }
+      // Of a process that was frozen, these writes at most are still under way: `replaceSealed` undoes no later one.
+      if (performance.now() >= heldUntil) return;
+      const replaced = mayReplace ? await replaceAll(page) : 0;
+      // What somebody changed meanwhile was not replaced, and yet has another key than it had.
+      const seen = replaced > 0 ? await readAgain(page, after) : page;
+      for (const sealed of seen) for (const key of keysOf(sealed)) counts[key] = (counts[key] ?? 0) + 1;
       if (page.length < stepSize) break;
       after = page.at(-1)!.handle;
       await tell();
       if (signal.aborted || !(await isStillHeld())) return;
-      // Requests come first: counting takes a twentieth of the time at most, encrypting again half of it.
-      const rest = (performance.now() - stepBegan) * (replaced > 0 ? 1 : 20);
-      await sleep(rest, undefined, { signal, ref: false }).catch(() => {});
+      const took = performance.now() - stepBegan;
+      // Nothing waits for a count, so that it takes a twentieth of the time at most.
+      if (replaced > 0) await rests.after(took, signal);
+      else await sleep(20 * took, undefined, { signal, ref: false }).catch(() => {});
     }
     // A key with which a host has encrypted meanwhile is in use, whatever was counted.
     for (const key of [...writers, ...(await firstKeys())]) counts[key] = Math.max(counts[key] ?? 0, 1);
     await changeFenced<KeyCounts>(store, 'records-by-key', fence, () => ({ first: ring.first, counts }));
     nextPass = now() + Math.max(shortestPause, performance.now() - began);
-
-    /** Counts a record, and replaces it first where it has another key. */
-    async function look(sealed: Sealed, mayReplace: boolean): Promise<boolean> {
-      const used = keysOf(sealed);
-      const isReplaced = mayReplace && used.some((key) => key !== ring.first) && (await replace(sealed));
-      for (const key of isReplaced ? [ring.first] : used) counts[key] = (counts[key] ?? 0) + 1;
-      return isReplaced;
-    }
   }
 
   /** The keys with which other hosts encrypt, where it is not this one's. */
@@ -139,6 +132,19 @@ export async function runReencryption(
   async function isListedByAll(): Promise<boolean> {
     const hosts = living((await store.fact<Hosts>('hosts')) ?? {}, now());
     return Object.values(hosts).every(({ fingerprints }) => fingerprints.includes(ring.first));
+  }
+
+  /** Seals what has other keys with the first one; returns how many records that was tried for. */
+  async function replaceAll(page: readonly Sealed[]): Promise<number> {
+    const others = page.filter((sealed) => keysOf(sealed).some((key) => key !== ring.first));
+    await Promise.all(others.map(replace));
+    return others.length;
+  }
+
+  async function readAgain(page: readonly Sealed[], after: string | undefined): Promise<Sealed[]> {
+    const handles = new Set(page.map(({ handle }) => handle));
+    // Others may have come between them.
+    return (await store.sealed(2 * stepSize, after)).filter(({ handle }) => handles.has(handle));
   }
 
   /** False where no key opens the record, or somebody changed it meanwhile: then it has the first key of that host. */
@@ -188,7 +194,5 @@ const tick = 1000;
 const toldFor = 15_000;
 const leaseTime = 15_000;
 const shortestPause = 3000;
-/** Records of one step. */
+/** Records of one step: on the embedded store, they are replaced in one commit. */
 const stepSize = 100;
-/** Records that are replaced at once: on the embedded store, in one commit. */
-const atOnce = 50;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Store } from '../store.js';
+import { Rests } from './rests.js';
 
 export interface SweeperOptions {
   /** Ends the sweeping. */
@@ -16,13 +17,15 @@ export interface SweeperOptions {
 
 /**
  * Removes expired sessions while the store needs that: one sweeper at a time over all processes and hosts, in steps too
- * short for a request to notice, for half of its time. Where more expire than that removes, it takes more of its time.
+ * short for a request to notice, for half of its time while requests need theirs. Where more expire than that removes, it
+ * takes more of its time.
  * Resolves when it has stopped.
  */
 export async function runSweeper(store: Store, options: SweeperOptions): Promise<void> {
   const { signal, now = () => store.clock.now(), delay = 0, every = 1000, onSwept, onError } = options;
   const owner = randomUUID();
   let isHealthy = true;
+  const rests = new Rests();
   while (!signal.aborted) {
     try {
       if (store.needsSweeping && !store.clock.isDoubtful && (await store.isSweepDue(now() - delay)))
@@ -51,8 +54,7 @@ export async function runSweeper(store: Store, options: SweeperOptions): Promise
       if (removed > 0) onSwept?.(removed);
       more = isMore;
       // Requests come first, unless sessions expire faster than they are removed.
-      const rest = (performance.now() - began) * Math.max(0, 1 - late / latest);
-      await pause(rest, undefined, { signal, ref: false }).catch(() => {});
+      await rests.after(performance.now() - began, signal, Math.max(0, 1 - late / latest));
     }
   }
 }
