@@ -9,13 +9,15 @@ import { leaveServerCore, requireMachine } from './machine.mjs';
 import { build } from './ten-million/build.mjs';
 import { expiry } from './ten-million/expiry.mjs';
 import { latency } from './ten-million/latency.mjs';
-import { backup, encryption, ends, list, scrub, start } from './ten-million/operations.mjs';
+import { backup, encryption, ends, list, restore, scrub, start } from './ten-million/operations.mjs';
 import { Population } from './ten-million/population.mjs';
 import { report, writeReport } from './ten-million/report.mjs';
 
 class TimeUp extends Error {}
 
-const stages = { build, start, list, latency, expiry, scrub, backup, encryption, ends };
+const stages = { build, start, list, latency, expiry, scrub, backup, encryption, ends, restore };
+/** Those that may follow on one which leaves the store encrypted, or without sessions. */
+const afterChange = ['encryption', 'ends', 'restore'];
 const usage = `Usage: npm run bench:ten-million -- [options] [STAGE …]
   STAGE           ${Object.keys(stages).join(', ')};
                   all that are not complete yet, without one
@@ -41,6 +43,8 @@ const isChosen = (name) =>
 try {
   for (const [name, stage] of Object.entries(stages)) {
     if (!isChosen(name)) continue;
+    if (run.state.changed && !afterChange.includes(name))
+      fail('the store is encrypted, or its sessions are ended: run the stage "restore" first');
     console.log(`# ${name}, ${new Date().toISOString()}`);
     // The bulk command may have both cores.
     if (name !== 'build') leaveServerCore();
@@ -74,9 +78,7 @@ function open(folder, sessions, minutes) {
     expiring: Number(values.expiring ?? state.sessions / 10),
     store: join(folder, 'store'),
     first: join(folder, 'store-first'),
-    copy: join(folder, 'copy'),
-    encrypted: join(folder, 'store-encrypted'),
-    restored: join(folder, 'store-restored'),
+    copy: join(folder, values.tenth ? 'copy-first' : 'copy'),
     population: new Population({ name: 'bulk', count: state.sessions, expires }),
     // Of few sessions, only whether the stages work is of interest.
     seconds: (full) => (state.sessions < 1_000_000 ? Math.ceil(full / 5) : full),

@@ -3,16 +3,15 @@ import { dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
 import { EmbeddedStore } from '../../dist/plugins/sessman/stores/embedded/index.js';
-import { load } from '../load.mjs';
-import { bothCores } from '../machine.mjs';
 import { newSession } from './calls.mjs';
+import { closedLoad } from './open-load.mjs';
 import { readIntoCache } from './page-cache.mjs';
 import { startServer } from './server.mjs';
 
 /** Sessions of one transaction, about. */
 export const atOnce = 10_000;
-/** Bytes of the file for a session of 800 bytes, and of the copies that later stages make. */
-const bytesPerSession = 1600 * 3;
+/** Bytes of the file for a session of 800 bytes, and of its backup. */
+const bytesPerSession = 1650 * 2;
 const sliceSeconds = 5;
 
 /**
@@ -83,7 +82,7 @@ function keepFirst({ store, first, state, save }) {
 }
 
 /** Not what the processes that use a store leave beside it. */
-export function isOfStore(path) {
+function isOfStore(path) {
   return !path.includes('claim-') && !path.endsWith('-lock');
 }
 
@@ -96,10 +95,11 @@ async function insertOverHttp(run, at, until) {
   const server = await startServer(run);
   try {
     while (done() < until) {
-      const options = { port: server.port, requests: newSession(), cores: bothCores, folder: server.folder };
-      const { count, rate } = await load({ ...options, seconds: run.seconds(sliceSeconds) });
-      state.http[at] = (state.http[at] ?? 0) + count;
-      state.httpRates[at] = [...(state.httpRates[at] ?? []), Math.round(rate)];
+      const logins = newSession();
+      const next = () => logins[Math.floor(Math.random() * logins.length)];
+      const seen = await closedLoad({ port: server.port, seconds: run.seconds(sliceSeconds), next });
+      state.http[at] = (state.http[at] ?? 0) + seen.count;
+      state.httpRates[at] = [...(state.httpRates[at] ?? []), seen.throughput];
       save();
       stopIfDue();
     }

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { storeFile } from '../../dist/plugins/sessman/stores/embedded/folder.js';
 import { calls } from './calls.mjs';
@@ -25,11 +26,14 @@ export async function latency(run) {
     { name: 'page cache dropped', count, cold: true },
     { name: 'cgroup of a quarter of the file', count, limit: Math.max(leastMemory, Math.round(size / 4)) },
   ];
-  const results = {};
+  // A stage that is run again replaces its rows one by one.
+  const results = { ...state.latency };
   for (const { name, count, ...options } of states) {
     if (!options.cold && options.limit === undefined) await readIntoCache(options.store ?? store);
+    results[name] = {};
     for (const call of Object.keys(calls)) {
       // Where it began cold, each call does.
+      const [machineLoad] = loadavg();
       const server = await startServer(run, options);
       try {
         const next = () => calls[call](population.id(Math.floor(Math.random() * count)));
@@ -43,8 +47,13 @@ export async function latency(run) {
           seconds: run.seconds(seconds),
           next,
         });
-        results[name] ??= {};
-        results[name][call] = { peak, startTime: server.startTime, ...seen, memory: server.memory() };
+        results[name][call] = {
+          peak,
+          machineLoad,
+          startTime: server.startTime,
+          ...seen,
+          memory: server.memory(),
+        };
         console.log(
           `${name}, ${call}: peak ${peak}/s, p50 ${seen.p50} ms, p99 ${seen.p99} ms, max ${seen.max} ms at ${seen.rate}/s, ${seen.refused} refused, ${seen.unanswered} unanswered; first response after ${server.startTime.toFixed(0)} ms; ${JSON.stringify(results[name][call].memory)}`,
         );

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cpSync, rmSync, statSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -9,7 +9,6 @@ import { Keyring } from '../../dist/plugins/sessman/stores/keyring.js';
 import { send } from '../http.mjs';
 import { bothCores } from '../machine.mjs';
 import { besideLoad, compared } from './beside.mjs';
-import { isOfStore } from './build.mjs';
 import { control, metrics, newSession, stored } from './calls.mjs';
 import { readIntoCache } from './page-cache.mjs';
 import { dataBytes } from './population.mjs';
@@ -90,10 +89,10 @@ async function timed(port, path) {
   return { ms: Math.round((performance.now() - began) * 10) / 10, sessions };
 }
 
-/** sessman-backup of a store in use, sessman-restore of it, and its size. */
+/** sessman-backup of a store in use, and its size. */
 export async function backup(run) {
-  const { folder, store, copy, restored, state, save } = run;
-  for (const each of [copy, restored]) rmSync(each, { recursive: true, force: true });
+  const { store, copy, state, save } = run;
+  rmSync(copy, { recursive: true, force: true });
   const before = statSync(join(store, storeFile)).size;
   const made = await besideLoad(run, {}, () => command('backup.js', store, copy));
   const after = statSync(join(store, storeFile)).size;
@@ -101,13 +100,29 @@ export async function backup(run) {
   console.log(
     `${made.result}; ${compared(made)}; the copy has ${size} bytes, the store's file grew by ${after - before}`,
   );
+  state.backup = { ...made, size, grew: after - before };
+  save();
+}
+
+/** sessman-restore: the backup takes the place of the store, which is removed first, so that the disk need not hold three. */
+export async function restore(run) {
+  const { store, copy, state, save } = run;
+  requireBackup(run);
+  rmSync(store, { recursive: true, force: true });
   const began = performance.now();
-  const said = await command('restore.js', copy, restored, '--keep-sessions');
+  const said = await command('restore.js', copy, store, '--keep-sessions');
   const seconds = (performance.now() - began) / 1000;
   console.log(`${said}\nrestored in ${seconds.toFixed(1)} s`);
-  rmSync(join(folder, 'copy'), { recursive: true, force: true });
-  state.backup = { ...made, size, grew: after - before, restoreSeconds: seconds };
+  rmSync(copy, { recursive: true, force: true });
+  state.restore = { seconds };
+  delete state.changed;
   save();
+}
+
+/** Encryption and `ends` leave a store that other stages cannot use. */
+function requireBackup({ copy }) {
+  if (!existsSync(join(copy, storeFile)))
+    throw new Error(`run the stage "backup" first: ${copy} is not there`);
 }
 
 /** sessman-scrub of a store in use. */
@@ -117,11 +132,10 @@ export async function scrub(run) {
   console.log(`${run.state.scrub.result}; ${compared(run.state.scrub)}`);
 }
 
-/** The records of a copy of the first tenth are encrypted, and then again with another key. */
+/** All records are encrypted, and then again with another key. The load beside it ends after a minute. */
 export async function encryption(run) {
-  const { first, encrypted, state, save } = run;
-  rmSync(encrypted, { recursive: true, force: true });
-  cpSync(first, encrypted, { recursive: true, filter: isOfStore });
+  const { state, save } = run;
+  requireBackup(run);
   const [one, two] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'));
   state.encryption ??= {};
   for (const [name, keys] of Object.entries({ encrypted: [one, 'plain'], rotated: [two, one] })) {
@@ -131,22 +145,26 @@ export async function encryption(run) {
         const counts = await metrics(port, 'sessman_records');
         const others = counts.filter(({ labels }) => !labels.includes(current));
         if (counts.length > 0 && others.every(({ value }) => value === 0)) return stored(port);
+        run.stopIfDue();
         await pause(1000);
       }
     };
-    const options = {
-      store: encrypted,
-      settings: { encryption_key: keys },
-      sessions: run.population.count / 10,
-    };
+    state.changed = keys;
+    save();
+    const options = { settings: { encryption_key: keys } };
     state.encryption[name] = await besideLoad(run, options, work, { longest: 60_000 });
     save();
     console.log(`${state.encryption[name].result} sessions ${name}; ${compared(state.encryption[name])}`);
   }
 }
 
-/** `end_all` with `everyone=true` on the restored store, and two minutes of the removal that follows. */
+/** `end_all` with `everyone=true`, and two minutes of the removal that follows. */
 export async function ends(run) {
+  const { state, save } = run;
+  requireBackup(run);
+  const settings = Array.isArray(state.changed) ? { encryption_key: state.changed } : {};
+  state.changed ??= true;
+  save();
   let answered;
   const work = async ({ port }) => {
     const before = await stored(port);
@@ -157,9 +175,9 @@ export async function ends(run) {
     await pause(run.seconds(removalSeconds) * 1000);
     return before - (await stored(port));
   };
-  const seen = await besideLoad(run, { store: run.restored }, work);
-  run.state.ends = { ...seen, answered };
-  run.save();
+  const seen = await besideLoad(run, { settings }, work);
+  state.ends = { ...seen, answered };
+  save();
   console.log(
     `end_all of everyone responded after ${answered.toFixed(0)} ms; then ${seen.result} records were removed in ${compared(seen)}`,
   );

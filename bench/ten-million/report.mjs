@@ -55,7 +55,7 @@ function inserts({ buildSeconds, file, http, httpRates }, count) {
 function latencies({ latency }) {
   if (latency === undefined) return undefined;
   const rows = Object.entries(latency).flatMap(([name, calls]) =>
-    Object.entries(calls).map(([call, { peak, rate, p50, p99, max, refused }]) => [
+    Object.entries(calls).map(([call, { peak, rate, p50, p99, max, refused, machineLoad }]) => [
       name,
       call,
       whole(peak),
@@ -64,9 +64,13 @@ function latencies({ latency }) {
       p99,
       max,
       whole(refused),
+      machineLoad?.toFixed(1) ?? '–',
     ]),
   );
-  return table(['store', 'call', 'peak/s', 'sent/s', 'p50 ms', 'p99 ms', 'slowest ms', '503s'], rows);
+  return table(
+    ['store', 'call', 'peak/s', 'sent/s', 'p50 ms', 'p99 ms', 'slowest ms', '503s', 'load average before'],
+    rows,
+  );
 }
 
 function memories({ latency }) {
@@ -84,8 +88,8 @@ function beside(state) {
     [`${whole(state.expiry?.count)} sessions expire within a minute, and are removed`]: state.expiry,
     'sessman-backup': state.backup,
     'sessman-scrub': state.scrub,
-    'the records of the first tenth are encrypted': state.encryption?.encrypted,
-    'the same, with another key': state.encryption?.rotated,
+    'all records are encrypted': state.encryption?.encrypted,
+    'all records are encrypted with another key': state.encryption?.rotated,
     '`end_all` of everyone, and the removal of their records': state.ends,
   };
   const rows = Object.entries(works)
@@ -107,7 +111,7 @@ function beside(state) {
   );
 }
 
-function others({ start, size, list, backup, ends }, count) {
+function others({ start, size, list, backup, restore, encryption, ends }, count) {
   const rows = [
     ...Object.entries(start ?? {}).map(([name, times]) => [
       `first response, ${name}`,
@@ -126,7 +130,11 @@ function others({ start, size, list, backup, ends }, count) {
       `${list.page} ms; ${list.prefixed} ms`,
     ],
     backup && ['the backup', `${gigabytes(backup.size)} GB; the store grew by ${gigabytes(backup.grew)} GB`],
-    backup && ['sessman-restore --keep-sessions', `${backup.restoreSeconds.toFixed(1)} s`],
+    restore && ['sessman-restore --keep-sessions', `${restore.seconds.toFixed(1)} s`],
+    ...Object.entries(encryption ?? {}).map(([name, { result, seconds }]) => [
+      `records ${name}`,
+      `${whole(result)} in ${seconds.toFixed(0)} s: ${whole(result / seconds)} a second`,
+    ]),
     ends && [
       '`end_all` of everyone',
       `response after ${ends.answered.toFixed(0)} ms; ${whole(ends.result / ends.seconds)} records a second removed afterwards`,
