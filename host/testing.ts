@@ -2,14 +2,19 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { basename, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ConfigError, nearest, type Problem } from '../config/index.js';
+import { ConfigError, nearest, type Problem, readConfiguration } from '../config/index.js';
 import { Host } from './host.js';
 import { discoverPlugins } from './prepare/discovery.js';
+import { parameterLines } from './prepare/lines.js';
 import { parseAfter } from './prepare/order.js';
+import { PARAMETERS } from './prepare/settings.js';
 import type { JobTimes } from './storage/jobs.js';
 
 export interface StartPluginOptions {
-  /** The plugin's parameters, as in its line in `[plugin_parms]`. */
+  /**
+   * The plugin's parameters, as in its line in `[plugin_parms]`. Without them, the plugin runs only under the names of the lines
+   * in `ini` that use it, if there are any.
+   */
   readonly parameters?: Readonly<Record<string, unknown>>;
   /**
    * Other plugins that it depends on: bundled ones by name, any other by file URL or absolute path:
@@ -18,7 +23,10 @@ export interface StartPluginOptions {
   readonly plugins?: readonly (string | URL)[];
   /** What `plugin(name)` returns in place of a plugin that is not started. Only in this process, with `workers` 0. */
   readonly fakes?: Readonly<Record<string, unknown>>;
-  /** Further sections of the INI file: `[file_server]\ndocuments=html:/docs`. */
+  /**
+   * Further sections of the INI file: `[file_server]\ndocuments=html:/docs`. Lines of `[plugin_parms]` with `uses` start, too:
+   * `shop_eu=uses=shop&currency=EUR`.
+   */
   readonly ini?: string;
   /** 0, the default: the plugin runs in this process. From 1: in worker processes under a supervisor, as in production. */
   readonly workers?: number;
@@ -186,7 +194,7 @@ function failure(reason: string, problems: readonly Problem[]): Error {
 function writeServer(
   folder: string,
   plugin: string,
-  { parameters = {}, plugins = [], ini = '', workers = 0, storage = 'embedded' }: StartPluginOptions,
+  { parameters, plugins = [], ini = '', workers = 0, storage = 'embedded' }: StartPluginOptions,
 ) {
   const pluginsFolder = join(folder, 'plugins');
   mkdirSync(pluginsFolder);
@@ -202,9 +210,12 @@ function writeServer(
     named,
     packages.map((each) => each.name),
   );
-  const safe = [name, ...others.map(nameOf), ...named];
-  writeFileSync(join(folder, 'parameters.json'), JSON.stringify(parameters));
   const iniFile = join(folder, 'plugin-server.ini');
+  writeFileSync(iniFile, ini);
+  const instances = instancesIn(iniFile);
+  const safe = [name, ...others.map(nameOf), ...named, ...instances.map((each) => each.name)];
+  const isUsed = instances.some(({ uses }) => uses.toLowerCase() === name.toLowerCase());
+  writeFileSync(join(folder, 'parameters.json'), JSON.stringify(parameters ?? {}));
   const own = [
     ['main', `safe=list:${safe.join(' ')}`],
     ['network', 'port=int:0'],
@@ -212,13 +223,27 @@ function writeServer(
     ...(storage === 'embedded'
       ? []
       : [['storage', `server_url=${storage.replaceAll('$', '$$$$')}`] as const]),
-    ['plugin_parms', `${name}=json=parameters.json`],
+    ...(isUsed && parameters === undefined
+      ? []
+      : [['plugin_parms', `${name}=json=parameters.json`] as const]),
   ] as const;
   writeFileSync(
     iniFile,
     own.reduce((text, [section, line]) => withLine(text, section, line), ini),
   );
   return { iniFile, name };
+}
+
+/** The lines with `uses` of an INI file. */
+function instancesIn(iniFile: string): readonly { readonly name: string; readonly uses: string }[] {
+  const configuration = readConfiguration(iniFile, {
+    env: process.env,
+    parameterSections: [PARAMETERS],
+  });
+  const lines = parameterLines(configuration).values();
+  return [...lines].flatMap(({ name, uses }) =>
+    uses === undefined ? [] : [{ name, uses: String(uses.value) }],
+  );
 }
 
 /** Adds a line to a section of an INI file, and creates the section if necessary. The lines below keep their numbers. */

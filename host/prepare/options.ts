@@ -3,7 +3,7 @@ import type { Deadlines } from '../kit/deadline.js';
 import type { Snapshot } from './snapshot.js';
 
 export interface PrepareOptions {
-  /** The name of a plugin that requires no key, whatever keys are set, unless it checks keys itself: for tests. */
+  /** The name of a plugin that requires no key under any of its names, unless it checks keys itself: for tests. */
   readonly keyless?: string;
   readonly iniFile: string;
   /** For `${ENV:…}`; the process's own when absent. */

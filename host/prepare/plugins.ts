@@ -203,7 +203,7 @@ class Preparation {
     const { definition } = loaded;
     const plugin = readParameters(configuration, {
       ...{ name, package_, definition, line },
-      keyless: name === this.#around.options.keyless,
+      keyless: package_.name === this.#around.options.keyless,
     });
     const isWhole =
       plugin !== undefined && Object.values(plugin.sections).every((section) => section !== undefined);

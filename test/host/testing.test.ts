@@ -93,6 +93,64 @@ export default definePlugin({ auth: 'own', setup({ router, server }) {
     expect((await fetch(`${server.url}/counter`)).status).to.equal(200);
   });
 
+  describe('with several lines of one plugin in ini', () => {
+    const ini = '[plugin_parms]\nshop_eu=uses=shop&currency=EUR\nshop_us=uses=shop&currency=USD\n';
+    const ask = async (path: string) => {
+      const answer = await fetch(`${server!.url}/${path}`);
+      return answer.status === 200 ? answer.text() : answer.status;
+    };
+    before(() =>
+      writeFiles(folder, {
+        'shop.mjs': `import { definePlugin, z } from 'plugin-server';
+export default definePlugin({
+  config: z.object({ currency: z.string().length(3) }),
+  setup({ config, router, storage }) {
+    const counts = storage('counts');
+    router.get('/', async (ctx) => {
+      ctx.body = \`\${config.currency} \${await counts.update('n', (n = 0) => n + 1)}\`;
+    });
+    return config;
+  },
+});
+`,
+        'till.mjs': `import { definePlugin } from 'plugin-server';
+export default definePlugin({ after: ['shop'], setup({ router, plugin }) {
+  router.get('/', (ctx) => { ctx.body = plugin('shop').currency; });
+} });
+`,
+      }),
+    );
+
+    it('runs the plugin under their names, and keeps them apart over workers and a reload', async () => {
+      server = await startPlugin(join(folder, 'shop.mjs'), { ini: `${ini}[auth]\napikey=k\n`, workers: 2 });
+      expect([await ask('shop_eu'), await ask('shop_eu'), await ask('shop_us')]).to.deep.equal([
+        'EUR 1',
+        'EUR 2',
+        'USD 1',
+      ]);
+      await server.reload();
+      expect([await ask('shop_eu'), await ask('shop_us'), await ask('shop')]).to.deep.equal([
+        'EUR 3',
+        'USD 2',
+        404,
+      ]);
+    });
+
+    it('runs it under its own name, too, with parameters', async () => {
+      server = await startPlugin(join(folder, 'shop.mjs'), { ini, parameters: { currency: 'GBP' } });
+      expect([await ask('shop'), await ask('shop_us')]).to.deep.equal(['GBP 1', 'USD 1']);
+    });
+
+    it('gives a plugin the one that it is bound to', async () => {
+      server = await startPlugin(join(folder, 'till.mjs'), {
+        ini,
+        parameters: { with: 'shop:shop_us' },
+        plugins: [join(folder, 'shop.mjs')],
+      });
+      expect([await ask('till'), await ask('shop_eu')]).to.deep.equal(['USD', 'EUR 1']);
+    });
+  });
+
   it('runs worker processes, which a reload replaces by those of the current code', async () => {
     server = await startPlugin(join(folder, 'counter.mjs'), { workers: 2 });
     const { url } = server;
