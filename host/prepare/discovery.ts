@@ -96,11 +96,16 @@ function scan(folder: string, bundled: boolean, faults: DiscoveryFault[]): Plugi
   return packages;
 }
 
-/** The package in a folder; undefined once its mistakes have been added to `faults`. */
+/**
+ * The package in a folder; undefined once its mistakes have been added to `faults`.
+ *
+ * @param remedy what to do where it has no entry
+ */
 export function readPackage(
   path: string,
   bundled: boolean,
   faults: DiscoveryFault[],
+  remedy = 'create one of them, or begin the name of the folder with "_" if it is not a plugin',
 ): PluginPackage | undefined {
   const folder = realpathSync(path);
   const manifestPath = join(folder, 'package.json');
@@ -130,7 +135,7 @@ export function readPackage(
       name: basename(path),
       position: { file: folder, line: 1, column: 1 },
       message: `no plugin in ${basename(path)}/: none of ${tried.map((file) => relative('.', file)).join(', ')} exists`,
-      hint: 'create one of them, or begin the name of the folder with "_" if it is not a plugin',
+      hint: remedy,
     });
     return undefined;
   }

@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { type Configuration, nearest } from '../../config/index.js';
 import type { DiscoveryFault, PluginPackage } from './discovery.js';
+import { installedNames, packageOf } from './installed.js';
 import type { Line, Lines } from './lines.js';
 
 export interface UsesOptions {
@@ -37,11 +38,11 @@ function resolveOne(
   lines: Lines,
   { plugins, faulty, installed, isFolderRead }: UsesOptions,
 ): PluginPackage | undefined {
-  if (typeof uses.value !== 'string' || uses.value === '') {
+  const target = typeof uses.value === 'string' ? uses.value.replace(/^npm:/, '') : '';
+  if (target === '') {
     configuration.report(uses, `"uses" of plugin "${name}" is not a name`, 'write uses=PLUGIN');
     return undefined;
   }
-  const target = uses.value.replace(/^npm:/, '');
   const isPackage = target !== uses.value;
   const plugin = isPackage ? undefined : plugins.get(target.toLowerCase());
   if (plugin !== undefined || (!isPackage && faulty.has(target.toLowerCase()))) return plugin;
@@ -52,19 +53,27 @@ function resolveOne(
     return undefined;
   }
   const beside = `beside ${basename(configuration.file)}`;
-  if (isPackage || target.startsWith('@')) {
+  const leads = packageOf(target);
+  if (leads !== target) {
+    const hint = leads === undefined ? 'write the name of a plugin or a package' : `write uses=${leads}`;
+    configuration.report(uses, `"uses" of plugin "${name}" is a path, not a name`, hint);
+  } else if (isPackage || target.startsWith('@')) {
+    const near = nearest(target, installedNames(configuration.folder));
     configuration.report(
       uses,
       `plugin "${name}" uses the package "${target}", which is not in node_modules ${beside}`,
-      `run: npm install ${target}`,
+      near === undefined
+        ? `run: npm install ${target}`
+        : `did you mean "${near}"? If not, run: npm install ${target}`,
     );
   } else if (isFolderRead) {
     const other = lines.get(target.toLowerCase());
-    const near = nearest(target, [...plugins.keys()]);
+    const names = [...plugins.keys()];
+    const near = nearest(target, [...names, ...installedNames(configuration.folder)]);
     configuration.report(
       uses,
       `plugin "${name}" uses "${target}", which is neither a plugin nor a package in node_modules ${beside}`,
-      hintFor(other, near, [...plugins.keys()]),
+      hintFor(other, near, names),
     );
   }
   return undefined;

@@ -144,7 +144,20 @@ describe('a line with "uses"', () => {
     expect(await problemsOf('one=uses=@acme/jobs')).to.deep.equal([
       'plugin-server.ini:2:10: plugin "one" uses the package "@acme/jobs", which is not in node_modules beside plugin-server.ini; run: npm install @acme/jobs',
     ]);
-    expect(await problemsOf('one=uses=npm:../plugins/shop')).to.have.lengthOf(1);
+    expect(await problemsOf('one=uses=npm:lodahs')).to.deep.equal([
+      'plugin-server.ini:2:10: plugin "one" uses the package "lodahs", which is not in node_modules beside plugin-server.ini; did you mean "lodash"? If not, run: npm install lodahs',
+    ]);
+    expect((await problemsOf('one=uses=lodahs'))[0]).to.match(/; did you mean "lodash"\?$/);
+    for (const [path, remedy] of [
+      ['npm:../plugins/shop', 'write the name of a plugin or a package'],
+      ['./plugins/shop.mjs', 'write the name of a plugin or a package'],
+      ['@acme/bad/nightly', 'write uses=@acme/bad'],
+      ['lodash/fp', 'write uses=lodash'],
+    ])
+      expect(await problemsOf(`one=uses=${path}`)).to.deep.equal([
+        `plugin-server.ini:2:10: "uses" of plugin "one" is a path, not a name; ${remedy}`,
+      ]);
+    expect((await problemsOf('one=uses=npm:'))[0]).to.match(/:2:10: "uses" of plugin "one" is not a name/);
     expect(await problemsOf('one=uses=shop\ntwo=uses=one')).to.deep.equal([
       'plugin-server.ini:3:10: plugin "two" uses "one", which is neither a plugin nor a package in node_modules beside plugin-server.ini; write uses=shop, as "one" does',
     ]);
@@ -168,6 +181,21 @@ describe('a line with "uses"', () => {
       'plugins/broken.mjs:1:7: plugin "broken" cannot be loaded: x; correct this file; plugin-server.ini:2:10 uses it',
     ]);
   });
+
+  for (const [title, exports] of [
+    ['leads to no file', '"./lib/gone.js"'],
+    ['has other places only', '{"./plugin":"./lib/plugin.mjs"}'],
+    ['is for require() alone', '{".":{"require":"./lib/plugin.mjs"}}'],
+  ] as const)
+    it(`says what a package lacks whose "exports" ${title}`, async () => {
+      const [problem] = await problemsOf('one=uses=odd', {
+        'node_modules/odd/package.json': `{"name":"odd","exports":${exports}}`,
+        'node_modules/odd/lib/plugin.mjs': plain,
+      });
+      expect(problem).to.match(
+        /:2:10: plugin "one": no plugin in odd\/: none of .*index\.cjs exists; name its entry in its package\.json: as "main", or as "\." of "exports", under "import" or "default"$/,
+      );
+    });
 
   it('is left out with "required=off" when its package fails, and names the package', async () => {
     const server = await startServer({
