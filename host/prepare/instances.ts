@@ -52,31 +52,56 @@ function resolveOne(
     configuration.report(uses, `plugin "${name}": ${package_.message}`, package_.hint);
     return undefined;
   }
+  const names = [...plugins.keys()];
+  const fault = { name, target, names, installed: installedNames(configuration.folder) };
   const beside = `beside ${basename(configuration.file)}`;
   const leads = packageOf(target);
-  if (leads !== target) {
-    const hint = leads === undefined ? 'write the name of a plugin or a package' : `write uses=${leads}`;
-    configuration.report(uses, `"uses" of plugin "${name}" is a path, not a name`, hint);
-  } else if (isPackage || target.startsWith('@')) {
-    const near = nearest(target, installedNames(configuration.folder));
-    configuration.report(
-      uses,
-      `plugin "${name}" uses the package "${target}", which is not in node_modules ${beside}`,
-      near === undefined
-        ? `run: npm install ${target}`
-        : `did you mean "${near}"? If not, run: npm install ${target}`,
-    );
-  } else if (isFolderRead) {
-    const other = lines.get(target.toLowerCase());
-    const names = [...plugins.keys()];
-    const near = nearest(target, [...names, ...installedNames(configuration.folder)]);
-    configuration.report(
-      uses,
-      `plugin "${name}" uses "${target}", which is neither a plugin nor a package in node_modules ${beside}`,
-      hintFor(other, near, names),
-    );
-  }
+  if (leads !== target) configuration.report(uses, ...notAName(fault, leads));
+  else if (isPackage || target.startsWith('@')) configuration.report(uses, ...notInstalled(fault, beside));
+  else if (isFolderRead)
+    configuration.report(uses, ...unknown(fault, beside, lines.get(target.toLowerCase())));
   return undefined;
+}
+
+/** A line whose `uses` leads to nothing that is there. */
+interface Unresolved {
+  readonly name: string;
+  /** Without `npm:`. */
+  readonly target: string;
+  readonly names: readonly string[];
+  readonly installed: readonly string[];
+}
+
+type Report = readonly [message: string, hint: string];
+
+/** @param leads the package that the path leads into */
+function notAName({ name, target, names, installed }: Unresolved, leads: string | undefined): Report {
+  const near = nearest(target, new Set([...names, ...installed])) ?? leads;
+  const write = `write ${near === undefined ? 'the name of a plugin or a package' : `uses=${near}`}`;
+  return target.includes('/')
+    ? [`"uses" of plugin "${name}" is a path, not a name`, write]
+    : [`"uses" of plugin "${name}" is not a name`, `${write}, and "&" before the next parameter`];
+}
+
+function notInstalled({ name, target, installed }: Unresolved, beside: string): Report {
+  const near = nearest(target, installed);
+  const install = `run: npm install ${target}`;
+  return [
+    `plugin "${name}" uses the package "${target}", which is not in node_modules ${beside}`,
+    near === undefined ? install : `did you mean "${near}"? If not, ${install}`,
+  ];
+}
+
+function unknown(
+  { name, target, names, installed }: Unresolved,
+  beside: string,
+  other: Line | undefined,
+): Report {
+  const near = nearest(target, new Set([...names, ...installed]));
+  return [
+    `plugin "${name}" uses "${target}", which is neither a plugin nor a package in node_modules ${beside}`,
+    hintFor(other, near, names),
+  ];
 }
 
 function hintFor(other: Line | undefined, near: string | undefined, names: readonly string[]): string {

@@ -87,7 +87,7 @@ export const hostParameters = z.object({
     description:
       "the plugin that this line runs, if its name differs from the line's: a plugin, or a package in `node_modules` beside the INI file; `npm:NAME` is always the package",
   }),
-  with: list(text().regex(/^[^:\s]+:[^:\s]+$/, 'is not NAME:PLUGIN, such as shop:shop_eu'))
+  with: list(text().regex(/^[^:\s]+:[^:\s]+$/, 'expected NAME:PLUGIN, such as shop:shop_eu'))
     .default([])
     .meta({
       description:

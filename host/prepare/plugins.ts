@@ -2,6 +2,7 @@ import {
   type Configuration,
   childAt,
   keyPlace,
+  type Located,
   nearest,
   type Position,
   type Problem,
@@ -230,12 +231,7 @@ class Preparation {
     const names = [...faulty, ...known];
     for (const [name, { at, uses }] of this.#lines) {
       if (uses !== undefined || names.includes(name)) continue;
-      const near = nearest(name, names);
-      configuration.report(
-        keyPlace(at),
-        `plugin "${name}" does not exist`,
-        near === undefined ? `the plugins are ${names.join(', ')}` : `did you mean "${near}"?`,
-      );
+      configuration.report(keyPlace(at), `plugin "${name}" does not exist`, hintForUnknown(name, at, names));
     }
   }
 
@@ -263,4 +259,12 @@ function hintForMissing(missing: string | undefined, known: readonly string[]): 
     return `"${missing}" is there and does not run; switch it on`;
   const near = missing === undefined ? undefined : nearest(missing, known);
   return near === undefined ? 'correct "after" in definePlugin' : `did you mean "${near}"?`;
+}
+
+function hintForUnknown(name: string, { fields }: Located, known: readonly string[]): string {
+  const near = nearest(name, known);
+  if (near !== undefined) return `did you mean "${near}"?`;
+  const misspelt = nearest('uses', fields?.keys() ?? []);
+  if (misspelt !== undefined) return `did you mean "uses" instead of "${misspelt}"?`;
+  return `the plugins are ${known.join(', ')}`;
 }

@@ -152,11 +152,18 @@ describe('a line with "uses"', () => {
       ['npm:../plugins/shop', 'write the name of a plugin or a package'],
       ['./plugins/shop.mjs', 'write the name of a plugin or a package'],
       ['@acme/bad/nightly', 'write uses=@acme/bad'],
+      ['acme/bad', 'write uses=@acme/bad'],
       ['lodash/fp', 'write uses=lodash'],
     ])
       expect(await problemsOf(`one=uses=${path}`)).to.deep.equal([
         `plugin-server.ini:2:10: "uses" of plugin "one" is a path, not a name; ${remedy}`,
       ]);
+    expect((await problemsOf('one=uses=shop;auth_type=none'))[0]).to.match(
+      /"uses" of plugin "one" is not a name; write uses=shop, and "&" before the next parameter$/,
+    );
+    expect((await problemsOf('one=use=shop'))[0]).to.match(
+      /:2:1: plugin "one" does not exist; did you mean "uses" instead of "use"\?$/,
+    );
     expect((await problemsOf('one=uses=npm:'))[0]).to.match(/:2:10: "uses" of plugin "one" is not a name/);
     expect(await problemsOf('one=uses=shop\ntwo=uses=one')).to.deep.equal([
       'plugin-server.ini:3:10: plugin "two" uses "one", which is neither a plugin nor a package in node_modules beside plugin-server.ini; write uses=shop, as "one" does',
@@ -255,7 +262,7 @@ describe('a line with "uses"', () => {
         'plugin-server.ini:3:11: plugin "till" does not depend on "shap"; did you mean "shop"?',
       ]);
       expect((await problemsOf('', till('till=with=shop')))[0]).to.match(
-        /is not NAME:PLUGIN, such as shop:shop_eu/,
+        /expected NAME:PLUGIN, such as shop:shop_eu/,
       );
     });
   });
