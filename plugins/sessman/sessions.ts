@@ -248,7 +248,7 @@ export class Sessions {
       secretHash: next.secretHash,
       ...(authenticated && { authenticated: now, ends: this.#absoluteEnd(now) }),
     };
-    return view(next.id, (await this.#write(id, { userid }, change)) ?? notFound());
+    return view(next.id, (await this.#write(id, { userid }, change, now)) ?? notFound());
   }
 
   async end(
@@ -328,8 +328,8 @@ export class Sessions {
     return owned(await this.#store.peek(id.handle, this.#now()), id, userid).handle;
   }
 
-  #write(id: SessionId, { userid }: Pick<Expected, 'userid'>, change: Partial<Change>) {
-    return this.#store.write(this.#match(id, userid), this.#used(change));
+  #write(id: SessionId, { userid }: Pick<Expected, 'userid'>, change: Partial<Change>, now?: number) {
+    return this.#store.write(this.#match(id, userid), this.#used(change, now));
   }
 
   #match({ handle, secretHash }: SessionId, userid: string | undefined, version?: number): Match {
@@ -371,8 +371,7 @@ export class Sessions {
   }
 
   /** The change that restarts the idle timeout. */
-  #used(change?: Partial<Change>): Change {
-    const now = this.#now();
+  #used(change?: Partial<Change>, now = this.#now()): Change {
     return { touched: now, expires: this.#idleEnd(now), ...change };
   }
 

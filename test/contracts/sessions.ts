@@ -519,6 +519,45 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         expect(await sessions.list('nobody')).to.deep.equal([]);
       });
 
+      it('list sessions of one moment by their handles', async () => {
+        const made = await Promise.all(Array.from({ length: 12 }, () => sessions.create(userid)));
+        const handles = made.map(({ handle }) => handle).sort((a, b) => (a < b ? -1 : 1));
+        expect((await sessions.list(userid)).map(({ handle }) => handle)).to.deep.equal(handles);
+        await sessionsWith({ maxPerUser: 3 }).create(`${userid}x`);
+        now += 1;
+        const { handle } = await sessionsWith({ maxPerUser: 3 }).create(userid);
+        const left = (await sessions.list(userid)).map((each) => each.handle);
+        expect(left).to.deep.equal([handle, ...handles.slice(-2)]);
+      });
+
+      it('walk through all sessions of users with a prefix, page by page, to the last', async () => {
+        const users = [`${userid}a`, `${userid}b`, `${userid}c`];
+        for (const user of users) for (let n = 0; n < 2; n++) await sessions.create(user);
+        for (const limit of [1, 2, 3, 6, 7]) {
+          const seen: string[] = [];
+          let pages = 0;
+          let after: string | null | undefined;
+          do {
+            const page = await sessions.all({ limit, userid_prefix: userid, ...(after && { after }) });
+            seen.push(...page.sessions.map((session) => session.userid));
+            after = page.next;
+            pages += 1;
+          } while (after !== null);
+          expect(seen, `${limit}`).to.deep.equal(users.flatMap((user) => [user, user]));
+          expect(pages, `${limit}`).to.equal(Math.ceil(6 / limit));
+        }
+        const { next } = await sessions.all({ limit: 1, userid_prefix: userid });
+        for (const [after, withPrefix] of [
+          [next!, false],
+          [next!.slice(0, 16), true],
+          [`${next}=`, true],
+          [next!.slice(1), true],
+        ] as const)
+          await refused('invalid_parameter', () =>
+            sessions.all({ after, ...(withPrefix && { userid_prefix: userid }) }),
+          );
+      });
+
       it('list what the application told of a session, and which one asks', async () => {
         const told = {
           about: { device: 'żółw' },
@@ -554,6 +593,11 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         expect(await sessions.create(userid, {}, undefined, { about: { a: 'ü'.repeat(508) } })).to.be.an(
           'object',
         );
+        const half = `${'x'.repeat(511)}🐢`;
+        await sessions.endAll(userid);
+        await sessions.create(userid, {}, undefined, { user_agent: half });
+        const [{ userAgent } = {}] = await sessions.list(userid, 'x');
+        expect(userAgent).to.equal(`${'x'.repeat(511)}\ufffd`);
       });
 
       it('end all but one, named in any way', async () => {
@@ -613,6 +657,14 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         await refused('session_not_found', () => sessions.get(renewed.id));
       });
 
+      it('a renewal happens at one moment', async () => {
+        const { id } = await sessions.create(userid);
+        const limits = { idleTimeout: 100, absoluteTimeout: 1000, maxData: 100, maxPerUser: 0 };
+        const ticking = new Sessions(store, limits, { now: () => now++ });
+        const { touched, authenticated } = await ticking.renew(id, { authenticated: true });
+        expect(touched).to.equal(authenticated);
+      });
+
       it('remember is true, or what the last call that named it said', async () => {
         const made = await sessions.create(userid, {}, undefined, { remember: false });
         expect(made.remember).to.equal(false);
@@ -631,6 +683,7 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
           ...state
         } = await sessions.create(userid, { a: 1 }, undefined, { remember: false });
         expect(await sessions.peek(id, userid)).to.deep.equal(state);
+        expect(await sessions.peek((await sessions.create(userid)).id)).to.include({ remember: true });
         await refused('session_not_found', () => sessions.peek(id, `${userid}x`));
         await refused('session_not_found', () => sessions.peek(`${id.slice(0, 16)}${'A'.repeat(27)}`));
         now += 100_000;
@@ -760,6 +813,137 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
       });
     });
 
+    describe('what callers are told', () => {
+      it('of a wrong userid, by every call that takes one, before anything else', async () => {
+        const { id, handle } = await sessions.create(userid);
+        const other = 'A'.repeat(43);
+        for (const bad of ['', 'a\ufffd'])
+          for (const call of [
+            () => sessions.get(other, bad),
+            () => sessions.getByHandle(bad, handle),
+            () => sessions.peek(other, bad),
+            () => sessions.update(other, {}, { userid: bad }),
+            () => sessions.update(other, {}, { userid: bad, version: [1] }),
+            () => sessions.patch(other, {}, { userid: bad }),
+            () => sessions.touch(other, { userid: bad }),
+            () => sessions.renew(other, { userid: bad }),
+            () => sessions.end(other, { userid: bad }),
+            () => sessions.endByHandle(bad, 'x'),
+            () => sessions.endAll(bad),
+            () => sessions.all({ userid_prefix: bad }),
+          ])
+            await refused('invalid_userid', call);
+        expect(await sessions.get(id, userid)).to.include({ id });
+      });
+
+      it('of what is wrong, in words', async () => {
+        const small = sessionsWith({ maxData: 20, record: ['ip'] });
+        const { id } = await sessions.create(userid);
+        for (const [call, message] of [
+          [() => sessions.list(''), 'userid is empty; it names the user that the session belongs to.'],
+          [() => sessions.list(5 as unknown as string), 'userid is not text.'],
+          [() => sessions.list('\ud800'), 'userid is not well-formed Unicode.'],
+          [() => sessions.list('a'.repeat(1025)), 'userid is longer than 1024 bytes of UTF-8.'],
+          [
+            () => small.update(id, { a: 'x'.repeat(20) }),
+            "The session's data would take 28 bytes of JSON; max_data allows 20.",
+          ],
+          [
+            () => sessions.update(id, {}, { version: 3 }),
+            /^The session is at version 1 now\..*send version 1\.$/,
+          ],
+          [() => small.renew(id, { ip: 'here' }), '"ip" is not an IP address.'],
+          [
+            () => sessions.renew(id, { about: { a: 'x'.repeat(1024) } }),
+            '"about" takes more than 1024 bytes of JSON; keep a name for the device and little else.',
+          ],
+          [
+            () => sessions.all({ after: 'x' }),
+            '"after" is not the "next" of a page with the same userid_prefix.',
+          ],
+        ] as [() => unknown, string | RegExp][]) {
+          const { message: told } = await refused(undefined, call);
+          if (typeof message === 'string') expect(told).to.equal(message);
+          else expect(told).to.match(message);
+        }
+      });
+
+      it('of a session by its id: whether it is theirs, and why it ended', async () => {
+        const { id } = await sessions.create(userid);
+        const wrong = id.slice(0, 16) + 'A'.repeat(27);
+        expect(await sessions.has(id, userid)).to.equal(true);
+        for (const [which, user] of [
+          [id, `${userid}x`],
+          [wrong, userid],
+          ['A'.repeat(43), userid],
+          ['x', userid],
+        ] as const)
+          expect(await sessions.has(which, user), which).to.equal(false);
+        expect(await sessions.noteOf(id)).to.equal(undefined);
+        await sessions.end(id);
+        expect(await sessions.has(id, userid)).to.equal(false);
+        expect(await sessions.noteOf(id)).to.include({ reason: 'end', userid });
+        expect(await sessions.noteOf(wrong)).to.equal(undefined);
+        expect(await sessions.noteOf('x')).to.equal(undefined);
+      });
+
+      it('of each session made and ended, and of nothing that was not', async () => {
+        const told: unknown[] = [];
+        const observer = {
+          made: () => told.push('made'),
+          ended: (reason: string, count: number) => told.push([reason, count]),
+          surplusRemains: (error: unknown) => told.push(error),
+        };
+        const limits = { idleTimeout: 100, absoluteTimeout: 0, maxData: 100, maxPerUser: 2 };
+        const watched = new Sessions(store, limits, { now: () => now, observer });
+        const since = () => told.splice(0);
+        for (let n = 0; n < 2; n++) {
+          await watched.create(userid);
+          now += 10;
+        }
+        expect(since()).to.deep.equal(['made', 'made']);
+        const { id } = await watched.create(userid);
+        expect(since()).to.deep.equal(['made', ['limit', 1]]);
+        await watched.end(id, {}, 'login');
+        await refused('session_not_found', () => watched.end(id));
+        expect(since()).to.deep.equal([['login', 1]]);
+        expect([await watched.endAll(userid), await watched.endAll(userid)]).to.deep.equal([1, 0]);
+        expect(since()).to.deep.equal([['end_all', 1]]);
+      });
+
+      it('of sessions over the limit that could not be ended, and the next login tries again', async () => {
+        await Promise.all(Array.from({ length: 36 }, () => sessions.create(userid)));
+        const broken = new Error('it is broken');
+        let isBroken = true;
+        const failing: Store = Object.assign(Object.create(null), {
+          insert: store.insert.bind(store),
+          list: store.list.bind(store),
+          removeEach: (...args: Parameters<Store['removeEach']>) =>
+            isBroken ? Promise.reject(broken) : store.removeEach(...args),
+        });
+        let tell: (what: unknown) => void = () => {};
+        const observer = {
+          made: () => {},
+          ended: (_reason: string, count: number) => tell(count),
+          surplusRemains: (error: unknown) => tell(error),
+        };
+        const told = () =>
+          new Promise((resolve) => {
+            tell = resolve;
+          });
+        const limits = { idleTimeout: 100, absoluteTimeout: 0, maxData: 100, maxPerUser: 2 };
+        const capped = new Sessions(failing, limits, { now: () => now, observer });
+        let next = told();
+        await capped.create(userid);
+        expect(await next).to.equal(broken);
+        await new Promise(setImmediate);
+        isBroken = false;
+        next = told();
+        await capped.create(userid);
+        expect(await next).to.equal(36);
+      });
+    });
+
     describe('races', () => {
       const rounds = 200;
 
@@ -837,14 +1021,17 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
   });
 }
 
-/** The call must fail with that code, at once or later; gives the error. */
-async function refused(code: string, call: () => unknown): Promise<{ code: string; details?: object }> {
+/** The call must fail, at once or later, with that code if there is one; gives the error. */
+async function refused(
+  code: string | undefined,
+  call: () => unknown,
+): Promise<{ code: string; message: string; details?: object }> {
   let result: unknown;
   try {
     result = await call();
   } catch (error) {
-    expect(error).to.have.property('code', code);
-    return error as { code: string };
+    if (code !== undefined) expect(error).to.have.property('code', code);
+    return error as { code: string; message: string };
   }
   throw new Error(`expected ${code}, but it answered ${JSON.stringify(result)}`);
 }

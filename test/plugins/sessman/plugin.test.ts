@@ -13,6 +13,7 @@ describe('sessman as a plugin', () => {
         ini: '[paths]\nplugins=plugins\n',
         files: {
           'plugins/visits.mjs': `
+            import { runInNewContext } from 'node:vm';
             import { definePlugin } from 'plugin-server';
             export default definePlugin({
               after: ['sessman'],
@@ -32,16 +33,25 @@ describe('sessman as a plugin', () => {
                   const updated = await sessions.update(id, { ...read.data, last: null, gone: undefined }, { version: 1 });
                   const patched = await sessions.patch(id, { last: null });
                   const touched = await sessions.touch(id);
-                  const renewed = await sessions.renew(id);
+                  const renewed = await sessions.renew(id, { about: { device: 'phone' } });
+                  await sessions.renew(renewed.id, { userid: 'nobody' }).catch(() => {});
+                  const told = (await sessions.list(ctx.params.user))[0].about;
+                  const other = Object.assign(Object.create(null), { on: true });
+                  const plain = await sessions.update(renewed.id, { other, far: runInNewContext('({ a: 1 })') });
+                  const nest = (depth) => depth === 0 ? 1 : { a: [nest(depth - 1)] };
+                  const deep = await sessions.update(renewed.id, nest(250));
                   const empty = await sessions.create(ctx.params.user);
                   const refusals = [];
                   for (const data of [
                     { a: NaN }, { a: [1, Infinity] }, { a: 10n }, { a: [undefined] }, { a: { b: new Date() } },
-                    { a: new Map() }, { a() {} }, [1], 'text', null,
+                    { a: new Map() }, { a() {} }, [1], 'text', null, { a: Object.create({ b: Object.create({}) }) },
+                    { a: Object.create(Object.create(Object.create(null))) }, { a: nest(250) },
                   ]) await sessions.update(renewed.id, data).catch((error) => refusals.push(error.message));
+                  await sessions.renew(renewed.id, { about: [] }).catch((error) => refusals.push(error.message));
                   ctx.body = {
                     created: created.data, read: first, updated: updated.data,
-                    patched: patched.data, touched: touched.data, renewed: renewed.data, empty: empty.data, refusals,
+                    patched: patched.data, touched: touched.data, renewed: renewed.data, empty: empty.data,
+                    told, plain: plain.data, deep: JSON.stringify(deep.data).length, refusals,
                   };
                 });
                 router.get('/throw/:call', async (ctx) => {
@@ -78,6 +88,9 @@ describe('sessman as a plugin', () => {
       touched: { visits: 1 },
       renewed: { visits: 1 },
       empty: {},
+      told: { device: 'phone' },
+      plain: { other: { on: true }, far: { a: 1 } },
+      deep: 2001,
       refusals: [
         'session data.a is NaN, which JSON cannot represent',
         'session data.a[1] is Infinity, which JSON cannot represent',
@@ -89,6 +102,10 @@ describe('sessman as a plugin', () => {
         'session data must be an object, such as { cart: [] }',
         'session data must be an object, such as { cart: [] }',
         'session data must be an object, such as { cart: [] }',
+        'session data.a is an instance of Object, which JSON cannot represent',
+        'session data.a is an instance of a class, which JSON cannot represent',
+        'session data.a.a[0].a[0].a[0].a[0].a[0].a[0].a[0… is nested too deeply',
+        'session about must be an object, such as { cart: [] }',
       ],
     });
   });
