@@ -77,6 +77,59 @@ describe('the settings of the cookie', () => {
     });
   }
 
+  it('takes every name, domain, path and origin that browsers take, and no other', async () => {
+    const label = 'a'.repeat(63);
+    const good = {
+      cookie_name: ['a', "!#$%&'*+.^_`|~-", 'x'.repeat(100), 'host-__Host-'],
+      cookie_domain: [
+        'example.com',
+        'A1.b-2.example.org',
+        `${label}.${label}.${label}.${'b'.repeat(61)}`,
+        '1.2.3.x4',
+      ],
+      cookie_path: ['/', '/app', '/a!/~:<b'],
+      cookie_origins: [['https://app.example.com'], ['http://a.b:8080', 'https://a.b/'], ['https://[::1]']],
+      cookie_same_site: ['lax', 'strict'],
+      cookie_data: ['none', 'read', 'write'],
+    };
+    const bad = {
+      cookie_name: ['x'.repeat(101), 'a b', 'a;', 'ä'],
+      cookie_domain: [
+        'a..b',
+        '.example.com',
+        'example.com.',
+        '-a.example.com',
+        'a-.example.com',
+        'example.-a',
+        'example.a-',
+        'a_b.example.com',
+        `${label}a.example.com`,
+        `example.${label}a`,
+        `${label}.${label}.${label}.${'b'.repeat(62)}`,
+        '1.2.3.4',
+      ],
+      cookie_path: ['', 'app/', '/a b', '/a;', '/ä', 'x/'],
+      cookie_origins: [
+        ['https://a.b?'],
+        ['https://a.b/#c'],
+        ['https://u@a.b'],
+        ['https://u:p@a.b'],
+        ['https://a.b/?c'],
+        ['httpss://a.b'],
+        ['xhttps://a.b'],
+        ['app'],
+      ],
+    };
+    for (const [key, values] of Object.entries(good))
+      for (const value of values)
+        expect((await judged(JSON.stringify({ [key]: value }))).problems, `${key} ${value}`).to.deep.equal(
+          [],
+        );
+    for (const [key, values] of Object.entries(bad))
+      for (const value of values)
+        expect((await judged(JSON.stringify({ [key]: value }))).problems, `${key} ${value}`).not.to.be.empty;
+  });
+
   it('cookie_secure=false contradicts SameSite=None behind a proxy', async () => {
     const settings = { cookie: true, cookie_same_site: 'none', cookie_partitioned: true };
     const { problems } = await judged(JSON.stringify({ ...settings, cookie_secure: false }), proxy);

@@ -91,6 +91,60 @@ describe("sessman's settings", () => {
     });
   }
 
+  const largest = {
+    session_ttl: 3_153_600_000,
+    session_max_age: 3_153_600_000,
+    max_data: 15_000_000,
+    max_sessions_per_user: 10_000,
+    removal_delay: 86_400,
+    max_clock_skew: 86_400,
+  };
+  const smallest = {
+    session_ttl: 1,
+    session_max_age: 0,
+    max_data: 2,
+    max_sessions_per_user: 0,
+    removal_delay: 0,
+    max_clock_skew: 0,
+  };
+
+  it('may have their bounds, and nothing beyond', async () => {
+    const { max_clock_skew: _, ...withoutSkew } = largest;
+    for (const settings of [smallest, { ...withoutSkew, record: ['ip', 'user_agent'], backend: 'embedded' }])
+      expect(await problemsOf(JSON.stringify(settings))).to.deep.equal([]);
+    for (const [bounds, by, words] of [
+      [largest, 1, 'at most'],
+      [smallest, -1, 'at least'],
+    ] as const) {
+      const beyond = Object.fromEntries(Object.entries(bounds).map(([name, bound]) => [name, bound + by]));
+      const problems = await problemsOf(JSON.stringify(beyond));
+      for (const [name, bound] of Object.entries(bounds))
+        expect(problems.join('\n')).to.match(new RegExp(`"${name}".* ${words} ${bound}\\b`));
+    }
+  });
+
+  it('say what is wrong with a key, and with one that is listed twice', async () => {
+    const key = Buffer.alloc(32, 7).toString('base64');
+    for (const good of [key, [key], ['plain'], [Buffer.alloc(32).toString('base64'), key, 'plain']])
+      expect(await problemsOf(JSON.stringify({ encryption_key: good, path: 'keyed' }))).to.deep.equal([]);
+    const unpadded = Buffer.from(key.slice(0, -1)).toString();
+    for (const bad of [
+      `${key}=`,
+      unpadded,
+      `x${key}`,
+      key.replace(/.$/, '-'),
+      'Plain',
+      `${key.slice(0, 42)}!=`,
+    ])
+      expect((await problemsOf(JSON.stringify({ encryption_key: bad }))).join()).to.match(
+        /write 32 random bytes in base64, 44 characters, as `openssl rand -base64 32` prints them, or the word plain/,
+      );
+    expect((await problemsOf(JSON.stringify({ encryption_key: [key, key] }))).join()).to.include(
+      'a key is listed twice; list each once',
+    );
+    expect(await problemsOf(JSON.stringify({ encryption_key: [] }))).to.have.length(1);
+  });
+
   it('take the documented file, trailing comma and odd password included', async () => {
     const json = `{
       "username": "ps_sessman",
