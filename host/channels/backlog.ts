@@ -20,9 +20,12 @@ export class Backlog {
   shift(): string | undefined {
     const text = this.#texts[this.#first];
     if (text === undefined) return undefined;
+    // What was taken must not stay in memory until the array is replaced.
+    this.#texts[this.#first] = '';
     this.#first += 1;
     this.#size -= text.length;
-    if (this.#first > 1000 && this.#first * 2 > this.#texts.length) {
+    if (this.#first === this.#texts.length) this.clear();
+    else if (this.#first > 1000 && this.#first * 2 > this.#texts.length) {
       this.#texts = this.#texts.slice(this.#first);
       this.#first = 0;
     }

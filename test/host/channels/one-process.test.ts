@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import { startServer, type TestServer } from '../../support/server.js';
 
@@ -27,6 +29,8 @@ interface Channels {
 }
 
 const given = () => (globalThis as unknown as { channels: Channels }).channels;
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
 const nextTurn = () => new Promise(setImmediate);
 
 describe('a channel of one process', () => {
@@ -113,6 +117,26 @@ describe('a channel of one process', () => {
       expect(lines[0]).to.include({ plugin: 'try', channel: 'numbers', level: 'warn' });
     });
   }
+
+  it('keeps nothing of the values that were handled', async () => {
+    const { numbers, end } = given();
+    end();
+    let handled = 0;
+    numbers.subscribe(() => {
+      handled += 1;
+    });
+    const inUse = () => {
+      collect();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = inUse();
+    for (let i = 1; i <= 400; i += 1) {
+      numbers.publish(`${i} ${'x'.repeat(60_000)}`);
+      while (handled < i) await nextTurn();
+    }
+    // All of them have 24 MB.
+    expect(inUse() - before).to.be.below(4_000_000);
+  });
 
   it('ends a subscription that is told to', async () => {
     const { numbers, seen, end } = given();
