@@ -42,7 +42,7 @@ export class ChangeStreams {
     const stream = db.watch<Document, Change>(pipeline(watched), { maxAwaitTimeMS });
     try {
       const first = await stream.tryNext();
-      if (first) report(first, watched, tell);
+      if (first) report(first, tell);
     } catch (error) {
       await stream.close().catch(() => {});
       if (!isRefusal(error)) throw error;
@@ -51,17 +51,18 @@ export class ChangeStreams {
     }
     if (signal.aborted) await stream.close();
     else signal.addEventListener('abort', () => void stream.close().catch(() => {}));
-    return { broken: reportAll(stream, watched, tell) };
+    return { broken: reportAll(stream, tell) };
   }
 }
 
-type Change = ChangeStreamDocument & {
-  readonly ns?: { readonly coll: string };
-  readonly documentKey?: { readonly _id: Binary };
+/** An event as it is sent, with the token that resumes the stream after it. */
+type Change = Pick<ChangeStreamDocument, '_id'> & {
+  /** The `_id` of the document: a session's handle, or the name of the state. */
+  readonly of: Binary | string;
   readonly ended?: string;
 };
 
-/** Only what tells which session has changed: the rest would be sent for nothing. */
+/** Only what tells which session has changed: the rest would be sent to every host for nothing. */
 function pipeline({ sessions, state, stateId }: Watched): Document[] {
   return [
     {
@@ -72,27 +73,21 @@ function pipeline({ sessions, state, stateId }: Watched): Document[] {
         ],
       },
     },
-    {
-      $project: { operationType: 1, ns: 1, documentKey: 1, ended: '$updateDescription.updatedFields.ended' },
-    },
+    { $project: { of: '$documentKey._id', ended: '$updateDescription.updatedFields.ended' } },
   ];
 }
 
-async function reportAll(
-  stream: ChangeStream<Document, Change>,
-  watched: Watched,
-  tell: Tell,
-): Promise<never> {
+async function reportAll(stream: ChangeStream<Document, Change>, tell: Tell): Promise<never> {
   try {
-    for (;;) report(await stream.next(), watched, tell);
+    for (;;) report(await stream.next(), tell);
   } finally {
     await stream.close().catch(() => {});
   }
 }
 
-function report({ ns, documentKey, ended }: Change, { sessions }: Watched, tell: Tell): void {
-  if (ns?.coll === sessions && documentKey) tell(documentKey._id, ended !== undefined);
-  else tell(undefined, false);
+function report({ of, ended }: Change, tell: Tell): void {
+  if (typeof of === 'string') tell(undefined, false);
+  else tell(of, ended !== undefined);
 }
 
 /**
