@@ -183,6 +183,11 @@ describe('metrics of one process', () => {
       expect(lines).to.include(`${count}${labels('POST', 200, '/moody/:mood', 'moody')} 2`);
       expect(lines).to.include(`${count}${labels('_OTHER', 405, '', 'moody')} 1`);
       expect(lines).to.include(`${count}${labels('GET', 404, '', '')} 1`);
+      // What nobody has called, such as the routes of sessman, has no lines.
+      const called = lines.flatMap(
+        (line) => new RegExp(`^${count}.*http_route="([^"]*)"`).exec(line)?.[1] ?? [],
+      );
+      expect(new Set(called)).to.deep.equal(new Set(['', '/moody/:mood']));
       expect(lines).to.include('http_server_active_requests{url_scheme="http"} 1');
       expect(lines).to.include('moody_changes_total{to="fine",plugin="moody"} 2');
       expect(lines.some((line) => line.startsWith('process_resident_memory_bytes '))).to.equal(true);

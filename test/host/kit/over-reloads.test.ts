@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -142,7 +143,7 @@ for (const [name, storageOf] of [
         storage: (await storageOf()) as 'embedded',
         parameters: { folder: join(folder, 'files') },
         plugins: ['sessman', join(folder, 'guarded.mjs')],
-        ini: `[network]\nstream_grace=int:3600\n[plugin_parms]\nguarded=auth_type=plugin&apikey=${key}\n`,
+        ini: `[network]\nhosts=127.0.0.1\nstream_grace=int:3600\n[plugin_parms]\nguarded=auth_type=plugin&apikey=${key}\n`,
       });
     });
     after(async () => {
@@ -271,7 +272,11 @@ for (const [name, storageOf] of [
       expect([await below('/beside'), await below('/kit-open')]).to.deep.equal([null, null]);
     });
 
-    it('has its requests judged in their order: the key, the middleware, the body, the handler', async () => {
+    it('has its requests judged in their order: the host, the key, the middleware, the body, the handler', async () => {
+      const elsewhere = get(`${server.url}/guarded/json`, { agent: false, headers: { Host: 'example.org' } });
+      const [misdirected] = (await once(elsewhere, 'response')) as [IncomingMessage];
+      expect([misdirected.statusCode, misdirected.headers['x-used']]).to.deep.equal([421, undefined]);
+      misdirected.resume();
       const call = async (path: string, body: string | undefined, headers: Record<string, string> = {}) => {
         const answer = await fetch(`${server.url}/guarded${path}`, {
           method: body === undefined ? 'GET' : 'POST',
