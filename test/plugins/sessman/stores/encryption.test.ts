@@ -1,9 +1,14 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { MongoClient } from 'mongodb';
+import { Sessions } from '../../../../plugins/sessman/sessions.js';
+import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
+import { encryptStore } from '../../../../plugins/sessman/stores/encrypted-store.js';
 import { fingerprintOf, Keyring } from '../../../../plugins/sessman/stores/keyring.js';
+import { type KeyCounts, keysOf, runReencryption } from '../../../../plugins/sessman/stores/reencrypt.js';
 import { sharedMongo } from '../../../support/mongodb.js';
 import { type Api, aUser, startApi } from '../support/api.js';
 
@@ -277,6 +282,105 @@ describe('encryption_key', () => {
       expect(error?.message).not.to.include(key);
     });
   }
+});
+
+describe('encrypting again', () => {
+  const limits = {
+    idleTimeout: 60,
+    absoluteTimeout: 0,
+    maxData: 1000,
+    maxPerUser: 0,
+    record: ['ip'],
+  } as const;
+  const [old, next] = [newKey(), newKey()];
+  let folder: string;
+  let store: EmbeddedStore;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'sessman-'));
+    store = EmbeddedStore.open(folder);
+  });
+  afterEach(async () => {
+    await store.close();
+    await rm(folder, { recursive: true });
+  });
+
+  /** The fingerprints of all keys in use, for each record. */
+  const used = async () => (await store.sealed(1000)).map((sealed) => keysOf(sealed).sort().join());
+
+  it('goes over more than one step of records, and counts each once', async () => {
+    const both = new Keyring([old, 'plain']);
+    const sessions = [new Sessions(store, limits), new Sessions(encryptStore(store, both), limits)];
+    const ids = await Promise.all(
+      Array.from({ length: 230 }, (_, n) =>
+        sessions[n % 2]!.create('mary', { n }, undefined, { ip: '::1', about: { n } }),
+      ),
+    );
+    const keys = new Keyring([next, old, 'plain']);
+    const ending = new AbortController();
+    const running = runReencryption(store, keys, { signal: ending.signal });
+    const counts = async () => (await store.fact<KeyCounts>('records-by-key'))?.counts;
+    while ((await counts())?.[keys.first] === undefined) await new Promise(setImmediate);
+    expect(await counts()).to.deep.equal({ [keys.first]: 230, [fingerprintOf(old)]: 0, plain: 0 });
+    ending.abort();
+    await running;
+    expect(await store.fact('hosts')).to.deep.equal({});
+    expect(new Set(await used())).to.deep.equal(new Set([keys.first]));
+    const alone = new Sessions(encryptStore(store, new Keyring([next])), limits);
+    for (const [n, { id }] of ids.entries()) expect((await alone.get(id)).data).to.equal(`{"n":${n}}`);
+    expect((await alone.list('mary')).map(({ ip }) => ip)).to.deep.equal(ids.map(() => '::1'));
+  });
+
+  it('replaces nothing that it cannot open, and nothing while another host does not list the key', async () => {
+    await new Sessions(encryptStore(store, new Keyring([old])), limits).create('mary', { a: 1 });
+    const before = await used();
+    const until = Date.now() + 60_000;
+    await store.changeFact('hosts', () => ({ other: { fingerprints: [fingerprintOf(old)], until } }));
+    for (const keys of [
+      [next, 'plain'],
+      [next, old],
+    ]) {
+      const ending = new AbortController();
+      const running = runReencryption(store, new Keyring(keys), { signal: ending.signal });
+      const first = fingerprintOf(next);
+      const counted = async () => (await store.fact<KeyCounts>('records-by-key'))?.counts[first];
+      while ((await counted()) === undefined) await new Promise(setImmediate);
+      expect((await store.fact<KeyCounts>('records-by-key'))!.counts).to.include({
+        [first]: 0,
+        [fingerprintOf(old)]: 1,
+      });
+      ending.abort();
+      await running;
+      expect(await used()).to.deep.equal(before);
+      await store.changeFact('records-by-key', () => ({ first: '', counts: {} }));
+    }
+    expect(await store.fact('hosts')).to.have.keys('other');
+  });
+
+  it('reports an outage once, and goes on after it', async () => {
+    let attempts = 0;
+    const failing: EmbeddedStore = Object.create(store, {
+      changeFact: {
+        value: (...args: Parameters<EmbeddedStore['changeFact']>) => {
+          attempts += 1;
+          return attempts < 3 ? Promise.reject(new Error('it is broken')) : store.changeFact(...args);
+        },
+      },
+    });
+    const told: unknown[] = [];
+    const ending = new AbortController();
+    const onError = (error: unknown) => told.push((error as Error).message);
+    for (const name of ['fact', 'lease', 'sealed', 'isRaised', 'raise', 'replaceSealed'] as const)
+      Object.defineProperty(failing, name, { value: store[name].bind(store) });
+    const running = runReencryption(failing, new Keyring([next]), {
+      signal: ending.signal,
+      onError,
+      now: Date.now,
+    });
+    while ((await store.fact('records-by-key')) === undefined) await new Promise(setImmediate);
+    ending.abort();
+    await running;
+    expect(told).to.deep.equal(['it is broken']);
+  });
 });
 
 describe('Keyring', () => {
