@@ -18,7 +18,7 @@ export function applyMergePatch(target: JsonObject, patch: JsonObject): JsonObje
 /** `__proto__` is a name like any other here, which an assignment would take for something else. */
 function setMember(object: JsonObject, name: string, value: Json): void {
   if (name !== '__proto__') object[name] = value;
-  else Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true });
+  else Object.defineProperty(object, name, { value, enumerable: true });
 }
 
 export function isJsonObject(value: unknown): value is JsonObject {

@@ -493,6 +493,7 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         await refused('session_not_found', () => sessions.endByHandle(userid, ''));
         await sessions.endByHandle(userid, handle);
         await refused('session_not_found', () => sessions.get(id, userid));
+        expect(await sessions.noteOf(id)).to.include({ reason: 'end' });
       });
     });
 
@@ -702,6 +703,7 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
         now += 10;
         const three = await sessions.create(userid);
         await refused('session_not_found', () => sessions.get(two.id, userid));
+        expect(await sessions.noteOf(two.id)).to.include({ reason: 'limit' });
         expect((await sessions.list(userid)).map(({ handle }) => handle)).to.have.members(
           [one, three].map(({ id }) => id.slice(0, 16)),
         );

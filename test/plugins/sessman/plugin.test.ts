@@ -62,6 +62,7 @@ describe('sessman as a plugin', () => {
                     case 'large': return void (await sessions.update(id, { a: 'x'.repeat(300_000) }));
                     case 'create': return void (await sessions.create(user, {}, id));
                     case 'endall': return void (await sessions.endAll(user, id));
+                    case 'everyone': return void (ctx.body = { ended: await sessions.endEveryone() });
                     case 'endbyhandle': return void (await sessions.endByHandle(user, id));
                   }
                 });
@@ -158,6 +159,14 @@ describe('sessman as a plugin', () => {
       const reply = await api.post(`/sessman/${path}`, example);
       expect(reply.status, `${path}: ${reply.text}`).to.be.oneOf([200, 404]);
     }
+  });
+
+  it('lets a plugin end the sessions of all users', async () => {
+    const { session_id } = (await api.post('/sessman/new', { userid: 'zoe' })).body;
+    const live = (await api.get('/sessman/sessions?limit=1000')).body.sessions.length;
+    expect((await api.get('/visits/throw/everyone')).body).to.deep.equal({ ended: live });
+    const headers = { 'X-Session-Id': session_id };
+    expect((await api.get('/sessman/get', { headers })).body.code).to.equal('session_not_found');
   });
 });
 

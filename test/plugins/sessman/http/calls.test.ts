@@ -404,9 +404,17 @@ for (const { name, settings } of backends) {
         expect([refused.status, refused.body.code]).to.deep.equal([400, 'invalid_parameter']);
       }
       const live = (await api.get('/sessman/sessions?limit=1000')).body.sessions.length;
+      const counted = async () =>
+        Number(
+          /sessman_sessions_ended_total\{reason="everyone",plugin="sessman"\} (\d+)/.exec(
+            (await api.get('/metrics')).text,
+          )?.[1] ?? 0,
+        );
+      const before = await counted();
       const racing = Promise.all(Array.from({ length: 20 }, () => make()));
       const ended = await api.post('/sessman/end_all?everyone=true');
       expect(ended.status).to.equal(200);
+      expect(await counted()).to.equal(before + ended.body.ended);
       expect(Object.keys(ended.body)).to.deep.equal(['ended']);
       expect(ended.body.ended).to.be.within(live, live + 20);
       for (const session_id of [...ids, other]) {
