@@ -142,6 +142,20 @@ describe('sessman as a plugin', () => {
       in: 'query',
       required: true,
     });
+    const check = document.paths['/sessman/check'].get;
+    expect(check.parameters.map(({ name }: { name: string }) => name)).to.deep.equal([
+      'touch',
+      'max_auth_age',
+    ]);
+    expect(Object.keys(check.responses)).to.include.members(['204', '401']);
+    expect(Object.keys(check.responses['204'].headers)).to.deep.equal([
+      'X-Session-User',
+      'X-Session-Handle',
+      'X-Session-Expires',
+    ]);
+    expect(check.responses['401'].headers['X-Session-Problem'].schema).to.deep.equal({
+      enum: ['session_required', 'session_not_found', 'reauthentication_required'],
+    });
     const result = await new Validator().validate(structuredClone(document));
     expect(result.errors ?? []).to.deep.equal([]);
     for (const { path, methods, takes } of calls) {

@@ -135,6 +135,28 @@ describe("a store's connection to sessman", () => {
     expect(error.message).to.include('base_url');
   });
 
+  it('takes a base_url with slashes at its end, and one of HTTPS', async () => {
+    const paths: string[] = [];
+    const server = createServer((from, response) => {
+      paths.push(from.url!);
+      pass(from, response);
+    }).listen(0, '127.0.0.1');
+    servers.push(server);
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const slashed = new SessmanStore({ base_url: `http://127.0.0.1:${port}/sessman//` });
+    stores.push(slashed);
+    await slashed.set('slashed', { a: 1 });
+    expect(await slashed.get('slashed')).to.deep.equal({ a: 1 });
+    expect(paths).to.include('/sessman/new').and.to.include('/sessman/get');
+    // The server sees what begins TLS, and closes.
+    const secure = new SessmanStore({ base_url: `https://127.0.0.1:${port}/sessman` });
+    stores.push(secure);
+    const error = await secure.get('sid').catch((thrown: unknown) => thrown);
+    expect(error).to.include({ code: 'network_error' });
+    expect((error as Error).message).to.match(/^no response from https:.*(?:EPROTO|SSL|socket|ECONNRESET)/s);
+  });
+
   it('can be made by an agent of the application', async () => {
     const agent = new Agent({ keepAlive: true });
     const store = new SessmanStore({ base_url: `${sessman.url}/sessman`, agent });

@@ -69,6 +69,50 @@ for (const { name, settings } of backends) {
       const all = await call('end_all', { userid }, id);
       expect(all.body).to.deep.equal({ ended: 1 });
       expect(all.headers.getSetCookie()[0]).to.match(/^PS_SESSID=; .*Max-Age=0/);
+      const told = () => at.api.server.logs.filter(({ event }) => event === 'session_ended').length;
+      const before = told();
+      await call('end_all', {}, (await at.login(userid)).id);
+      expect(told()).to.equal(before);
+      await at.login(userid);
+      await at.api.post('/sessman/end_all', { userid }, { headers: at.key });
+      expect(told()).to.equal(before + 1);
+    });
+
+    it('with a key, a session that is named counts before the cookie, and two cookies are as good as none', async () => {
+      const { id } = await at.login(userid);
+      const other = await at.login(userid);
+      const both = { Cookie: `PS_SESSID=${id}; PS_SESSID=${other.id}`, ...at.key };
+      const named = await at.api.get('/sessman/get', {
+        headers: { ...at.cookie(id), ...at.key, 'X-Session-Id': other.id },
+      });
+      expect([named.status, named.body.handle]).to.deep.equal([200, other.handle]);
+      expect(
+        (await at.api.get('/sessman/get', { headers: { ...both, 'X-Session-Id': id } })).status,
+      ).to.equal(200);
+      expect(refusal(await at.api.get('/sessman/get', { headers: both }))).to.deep.equal([
+        401,
+        'session_required',
+      ]);
+      const query = `?userid=${encodeURIComponent(userid)}`;
+      const list = await at.api.get(`/sessman/list${query}`, { headers: both });
+      expect([list.status, list.body.sessions.length]).to.deep.equal([200, 2]);
+      const one = await at.api.get(`/sessman/list${query}`, { headers: { ...at.cookie(id), ...at.key } });
+      const current = one.body.sessions.filter((entry: { current?: true }) => entry.current);
+      expect(current.map((entry: { handle: string }) => entry.handle)).to.deep.equal([id.slice(0, 16)]);
+      expect((await at.api.post('/sessman/end_all', { userid }, { headers: both })).body.ended).to.equal(2);
+    });
+
+    it('a session that is not to be remembered may do as much as any other', async () => {
+      const { id, handle } = await at.login(userid, { remember: false });
+      expect((await call('list', {}, id)).body.sessions).to.have.length(1);
+      expect((await call('renew', { remember: true }, id)).body.error).to.match(
+        /^Turning "remember" on requires/,
+      );
+      expect((await call('update', { data: {} }, id)).body.error).to.match(
+        /^Writing data requires an API key;/,
+      );
+      expect((await call('renew', { ip: '::1' }, id)).body.error).to.match(/^The parameter "ip" requires/);
+      expect((await call('end', { handle }, id)).status).to.equal(200);
     });
 
     it('a handle opens every session to a caller with a key, and to the cookie only its own session', async () => {
@@ -385,6 +429,30 @@ describe('what the cookie may do with data', () => {
 });
 
 describe('cookie mode while no key is set, or auth_type=none', () => {
+  it("records a visitor's address as a proxy tells it, an IPv4 address as such", async () => {
+    const at = await startCookieApi(
+      { record: ['ip'], cookie_secure: false },
+      { ini: '[network]\nproxy=bool:on\n' },
+    );
+    try {
+      for (const [told, ip] of [
+        ['203.0.113.7', '203.0.113.7'],
+        ['::ffff:203.0.113.7', '203.0.113.7'],
+        ['::FFFF:203.0.113.17', '203.0.113.17'],
+        ['2001:db8::1', '2001:db8::1'],
+      ] as const) {
+        const { id } = await at.login(aUser());
+        const headers = { ...at.cookie(id), 'X-Forwarded-For': told };
+        const renewed = await at.api.post('/sessman/renew', {}, { headers });
+        const next = /^PS_SESSID=([\w-]{43});/.exec(renewed.headers.getSetCookie()[0]!)![1]!;
+        const { sessions } = (await at.api.get('/sessman/list', { headers: at.cookie(next) })).body;
+        expect(sessions[0].ip).to.equal(ip);
+      }
+    } finally {
+      await at.api.close();
+    }
+  });
+
   it('what needs a key is a 403 that names the line to write', async () => {
     const api = await startApi({ cookie: true });
     try {

@@ -433,6 +433,77 @@ for (const { name, settings } of backends) {
       }
     });
 
+    it('says in words what is wrong with a parameter', async () => {
+      const session_id = await make();
+      const version = 'is not a whole number; send it as in the response, such as 7';
+      for (const [path, body, says] of <[string, object, string][]>[
+        ['list', { userid: 5 }, '"userid" is not text; write "5".'],
+        ['list', { userid: true }, '"userid" is not text; write "true".'],
+        ['list', { userid: null }, '"userid" is null, not text.'],
+        ['list', { userid: [] }, '"userid" is an array, not text.'],
+        ['list', { userid: {} }, '"userid" is an object, not text.'],
+        ['list', { userid, session_id: {} }, '"session_id" is an object, not text.'],
+        ['new', { userid, ip: {} }, '"ip" is an object, not text.'],
+        ['new', { userid, user_agent: [] }, '"user_agent" is an array, not text.'],
+        ['new', { userid, remember: 'x' }, '"remember" is neither true nor false.'],
+        ['new', { userid, about: [] }, '"about" is not a JSON object; write it as {"device": "phone"}.'],
+        ['renew', { session_id, authenticated: 1 }, '"authenticated" is neither true nor false.'],
+        ['end', { userid, handle: 1 }, '"handle" is not text; write "1".'],
+        [
+          'end',
+          {},
+          'The parameter "session_id" is missing. This call accepts session_id, userid (optional).',
+        ],
+        [
+          'end',
+          { handle: session_id.slice(0, 16) },
+          'The parameter "userid" is missing. This call accepts userid, handle.',
+        ],
+        ['end_all', {}, 'The parameter "userid" is missing. This call accepts userid, except (optional).'],
+        ['end_all', { userid, except: [] }, '"except" is an array, not text.'],
+        ['end_all', { everyone: 'true' }, '"everyone" is neither true nor false.'],
+        ['end_all', { everyone: true, userid }, '"everyone" is for all users; leave out userid.'],
+        ['end_all', { everyone: true, except: 'x' }, '"everyone" is for all users; leave out except.'],
+        ['update', { session_id, data: {}, version: -1 }, `"version" ${version}.`],
+        ['update', { session_id, data: {}, version: '1' }, `"version" ${version}.`],
+        ['update?version=1.5', { session_id, data: {} }, `"version" ${version}.`],
+        [
+          'update',
+          { session_id, data: [] },
+          '"data" is not a JSON object. Write it as {"data": {"name": "value"}}.',
+        ],
+      ]) {
+        const { status, body: told } = await api.post(`/sessman/${path}`, body);
+        expect([status, told.error], `${path} ${JSON.stringify(body)}`).to.deep.equal([400, says]);
+      }
+      for (const limit of ['0', '1001', '1.5', 'x', ''])
+        expect((await api.get(`/sessman/sessions?limit=${limit}`)).body.error).to.equal(
+          '"limit" is not a whole number from 1 to 1000.',
+        );
+      for (const query of ['limit=1', 'limit=1000', 'after=&userid_prefix='])
+        expect((await api.get(`/sessman/sessions?${query}`)).status, query).to.equal(200);
+      const empty = { session_id: '', ip: '', user_agent: '' };
+      expect((await api.post('/sessman/new', { userid, ...empty })).status).to.equal(200);
+    });
+
+    it('logs whose sessions were ended by others, and how many', async () => {
+      const lines = () => api.server.logs.filter(({ event }) => event === 'session_ended');
+      const before = lines().length;
+      await api.post('/sessman/end', { session_id: await make() });
+      await api.post('/sessman/end_all', { userid: `${userid}x` });
+      expect(lines()).to.have.length(before);
+      const handle = (await make()).slice(0, 16);
+      await api.post('/sessman/end', { userid, handle });
+      expect(lines().at(-1)).to.include({ audit: true, handle });
+      await Promise.all([make(), make()]);
+      await api.post('/sessman/end_all', { userid });
+      expect(lines().at(-1)).to.include({ count: 2 }).and.not.to.have.property('everyone');
+      await make();
+      await api.post('/sessman/end_all', { everyone: true });
+      expect(lines().at(-1)).to.include({ everyone: true });
+      expect(lines()).to.have.length(before + 3);
+    });
+
     it('end_all ends all but one', async () => {
       const ids = [await make(), await make(), await make()];
       const ended = await api.post('/sessman/end_all', { userid, except: ids[1] });

@@ -51,6 +51,13 @@ for (const { name, settings } of backends) {
       expect(reply.headers.get('x-session-user')).to.equal(
         'Zo%C3%AB%20%2541%22%3C%5C%2F%3A%3B%3D%2B%26%3F%23%5B%5D%28%29%0A%20%F0%9F%90%A2%20a-b_c.d~e@example.org',
       );
+      for (const [name, coded] of [
+        ['%', '%25'],
+        ['a-b_c.d~e@example.org', 'a-b_c.d~e@example.org'],
+      ] as const) {
+        const other = await check(at.cookie((await at.login(name)).id));
+        expect(other.headers.get('x-session-user')).to.equal(coded);
+      }
     });
 
     it('is 401 with its problem, without a challenge for a key', async () => {
@@ -117,6 +124,7 @@ for (const { name, settings } of backends) {
       // A millisecond later, by the store's clock.
       while (refused.status === 204) refused = await check(at.cookie(id), '?max_auth_age=0');
       expect(problem(refused)).to.deep.equal([401, 'reauthentication_required', 'reauthentication_required']);
+      expect(refused.body.error).to.include('more than 0 s ago');
       const renewed = await at.api.post(
         '/sessman/renew',
         { session_id: id, authenticated: true },

@@ -39,7 +39,7 @@ describe('the cookie', () => {
       expect((await made({ session_max_age })).attributes['max-age']).to.equal(String(400 * 86_400));
     }
     const { attributes } = await made({}, '', { remember: false });
-    expect(attributes).not.to.have.any.keys('max-age', 'expires');
+    expect(attributes).to.deep.equal({ path: '/', httponly: '', samesite: 'Lax' });
   });
 
   it('is Secure by the settings of the start, and its name says so', async () => {
@@ -103,6 +103,30 @@ describe('the cookie', () => {
         const answer = await at.api.get('/sessman/get', { headers: { Cookie: pair } });
         expect(answer.status, JSON.stringify(pair)).to.equal(status);
       }
+    } finally {
+      await at.api.close();
+    }
+  });
+
+  it('is read as up to eight ids, before all that has not the form of one', async () => {
+    const at = await startCookieApi();
+    try {
+      const { id } = await at.login('mary');
+      const get = async (values: string[]) => {
+        const headers = { Cookie: values.map((value) => `PS_SESSID=${value}`).join('; ') };
+        const { status, body } = await at.api.get('/sessman/get', { headers });
+        return status === 200 ? status : body.code;
+      };
+      const nonsense = Array.from({ length: 9 }, (_, n) => `nonsense${n}`);
+      const dead = Array.from({ length: 8 }, (_, n) => `${'A'.repeat(41)}${n}A`);
+      expect(await get([...nonsense, id])).to.equal(200);
+      expect(await get(nonsense)).to.equal('session_not_found');
+      expect(await get([...dead.slice(1), id])).to.equal(200);
+      expect(await get([...dead, id])).to.equal('session_not_found');
+      for (const Cookie of [`PS_SESSID${id}`, `PS_SESSIDx`, `=${id}`, `xPS_SESSID=${id}`])
+        expect((await at.api.get('/sessman/get', { headers: { Cookie } })).body.code).to.equal(
+          'session_required',
+        );
     } finally {
       await at.api.close();
     }
