@@ -9,6 +9,7 @@ import {
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { expect } from 'chai';
+import { SessmanStore as ExpressStore } from '../../../../plugins/sessman/adapters/express.js';
 import { SessmanStore } from '../../../../plugins/sessman/adapters/koa.js';
 import { startServer, type TestServer } from '../../../support/server.js';
 
@@ -59,6 +60,10 @@ describe("a store's connection to sessman", () => {
     });
     for (let i = 0; i < 5; i++) await store.set(`sid ${i}`, { i });
     expect(sockets.size).to.equal(1);
+    const [socket] = sockets;
+    const closed = once(socket!, 'close');
+    store.close();
+    await closed;
   });
 
   it('is one of a bounded number', async () => {
@@ -112,6 +117,149 @@ describe("a store's connection to sessman", () => {
       name: 'SessionError',
       code: 'network_error',
       status: 0,
+    });
+  });
+
+  it('lets no call pass for done that sessman refused or never saw', async () => {
+    const broken = await storeThrough((from) => from.socket.destroy());
+    for (const call of [
+      () => broken.set('sid', { a: 1 }),
+      () => broken.destroy('sid'),
+      () => broken.list('mary'),
+      () => broken.endAll('mary', 'sid'),
+    ])
+      expect(await caught(call())).to.include({ code: 'network_error' });
+    const store = await storeThrough(pass);
+    expect(await caught(store.set('large', { a: 'x'.repeat(300_000) }))).to.include({
+      code: 'data_too_large',
+      status: 413,
+    });
+    let isBroken = false;
+    const server = createServer((from, response) =>
+      isBroken ? from.socket.destroy() : pass(from, response),
+    );
+    servers.push(server.listen(0, '127.0.0.1'));
+    await once(server, 'listening');
+    const base_url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sessman`;
+    const express = new ExpressStore({ base_url, touch_after: 0 });
+    stores.push(express as never);
+    const session = { cookie: { originalMaxAge: 60_000 } } as never;
+    const done = (call: (callback: (error?: unknown) => void) => void) =>
+      new Promise<void>((resolve, reject) => {
+        call((error) => (error ? reject(error) : resolve()));
+      });
+    await done((callback) => express.set('touched', session, callback));
+    await done((callback) => express.touch('touched', session, callback));
+    const longer = { cookie: { originalMaxAge: 120_000 } } as never;
+    const read = () =>
+      new Promise<{ cookie: { originalMaxAge: number } }>((resolve) => {
+        express.get('touched', (_error, found) => resolve(found as never));
+      });
+    await read();
+    await done((callback) => express.set('touched', longer, callback));
+    const found = await read();
+    expect(found.cookie.originalMaxAge).to.equal(120_000);
+    found.cookie.originalMaxAge = 180_000;
+    await done((callback) => express.touch('touched', found as never, callback));
+    expect((await read()).cookie.originalMaxAge).to.equal(180_000);
+    isBroken = true;
+    const touching = done((callback) => express.touch('touched', session, callback));
+    expect(await caught(touching)).to.include({ code: 'network_error' });
+  });
+
+  it('names its middleware to sessman, and keeps an expiry that no maximum age sets', async () => {
+    const store = await storeThrough(pass, { userid: ({ user }: { user?: string }) => user });
+    const _expire = Date.now() + 60_000;
+    await store.set('expiring', { a: 1, user: 'koa user', _expire });
+    expect(await store.get('expiring')).to.deep.equal({ a: 1, user: 'koa user', _expire });
+    const listed = await sessman.fetch('/sessman/list?userid=koa%20user');
+    const { sessions } = (await listed.json()) as { sessions: { about: object }[] };
+    expect(sessions.map(({ about }) => about)).to.deep.equal([{ store: 'koa-session' }]);
+    await store.set('expiring', { a: 1, user: 'koa user', _expire: Date.now() - 1 });
+    expect(await store.get('expiring')).to.have.property('_expire');
+    expect(await store.get('expiring')).to.equal(undefined);
+  });
+
+  it('takes text and whole numbers for users', async () => {
+    const store = await storeThrough(pass);
+    for (const user of ['nobody', 5, 10n]) expect(await store.list(user)).to.deep.equal([]);
+    for (const [user, what] of [
+      [5.5, 'the number 5.5'],
+      [2 ** 53, 'the number 9007199254740992'],
+      [true, 'of type boolean'],
+    ] as const) {
+      const error = await caught(store.list(user as never));
+      expect(error).to.include({
+        code: 'invalid_userid',
+        message: `a user must be text or a whole number of at most 9007199254740991, but is ${what}; name the member that identifies the user, such as user.id`,
+      });
+    }
+  });
+
+  it('refuses what JSON would change, and says where and what', async () => {
+    const store = await storeThrough(pass);
+    const cycle: Record<string, unknown> = {};
+    cycle.self = cycle;
+    const date = new Date(Number.NaN);
+    for (const [data, says] of <[object, string][]>[
+      [{ a: 10n }, '"a" is the BigInt 10, which JSON cannot represent; save it as text'],
+      [
+        { a: [1, Number.NaN] },
+        '"a[1]" is NaN, which JSON cannot represent; save it as text, or leave it out',
+      ],
+      [
+        { a: { b: Infinity } },
+        '"a.b" is Infinity, which JSON cannot represent; save it as text, or leave it out',
+      ],
+      [
+        { a: Object(Number.NaN) },
+        '"a" is NaN, which JSON cannot represent; save it as text, or leave it out',
+      ],
+      [{ a: date }, '"a" is an invalid date; save null, or leave it out'],
+      [
+        { a: [[undefined]] },
+        '"a[0][0]" is undefined, which JSON cannot represent in a list; save null, or leave it out',
+      ],
+      [
+        { a: [() => 1] },
+        '"a[0]" is function, which JSON cannot represent in a list; save null, or leave it out',
+      ],
+      [
+        { a: { b: [new Map()] } },
+        '"a.b[0]" is of the type Map, which JSON cannot represent; save a plain object, a list or text',
+      ],
+      [JSON.parse('{"a":{"__proto__":1}}'), '"a.__proto__" is a name that sessman refuses; use another name'],
+      [
+        { a: { toJSON: () => ({ b: 1n }) } },
+        '"b" is the BigInt 1, which JSON cannot represent; save it as text',
+      ],
+    ]) {
+      const error = await caught(store.set('refused', data as Record<string, unknown>));
+      expect(error).to.include({
+        code: 'invalid_data',
+        message: `the session's data cannot be saved: ${says}`,
+      });
+    }
+    expect((await caught(store.set('refused', cycle))).message).to.match(
+      /^the session's data cannot be saved: Converting circular structure/,
+    );
+    const kept = {
+      a: null,
+      b: [null, 'x', true, -0.5],
+      c: undefined,
+      d: () => 1,
+      e: Object('text'),
+      f: Object(2),
+      g: Object(true),
+    };
+    await store.set('kept', { ...kept, at: new Date(0) });
+    expect(await store.get('kept')).to.deep.equal({
+      a: null,
+      b: [null, 'x', true, -0.5],
+      e: 'text',
+      f: 2,
+      g: true,
+      at: '1970-01-01T00:00:00.000Z',
     });
   });
 
