@@ -73,6 +73,47 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       expect(await store.peek(record.handle, now + 10)).to.equal(undefined);
     });
 
+    it('peeks at many at once, and counts those that live', async () => {
+      const before = await store.countLive(now);
+      const [one, two] = [aRecord({ expires: now + 10 }), aRecord({ about: '{}' })];
+      const ended = aRecord();
+      for (const record of [one, two, ended]) await store.insert(record);
+      await store.remove(matchOf(ended), 'end');
+      const handles = [one.handle, ended.handle, two.handle, aRecord().handle];
+      const seen = async (at: number) => [...(await store.peekEach(handles, at)).keys()].sort();
+      expect(await seen(now + 9)).to.deep.equal([one.handle, two.handle].sort());
+      expect(await seen(now + 10)).to.deep.equal([two.handle]);
+      expect((await store.peekEach(handles, now)).get(two.handle)).to.include({
+        userid: two.userid,
+        version: 1,
+      });
+      expect([...(await store.peekEach([], now)).keys()]).to.deep.equal([]);
+      const after = await store.countLive(now);
+      expect(after).to.deep.equal({ count: before.count + 2, exact: before.exact });
+      if (after.exact) expect((await store.countLive(now + 10)).count).to.be.at.most(before.count + 1);
+    });
+
+    it('gives what is sealed page by page, each record once', async () => {
+      const records = [aRecord(), aRecord({ ip: '::1', userAgent: 'x' }), aRecord({ about: '{}' })];
+      for (const record of records) await store.insert(record);
+      const whole = await store.sealed(1000);
+      for (const record of records) {
+        const found = whole.filter(({ handle }) => handle === record.handle);
+        expect(found).to.have.length(1);
+        for (const name of ['data', 'about', 'ip', 'userAgent'] as const)
+          expect(found[0]![name] === undefined, name).to.equal(record[name] === undefined);
+      }
+      const limit = Math.max(2, Math.floor(whole.length / 2));
+      const seen: string[] = [];
+      for (let after: string | undefined; ; ) {
+        const page = await store.sealed(limit, after);
+        seen.push(...page.map(({ handle }) => handle));
+        if (page.length < limit) break;
+        after = page.at(-1)!.handle;
+      }
+      expect(seen).to.deep.equal(whole.map(({ handle }) => handle));
+    });
+
     it('keeps no end at all', async () => {
       const record = aRecord({ ends: NEVER });
       await store.insert(record);

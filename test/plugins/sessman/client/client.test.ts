@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { Session, SessionError, type SessionOptions } from '../../../../plugins/sessman/client/client.js';
 import { startServer, type TestServer } from '../../../support/server.js';
-import { aUser } from '../support/api.js';
+import { aUser, startCookieApi } from '../support/api.js';
 
 const KEY = 'the key of the test';
 
@@ -583,6 +583,45 @@ describe('the client class', () => {
         sinon.restore();
       }
     });
+  });
+});
+
+describe('the session of a cookie', () => {
+  it('is found, read and changed without its id, with credentials, and undefined where there is none', async () => {
+    const at = await startCookieApi({ cookie_data: 'write' });
+    try {
+      const { id, handle } = await at.login('mary', { data: { a: 1 } });
+      let cookie: object = at.cookie(id);
+      const sent: RequestInit[] = [];
+      const asPage: typeof fetch = (url, init) => {
+        sent.push(init!);
+        return fetch(url, { ...init, headers: { ...init!.headers, ...cookie } });
+      };
+      const options = { base_url: `${at.api.server.url}/sessman/`, fetch: asPage };
+      const session = (await Session.current<{ a: number }>(options))!;
+      expect(session).to.include({ handle, user: 'mary', version: 1 });
+      expect(session.session_id).to.equal(undefined);
+      expect(session.data).to.deep.equal({ a: 1 });
+      session.data.a = 2;
+      await session.updateSession();
+      await session.renew().catch(() => {});
+      for (const { credentials, headers, body } of sent) {
+        expect(credentials).to.equal('include');
+        expect(headers).not.to.have.any.keys('X-Session-Id', 'Authorization');
+        expect(JSON.parse(body as string)).not.to.have.any.keys('session_id', 'userid');
+      }
+      expect(sent[1]!.headers).to.include({ 'X-Session-Handle': handle });
+      cookie = at.cookie('A'.repeat(43));
+      expect(await Session.current(options)).to.equal(undefined);
+      cookie = {};
+      expect(await Session.current(options)).to.equal(undefined);
+      await rejects(
+        'network_error',
+        Session.current({ ...options, fetch: () => Promise.reject(new Error('no')) }),
+      );
+    } finally {
+      await at.api.close();
+    }
   });
 });
 
