@@ -8,8 +8,20 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { type Database, open as openLmdb } from 'lmdb';
 import { StoreDamagedError } from '../../../../plugins/sessman/errors.js';
-import type { Scrubbed, ScrubPlace, SessionRecord } from '../../../../plugins/sessman/store.js';
+import {
+  NEVER,
+  type Scrubbed,
+  type ScrubPlace,
+  type SessionRecord,
+} from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
+import {
+  encodeRecord,
+  hasExtras,
+  indexedFor,
+  isPlausible,
+  mayHaveExtras,
+} from '../../../../plugins/sessman/stores/embedded/record.js';
 import { runProgram } from '../../../support/process.js';
 import { startServer, type TestServer } from '../../../support/server.js';
 
@@ -333,6 +345,67 @@ describe('bytes that change in an embedded store', () => {
       expect((await run()).stdout).to.match(/^1 records read: 0 damaged/);
     } finally {
       await server.close();
+    }
+  });
+});
+
+describe('a record without a checksum, of version 0.1.0', () => {
+  const ends = Date.now() + 60_000;
+  const record = (data: string): SessionRecord => ({
+    handle: 'AAAAAAAAAAAAAAAA',
+    secretHash: Buffer.alloc(32, 1),
+    userid: 'mary',
+    data,
+    version: 1,
+    created: ends - 90_000,
+    touched: ends - 80_000,
+    expires: ends - 1,
+    ends,
+  });
+  const bytes = (data = '{"a":1}') => encodeRecord(record(data), ends, 0, false);
+  const changed = (change: (buffer: Buffer) => unknown) => {
+    const buffer = bytes();
+    change(buffer);
+    return buffer;
+  };
+
+  it('is taken for one only where its numbers and its text can be those of a session', () => {
+    const NUL = String.fromCharCode(0);
+    for (const good of [
+      bytes(),
+      bytes(''),
+      bytes('{"a":"\ufffd"}'),
+      encodeRecord({ ...record('{}'), ends: NEVER }, ends, 0, false),
+    ])
+      expect(isPlausible(good, good.length)).to.equal(true);
+    for (const [what, bad] of Object.entries({
+      'no userid': changed((buffer) => buffer.writeUInt16LE(0, 80)),
+      'a userid that is longer than the record': changed((buffer) => buffer.writeUInt16LE(12, 80)),
+      'a version of 0': changed((buffer) => buffer.writeDoubleLE(0, 32)),
+      'half a version': changed((buffer) => buffer.writeDoubleLE(1.5, 32)),
+      'a time that is none': changed((buffer) => buffer.writeDoubleLE(Number.NaN, 40)),
+      'a time before 1970': changed((buffer) => buffer.writeDoubleLE(-5, 56)),
+      'an end after all ends': changed((buffer) => buffer.writeDoubleLE(2 * NEVER, 64)),
+      'a NUL': bytes(`{"a":"${NUL}"}`),
+      'text that is neither UTF-8 nor JSON': bytes('{"a":\ufffd}'),
+    }))
+      expect(isPlausible(bad, bad.length), what).to.equal(false);
+    expect(isPlausible(bytes(), 81)).to.equal(false);
+  });
+
+  it('may have extras; one of this version says whether it has', () => {
+    expect([ends, indexedFor(ends, true), indexedFor(ends, false)].map(mayHaveExtras)).to.deep.equal([
+      true,
+      true,
+      false,
+    ]);
+    expect([ends, indexedFor(ends, true), indexedFor(ends, false)].map(hasExtras)).to.deep.equal([
+      false,
+      true,
+      false,
+    ]);
+    for (const hasAny of [true, false]) {
+      expect(indexedFor(ends, hasAny)).to.be.within(ends - 0.999, ends - 0.001);
     }
   });
 });
