@@ -26,7 +26,7 @@ export function writeReport(run) {
   writeFileSync(page, `${text.slice(0, from)}\n${report(run)}\n${text.slice(to)}`);
 }
 
-/** Where, and beside how much else, each stage ran. */
+/** Where, when, and beside how much else, each stage ran. */
 function machine({ complete, load = {} }) {
   const where = `${cpus()[0].model.trim()}, ${cpus().length} cores, ${gigabytes(totalmem())} GB; Linux ${release()}; Node ${process.version}.`;
   const stages = Object.entries(complete).map(
@@ -83,18 +83,18 @@ function memories({ latency }) {
 }
 
 /** What requests noticed of other work. */
-function beside(state) {
-  const works = {
-    [`${whole(state.expiry?.count)} sessions expire within a minute, and are removed`]: state.expiry,
-    'sessman-backup': state.backup,
-    'sessman-scrub': state.scrub,
-    'all records are encrypted': state.encryption?.encrypted,
-    'all records are encrypted with another key': state.encryption?.rotated,
-    '`end_all` of everyone, and the removal of their records': state.ends,
-  };
-  const rows = Object.entries(works)
-    .filter(([, seen]) => seen !== undefined)
-    .map(([name, { seconds, before, during }]) => [
+function beside({ expiry, backup, scrub, encryption, ends, load = {} }) {
+  const works = [
+    ['expiry', `${whole(expiry?.count)} sessions expire within a minute, and are removed`, expiry],
+    ['backup', 'sessman-backup', backup],
+    ['scrub', 'sessman-scrub', scrub],
+    ['encryption', 'all records are encrypted', encryption?.encrypted],
+    ['encryption', 'all records are encrypted with another key', encryption?.rotated],
+    ['ends', '`end_all` of everyone, and the removal of their records', ends],
+  ];
+  const rows = works
+    .filter(([, , seen]) => seen !== undefined)
+    .map(([stage, name, { seconds, before, during }]) => [
       name,
       seconds.toFixed(1),
       whole(during.rate),
@@ -103,12 +103,11 @@ function beside(state) {
       (during.p99 / before.p99).toFixed(2),
       during.max,
       whole(during.refused),
+      load[stage]?.toFixed(1) ?? '–',
     ]);
   if (rows.length === 0) return undefined;
-  return table(
-    ['meanwhile', 'seconds', 'sent/s', 'p99 ms before', 'p99 ms', 'ratio', 'slowest ms', '503s'],
-    rows,
-  );
+  const head = ['meanwhile', 'seconds', 'sent/s', 'p99 ms before', 'p99 ms', 'ratio', 'slowest ms', '503s'];
+  return table([...head, 'load average before'], rows);
 }
 
 function others({ start, size, list, backup, restore, encryption, ends }, count) {
