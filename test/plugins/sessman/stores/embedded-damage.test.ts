@@ -22,6 +22,7 @@ import {
   isPlausible,
   mayHaveExtras,
 } from '../../../../plugins/sessman/stores/embedded/record.js';
+import { checksumIn, revisionAfter } from '../../../../plugins/sessman/stores/embedded/revision.js';
 import { runProgram } from '../../../support/process.js';
 import { startServer, type TestServer } from '../../../support/server.js';
 
@@ -407,5 +408,29 @@ describe('a record without a checksum, of version 0.1.0', () => {
     for (const hasAny of [true, false]) {
       expect(indexedFor(ends, hasAny)).to.be.within(ends - 0.999, ends - 0.001);
     }
+  });
+});
+
+describe('the revision of a record', () => {
+  it('holds its checksum, and changes with each write', () => {
+    for (const checksum of [0, 1, 0x80000000, 0xffffffff]) {
+      let revision = revisionAfter(7, checksum);
+      const seen = new Set<number>();
+      for (let write = 0; write < 16; write++) {
+        expect(checksumIn(revision)).to.equal(checksum);
+        expect(Number.isSafeInteger(revision)).to.equal(true);
+        seen.add(revision);
+        revision = revisionAfter(revision, checksum);
+      }
+      expect(seen.size).to.equal(16);
+      // As version 0.1.0 leaves it.
+      for (const writes of [1, 65_535]) expect(checksumIn(revision + writes)).to.equal(undefined);
+    }
+  });
+
+  it('is that of version 0.1.0, or nobody wrote it', () => {
+    for (const old of [1, 2, 2 ** 40 - 1]) expect(checksumIn(old)).to.equal(undefined);
+    for (const wrong of [0, -1, 1.5, Number.NaN, 2 ** 40, 2 ** 52 - 1, 2 ** 53])
+      expect(checksumIn(wrong), `${wrong}`).to.be.NaN;
   });
 });
