@@ -6,7 +6,7 @@
  * Stryker needs Node 22 and its own packages: `npm ci --prefix test/mutants`.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +30,6 @@ if (Number(process.versions.node.split('.')[0]) < 22) {
 }
 
 Object.assign(process.env, { MUTANTS_RATE: options.rate, MUTANTS_SEED: options.seed });
-process.env.NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ''} --require ${join(here, 'cjs.cjs')}`;
 const { isDrawn } = await import('./sample.mjs');
 
 const chosen = groups.filter(
@@ -48,8 +47,16 @@ for (const { file, ...counts } of rows) print(file, counts);
 for (const name of new Set(rows.map(({ group }) => group.split('/')[0])))
   print(name, sum(rows.filter(({ group }) => group.split('/')[0] === name)));
 
+function filesOf(patterns) {
+  return patterns.flatMap((pattern) => globSync(pattern, { cwd: root }).sort());
+}
+
+function compiled(file) {
+  return join('dist', file.replace(/\.ts$/, '.js'));
+}
+
 /** Stryker's report on the files of a group. */
-function run({ name, mutate, tests }) {
+function run({ name, mutate, tests, skip }) {
   const report = join(work, 'report.json');
   const config = join(work, 'stryker.json');
   // Within the project, so that the copies find its node_modules.
@@ -58,17 +65,12 @@ function run({ name, mutate, tests }) {
     config,
     JSON.stringify({
       mutate,
-      testRunner: 'mocha',
-      mochaOptions: {
-        spec: tests,
-        require: ['./dist/test/support/environment.js'],
-        config: join(here, 'mocharc.json'),
-      },
-      plugins: [
-        join(here, 'node_modules/@stryker-mutator/mocha-runner/dist/src/index.js'),
-        join(here, 'sample.mjs'),
-      ],
+      testRunner: 'suites',
+      suites: { files: filesOf(tests), mutated: filesOf(mutate).map(compiled), skip },
+      warnings: { unknownOptions: false },
+      plugins: ['runner', 'sample', 'texts'].map((plugin) => join(here, `${plugin}.mjs`)),
       checkers: ['sample'],
+      ignorers: ['texts'],
       coverageAnalysis: 'perTest',
       buildCommand: 'tsc',
       // TypeScript 7 has no API for the preprocessor of Stryker.
@@ -78,7 +80,7 @@ function run({ name, mutate, tests }) {
       symlinkNodeModules: false,
       tempDirName,
       concurrency: Number(process.env.MUTANTS_PROCESSES ?? 2),
-      timeoutMS: 20_000,
+      timeoutMS: 10_000,
       reporters: ['json', 'progress-append-only'],
       jsonReporter: { fileName: report },
     }),
@@ -113,7 +115,7 @@ function scoresOf({ files }) {
     }
     return {
       file,
-      all: mutants.length,
+      all: mutants.filter(({ status }) => status !== 'Ignored').length,
       tried: drawn.length,
       same: alive.length - survivors.length,
       caught: drawn.length - alive.length,
