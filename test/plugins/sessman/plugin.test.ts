@@ -2,7 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { expect } from 'chai';
 import { calls } from '../../../plugins/sessman/http/calls.js';
 import { parameters, parametersOf, type Takes } from '../../../plugins/sessman/http/parameters.js';
-import { type Api, startApi } from './support/api.js';
+import { type Api, startApi, startCookieApi } from './support/api.js';
 
 describe('sessman as a plugin', () => {
   let api: Api;
@@ -173,6 +173,103 @@ describe('sessman as a plugin', () => {
       const reply = await api.post(`/sessman/${path}`, example);
       expect(reply.status, `${path}: ${reply.text}`).to.be.oneOf([200, 404]);
     }
+  });
+
+  it('describes where each parameter may be, what a body holds, and which errors there are', async () => {
+    interface Described {
+      operationId: string;
+      parameters: { name: string; in: string; required?: true; description: string; schema: object }[];
+      requestBody?: {
+        required: boolean;
+        content: { 'application/json': { schema: object; example: object } };
+      };
+      responses: Record<string, { description: string; content: object }>;
+    }
+    const operation = async (from: Api, method: string, path: string): Promise<Described> =>
+      (await from.get('/openapi.json')).body.paths[`/sessman/${path}`][method];
+    const namesIn = ({ parameters: given }: Described) =>
+      given.map(({ name, in: place, required }) => `${place} ${name}${required ? ' required' : ''}`);
+
+    const list = await operation(api, 'get', 'list');
+    expect(list.operationId).to.equal('sessman_list_get');
+    expect(namesIn(list)).to.deep.equal(['query userid required', 'query session_id', 'header X-Session-Id']);
+    expect(list).not.to.have.property('requestBody');
+    expect(list.parameters.every(({ description }) => !description.includes('body'))).to.equal(true);
+    expect(list.parameters[0]!.schema).to.deep.equal({ type: 'string', minLength: 1, maxLength: 1024 });
+    expect(namesIn(await operation(api, 'get', 'get'))).to.deep.equal([
+      'query session_id',
+      'query userid',
+      'query handle',
+      'header X-Session-Id',
+    ]);
+
+    const update = await operation(api, 'post', 'update');
+    const places = [
+      'query session_id',
+      'query userid',
+      'query version',
+      'header X-Session-Id',
+      'header If-Match',
+    ];
+    expect(namesIn(update)).to.deep.equal(places);
+    expect(update.parameters[0]!.description).to.match(/ May be in the body instead\.$/);
+    expect(update.parameters[3]!.schema).to.have.property('pattern');
+    expect(update.parameters[4]!.schema).to.deep.equal({ type: 'string' });
+    const body = update.requestBody!;
+    expect(body.required).to.equal(true);
+    const { schema, example } = body.content['application/json'];
+    expect(schema).to.deep.include({ type: 'object', additionalProperties: false, required: ['data'] });
+    const { properties } = schema as { properties: Record<string, object> };
+    expect(Object.keys(properties)).to.deep.equal(['session_id', 'data', 'userid', 'version']);
+    expect(properties.version)
+      .to.include({ type: 'integer', minimum: 0 })
+      .and.to.have.property('description');
+    expect(Object.keys(example)).to.deep.equal(['session_id', 'data']);
+    expect(Object.keys(update.responses)).to.deep.equal([
+      '200',
+      '400',
+      '404',
+      '412',
+      '413',
+      '503',
+      'default',
+    ]);
+    expect(update.responses['404']!.description).to.match(/^`session_not_found`: [^`]+$/);
+    expect(update.responses['503']!.description).to.match(/^`store_unavailable`: .*\n\n`store_full`: /);
+    expect(update.responses['400']!.description.match(/^`\w+`/gm)).to.deep.equal([
+      '`missing_parameter`',
+      '`invalid_parameter`',
+      '`unknown_parameter`',
+      '`duplicate_parameter`',
+      '`conflicting_parameter`',
+    ]);
+    expect(update.responses['400']!.content).to.deep.equal({
+      'application/json': { schema: { $ref: '#/components/schemas/Error' } },
+    });
+
+    const made = await operation(api, 'post', 'new');
+    expect(namesIn(made)).not.to.include('header X-Session-Id');
+    expect(made.requestBody!.required).to.equal(false);
+    expect(made.requestBody!.content['application/json'].schema).not.to.have.property('required');
+    expect(Object.keys(made.requestBody!.content['application/json'].example)).to.deep.equal([
+      'userid',
+      'data',
+    ]);
+    expect(made.responses).to.have.keys('200', '400', '409', '413', '503', 'default');
+    const end = (await operation(api, 'post', 'end_all')).requestBody!.content['application/json'].example;
+    expect(Object.keys(end)).to.deep.equal(['userid', 'session_id']);
+
+    const { api: browsers } = await startCookieApi();
+    try {
+      const read = await operation(browsers, 'get', 'get');
+      expect(namesIn(read)).to.include('header X-Session-Handle');
+      expect(read.responses).to.include.keys('401', '403');
+      expect(read.responses['403']!.description).to.match(/^`key_required`: .*\n\n`foreign_origin`: /);
+      expect(namesIn(await operation(browsers, 'post', 'new'))).not.to.include('header X-Session-Handle');
+    } finally {
+      await browsers.close();
+    }
+    expect(namesIn(await operation(api, 'get', 'get'))).not.to.include('header X-Session-Handle');
   });
 
   it('lets a plugin end the sessions of all users', async () => {
