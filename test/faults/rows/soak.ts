@@ -139,10 +139,12 @@ async function soakReloads(plan: Plan, leak?: Leak): Promise<Soaked> {
   const { server } = probed;
   let wrong = 0;
   const reload = async () => {
-    const reloaded = () => server.logs.filter(({ msg }) => msg === 'reloaded').length;
-    const before = reloaded();
+    const outcomes = () => server.logs.filter(({ event, outcome }) => event === 'reload' && outcome);
+    const before = outcomes().length;
     signal(server.pid, 'SIGHUP');
-    while (reloaded() === before) await sleep(50);
+    while (outcomes().length === before) await sleep(50);
+    const { outcome, msg } = outcomes().at(-1)!;
+    if (outcome !== 'success') throw new Error(String(msg));
     const answer = await call(server.url, '/sessman/new', { body: { userid: 'reload', data: {} } });
     if (answer.status !== 200) wrong += 1;
   };
