@@ -9,7 +9,7 @@ import { readIntoCache } from './page-cache.mjs';
 import { startServer } from './server.mjs';
 
 /** Sessions of one transaction, about. */
-export const atOnce = 10_000;
+const atOnce = 10_000;
 /** Bytes of the file for a session of 800 bytes, and of its backup. */
 const bytesPerSession = 1650 * 2;
 const sliceSeconds = 5;
