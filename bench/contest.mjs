@@ -19,7 +19,7 @@ const sessionCountAmongMany = 20_000;
 const warmUpAnswers = 10_000;
 const warmUpSlices = 5;
 /** Some garbage collections after the start. */
-const restMilliseconds = 10_000;
+const restMilliseconds = 14_000;
 const preloadSliceSeconds = 10;
 const preloadSlices = 60;
 

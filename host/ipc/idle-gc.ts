@@ -3,10 +3,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /**
- * Milliseconds of a process at rest. V8 shrinks the space for young objects only where little was allocated in the last
- * 5 s; with 6 s, one of four starts kept it, which is 7 MB of a worker.
+ * Milliseconds of a process at rest. V8 shrinks the space for young objects only where less than a megabyte a second was
+ * allocated since the last collection, and a start leaves up to 8 MB of it full.
  */
-const settled = 7000;
+const settled = 10_000;
 /** A process that is busy for less than this share of its time is idle. */
 const restful = 0.1;
 
