@@ -7,8 +7,8 @@ import { parseArgs } from 'node:util';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const usage = `Usage: npm run bench -- [options]
   --quick       the host rows alone, in less than a minute
-  --only NAME   that group of rows alone (host, traces, limits, workers, connections, start, storage, sessions, mongodb,
-                million), or that server alone (such as fastify); may be given several times
+  --only NAME   that group of rows alone (host, traces, limits, workers, connections, start, storage, sessions, encryption,
+                mongodb, million), or that server alone (such as fastify); may be given several times
   --rounds N    rounds of which the median is taken (5)
   --seconds N   seconds of load in a round (2; 1 with --quick)
   --profile     one round, and where each server's time went; its figures are not to be compared

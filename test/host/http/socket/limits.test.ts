@@ -318,6 +318,8 @@ describe('limits', () => {
       expect(await from('2001:db8:0:0:ffff::2')).to.equal(429);
       expect(await from('2001:db8:0:1::1')).to.equal(200);
       expect(await from('::ffff:198.51.100.2')).to.equal(429);
+      expect(await from('::ffff:0:198.51.100.7')).to.equal(200);
+      expect(await from('::ffff:0:198.51.100.8')).to.equal(429);
       expect(await from('nonsense')).to.equal(200);
       expect(await from('7.7.7.7:4001')).to.equal(200);
       for (const port of [4002, 4003, 65535]) expect(await from(`7.7.7.7:${port}`)).to.equal(429);
