@@ -117,22 +117,23 @@ describe('the memory of workers', () => {
       join(folder, 'plugin-server.ini'),
       ini(megabyte).replace('[limits]', '[main]\nsafe=leaky\n[limits]'),
     );
-    const before = (await logged('a worker is replaced')).length;
+    const before = (await logged('too low')).length;
     expect(await supervisor.reload({ by: 'program' })).to.deep.include({ success: true });
     const agent = new Agent();
     const pids = new Set<number>();
-    while ((await logged('too low')).length === 0) {
+    while ((await logged('too low')).length === before) {
       pids.add((await ask('/leaky', agent)).pid);
       await pause();
     }
     for (let i = 0; i < 50; i += 1) pids.add((await ask('/leaky', agent)).pid);
-    const [line, ...more] = await logged('too low');
+    const [line, ...more] = (await logged('too low')).slice(before);
     expect(line!.msg).to.match(
       /^worker_memory \(1\.0 MB\) is too low: a worker uses \d+ MB at rest, and is not replaced; set it to \d+000000 or more$/,
     );
     expect(more).to.deep.equal([]);
     expect(pids.size).to.be.at.most(2);
-    expect((await logged('a worker is replaced')).length).to.equal(before);
+    // The generation before this one, with another limit, may have replaced one until it ended.
+    expect(await logged('more than worker_memory, 1.0 MB')).to.deep.equal([]);
   });
 
   it('over a limit that their replacements exceed without a request: these are left, and the log says so', async () => {
