@@ -2,6 +2,8 @@ import { StoreDamagedError } from '../errors.js';
 import type { Change, Match, SessionExtras, SessionRecord, Store } from '../store.js';
 import type { Keyring, SealedField } from './keyring.js';
 
+type Writable<Fields> = { -readonly [Name in keyof Fields]: Fields[Name] };
+
 /**
  * Encrypts on the way to a store and decrypts on the way back: data, about, ip and user_agent. The store keeps text, and
  * never sees a key. What no key opens can be replaced or ended, not read.
@@ -26,20 +28,23 @@ export function encryptStore(store: Store, keys: Keyring): Store {
   const openAll = <Extras extends SessionExtras>(handle: string, found: Extras): Extras => {
     const { about, ip, userAgent } = found;
     if ((about ?? ip ?? userAgent) === undefined) return found;
+    const opened: Writable<Extras & SessionExtras> = { ...found };
     const open = (field: SealedField, text: string) => keys.open(field, handle, text);
-    return {
-      ...found,
-      ...(about && { about: open('about', about) ?? 'null' }),
-      ...(ip && { ip: open('ip', ip) ?? null }),
-      ...(userAgent && { userAgent: open('user_agent', userAgent) ?? null }),
-    };
+    if (about) opened.about = open('about', about) ?? 'null';
+    if (ip) opened.ip = open('ip', ip) ?? null;
+    if (userAgent) opened.userAgent = open('user_agent', userAgent) ?? null;
+    return opened;
   };
-  const sealAll = (handle: string, { data, about, ip, userAgent }: Partial<SessionRecord>) => ({
-    ...(data !== undefined && { data: keys.seal('data', handle, data) }),
-    ...(about !== undefined && { about: keys.seal('about', handle, about) }),
-    ...(ip && { ip: keys.seal('ip', handle, ip) }),
-    ...(userAgent && { userAgent: keys.seal('user_agent', handle, userAgent) }),
-  });
+  // By assignment: an object literal of what is there and what is not takes a tenth of the time of a write.
+  const sealAll = <Fields extends Partial<SessionRecord>>(handle: string, fields: Fields): Fields => {
+    const sealed: Writable<Fields & Partial<SessionRecord>> = { ...fields };
+    const { data, about, ip, userAgent } = fields;
+    if (data !== undefined) sealed.data = keys.seal('data', handle, data);
+    if (about !== undefined) sealed.about = keys.seal('about', handle, about);
+    if (ip) sealed.ip = keys.seal('ip', handle, ip);
+    if (userAgent) sealed.userAgent = keys.seal('user_agent', handle, userAgent);
+    return sealed;
+  };
   const openData = (handle: string, data: string): string => {
     const text = keys.open('data', handle, data);
     if (text === undefined) throw new StoreDamagedError();
@@ -57,7 +62,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     },
     async insert(record) {
       if (!isRaised) await raise();
-      return store.insert({ ...record, ...sealAll(record.handle, record) });
+      return store.insert(sealAll(record.handle, record));
     },
     read(handle, now) {
       const found = store.read(handle, now);
@@ -70,7 +75,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     },
     async write(match: Match, change: Change) {
       if (!isRaised) await raise();
-      const written = await store.write(match, { ...change, ...sealAll(match.handle, change) });
+      const written = await store.write(match, sealAll(match.handle, change));
       if (!written) return undefined;
       const { handle } = written;
       // Whoever only touches a session need not be able to read it.
@@ -80,14 +85,10 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     async rewrite(match, change, rewrite) {
       if (!isRaised) await raise();
       let data = '';
-      const written = await store.rewrite(
-        match,
-        { ...change, ...sealAll(match.handle, change) },
-        (sealed) => {
-          data = rewrite(openData(match.handle, sealed));
-          return keys.seal('data', match.handle, data);
-        },
-      );
+      const written = await store.rewrite(match, sealAll(match.handle, change), (sealed) => {
+        data = rewrite(openData(match.handle, sealed));
+        return keys.seal('data', match.handle, data);
+      });
       return written && { ...openAll(written.handle, written), data };
     },
     remove: (match, reason) => store.remove(match, reason),

@@ -39,18 +39,20 @@ export class Keyring {
   }
 
   seal(field: SealedField, handle: string, text: string): string {
-    if (this.first === plain) return text;
+    const { first } = this;
+    if (first === plain) return text;
     const nonce = randomNonce();
-    const cipher = createCipheriv('aes-256-gcm', this.#recordKey(this.first, handle), nonce);
+    const cipher = createCipheriv('aes-256-gcm', this.#recordKey(first, handle), nonce);
     cipher.setAAD(Buffer.from(field + handle));
     const encrypted = cipher.update(text, 'utf8');
     // In this mode nothing is held back until then.
     cipher.final();
-    const sealed = Buffer.allocUnsafe(nonceLength + tagLength + encrypted.length);
-    nonce.copy(sealed);
-    cipher.getAuthTag().copy(sealed, nonceLength);
-    encrypted.copy(sealed, nonceLength + tagLength);
-    return mark + this.first + sealed.toString('base64');
+    const length = nonceLength + tagLength + encrypted.length;
+    const sealed = length <= scratch.length ? scratch : Buffer.allocUnsafe(length);
+    sealed.set(nonce);
+    sealed.set(cipher.getAuthTag(), nonceLength);
+    sealed.set(encrypted, nonceLength + tagLength);
+    return mark + first + sealed.toString('base64', 0, length);
   }
 
   /** The text; undefined where it was sealed with another key, or is not what was sealed. */
@@ -139,6 +141,9 @@ const hashBlock = 64;
 const hashLength = 32;
 /** Keys of records: less than a megabyte. */
 const mostKept = 4096;
+
+/** Where a text is put together, if it fits: most sessions are smaller. */
+const scratch = Buffer.allocUnsafeSlow(16_384);
 
 /** Random bytes for many nonces: a call of the generator costs as much as encrypting a session. */
 const pool = Buffer.allocUnsafeSlow(nonceLength * 256);
