@@ -58,9 +58,8 @@ export const rows = [
   },
   {
     group: 'limits',
-    name: 'no-op JSON POST of 1,000 clients, cores shared with the load',
+    name: 'no-op JSON POST of 1,000 clients, 2 workers on one core',
     request: echoOfMany,
-    shared: true,
     contestants: ['plugin-server, 2 workers, proxied', 'plugin-server, 2 workers, proxied, rate limit'],
   },
   {
