@@ -15,17 +15,14 @@ const report = new URL('../../../docs/reliability.md', import.meta.url);
 const markers = ['<!-- table: begin -->', '<!-- table: end -->'] as const;
 const longMarkers = ['<!-- long: begin -->', '<!-- long: end -->'] as const;
 
-const { values: options } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    write: { type: 'boolean', default: false },
-    only: { type: 'string', multiple: true },
-  },
-});
+const usage = `Usage: npm run faults -- [--quick] [--write] [--only NAME]…
+  NAME is one of ${faults.map(({ name }) => name).join(', ')}
+`;
+const options = readOptions();
 
 const chosen = faults.filter(({ name, isLong }) => options.only?.includes(name) ?? !isLong);
 if (chosen.length === 0 || (options.only?.length ?? 0) > chosen.length) {
-  process.stderr.write(`--only takes one of ${faults.map(({ name }) => name).join(', ')}\n`);
+  process.stderr.write(usage);
   process.exit(2);
 }
 
@@ -45,6 +42,21 @@ process.stdout.write(`\n${table(results)}\n`);
 if (options.write) await writeReport();
 // Connections that a fault left behind hold up nothing.
 process.exit(results.every(({ outcome }) => outcome.failures.length === 0) ? 0 : 1);
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        quick: { type: 'boolean', default: false },
+        write: { type: 'boolean', default: false },
+        only: { type: 'string', multiple: true },
+      },
+    }).values;
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${usage}`);
+    process.exit(2);
+  }
+}
 
 /** A fault that could not be run to its end has not held. */
 function broken(error: unknown): Outcome {
