@@ -95,7 +95,7 @@ export class Commits<Refusal extends Error> {
   check(): void {
     if (this.#failure) throw this.#failure;
     // While the disk is full, one write a second tries again; the others need not wait for the same refusal.
-    if (this.#fullUntil > performance.now()) throw this.refusals.full();
+    if (this.#fullUntil > 0 && this.#fullUntil > performance.now()) throw this.refusals.full();
   }
 
   /** Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal. */

@@ -43,7 +43,7 @@ export class EmbeddedStore implements Store {
   readonly fenceProblem = undefined;
   readonly #root: RootDatabase;
   readonly #snapshot: FreshReads;
-  readonly #entries: Database<Buffer, Buffer>;
+  readonly #entries: Database<Buffer, string>;
   readonly #expiries: Database<Buffer, Buffer>;
   readonly #commits: Commits<HttpError>;
   readonly #readers: Readers;
@@ -82,9 +82,9 @@ export class EmbeddedStore implements Store {
     this.#commits = new Commits(file, refusals, onFailed, isReadOnly);
     this.#root = openDurable(file);
     this.#snapshot = new FreshReads(this.#root);
-    const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
-    this.#entries = this.#root.openDB('entries', { ...binary, useVersions: true });
-    this.#expiries = this.#root.openDB('expiries', binary);
+    const entries = { encoding: 'binary', keyEncoder: places, useVersions: true } as const;
+    this.#entries = this.#root.openDB('entries', entries);
+    this.#expiries = this.#root.openDB('expiries', { encoding: 'binary', keyEncoding: 'binary' });
     this.#readers = new Readers(this.#root);
     this.clock = new WallClock({
       read: () => {
@@ -106,9 +106,8 @@ export class EmbeddedStore implements Store {
     // Not by #reading, whose closures would cost a tenth of it.
     try {
       this.#snapshot.renew();
-      const key = Buffer.from(place);
-      const buffer = this.#entries.getBinaryFast(key);
-      return buffer && entryOf(key, buffer, getLastVersion());
+      const buffer = this.#entries.getBinaryFast(place);
+      return buffer && entryOf(place, buffer, getLastVersion());
     } catch (cause) {
       throw this.#commits.explain(cause);
     }
@@ -130,11 +129,11 @@ export class EmbeddedStore implements Store {
   async #writeUnder(fence: Fence, place: string, content: Content | undefined, condition: Condition) {
     let put: Promise<boolean> | undefined;
     const isHeld = await this.#commits.run(() =>
-      this.#entries.ifVersion(Buffer.from(fence.place), fence.revision, () => {
+      this.#entries.ifVersion(fence.place, fence.revision, () => {
         // Within a condition, lmdb puts a new entry whether or not the condition holds, unless it is in one of its own.
         put =
           condition.revision === null
-            ? this.#entries.ifNoExists(Buffer.from(place), () => {
+            ? this.#entries.ifNoExists(place, () => {
                 this.#put(place, content, { ...condition, revision: undefined });
               })
             : this.#put(place, content, condition);
@@ -145,14 +144,13 @@ export class EmbeddedStore implements Store {
   }
 
   page({ from, to, limit, reverse }: Range): readonly (readonly [string, Entry])[] {
-    const [first, last] = [Buffer.from(from), Buffer.from(to)];
     const bounds = reverse
-      ? { start: last, end: first, exclusiveStart: true, inclusiveEnd: true, reverse }
-      : { start: first, end: last };
+      ? { start: to, end: from, exclusiveStart: true, inclusiveEnd: true, reverse }
+      : { start: from, end: to };
     return this.#reading(() =>
       Array.from(
         this.#entries.getRange({ ...bounds, limit, versions: true }),
-        ({ key, value, version }) => [key.toString(), entryOf(key, value, version!)] as const,
+        ({ key, value, version }) => [key, entryOf(key, value, version!)] as const,
       ),
     );
   }
@@ -191,28 +189,28 @@ export class EmbeddedStore implements Store {
     content: Content | undefined,
     { revision, becomes = newRevision() }: Condition,
   ): Promise<boolean> {
-    const key = Buffer.from(place);
     if (content === undefined) {
       return revision === undefined
-        ? this.#entries.remove(key)
-        : this.#entries.remove(key, revision as number);
+        ? this.#entries.remove(place)
+        : this.#entries.remove(place, revision as number);
     }
     const { expires } = content;
-    const put = (condition?: number | null) =>
-      this.#entries.put(key, encode(key, content), becomes, condition as number);
-    if (expires === Number.POSITIVE_INFINITY) return put(revision);
+    const stored = encode(place, content);
+    if (expires === Number.POSITIVE_INFINITY) {
+      return this.#entries.put(place, stored, becomes, revision as number);
+    }
     const putBoth = () => {
-      put();
+      this.#entries.put(place, stored, becomes);
       this.#expiries.put(expiryKey(expires, place), present);
     };
     return revision === undefined
       ? this.#entries.batch(putBoth)
-      : this.#entries.ifVersion(key, revision as number, putBoth);
+      : this.#entries.ifVersion(place, revision as number, putBoth);
   }
 
   /** An entry that has been prolonged or removed leaves a key that is out of date. */
   async #removeDue(key: Buffer, time: number): Promise<void> {
-    const place = key.subarray(8);
+    const place = key.toString('utf8', 8);
     const found = this.#reading(() => {
       const buffer = this.#entries.getBinaryFast(place);
       const revision = getLastVersion();
@@ -253,6 +251,27 @@ const layout = {
   ownSetting: '[paths] data',
 };
 
+/** Places as keys: their UTF-8, without a buffer for each where they are short and of ASCII alone, as most are. */
+const places = {
+  writeKey(place: string, target: Buffer, start: number): number {
+    const end = start + place.length;
+    if (place.length <= 64 && end <= target.length) {
+      let at = start;
+      for (; at < end; at += 1) {
+        const unit = place.charCodeAt(at - start);
+        if (unit > 0x7f) break;
+        target[at] = unit;
+      }
+      if (at === end) return end;
+    }
+    const bytes = Buffer.from(place);
+    // Throws where there is no space, as lmdb expects.
+    target.set(bytes, start);
+    return start + bytes.length;
+  },
+  readKey: (target: Buffer, start: number, end: number): string => target.toString('utf8', start, end),
+};
+
 /** Not of any plugin: no data name begins with a dot. */
 const clockPlace = '.clock/mark';
 /** The value of entries whose key says everything. */
@@ -265,13 +284,37 @@ const refusals = {
   failed: unavailable,
 };
 
-function encode(key: Buffer, { text, expires }: Content): Buffer {
-  const buffer = Buffer.allocUnsafe(at.text + Buffer.byteLength(text));
+function encode(place: string, { text, expires }: Content): Buffer {
+  const buffer = withText(text);
   buffer.writeDoubleLE(expires, at.expires);
-  buffer.write(text, at.text);
-  writeChecksum(key, buffer);
+  writeChecksum(place, buffer);
   return buffer;
 }
+
+/** A buffer with a text where an entry has it. Most are cut from a block, so that none has to be measured before. */
+function withText(text: string): Buffer {
+  // No character has more than three bytes for each unit.
+  const most = at.text + text.length * 3;
+  if (most > blockSize / 8) {
+    const buffer = Buffer.allocUnsafeSlow(at.text + Buffer.byteLength(text));
+    buffer.write(text, at.text);
+    return buffer;
+  }
+  if (most > block.length - used) {
+    // lmdb keeps the one before for as long as it has to put an entry from it.
+    block = Buffer.allocUnsafeSlow(blockSize);
+    used = 0;
+  }
+  const length = at.text + block.write(text, used + at.text);
+  const buffer = block.subarray(used, used + length);
+  used += length;
+  return buffer;
+}
+
+/** Bytes. */
+const blockSize = 65_536;
+let block = Buffer.alloc(0);
+let used = 0;
 
 function expiryOf(stored: Buffer): number {
   // The highest byte of Infinity; no time has it.
@@ -282,14 +325,14 @@ function expiryOf(stored: Buffer): number {
  * @param stored a buffer of lmdb's, which may be reused afterwards
  * @throws HttpError `storage_damaged`
  */
-function entryOf(key: Buffer, stored: Buffer, revision: number): Entry {
-  if (!isSound(key, stored)) throw damaged(key.toString());
+function entryOf(place: string, stored: Buffer, revision: number): Entry {
+  if (!isSound(place, stored)) throw damaged(place);
   return { text: stored.toString('utf8', at.text, stored.length), expires: expiryOf(stored), revision };
 }
 
 /** Whether it is what was written. */
-function isSound(key: Buffer, stored: Buffer): boolean {
-  return stored.length >= at.text && isIntact(key, stored);
+function isSound(place: string, stored: Buffer): boolean {
+  return stored.length >= at.text && isIntact(place, stored);
 }
 
 /** Where the parts of an entry begin behind its checksum. Bytes. */

@@ -8,9 +8,9 @@ export class StorageCounts {
   /** By `OPERATION CODE`. */
   readonly failed = new Map<string, number>();
 
-  fail(operation: Operation, code: string): void {
+  fail(operation: Operation, code: string, calls: number): void {
     const key = `${operation} ${code}`;
-    this.failed.set(key, (this.failed.get(key) ?? 0) + 1);
+    this.failed.set(key, (this.failed.get(key) ?? 0) + calls);
   }
 }
 

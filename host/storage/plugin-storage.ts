@@ -3,7 +3,7 @@ import type { Storage } from '../kit/storage.js';
 import { afterAll, keyFault, textFault } from './key.js';
 import type { Operation, StorageCounts } from './operation-counts.js';
 import { currentFence, lossOfLease } from './run-context.js';
-import type { Content, Store } from './store.js';
+import type { Content, Fence, Store } from './store.js';
 import type { Updates } from './updates.js';
 import { encodeValue } from './value.js';
 
@@ -25,9 +25,17 @@ export interface PluginStorageOptions {
   readonly counts: StorageCounts;
 }
 
+/** The latest calls of `set` that wait for one commit. */
+interface WaitingSets {
+  readonly written: Promise<unknown>;
+  readonly waiting: { count: number };
+  readonly acknowledged: Promise<void>;
+}
+
 /** One storage of a plugin: checks arguments, and converts values to text and back. */
 export class PluginStorage<T> implements Storage<T> {
   readonly #options: PluginStorageOptions;
+  #sets: WaitingSets | undefined;
 
   constructor(options: PluginStorageOptions) {
     this.#options = options;
@@ -55,21 +63,56 @@ export class PluginStorage<T> implements Storage<T> {
     }
   }
 
-  async set(key: string, value: T, options: { ttl?: number } = {}): Promise<void> {
+  /** Not async: that would cost each of many at a time a promise of its own, and two turns of the microtask queue. */
+  set(key: string, value: T, options: { ttl?: number } = {}): Promise<void> {
     try {
       this.#checkKey('set', key);
       const where = () => this.#where('set', key);
       const text = encodeValue(value, where);
       const expires = this.#expiry(options.ttl, where) ?? Number.POSITIVE_INFINITY;
       const fence = currentFence();
-      let base = this.#options.base();
-      if (base instanceof Promise) base = await base;
-      await base.store.write(this.#options.space + key, { text, expires }, { fence });
+      const base = this.#options.base();
+      if (base instanceof Promise || fence !== undefined) {
+        return this.#setAlone(base, key, { text, expires }, fence);
+      }
+      return this.#acknowledged(base.store.write(this.#options.space + key, { text, expires }));
+    } catch (error) {
+      return Promise.reject(this.#failed('set', error));
+    }
+  }
+
+  async #setAlone(
+    base: StorageBase | Promise<StorageBase>,
+    key: string,
+    content: Content,
+    fence: Fence | undefined,
+  ): Promise<void> {
+    try {
+      const { store } = await base;
+      await store.write(this.#options.space + key, content, { fence });
       currentFence();
       this.#options.counts.ok.set += 1;
     } catch (error) {
       throw this.#failed('set', error);
     }
+  }
+
+  /** Calls whose writes share a commit, and so a promise of the store's, share what they wait for. */
+  #acknowledged(written: Promise<unknown>): Promise<void> {
+    if (this.#sets?.written !== written) {
+      const waiting = { count: 0 };
+      const acknowledged = written.then(
+        () => {
+          this.#options.counts.ok.set += waiting.count;
+        },
+        (error) => {
+          throw this.#failed('set', error, waiting.count);
+        },
+      );
+      this.#sets = { written, waiting, acknowledged };
+    }
+    this.#sets.waiting.count += 1;
+    return this.#sets.acknowledged;
   }
 
   async delete(key: string): Promise<boolean> {
@@ -192,10 +235,10 @@ export class PluginStorage<T> implements Storage<T> {
     if (fault !== undefined) throw new TypeError(`${this.#where(operation)}: ${fault}`);
   }
 
-  #failed(operation: Operation, cause: unknown): unknown {
+  #failed(operation: Operation, cause: unknown, calls = 1): unknown {
     // What a frozen process waited for has failed in its own way meanwhile.
     const error = lossOfLease() ?? cause;
-    this.#options.counts.fail(operation, error instanceof HttpError ? error.code : 'error');
+    this.#options.counts.fail(operation, error instanceof HttpError ? error.code : 'error', calls);
     return error;
   }
 

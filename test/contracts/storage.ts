@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { runInNewContext } from 'node:vm';
 import { expect } from 'chai';
 import type { Storage } from '../../host/kit/storage.js';
 import { dataNamesIn } from '../../host/storage/data-names.js';
@@ -113,6 +114,19 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
       expect(await one.get('key')).to.deep.equal({ tags: ['a'] });
     });
 
+    it('acknowledges and counts each of many sets at a time', async () => {
+      const [one, two] = fresh<number>();
+      const keys = Array.from({ length: 20 }, (_, n) => `key-${n}`);
+      const before = counts.ok.set;
+      await Promise.all(
+        keys.map(async (key, n) => {
+          await one.set(key, n);
+          expect(await two.get(key)).to.equal(n);
+        }),
+      );
+      expect(counts.ok.set - before).to.equal(keys.length);
+    });
+
     it('keeps storages of other names, and of other plugins, apart', async () => {
       const [one] = fresh<number>();
       const [other] = fresh<number>();
@@ -126,11 +140,18 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
       const [one] = fresh<unknown>();
       await one.set('key', { a: undefined, b: [Object.create(null)] });
       expect(await one.get('key')).to.deep.equal({ b: [{}] });
+      let deep: unknown = [];
+      for (let level = 0; level < 200; level += 1) deep = level % 2 ? [deep, 1] : { deep, u: undefined };
+      await one.set('deep', deep);
+      expect(JSON.stringify(await one.get('deep'))).to.equal(JSON.stringify(deep));
+      await one.set('elsewhere', runInNewContext('({ a: undefined, b: [{ c: 1 }] })'));
+      expect(await one.get('elsewhere')).to.deep.equal({ b: [{ c: 1 }] });
       const circular: Record<string, unknown> = {};
       circular.self = { again: circular };
       const cases: readonly (readonly [unknown, RegExp])[] = [
         [undefined, /^storage\(".*"\)\.set\("key"\): value is undefined; delete the key/],
         [{ list: [1, undefined] }, /value\.list\[1\] is undefined/],
+        [{ a: undefined, b: [Number.NaN] }, /value\.b\[0\] is NaN/],
         [new Array(2), /value\[0\] is undefined/],
         [{ at: new Date() }, /value\.at is a Date; store its toISOString/],
         [{ 'a b': { n: 1n } }, /value\["a b"\]\.n is a bigint/],
@@ -174,6 +195,8 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
         'a',
         'ü'.repeat(256),
         '\u{1F422}'.repeat(128),
+        'a'.repeat(512),
+        `${'a'.repeat(30)}ü`,
         '/',
         ' ',
         '__proto__',

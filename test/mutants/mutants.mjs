@@ -303,7 +303,9 @@ export const mutants = [
     [
       ['?? content?.expires ?? Number', '?? Number'],
       ['if (entry.expires <= now) continue;', ''],
-      ['{ text, expires }, { fence }', '{ text, expires }, {}'],
+      ['content, { fence }', 'content, {}'],
+      ['written.then(', 'Promise.resolve().then('],
+      ['this.#sets.waiting.count += 1;', 'this.#sets.waiting.count = 1;'],
       ['`${space}${last}\\0`', 'space + last'],
       ['left -= 1;', ''],
       ['lower(to, space + last)', 'space + last'],
@@ -339,7 +341,7 @@ export const mutants = [
     ['host/storage/embedded'],
     [
       ['if (member === undefined) continue;', ''],
-      ['Number.isFinite(value)', '!Number.isNaN(value)'],
+      ['return Number.isFinite(value);', 'return !Number.isNaN(value);'],
       ['if (within.includes(value)) return', 'if (within.length > 10) return'],
     ],
   ),

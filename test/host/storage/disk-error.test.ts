@@ -9,6 +9,12 @@ export default definePlugin({
   setup({ router, storage }) {
     const counts = storage('counts');
     router.get('/', async (ctx) => { ctx.body = { pid: process.pid, count: (await counts.get('a')) ?? 0 }; });
+    router.put('/', async (ctx) => {
+      const sets = ['b', 'c', 'd'].map((key) => counts.set(key, 1));
+      const settled = await Promise.allSettled([...sets, counts.update('a', (old) => old + 1)]);
+      ctx.body = settled.map(({ status }) => status);
+      if (!ctx.body.includes('fulfilled')) throw settled[0].reason;
+    });
     router.post('/', async (ctx) => { ctx.body = { count: await counts.update('a', (old) => (old ?? 0) + 1) }; });
   },
 });`;
@@ -37,7 +43,7 @@ describe("the plugins' storage on a disk that fails", () => {
         tracer = spawn('strace', [...args, '-e', `inject=${call}:error=EIO`], { stdio: 'pipe' });
         const gone = once(tracer, 'exit');
         await Promise.race([once(tracer.stderr!, 'data'), gone]);
-        const refused = await write();
+        const refused = await fetch(`${server.url}/count`, { method: 'PUT' });
         expect(refused.status).to.equal(503);
         expect(await refused.json()).to.include({ code: 'storage_unavailable' });
 
