@@ -10,7 +10,7 @@ import { Population } from './population.mjs';
 const minute = 60_000;
 /** From the last insert to the first expiry: the load without expiry is measured meanwhile. */
 const preparation = 45_000;
-const deadline = 15 * minute;
+const deadline = 40 * minute;
 /** Sessions of one transaction. */
 const few = 1000;
 

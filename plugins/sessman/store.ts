@@ -329,7 +329,7 @@ export interface Swept {
   readonly removed: number;
   /** Whether there may be more to remove now. */
   readonly more: boolean;
-  /** For how long the last of them has been dead, in milliseconds; absent where that is not known. */
+  /** For how long the last thing that was removed, or looked at, should have been gone, in milliseconds; 0 where absent. */
   readonly late?: number;
 }
 

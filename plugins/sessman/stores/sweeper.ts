@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Store } from '../store.js';
+import { Pace } from './pace.js';
 import { Rests } from './rests.js';
 
 export interface SweeperOptions {
@@ -16,16 +17,15 @@ export interface SweeperOptions {
 }
 
 /**
- * Removes expired sessions while the store needs that: one sweeper at a time over all processes and hosts, in steps too
- * short for a request to notice, for half of its time while requests need theirs. Where more expire than that removes, it
- * takes more of its time.
- * Resolves when it has stopped.
+ * Removes expired sessions while the store needs that: one sweeper at a time over all processes and hosts, in short steps
+ * with rests between them (pace.ts). Resolves when it has stopped.
  */
 export async function runSweeper(store: Store, options: SweeperOptions): Promise<void> {
   const { signal, now = () => store.clock.now(), delay = 0, every = 1000, onSwept, onError } = options;
   const owner = randomUUID();
   let isHealthy = true;
   const rests = new Rests();
+  const pace = new Pace(store.isRemote);
   while (!signal.aborted) {
     try {
       if (store.needsSweeping && !store.clock.isDoubtful && (await store.isSweepDue(now() - delay)))
@@ -50,16 +50,11 @@ export async function runSweeper(store: Store, options: SweeperOptions): Promise
         if ((await store.lease('sweeper', owner, at, leasedUntil)) === undefined) return;
       }
       const began = performance.now();
-      const { removed, more: isMore, late = 0 } = await store.sweep(at - delay, stepSize);
+      const { removed, more: isMore, late = 0 } = await store.sweep(at - delay, pace.size);
       if (removed > 0) onSwept?.(removed);
       more = isMore;
-      // Requests come first, unless sessions expire faster than they are removed.
-      await rests.after(performance.now() - began, signal, Math.max(0, 1 - late / latest));
+      const took = performance.now() - began;
+      await rests.after(took, signal, pace.restAfter(took, late));
     }
   }
 }
-
-/** Records read in one step: about a millisecond of work. */
-const stepSize = 100;
-/** Milliseconds: it takes all of its time for sessions that have been dead for so long. */
-const latest = 10 * 60_000;

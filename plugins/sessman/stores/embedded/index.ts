@@ -49,7 +49,7 @@ import {
 } from './folder.js';
 import { expiryKey, timeIn, userKey, userPrefix } from './keys.js';
 import { type Fact, Meta } from './meta.js';
-import { Notes } from './notes.js';
+import { dueOf, Notes } from './notes.js';
 import { indexedFor, type StoredHead, type StoredRecord } from './record.js';
 import { type Found, handleBytes, handleOf, partOf, Records } from './records.js';
 import { type Fix, lookFrom } from './scrub.js';
@@ -390,14 +390,14 @@ export class EmbeddedStore implements Store {
   }
 
   async sweep(now: number, limit: number): Promise<Swept> {
-    const { epoch, purged } = this.#epochs.current() as EpochState;
-    if (purged < epoch) return this.#purge(epoch, limit);
+    const { epoch, purged, at = now } = this.#epochs.current() as EpochState;
+    if (purged < epoch) return { ...(await this.#purge(epoch, limit)), late: now - at };
     const old = this.#fresh(() => this.#notes.old(now, limit));
     if (old.length > 0) {
       await this.#commit(async () =>
         (await Promise.all(old.map((key) => this.#notes.drop(key)))).every(Boolean),
       );
-      return { removed: 0, more: true };
+      return { removed: 0, more: true, late: now - dueOf(old.at(-1)!) };
     }
     const due = this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit });
     if (due.length === 0) return { removed: 0, more: false };

@@ -106,6 +106,11 @@ export class Notes {
   }
 }
 
+/** When a note becomes old. */
+export function dueOf(noteKey: Buffer): number {
+  return noteKey.readDoubleBE(writerLength) / 1000 + noteLifetime;
+}
+
 /** Bytes. */
 const writerLength = 8;
 /** Notes of one writer. */

@@ -390,14 +390,14 @@ export class MongoStore implements Store {
     if (purged < epoch) return this.#purge(epoch, limit);
     const due = { expires: { $lte: new Date(now) } };
     const found = await this.#run((sessions) =>
-      sessions.find(due, { ...reading, projection: { _id: 1 }, limit }).toArray(),
+      sessions.find(due, { ...reading, projection: { expires: 1 }, sort: { expires: 1 }, limit }).toArray(),
     );
     if (found.length === 0) return { removed: 0, more: false };
     const ids = found.map(({ _id }) => _id);
     const { deletedCount } = await this.#run((sessions) =>
       sessions.deleteMany({ _id: { $in: ids }, ...due }),
     );
-    return { removed: deletedCount, more: true };
+    return { removed: deletedCount, more: true, late: now - Number(found.at(-1)!.expires) };
   }
 
   async isSweepDue(now: number): Promise<boolean> {
