@@ -52,13 +52,6 @@ describe('the documentation', () => {
     }
   });
 
-  it('has tables of keys as the schemas make them: npm run docs', async () => {
-    const { pages: made } = (await import(join(project, 'docs/reference.mjs'))) as {
-      pages(): Promise<ReadonlyMap<string, string>>;
-    };
-    for (const [path, text] of await made()) expect(await readFile(path, 'utf8'), path).to.equal(text);
-  });
-
   it('shows the tables of the model of scale as the model prints them', async () => {
     const model = join(project, 'bench/scale.mjs');
     const { stdout } = await promisify(execFile)(process.execPath, [model]);

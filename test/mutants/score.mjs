@@ -1,7 +1,8 @@
 /**
  * Measures how many mutants, made by Stryker in every place that it knows, the tests catch: `npm run mutants:score`. A word
  * after the command chooses groups of groups.mjs by their names. `--rate 0.1` tries a part of the mutants, drawn at random
- * by `--seed`; without it, all. `--survivors` lists those that no test caught.
+ * by `--seed`; without it, all. `--file calls` tries the files of the groups that have this in their names. `--survivors` lists
+ * those that no test caught.
  *
  * Stryker needs Node 22 and its own packages: `npm ci --prefix test/mutants`.
  */
@@ -19,6 +20,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    file: { type: 'string', default: '' },
     rate: { type: 'string', default: '1' },
     seed: { type: 'string', default: '1' },
     survivors: { type: 'boolean', default: false },
@@ -59,14 +61,15 @@ function compiled(file) {
 function run({ name, mutate, tests, skip }) {
   const report = join(work, 'report.json');
   const config = join(work, 'stryker.json');
+  const mutated = filesOf(mutate);
   // Within the project, so that the copies find its node_modules.
   const tempDirName = `.stryker-${process.pid}`;
   writeFileSync(
     config,
     JSON.stringify({
-      mutate,
+      mutate: mutated.filter((file) => file.includes(options.file)),
       testRunner: 'suites',
-      suites: { files: filesOf(tests), mutated: filesOf(mutate).map(compiled), skip },
+      suites: { files: filesOf(tests), mutated: mutated.map(compiled), skip },
       warnings: { unknownOptions: false },
       plugins: ['runner', 'sample', 'texts'].map((plugin) => join(here, `${plugin}.mjs`)),
       checkers: ['sample'],
@@ -76,7 +79,7 @@ function run({ name, mutate, tests, skip }) {
       // TypeScript 7 has no API for the preprocessor of Stryker.
       tsconfigFile: 'none.json',
       disableTypeChecks: '{config,databases,host,plugins,test}/**/*.ts',
-      ignorePatterns: ['bench', 'clients', 'coverage', 'docs', 'dist/bundle', '.stryker-*'],
+      ignorePatterns: ['bench', 'clients', 'coverage', 'dist/bundle', '.stryker-*'],
       symlinkNodeModules: false,
       tempDirName,
       concurrency: Number(process.env.MUTANTS_PROCESSES ?? 2),
