@@ -155,10 +155,12 @@ async function readEvents(
       clearTimeout(silence);
       signal.removeEventListener('abort', abort);
     }
+    // Whoever waits for the lock must not wait for a pause.
+    if (signal.aborted) return;
     if (status === 401 || status === 404) {
       refusals[status] = (refusals[status] ?? 0) + 1;
       // A renewal in another tab may have come between once, not twice.
-      if (refusals[status] === 2 && !signal.aborted) return tell(gone);
+      if (refusals[status] === 2) return tell(gone);
     } else if (status !== 200) pause *= 2 ** Math.min(failures++, 4);
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, pause);

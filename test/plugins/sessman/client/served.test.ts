@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -36,6 +36,31 @@ describe('the client as it is served', () => {
     expect(script.headers.get('content-type')).to.equal('text/javascript; charset=utf-8');
     expect((await server.fetch('/my/sessions/list?userid=mary')).status).to.equal(401);
   });
+
+  for (const [file, type, types] of <const>[
+    ['client.js', 'text/javascript', './client.d.ts'],
+    ['watch.js', 'text/javascript', null],
+    ['client.d.ts', 'application/typescript', null],
+  ])
+    it(`${file} has its type, may be kept and asked for again, and names no source map`, async () => {
+      const response = await server.fetch(`/my/sessions/${file}`);
+      expect(response.status).to.equal(200);
+      expect(response.headers.get('content-type')).to.equal(`${type}; charset=utf-8`);
+      expect(response.headers.get('cache-control')).to.equal('no-cache');
+      expect(response.headers.get('x-typescript-types')).to.equal(types);
+      const text = await response.text();
+      const built = await readFile(
+        new URL(`../../../../plugins/sessman/client/${file}`, import.meta.url),
+        'utf8',
+      );
+      expect(text).to.equal(built.replace(/\/\/# sourceMappingURL=.*/, ''));
+      const { paths } = (await (await server.fetch('/openapi.json')).json()) as {
+        paths: Record<string, object>;
+      };
+      expect(paths[`/my/sessions/${file}`])
+        .to.have.nested.property('get.responses.200.content')
+        .that.deep.equals({ [type]: { schema: { type: 'string' } } });
+    });
 
   it('is not sent again to those who have it', async () => {
     const etag = (await server.fetch('/my/sessions/client.js')).headers.get('etag')!;
