@@ -33,6 +33,7 @@ export default definePlugin({
     const place = {
       folder: join(dataFolder, 'store'),
       resolvePath,
+      settingOf: (key: string) => ['plugin_parms', context.name, key],
       log,
       isReadOnly:
         context.server.retirements.filter((each) => each === errors.store_failed.message).length > 1,

@@ -46,7 +46,7 @@ export async function openStore(
   if (await failsToRead(store, keys)) {
     await store.close();
     throw new SettingError(
-      ['encryption_key'],
+      place.settingOf('encryption_key'),
       'no key of encryption_key opens the sessions of the store; list the key that encrypted them as well, or "plain" where they are not encrypted',
     );
   }

@@ -1,4 +1,4 @@
-import type { Logger, z } from 'plugin-server';
+import type { Logger, SettingPath, z } from 'plugin-server';
 import type { Store } from '../store.js';
 
 /** A kind of store that an operator can choose: an entry of the table in index.ts. */
@@ -19,6 +19,8 @@ export interface StorePlace {
   readonly folder: string;
   /** Resolves a path as written in the configuration. */
   resolvePath(path: string): string;
+  /** Where a setting stands in the configuration. */
+  settingOf(key: string): SettingPath;
   readonly log: Logger;
   /** The disk failed again after another process had opened the store: it must not be written. */
   readonly isReadOnly: boolean;

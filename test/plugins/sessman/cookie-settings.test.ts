@@ -58,7 +58,17 @@ describe('the settings of the cookie', () => {
       '{ "cookie_origins": ["https://a.b/c"] }',
       /^sessman\.json:1:22: .*without a path/,
     ],
-    ['another scheme', '{ "cookie_origins": ["ftp://a.b"] }', /^sessman\.json:1:22: .*origin/],
+    ['another scheme', '{ "cookie_origins": ["ftp://a.b"] }', /^sessman\.json:1:22: .*write an origin, such/],
+    [
+      'a longer scheme',
+      '{ "cookie_origins": ["httpss://a.b"] }',
+      /^sessman\.json:1:22: .*write an origin, such/,
+    ],
+    [
+      'a scheme before it',
+      '{ "cookie_origins": ["xhttps://a.b"] }',
+      /^sessman\.json:1:22: .*write an origin, such/,
+    ],
     [
       'SameSite=None that is not Secure',
       '{ "cookie": true,\n  "cookie_same_site": "none" }',
@@ -107,6 +117,7 @@ describe('the settings of the cookie', () => {
         `example.${label}a`,
         `${label}.${label}.${label}.${'b'.repeat(62)}`,
         '1.2.3.4',
+        'a.b.65535',
       ],
       cookie_path: ['', 'app/', '/a b', '/a;', '/ä', 'x/'],
       cookie_origins: [

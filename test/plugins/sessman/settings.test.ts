@@ -1,5 +1,5 @@
 import { rm } from 'node:fs/promises';
-import { relative } from 'node:path';
+import { join, relative } from 'node:path';
 import { expect } from 'chai';
 import { ConfigError } from '../../../config/index.js';
 import { makeFolder, startServer, type TestServer } from '../../support/server.js';
@@ -77,6 +77,18 @@ describe("sessman's settings", () => {
       '{ "server_url": "db", "password": "hush" }',
       /^sessman\.json:1:35: .*without username/,
     ],
+    [
+      'a password for nothing',
+      '{ "password": "hush" }',
+      /^sessman\.json:1:15: .*requires server_url; write the server/,
+    ],
+    [
+      'a user for nothing',
+      '{ "username": "u" }',
+      /^sessman\.json:1:15: .*applies to MongoDB, which requires server_url/,
+    ],
+    ['no folder', '{ "path": "" }', /^sessman\.json:1:11: /],
+    ['no server', '{ "server_url": "" }', /^sessman\.json:1:17: /],
     ['a database name that is none', '{ "server_url": "db", "database": "a b" }', /^sessman\.json:1:35: /],
     ['a collection name that ends in a dot', '{ "collection": "sessions." }', /^sessman\.json:1:17: /],
     ['a collection name with two dots', '{ "collection": "my..sessions" }', /^sessman\.json:1:17: /],
@@ -90,6 +102,56 @@ describe("sessman's settings", () => {
       expect(problems[0]).to.match(expected).and.not.to.include('hush');
     });
   }
+
+  it('take collection names as MongoDB does', async () => {
+    for (const collection of ['s', '_', 'a.b-c_d.e', `s${'x'.repeat(100)}`, 'Systems.users', 'my.system.x'])
+      expect(await problemsOf(JSON.stringify({ collection })), collection).to.deep.equal([]);
+    for (const collection of [
+      '',
+      '1s',
+      '-s',
+      '.s',
+      's$',
+      's ',
+      'ä',
+      `s${'x'.repeat(101)}`,
+      'a..b',
+      'system.',
+      's.',
+    ])
+      expect((await problemsOf(JSON.stringify({ collection }))).join(), collection).to.include(
+        'write a letter, then letters, digits, _ - or single dots between them',
+      );
+  });
+
+  it('never show a password or a key that is of the wrong type', async () => {
+    for (const settings of [
+      { server_url: 'db', username: 'u', password: 471_147 },
+      { encryption_key: 471_147 },
+    ]) {
+      const problems = await problemsOf(JSON.stringify(settings));
+      expect(problems).to.have.length(1);
+      expect(problems[0]).not.to.include('471147');
+    }
+  });
+
+  it('backend decides, whatever else is set', async () => {
+    const settings = { backend: 'embedded', server_url: '127.0.0.1:1', path: 'chosen' };
+    const server = await startServer({
+      folder,
+      ini: '[plugin_parms]\nsessman=json=sessman.json\n',
+      files: { 'sessman.json': JSON.stringify(settings) },
+    });
+    try {
+      expect((await server.fetch('/readyz')).status).to.equal(200);
+      expect(server.logs.find(({ store }) => store === 'embedded')).to.include({
+        folder: join(folder, 'chosen'),
+        msg: 'sessions are kept in the embedded store',
+      });
+    } finally {
+      await server.close();
+    }
+  });
 
   const largest = {
     session_ttl: 3_153_600_000,
@@ -145,6 +207,19 @@ describe("sessman's settings", () => {
     expect(await problemsOf(JSON.stringify({ encryption_key: [] }))).to.have.length(1);
   });
 
+  it('say so where no key opens the sessions, and take one that does among others', async () => {
+    const [one, other] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'));
+    const ini = '[plugin_parms]\nsessman=json=sessman.json\n';
+    const json = (encryption_key?: unknown) => JSON.stringify({ path: 'sealed', encryption_key });
+    const server = await startServer({ folder, ini, files: { 'sessman.json': json(one) } });
+    await make(server);
+    await server.close();
+    expect((await problemsOf(json(other))).join()).to.match(
+      /^sessman\.json:1:\d+: .*no key of encryption_key opens the sessions of the store; list the key/,
+    );
+    for (const good of [one, [other, one]]) expect(await problemsOf(json(good))).to.deep.equal([]);
+  });
+
   it('take the documented file, trailing comma and odd password included', async () => {
     const json = `{
       "username": "ps_sessman",
@@ -160,7 +235,11 @@ describe("sessman's settings", () => {
       files: { 'sessman.json': json },
     });
     try {
-      expect((await server.fetch('/readyz')).status).to.equal(503);
+      const ready = await server.fetch('/readyz');
+      expect(ready.status).to.equal(503);
+      expect(((await ready.json()) as { checks: object }).checks).to.include({
+        'sessman/store': 'store_unavailable: The session store cannot be reached. Try again shortly.',
+      });
       expect(server.logText()).to.include('user \\"ps_sessman\\" at 127.0.0.1:1, database \\"sessman\\"');
       expect(server.logText()).not.to.include('p@ss');
     } finally {

@@ -10,7 +10,7 @@ import { connecting } from './connecting.js';
 /** MongoDB, which is used where `server_url` names a server. */
 export const mongodb = storeKind({
   settings: {
-    server_url: z.string().min(1).optional().meta({
+    server_url: z.string().optional().meta({
       description:
         'the MongoDB server: `host:port`, `host1,host2/?replicaSet=name`, or a whole `mongodb://` or `mongodb+srv://` URL; without it the embedded store is used',
       example: 'localhost:27017',
