@@ -16,7 +16,7 @@ export function encode(data: object): string {
     return JSON.stringify(data, check);
   } catch (cause) {
     const [first] = refused;
-    if (first === undefined || cause !== refused) {
+    if (first === undefined) {
       throw new SessionError(
         'invalid_data',
         `the session's data cannot be saved: ${(cause as Error).message}`,

@@ -7,7 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { SessmanStore as ExpressStore } from '../../../../plugins/sessman/adapters/express.js';
 import { SessmanStore } from '../../../../plugins/sessman/adapters/koa.js';
@@ -30,15 +30,16 @@ describe("a store's connection to sessman", () => {
     }
   });
 
-  /** A store whose calls go through a server that may do as it likes with them. */
-  const storeThrough = async (
-    handle: (request: IncomingMessage, response: ServerResponse) => void,
-    options: object = {},
-  ) => {
+  type Handle = (request: IncomingMessage, response: ServerResponse) => void;
+  const listenTo = async (handle: Handle): Promise<AddressInfo> => {
     const server = createServer(handle).listen(0, '127.0.0.1');
     servers.push(server);
     await once(server, 'listening');
-    const base_url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/sessman`;
+    return server.address() as AddressInfo;
+  };
+  /** A store whose calls go through a server that may do as it likes with them. */
+  const storeThrough = async (handle: Handle, options: object = {}) => {
+    const base_url = `http://127.0.0.1:${(await listenTo(handle)).port}/sessman`;
     const store = new SessmanStore({ base_url, ...options });
     stores.push(store);
     return store;
@@ -113,11 +114,10 @@ describe("a store's connection to sessman", () => {
 
   it('fails when a new one cannot be made', async () => {
     const store = await storeThrough((from) => from.socket.destroy());
-    expect(await caught(store.get('sid'))).to.include({
-      name: 'SessionError',
-      code: 'network_error',
-      status: 0,
-    });
+    const error = await caught(store.get('sid'));
+    expect(error).to.include({ name: 'SessionError', code: 'network_error', status: 0 });
+    expect(error.message).to.match(/^no response from http:.*\/sessman\/get: ./);
+    expect(error.cause).to.have.property('code', 'ECONNRESET');
   });
 
   it('lets no call pass for done that sessman refused or never saw', async () => {
@@ -180,6 +180,70 @@ describe("a store's connection to sessman", () => {
     expect(await store.get('expiring')).to.equal(undefined);
   });
 
+  it('writes nothing where only the expiry of a session with a maximum age has changed', async () => {
+    const urls: string[] = [];
+    const store = await storeThrough((from, response) => {
+      urls.push(from.url!);
+      pass(from, response);
+    });
+    const [sid, ctx] = [`sid ${Math.random()}`, {}];
+    for (const _expire of [1, 2])
+      await store.set(sid, { a: 1, _maxAge: 60_000, _expire: Date.now() + 60_000 + _expire }, 0, { ctx });
+    expect(urls).to.deep.equal(['/sessman/new']);
+  });
+
+  it('writes the session of express-session at touch exactly where its cookie is another', async () => {
+    let written: string[] = [];
+    const { port } = await listenTo((from, response) => {
+      written.push(from.url!.slice('/sessman/'.length));
+      pass(from, response);
+    });
+    const express = new ExpressStore({ base_url: `http://127.0.0.1:${port}/sessman` });
+    stores.push(express as never);
+    const cookie = { originalMaxAge: 600_000, path: '/', httpOnly: true };
+    const call = <Result>(work: (callback: (error: unknown, result?: Result) => void) => void) =>
+      new Promise<Result>((resolve, reject) => {
+        work((error, result) => (error ? reject(error) : resolve(result as Result)));
+      });
+    for (const [now, expected] of <[object, string[]][]>[
+      [{}, []],
+      // As it is computed again for each request.
+      [{ originalMaxAge: 599_960 }, []],
+      [{ originalMaxAge: 600_040, expires: new Date(Date.now() + 5_000) }, []],
+      [{ originalMaxAge: 599_900 }, ['update']],
+      [{ originalMaxAge: 600_100 }, ['update']],
+      [{ originalMaxAge: null }, ['update']],
+      [{ path: '/app' }, ['update']],
+      [{ httpOnly: false, originalMaxAge: 599_990 }, ['update']],
+    ]) {
+      const sid = `sid ${Math.random()}`;
+      await call((callback) => express.set(sid, { cookie } as never, callback));
+      const found = await call<{ cookie: object }>((callback) => express.get(sid, callback as never));
+      written = [];
+      Object.assign(found.cookie, now);
+      await call((callback) => express.touch(sid, found as never, callback));
+      expect(written, JSON.stringify(now)).to.deep.equal(expected);
+    }
+    // A cookie that lasts until the browser closes, and then does not.
+    const sid = `sid ${Math.random()}`;
+    await call((callback) =>
+      express.set(sid, { cookie: { ...cookie, originalMaxAge: null } } as never, callback),
+    );
+    const found = await call<{ cookie: object }>((callback) => express.get(sid, callback as never));
+    for (const [originalMaxAge, expected] of <const>[
+      [null, []],
+      [20, ['update']],
+    ]) {
+      written = [];
+      Object.assign(found.cookie, { originalMaxAge });
+      await call((callback) => express.touch(sid, found as never, callback));
+      expect(
+        written.filter((name) => name !== 'touch'),
+        `${originalMaxAge}`,
+      ).to.deep.equal(expected);
+    }
+  });
+
   it('takes text and whole numbers for users', async () => {
     const store = await storeThrough(pass);
     for (const user of ['nobody', 5, 10n]) expect(await store.list(user)).to.deep.equal([]);
@@ -230,6 +294,10 @@ describe("a store's connection to sessman", () => {
       ],
       [JSON.parse('{"a":{"__proto__":1}}'), '"a.__proto__" is a name that sessman refuses; use another name'],
       [
+        { text: 'a b', none: null, list: ['c', { d: [{ e: 1n }] }] },
+        '"list[1].d[0].e" is the BigInt 1, which JSON cannot represent; save it as text',
+      ],
+      [
         { a: { toJSON: () => ({ b: 1n }) } },
         '"b" is the BigInt 1, which JSON cannot represent; save it as text',
       ],
@@ -240,9 +308,9 @@ describe("a store's connection to sessman", () => {
         message: `the session's data cannot be saved: ${says}`,
       });
     }
-    expect((await caught(store.set('refused', cycle))).message).to.match(
-      /^the session's data cannot be saved: Converting circular structure/,
-    );
+    const circular = await caught(store.set('refused', cycle));
+    expect(circular.message).to.match(/^the session's data cannot be saved: Converting circular structure/);
+    expect(circular.cause).to.be.instanceOf(TypeError);
     const kept = {
       a: null,
       b: [null, 'x', true, -0.5],
@@ -276,11 +344,33 @@ describe("a store's connection to sessman", () => {
     expect(await caught(store.get('sid'))).to.include({ code: 'network_error' });
   });
 
-  it('fails when it leads to something else', async () => {
-    const store = await storeThrough((_from, response) => response.end('<!doctype html>'));
-    const error = await caught(store.get('sid'));
-    expect(error).to.include({ code: 'invalid_answer', status: 200 });
-    expect(error.message).to.include('base_url');
+  for (const [status, text] of <const>[
+    [200, '<!doctype html>'],
+    [200, 'null'],
+    [200, '5'],
+    [502, '{}'],
+    [404, '{"code":404}'],
+  ])
+    it(`fails when it leads to something else: ${status} ${text}`, async () => {
+      const store = await storeThrough((_from, response) => response.writeHead(status).end(text));
+      const error = await caught(store.get('sid'));
+      expect(error).to.include({ code: 'invalid_answer', status });
+      expect(error.message).to.match(
+        /^the response from http:.*\/sessman\/get \(status \d+\) is not from sessman; check base_url$/,
+      );
+    });
+
+  it('leads to port 6123 of this machine unless the options say otherwise', async () => {
+    const asked: object[] = [];
+    const agent = new Agent();
+    agent.createConnection = ({ host, port }) => {
+      asked.push({ host, port });
+      return connect(Number(new URL(sessman.url).port), '127.0.0.1');
+    };
+    const store = new SessmanStore({ agent });
+    stores.push(store);
+    expect(await store.get('sid')).to.equal(undefined);
+    expect(asked).to.deep.equal([{ host: '127.0.0.1', port: 6123 }]);
   });
 
   it('takes a base_url with slashes at its end, and one of HTTPS', async () => {

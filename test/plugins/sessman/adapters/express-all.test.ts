@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import type { SessionData } from 'express-session';
@@ -103,6 +106,53 @@ for (const { name, settings } of backends) {
       expect(await plain.get('d')).to.deep.include({ user });
       expect(await koa.get('e')).to.deep.equal({ n: 1 });
       expect(await one.store.list(user)).to.have.lengthOf(4);
+    });
+
+    it('marks what it creates with its prefix, or with a hash of one that is long or not plain', async () => {
+      const headers = { Authorization: `Bearer ${apiKey}` };
+      const hash = /^sha256:[\w-]{43}$/;
+      for (const [prefix, mark] of <[string, RegExp | undefined][]>[
+        ['', undefined],
+        ['a ~', /^a ~$/],
+        ['x'.repeat(100), /^x{100}$/],
+        ['x'.repeat(101), hash],
+        ['aé', hash],
+        ['éa', hash],
+        ['a\n', hash],
+      ]) {
+        const user = aUser();
+        await open(prefix).set('a', { user });
+        const listed = await sessman.get(`/sessman/list?userid=${encodeURIComponent(user)}`, { headers });
+        const [{ about }] = listed.body.sessions;
+        expect(about.store).to.equal('express-session');
+        if (mark === undefined) expect(about).to.deep.equal({ store: 'express-session' });
+        else expect(about.prefix).to.match(mark);
+      }
+    });
+
+    it('leaves out what ends between the list and the call', async () => {
+      const { set, prefix, destroy } = open();
+      for (const sid of ['a', 'b', 'c']) await set(sid);
+      const proxy = createServer(async (from, response) => {
+        if (from.url === '/sessman/get' || from.url === '/sessman/end') await destroy('b');
+        const { method, headers } = from;
+        const to = request(sessman.server.url + from.url, { method, headers }, (answer) => {
+          response.writeHead(answer.statusCode!, answer.headers);
+          answer.pipe(response);
+        });
+        from.pipe(to);
+      }).listen(0, '127.0.0.1');
+      try {
+        await once(proxy, 'listening');
+        const base_url = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/sessman`;
+        const racing = open(prefix, { base_url });
+        expect(await racing.all()).to.have.lengthOf(2);
+        await set('b');
+        await racing.clear();
+        expect(await racing.length()).to.equal(0);
+      } finally {
+        proxy.close();
+      }
     });
 
     it('keeps a prefix apart that is too long for about', async () => {
