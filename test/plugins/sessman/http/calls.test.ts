@@ -544,3 +544,35 @@ for (const { name, settings } of backends) {
     });
   });
 }
+
+describe("sessman's calls for operators, with [admin]", () => {
+  let api: Api;
+  before(async () => {
+    api = await startApi({}, { ini: '[admin]\nport=int:0\n' });
+  });
+  after(() => api?.close());
+
+  it('the sessions of all users are ended and listed at that address alone', async () => {
+    const [admin] = api.server.host.adminUrls;
+    const ask = async (url: string, path: string, body?: string) => {
+      const reply = await fetch(`${url}/sessman/${path}`, {
+        method: path.startsWith('sessions') ? 'GET' : 'POST',
+        ...(body && { body, headers: { 'Content-Type': 'application/json' } }),
+      });
+      const { code = reply.status } = (await reply.json()) as { code?: string };
+      return code;
+    };
+    for (const [path, body, here, there] of <const>[
+      ['end_all?everyone=true', undefined, 'operators_only', 200],
+      ['end_all', '{"everyone":true}', 'operators_only', 200],
+      ['end_all?everyone=maybe', undefined, 'operators_only', 'invalid_parameter'],
+      ['end_all?everyone=false&userid=eve', undefined, 200, 200],
+      ['end_all', '{"everyone":false,"userid":"eve"}', 200, 200],
+      ['end_all?userid=eve', '[]', 'invalid_body', 'invalid_body'],
+      ['sessions', undefined, 'not_found', 200],
+    ]) {
+      expect(await ask(api.server.url, path, body), `${path} ${body}`).to.equal(here);
+      expect(await ask(admin!, path, body), `${path} ${body}`).to.equal(there);
+    }
+  });
+});

@@ -33,12 +33,11 @@ export function apiOf(server: TestServer): Api {
     const response = await server.fetch(path, init);
     const text = await response.text();
     const isJson = text !== '' && response.headers.get('content-type')?.startsWith('application/json');
-    return {
-      status: response.status,
-      headers: response.headers,
-      text,
-      body: isJson ? JSON.parse(text) : undefined,
-    };
+    const body = isJson ? JSON.parse(text) : undefined;
+    // Whatever a test expects of an error, people read its sentence.
+    if (response.status >= 400 && body !== undefined && !/^\S.{8,}[.A-Z]$/s.test(body.error))
+      throw new Error(`an error without its sentence: ${text}`);
+    return { status: response.status, headers: response.headers, text, body };
   };
   return {
     server,
