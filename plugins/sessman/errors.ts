@@ -84,7 +84,7 @@ export const errors = {
     status: 400,
     message: ({ name, usage, belongsInBody }: { name: string; usage: string; belongsInBody: boolean }) =>
       belongsInBody
-        ? `"${name}" belongs in the body, not in the query string. ${usage}`
+        ? `"${name}" belongs in the body, not in the query string. ${usage}`.trimEnd()
         : `Unknown parameter ${JSON.stringify(name)}. ${usage}`,
     when: 'The call does not accept a parameter of this name.',
     remedy: 'Check the spelling. Session data belongs in the body, as `{"data": {…}}`.',

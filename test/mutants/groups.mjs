@@ -54,10 +54,10 @@ export const groups = [
     name: 'sessman/calls',
     mutate: code('http/{answer,calls,if-match,parameters,read-parameters}'),
     tests: sessman(
+      'plugin',
       'http/answer',
       'http/calls',
       'http/bad-input',
-      'plugin',
       'http/access',
       'http/check',
       'http/cookie',

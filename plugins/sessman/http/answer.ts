@@ -127,7 +127,7 @@ export const walkAnswer: Answer<SessionPage> = {
   },
 };
 
-/** A session as lists show it. */
+/** A session as lists show it. What is not recorded is undefined, which JSON omits. */
 export function entryJson({ created, touched, expires, authenticated, userAgent, ...entry }: SessionEntry) {
   const { handle, about, ip, current } = entry;
   return {
@@ -136,10 +136,10 @@ export function entryJson({ created, touched, expires, authenticated, userAgent,
     updated_at: timestamp(touched),
     expires_at: timestamp(expires),
     authenticated_at: timestamp(authenticated),
-    ...(about !== undefined && { about }),
-    ...(ip !== undefined && { ip }),
-    ...(userAgent !== undefined && { user_agent: userAgent }),
-    ...(current && { current }),
+    about,
+    ip,
+    user_agent: userAgent,
+    current,
   };
 }
 

@@ -90,8 +90,8 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     description: 'The version that the session must have.',
     schema: { type: 'integer', minimum: 0 },
     read(raw, place) {
-      const version = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
-      if (Number.isSafeInteger(version) && (version as number) >= 0) return version;
+      const version = wholeOf(raw, place);
+      if (version !== undefined) return version;
       throw invalid('version', 'is not a whole number; send it as in the response, such as 7');
     },
   },
@@ -150,8 +150,8 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     description: 'The number of sessions on the page.',
     schema: { type: 'integer', minimum: 1, maximum: maxPage, default: 100 },
     read(raw, place) {
-      const limit = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
-      if (Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= maxPage) return limit;
+      const limit = wholeOf(raw, place) ?? 0;
+      if (limit >= 1 && limit <= maxPage) return limit;
       throw invalid('limit', `is not a whole number from 1 to ${maxPage}`);
     },
   },
@@ -178,8 +178,8 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     description: 'The maximum number of seconds since the user authenticated.',
     schema: { type: 'integer', minimum: 0 },
     read(raw, place) {
-      const seconds = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
-      if (Number.isSafeInteger(seconds) && (seconds as number) >= 0) return seconds;
+      const seconds = wholeOf(raw, place);
+      if (seconds !== undefined) return seconds;
       throw invalid('max_auth_age', 'is not a whole number of seconds, such as 300');
     },
   },
@@ -232,6 +232,12 @@ export function bodyForm(takes: Takes): string {
 }
 
 const wholeNumber = /^\d{1,15}$/;
+
+/** A whole number, which the query string has as text. */
+function wholeOf(raw: unknown, place: Place): number | undefined {
+  const number = place === 'query' && wholeNumber.test(raw as string) ? Number(raw) : raw;
+  return Number.isSafeInteger(number) && (number as number) >= 0 ? (number as number) : undefined;
+}
 
 function truthOf(name: ParameterName, raw: unknown, place: Place): boolean {
   if (typeof raw === 'boolean') return raw;

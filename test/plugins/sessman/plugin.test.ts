@@ -272,6 +272,118 @@ describe('sessman as a plugin', () => {
     expect(namesIn(await operation(api, 'get', 'get'))).not.to.include('header X-Session-Handle');
   });
 
+  it('describes every parameter and response by its schema and an example', async () => {
+    const text = { type: 'string' };
+    const time = { type: 'string', format: 'date-time' };
+    const times = { created_at: time, updated_at: time, expires_at: time, authenticated_at: time };
+    const id = { type: 'string', pattern: '^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$' };
+    const handle = { type: 'string', pattern: '^[A-Za-z0-9_-]{16}$' };
+    const user = { type: 'string', minLength: 1, maxLength: 1024 };
+    const object = { type: 'object', additionalProperties: true };
+    const count = { type: 'integer', minimum: 0 };
+    const objectOf = (required: object, optional: object = {}) => ({
+      type: 'object',
+      required: Object.keys(required),
+      properties: { ...required, ...optional },
+    });
+    const about = { ...object, type: ['object', 'null'] };
+    const perhaps = { type: ['string', 'null'] };
+    const told = { about, ip: perhaps, user_agent: perhaps, current: { const: true } };
+    const shown = {
+      handle: 'mJ8tV5cB2nQ0xYw7',
+      created_at: '2030-01-31T12:00:00.000Z',
+      updated_at: '2030-01-31T12:00:00.000Z',
+      expires_at: '2030-02-01T12:00:00.000Z',
+      authenticated_at: '2030-01-31T12:00:00.000Z',
+    };
+    const session = {
+      schema: objectOf({
+        session_id: id,
+        handle,
+        userid: user,
+        data: object,
+        version: { type: 'integer', minimum: 1 },
+        ...times,
+      }),
+      example: {
+        session_id: 'mJ8tV5cB2nQ0xYw7Lr3dKzGfH1pS9aEuTiNbVqWoXkc',
+        userid: 'mary',
+        data: { cart: ['apple'] },
+        version: 1,
+        ...shown,
+      },
+    };
+    const ended = {
+      schema: objectOf({ ended: count }, { approximate: { const: true } }),
+      example: { ended: 1 },
+    };
+    const responses: Record<string, object> = {
+      new: session,
+      get: session,
+      update: session,
+      patch: session,
+      touch: session,
+      renew: session,
+      end: ended,
+      end_all: ended,
+      list: {
+        schema: objectOf({ sessions: { type: 'array', items: objectOf({ handle, ...times }, told) } }),
+        example: { sessions: [{ ...shown, current: true }] },
+      },
+      sessions: {
+        schema: objectOf({
+          sessions: { type: 'array', items: objectOf({ handle, userid: user, ...times }, told) },
+          next: perhaps,
+        }),
+        example: { sessions: [{ userid: 'mary', ...shown }], next: shown.handle },
+      },
+    };
+    const boolean = { type: 'boolean' };
+    const schemas: Record<string, object> = {
+      session_id: id,
+      'X-Session-Id': id,
+      userid: user,
+      handle,
+      except: text,
+      version: count,
+      'If-Match': text,
+      data: object,
+      authenticated: boolean,
+      remember: { type: 'boolean', default: true },
+      about: object,
+      ip: text,
+      user_agent: text,
+      everyone: boolean,
+      limit: { type: 'integer', minimum: 1, maximum: 1000, default: 100 },
+      after: text,
+      userid_prefix: { type: 'string', maxLength: 1024 },
+      touch: boolean,
+      max_auth_age: count,
+    };
+    const { paths } = (await api.get('/openapi.json')).body;
+    const inBody: Record<string, object> = {};
+    for (const { path, methods } of [...calls, { path: 'check', methods: ['get'] as const }])
+      for (const method of methods) {
+        const described = paths[`/sessman/${path}`][method];
+        for (const { name, schema } of described.parameters)
+          expect(schema, `${path} ${name}`).to.deep.equal(schemas[name]);
+        const { schema } = described.requestBody?.content['application/json'] ?? {};
+        Object.assign(inBody, withoutSentences(schema?.properties ?? {}));
+        if (path === 'check') continue;
+        const { headers, content } = described.responses['200'];
+        expect(withoutSentences(content['application/json']), path).to.deep.equal(responses[path]);
+        const etag = { ETag: { schema: text, example: '"1"' } };
+        expect(withoutSentences(headers), path).to.deep.equal(responses[path] === session ? etag : undefined);
+      }
+    for (const [name, schema] of Object.entries(inBody)) expect(schema, name).to.deep.equal(schemas[name]);
+    expect(inBody).to.include.all.keys('data', 'about', 'version', 'everyone', 'userid');
+    expect(withoutSentences(paths['/sessman/check'].get.responses['204'].headers)).to.deep.equal({
+      'X-Session-User': { schema: text, example: 'mary' },
+      'X-Session-Handle': { schema: text, example: shown.handle },
+      'X-Session-Expires': { schema: text, example: shown.expires_at },
+    });
+  });
+
   it('lets a plugin end the sessions of all users', async () => {
     const { session_id } = (await api.post('/sessman/new', { userid: 'zoe' })).body;
     const live = (await api.get('/sessman/sessions?limit=1000')).body.sessions.length;
@@ -280,6 +392,12 @@ describe('sessman as a plugin', () => {
     expect((await api.get('/sessman/get', { headers })).body.code).to.equal('session_not_found');
   });
 });
+
+/** What OpenAPI says to programs. */
+function withoutSentences<Part>(part: Part): Part {
+  const text = JSON.stringify(part, (name, value) => (name === 'description' ? undefined : value));
+  return text === undefined ? part : JSON.parse(text);
+}
 
 function inQuery(takes: Takes): string[] {
   return parametersOf(takes)

@@ -12,6 +12,8 @@ interface Case {
   readonly code: string;
   /** What the sentence has to hold. */
   readonly says?: string;
+  /** The whole sentence. */
+  readonly sentence?: string;
 }
 
 const cases: readonly Case[] = [
@@ -573,6 +575,211 @@ const cases: readonly Case[] = [
     code: 'conflicting_parameter',
     says: 'handle',
   },
+  ...[
+    ['new', 'session_id'],
+    ['new', 'userid'],
+    ['get', 'handle'],
+    ['end_all', 'except'],
+    ['new', 'ip'],
+    ['new', 'user_agent'],
+  ].map(([call, name]) => ({
+    what: `${call} with true for ${name}`,
+    path: `${call}`,
+    body: `{"${name}":true}`,
+    status: 400,
+    code: 'invalid_parameter',
+    says: `"${name}" is not text; write "true".`,
+  })),
+  ...[
+    ['new', 'remember'],
+    ['renew', 'authenticated'],
+    ['end_all', 'everyone'],
+  ].flatMap(([call, name]) =>
+    ['"true"', '1', 'null'].map((value) => ({
+      what: `${call} with ${value} for ${name}`,
+      path: `${call}`,
+      body: `{"${name}":${value}}`,
+      status: 400,
+      code: 'invalid_parameter',
+      says: `"${name}" is neither true nor false.`,
+    })),
+  ),
+  ...['x', '0', '1001', '1.5', '-1', ''].map((value) => ({
+    what: `sessions with limit=${value}`,
+    method: 'GET',
+    path: `sessions?limit=${value}`,
+    status: 400,
+    code: 'invalid_parameter',
+    says: '"limit" is not a whole number from 1 to 1000.',
+  })),
+  ...['null', '[]', '"x"'].map((value) => ({
+    what: `new with ${value} for about`,
+    path: 'new?userid=other',
+    body: `{"about":${value}}`,
+    status: 400,
+    code: 'invalid_parameter',
+    says: '"about" is not a JSON object; write it as {"device": "phone"}.',
+  })),
+  ...(<const>[
+    [
+      'list?userid',
+      'GET',
+      undefined,
+      'invalid_userid',
+      'userid is empty; it names the user that the session belongs to.',
+    ],
+    [
+      'check?touch&max_auth_age=60',
+      'GET',
+      undefined,
+      'invalid_parameter',
+      '"touch" is neither true nor false.',
+    ],
+    [
+      'check?max_auth_age=1.5',
+      'GET',
+      undefined,
+      'invalid_parameter',
+      '"max_auth_age" is not a whole number of seconds, such as 300.',
+    ],
+    [
+      'list?x=1',
+      'GET',
+      undefined,
+      'unknown_parameter',
+      'Unknown parameter "x". This call accepts userid, session_id (optional).',
+    ],
+    [
+      'list',
+      'POST',
+      '{"x":1}',
+      'unknown_parameter',
+      'Unknown parameter "x". This call accepts userid, session_id (optional).',
+    ],
+    [
+      'update?x=1',
+      'POST',
+      undefined,
+      'unknown_parameter',
+      'Unknown parameter "x". This call accepts session_id, data, userid (optional), version (optional).',
+    ],
+    [
+      'update',
+      'POST',
+      '{"x":1}',
+      'unknown_parameter',
+      'Unknown parameter "x". This call accepts session_id, data, userid (optional), version (optional). Write it as {"data": {"name": "value"}}.',
+    ],
+    [
+      'update?data=1',
+      'POST',
+      undefined,
+      'unknown_parameter',
+      '"data" belongs in the body, not in the query string. Write it as {"data": {"name": "value"}}.',
+    ],
+    [
+      'renew?about=1',
+      'POST',
+      undefined,
+      'unknown_parameter',
+      '"about" belongs in the body, not in the query string.',
+    ],
+    [
+      `list?${'x'.repeat(40)}`,
+      'GET',
+      undefined,
+      'unknown_parameter',
+      `Unknown parameter "${'x'.repeat(40)}". This call accepts userid, session_id (optional).`,
+    ],
+    [
+      `list?${'x'.repeat(41)}`,
+      'GET',
+      undefined,
+      'unknown_parameter',
+      `Unknown parameter "${'x'.repeat(40)}…". This call accepts userid, session_id (optional).`,
+    ],
+    [
+      'list',
+      'GET',
+      undefined,
+      'missing_parameter',
+      'The parameter "userid" is missing. This call accepts userid, session_id (optional).',
+    ],
+    [
+      'end',
+      'POST',
+      undefined,
+      'missing_parameter',
+      'The parameter "session_id" is missing. This call accepts session_id, userid (optional).',
+    ],
+    [
+      'end?handle=x',
+      'POST',
+      undefined,
+      'missing_parameter',
+      'The parameter "userid" is missing. This call accepts userid, handle.',
+    ],
+    [
+      'end_all',
+      'POST',
+      undefined,
+      'missing_parameter',
+      'The parameter "userid" is missing. This call accepts userid, except (optional).',
+    ],
+    [
+      'end_all?everyone=true&userid=USER',
+      'POST',
+      undefined,
+      'invalid_parameter',
+      '"everyone" is for all users; leave out userid.',
+    ],
+    [
+      'end_all?everyone=true&except=x',
+      'POST',
+      undefined,
+      'invalid_parameter',
+      '"everyone" is for all users; leave out except.',
+    ],
+    [
+      'list',
+      'POST',
+      '[1]',
+      'invalid_body',
+      'The body is not a JSON object. Send parameters as its members, or in the query string.',
+    ],
+    [
+      'new',
+      'POST',
+      '[1]',
+      'invalid_body',
+      'The body is not a JSON object. Write it as {"data": {"name": "value"}}.',
+    ],
+    ['new?userid=USER&x=%ff', 'POST', undefined, 'invalid_parameter', '"query string" is not valid UTF-8.'],
+    ['new?%ff', 'POST', undefined, 'invalid_parameter', '"query string" is not valid UTF-8.'],
+    ['new?userid=%ff', 'POST', undefined, 'invalid_userid', 'userid is not valid UTF-8.'],
+    [
+      'new?userid=USER&userid=USER',
+      'POST',
+      undefined,
+      'duplicate_parameter',
+      'The parameter "userid" is given twice.',
+    ],
+    [
+      'new?userid=USER',
+      'POST',
+      '{"userid":"x"}',
+      'conflicting_parameter',
+      'The parameter "userid" is given in two places, with different values.',
+    ],
+  ]).map(([path, method, body, code, sentence]) => ({
+    what: `${method} ${path} ${body ?? ''}`,
+    path,
+    method,
+    ...(body && { body }),
+    status: 400,
+    code,
+    sentence,
+  })),
   { what: 'no call', path: '', status: 404, code: 'not_found' },
   { what: 'an unknown call', path: 'destroy', status: 404, code: 'not_found' },
   { what: 'constructor', method: 'GET', path: 'constructor', status: 404, code: 'not_found' },
@@ -597,7 +804,7 @@ for (const { name, settings } of backends) {
       (await api.post('/sessman/list', { userid: 'other' })).body,
     ];
 
-    for (const { what, method = 'POST', path, headers, body, status, code, says } of cases) {
+    for (const { what, method = 'POST', path, headers, body, status, code, says, sentence } of cases) {
       it(`${what}: ${status} ${code}`, async () => {
         const before = await state();
         const url = `/sessman/${path}`
@@ -618,6 +825,7 @@ for (const { name, settings } of backends) {
         expect(reply.body.code).to.equal(code);
         expect(reply.body.error).to.be.a('string');
         expect(reply.body.request_id).to.equal(reply.headers.get('x-request-id'));
+        if (sentence) expect(reply.body.error).to.equal(sentence);
         if (says) expect(reply.body.error).to.include(says);
         if (status === 405) expect(reply.headers.get('allow')).to.match(/POST/);
         expect(await state()).to.deep.equal(before);

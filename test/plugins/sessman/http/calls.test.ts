@@ -52,6 +52,19 @@ for (const { name, settings } of backends) {
       expect(made.headers.get('content-type')).to.equal('application/json; charset=utf-8');
     });
 
+    it('new takes its parameters from a form, and none from an empty body of any type', async () => {
+      for (const [type, body, query] of [
+        ['application/x-www-form-urlencoded', new URLSearchParams({ userid }).toString(), ''],
+        ['application/x-www-form-urlencoded', '', `?userid=${encodeURIComponent(userid)}`],
+        ['text/plain', '', `?userid=${encodeURIComponent(userid)}`],
+        ['', '', `?&&user=${encodeURIComponent(userid)}&`],
+      ] as const) {
+        const headers: Record<string, string> = type === '' ? {} : { 'Content-Type': type };
+        const made = await api.post(`/sessman/new${query}`, undefined, { headers, body });
+        expect([made.status, made.body.userid], `${type} ${body}`).to.deep.equal([200, userid]);
+      }
+    });
+
     it('new makes an empty session without a body', async () => {
       const made = await api.post(`/sessman/new?userid=${encodeURIComponent(userid)}`);
       expect(made.status).to.equal(200);
@@ -540,10 +553,30 @@ for (const { name, settings } of backends) {
       expect((await api.get('/readyz?verbose')).body.checks).to.include({
         sessman: 'ok',
         'sessman/store': 'ok',
+        'sessman/clock': 'ok',
       });
     });
   });
 }
+
+describe('expired sessions', () => {
+  it('are removed from the store, and counted', async () => {
+    const api = await startApi({ session_ttl: 1, removal_delay: 0 });
+    try {
+      const count = async (name: string) => {
+        const line = new RegExp(`^${name}\\{plugin="sessman"\\} (\\d+)$`, 'm');
+        return Number(line.exec((await api.get('/metrics')).text)?.[1]);
+      };
+      for (const userid of ['ann', 'ben']) await api.post('/sessman/new', { userid });
+      while ((await count('sessman_sessions_expired_total')) < 2)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(await count('sessman_sessions_made_total')).to.equal(2);
+      expect(await count('sessman_sessions')).to.equal(0);
+    } finally {
+      await api.close();
+    }
+  });
+});
 
 describe("sessman's calls for operators, with [admin]", () => {
   let api: Api;
