@@ -78,7 +78,7 @@ export class Access {
     try {
       return await this.#idOf(ctx, held);
     } catch (error) {
-      if (call.takes.session_id === 'optional' && call.byCookie === 'user') return undefined;
+      if (call.byCookie === 'user') return undefined;
       throw error;
     }
   }

@@ -153,7 +153,9 @@ describe('the settings of the cookie', () => {
   it('auth_type=none is said to open nothing', async () => {
     const { warnings } = await judged('{ "cookie": true }', '', 'auth_type=none&json=sessman.json');
     expect(warnings).to.have.length(1);
-    expect(warnings[0]).to.match(/^plugin-server\.ini:2:19: auth_type=none opens nothing in cookie mode/);
+    expect(warnings[0]).to.match(
+      /^plugin-server\.ini:2:19: auth_type=none opens nothing in cookie mode.*; remove auth_type=none; set apikey/,
+    );
     expect((await judged('{}', '', 'auth_type=none&json=sessman.json')).warnings).to.deep.equal([]);
   });
 

@@ -24,6 +24,12 @@ export default definePlugin({
         ctx.body = { user: null };
       });
     }
+    router.all('/twice/:user', async (ctx) => {
+      ctx.cookies.set('PS_SESSID_old', 'x');
+      ctx.cookies.set('other', 'y');
+      await sessions.login(ctx, ctx.params.user);
+      ctx.body = shown(await sessions.login(ctx, ctx.params.user));
+    });
     router.get('/devices/:user', async (ctx) => { ctx.body = await sessions.list(ctx.params.user); });
   },
 });`;
@@ -88,6 +94,16 @@ for (const { name, settings } of backends) {
       expect(await login(holding(chosen))).not.to.equal(chosen);
       const metrics = (await api.get('/metrics')).text;
       expect(metrics).to.match(/sessman_sessions_ended_total\{[^}]*reason="login"[^}]*\} [1-9]/);
+    });
+
+    it('get the cookie of the last login of a response, beside those of the plugin', async () => {
+      const reply = await api.post(`/site/twice/${user}`);
+      const set = reply.headers.getSetCookie().map((each) => each.split(';')[0]!);
+      expect(set.slice(0, 2)).to.deep.equal(['PS_SESSID_old=x', 'other=y']);
+      expect(set).to.have.length(3);
+      const id = set[2]!.slice('PS_SESSID='.length);
+      expect(id.slice(0, 16)).to.equal(reply.body.handle);
+      expect(await current(holding(id))).to.equal(user);
     });
 
     it('are not counted twice against the limit when they log in again', async () => {

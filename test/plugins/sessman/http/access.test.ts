@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { json } from 'node:stream/consumers';
 import { expect } from 'chai';
 import {
   apiKey,
@@ -92,6 +95,21 @@ for (const { name, settings } of backends) {
       expect(refusal(await at.api.get('/sessman/get', { headers: both }))).to.deep.equal([
         401,
         'session_required',
+      ]);
+      for (const named of [
+        { session_id: id, userid },
+        { handle: id.slice(0, 16), userid },
+      ]) {
+        const reply = await at.api.post('/sessman/get', named, { headers: both });
+        expect([reply.status, reply.body.handle]).to.deep.equal([200, id.slice(0, 16)]);
+      }
+      expect(refusal(await at.api.post('/sessman/end', {}, { headers: both }))).to.deep.equal([
+        401,
+        'session_required',
+      ]);
+      expect(refusal(await at.api.get('/sessman/get', { headers: at.key }))).to.deep.equal([
+        400,
+        'missing_parameter',
       ]);
       const query = `?userid=${encodeURIComponent(userid)}`;
       const list = await at.api.get(`/sessman/list${query}`, { headers: both });
@@ -235,6 +253,14 @@ for (const { name, settings } of backends) {
       const next = /^PS_SESSID=([\w-]{43})/.exec(renewed.headers.getSetCookie()[0]!)![1]!;
       const [after] = (await call('list', {}, next)).body.sessions;
       expect(after).to.include({ ip: '127.0.0.1', user_agent: 'Browser/1' });
+      // fetch always sends a User-Agent.
+      const url = `${at.api.server.url}/sessman/renew`;
+      const silent = request(url, { method: 'POST', headers: at.cookie((await at.login(userid)).id) }).end();
+      const [response] = (await once(silent, 'response')) as [IncomingMessage];
+      const { handle } = (await json(response)) as { handle: string };
+      const { sessions } = (await call('list', {}, next)).body;
+      const seen = sessions.find((each: { handle: string }) => each.handle === handle);
+      expect(seen).to.include({ ip: '127.0.0.1' }).and.not.to.have.property('user_agent');
     });
 
     it('X-Session-Handle: a call for a session that the cookie has left is a 404, and nothing is written', async () => {
@@ -440,6 +466,7 @@ describe('cookie mode while no key is set, or auth_type=none', () => {
         ['::ffff:203.0.113.7', '203.0.113.7'],
         ['::FFFF:203.0.113.17', '203.0.113.17'],
         ['2001:db8::1', '2001:db8::1'],
+        ['::ffff:cb00:7107', '::ffff:cb00:7107'],
       ] as const) {
         const { id } = await at.login(aUser());
         const headers = { ...at.cookie(id), 'X-Forwarded-For': told };
