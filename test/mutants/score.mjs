@@ -1,7 +1,7 @@
 /**
  * Measures how many mutants, made by Stryker in every place that it knows, the tests catch: `npm run mutants:score`. A word
  * after the command chooses groups of groups.mjs by their names. `--rate 0.1` tries a part of the mutants, drawn at random
- * by `--seed`; without it, all. `--file calls` tries the files of the groups that have this in their names. `--survivors` lists
+ * by `--seed`; without it, all. `--file 'calls|answer'` tries the files of the groups whose paths match. `--survivors` lists
  * those that no test caught.
  *
  * Stryker needs Node 22 and its own packages: `npm ci --prefix test/mutants`.
@@ -67,7 +67,7 @@ function run({ name, mutate, tests, skip }) {
   writeFileSync(
     config,
     JSON.stringify({
-      mutate: mutated.filter((file) => file.includes(options.file)),
+      mutate: mutated.filter((file) => new RegExp(options.file).test(file)),
       testRunner: 'suites',
       suites: { files: filesOf(tests), mutated: mutated.map(compiled), skip },
       warnings: { unknownOptions: false },

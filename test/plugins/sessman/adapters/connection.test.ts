@@ -8,6 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { expect } from 'chai';
 import { SessmanStore as ExpressStore } from '../../../../plugins/sessman/adapters/express.js';
 import { SessmanStore } from '../../../../plugins/sessman/adapters/koa.js';
@@ -190,6 +191,30 @@ describe("a store's connection to sessman", () => {
     for (const _expire of [1, 2])
       await store.set(sid, { a: 1, _maxAge: 60_000, _expire: Date.now() + 60_000 + _expire }, 0, { ctx });
     expect(urls).to.deep.equal(['/sessman/new']);
+  });
+
+  it('warns once where a session expires before its cookie', async () => {
+    const warnings: string[] = [];
+    const note = ({ code, message }: Error & { code?: string }) => {
+      if (code === 'SESSMAN_TTL') warnings.push(message);
+    };
+    process.on('warning', note);
+    try {
+      const store = await storeThrough(pass);
+      const warned: number[] = [];
+      // sessman keeps a session for a day.
+      for (const _maxAge of [1000, 86_401_000, 86_401_001, 172_800_000]) {
+        await store.set(`sid ${_maxAge}`, { a: 1, _maxAge, _expire: Date.now() + _maxAge });
+        await setImmediate();
+        warned.push(warnings.length);
+      }
+      expect(warned).to.deep.equal([0, 0, 1, 1]);
+      expect(warnings[0]).to.match(
+        /^sessions expire in sessman 86400 s after their last use, before their cookies, which last 86401 s; raise/,
+      );
+    } finally {
+      process.off('warning', note);
+    }
   });
 
   it('writes the session of express-session at touch exactly where its cookie is another', async () => {

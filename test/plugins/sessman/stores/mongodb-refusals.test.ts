@@ -91,6 +91,21 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
       const reply = await api.post('/sessman/new', { userid: 'ann' });
       expect(reply.status).to.equal(503);
       expect(reply.body.code).to.equal('store_full');
+      expect(reply.headers.get('retry-after')).to.equal('10');
+    } finally {
+      await api.close();
+    }
+  });
+
+  it('starts with an encryption_key while MongoDB cannot be reached, and is not ready', async () => {
+    const api = await startApi({
+      server_url: '127.0.0.1:1/?serverSelectionTimeoutMS=100',
+      encryption_key: Buffer.alloc(32, 7).toString('base64'),
+    });
+    try {
+      const ready = await api.get('/readyz');
+      expect(ready.status).to.equal(503);
+      expect(ready.body.checks['sessman/store']).to.match(/^store_unavailable: /);
     } finally {
       await api.close();
     }
@@ -108,6 +123,7 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
       try {
         const reply = await api.post('/sessman/new', { userid: 'ann' });
         expect(reply.body.code).to.equal('store_unavailable');
+        expect(reply.headers.get('retry-after')).to.equal('1');
         expect(reply.text).not.to.include(told);
         expect(api.server.logs.map(({ msg }) => msg).join('\n')).to.include(told);
       } finally {
