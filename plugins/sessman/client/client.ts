@@ -278,7 +278,7 @@ export class Session<Data extends object = Record<string, unknown>> {
   #accept(answer: Answer<Data>, data = answer.data, held?: string): this {
     // A page that has a cookie does not receive the id, whatever key it sends.
     this.#held ||= !answer.session_id && !!answer.handle;
-    if (!this.#held && !(answer.session_id && answer.data)) throw notSessman(this.base_url);
+    if (!this.#held && !(answer.session_id && answer.data)) throw notSessman(this.base_url, 200);
     const stored = stringify(answer.data ?? {});
     this.data = data ?? ({} as Data);
     if (this.#held) this.user = answer.userid;
@@ -380,7 +380,7 @@ function isGone(error: unknown): boolean {
   return /^session_(required|not_found)$/.test((error as SessionError).code);
 }
 
-function notSessman(url: string, status?: number): SessionError {
+function notSessman(url: string, status: number): SessionError {
   return new SessionError('invalid_answer', `${url} is not sessman: check base_url`, { status });
 }
 

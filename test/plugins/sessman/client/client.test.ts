@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { Session, SessionError, type SessionOptions } from '../../../../plugins/sessman/client/client.js';
 import { startServer, type TestServer } from '../../../support/server.js';
-import { aUser, startCookieApi } from '../support/api.js';
+import { apiKey, aUser, startCookieApi } from '../support/api.js';
 
 const KEY = 'the key of the test';
 
@@ -514,7 +514,8 @@ describe('the client class', () => {
         const place = createServer((_request, response) => response.end(answer)).listen(0, '127.0.0.1');
         const base_url = await urlOf(place);
         const error = await rejects('invalid_answer', Session.create(user, { ...options, base_url }));
-        expect(error.message).to.include('base_url');
+        expect(error.status).to.equal(200);
+        expect(error.message).to.match(/^http:.* is not sessman: check base_url$/);
         place.close();
       }
       await rejects('not_found', Session.create(user, { ...options, base_url: `${server.url}/elsewhere` }));
@@ -614,6 +615,12 @@ describe('the session of a cookie', () => {
         expect(JSON.parse(body as string)).not.to.have.any.keys('session_id', 'userid');
       }
       expect(sent[1]!.headers).to.include({ 'X-Session-Handle': handle });
+      // With a key as well, a page does not receive the id.
+      const asPageWithKey: typeof fetch = (url, init) =>
+        asPage(url, { ...init, headers: { ...init!.headers, 'Sec-Fetch-Site': 'same-origin' } });
+      const made = await Session.create('mary', { ...options, auth: apiKey, fetch: asPageWithKey });
+      expect(made.session_id).to.equal(undefined);
+      expect(made.handle).to.match(/^[\w-]{16}$/);
       cookie = at.cookie('A'.repeat(43));
       expect(await Session.current(options)).to.equal(undefined);
       cookie = {};
