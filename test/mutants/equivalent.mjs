@@ -94,6 +94,9 @@ export const equivalent = [
   ...inFile('plugins/sessman/http/access.ts', 'the user is then read where it need not be', [
     ["const isOfUser = call.byCookie === 'user'", ['true']],
   ]),
+  ...inFile('plugins/sessman/http/calls.ts', 'whatever is not one of the other two means the session', [
+    ["byCookie: 'session',", ['""']],
+  ]),
 ];
 
 function inFile(file, _reason, lines) {

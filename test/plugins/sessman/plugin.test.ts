@@ -384,6 +384,32 @@ describe('sessman as a plugin', () => {
     });
   });
 
+  it('describes which errors are those of one call alone', async () => {
+    const { paths } = (await api.get('/openapi.json')).body;
+    const codesOf = (path: string, method: string): string[] =>
+      Object.values(paths[`/sessman/${path}`][method].responses).flatMap(
+        (response) => (response as { description: string }).description.match(/^`\w+`(?=:)/gm) ?? [],
+      );
+    const everywhere = codesOf('touch', 'post').filter((code) => code !== '`session_not_found`');
+    const own: Record<string, string[]> = {
+      new: ['invalid_userid', 'invalid_session_id', 'session_exists', 'data_too_large'],
+      get: ['session_not_found'],
+      update: ['session_not_found', 'version_mismatch', 'data_too_large'],
+      patch: ['session_not_found', 'version_mismatch', 'data_too_large', 'session_busy'],
+      touch: ['session_not_found'],
+      renew: ['session_not_found'],
+      end: ['session_not_found'],
+      list: ['invalid_userid'],
+      sessions: ['invalid_userid'],
+      end_all: ['invalid_userid', 'session_not_found'],
+    };
+    for (const { path, methods } of calls)
+      for (const method of methods) {
+        const found = codesOf(path, method).filter((code) => !everywhere.includes(code));
+        expect(found, path).to.have.members(own[path]!.map((code) => `\`${code}\``));
+      }
+  });
+
   it('lets a plugin end the sessions of all users', async () => {
     const { session_id } = (await api.post('/sessman/new', { userid: 'zoe' })).body;
     const live = (await api.get('/sessman/sessions?limit=1000')).body.sessions.length;
