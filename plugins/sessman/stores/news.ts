@@ -144,7 +144,7 @@ export class NewsReader {
   async #read(): Promise<void> {
     const due = this.#due;
     this.#due = nothing();
-    if (due.everyone) due.all ||= await this.#readEpoch();
+    if (due.everyone && (await this.#readEpoch())) due.all = true;
     if (due.notes) await this.#readNotes();
     await this.#lookAt(due.all ? [...this.#options.watched()] : [...due.handles]);
     this.#isHealthy = true;

@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { SessionRecord, Store } from '../../../../plugins/sessman/store.js';
+import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
+
+/** A store in a folder of its own, which is removed when it is closed. */
+export async function openTemporary(): Promise<{ store: EmbeddedStore; close: () => Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'sessman-'));
+  const store = EmbeddedStore.open(join(folder, 'store'));
+  const close = async () => {
+    await store.close();
+    await rm(folder, { recursive: true });
+  };
+  return { store, close };
+}
+
+/** The store, but for these members. */
+export function instead(store: EmbeddedStore, overridden: Partial<Store>): Store {
+  return new Proxy<Store>(store, {
+    get(target, name) {
+      if (name in overridden) return Reflect.get(overridden, name);
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+/** A record that was made and used at that time. */
+export function recordAt(now: number, change: Partial<SessionRecord> = {}): SessionRecord {
+  return {
+    handle: randomBytes(12).toString('base64url'),
+    secretHash: randomBytes(32),
+    userid: 'ann',
+    data: '{}',
+    version: 1,
+    created: now,
+    touched: now,
+    expires: now + 1e6,
+    ends: now + 1e9,
+    ...change,
+  };
+}
+
+/** Resolves when it is so. */
+export async function until(isSo: () => unknown): Promise<void> {
+  while (!(await isSo())) await nextTurn();
+}
