@@ -1,6 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import { type Match, NEVER, type SessionRecord, type Store } from '../../plugins/sessman/store.js';
+import { extrasOf, type Match, NEVER, type SessionRecord, type Store } from '../../plugins/sessman/store.js';
 import { changeFenced } from '../../plugins/sessman/stores/fenced.js';
 
 /** What a store's test gives the suite: how to open stores on one and the same fresh place, and how to remove it. */
@@ -62,6 +62,34 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         expect(await store.remove(matchOf(record), 'end')).to.equal(true);
         await store.insert({ ...none, handle: record.handle });
         expect(await store.read(record.handle, now)).not.to.have.any.keys(...Object.keys(extras));
+      }
+    });
+
+    it('keeps each of what few records have without the others', async () => {
+      for (const extras of [
+        { about: '{"a":1}' },
+        { ip: '192.0.2.1' },
+        { userAgent: 'Firefox' },
+        { about: '{}', ip: '::1' },
+        { ip: '::2', userAgent: 'curl' },
+        { authenticated: now - 1 },
+        { remember: false },
+      ]) {
+        const record = aRecord(extras);
+        const { userid, handle } = record;
+        const has = (found: object | undefined, what: object = extras) =>
+          expect(extrasOf(found ?? {}), JSON.stringify(what)).to.deep.equal(what);
+        await store.insert(record);
+        has(await store.read(handle, now));
+        has(await store.peek(handle, now));
+        has((await store.list(userid, now))[0]);
+        has((await store.walk(now, { limit: 1, useridPrefix: userid }))[0]);
+        const change = { touched: now, expires: now + 90_000 };
+        has(await store.write(matchOf(record), { ...change, data: '{"b":1}' }));
+        has(await store.rewrite(matchOf(record), change, (data) => data));
+        const others = { ...extras, about: '{"new":1}', ip: '::3', userAgent: 'Safari' };
+        has(await store.write(matchOf(record), { ...change, ...others }), others);
+        has(await store.read(handle, now), others);
       }
     });
 

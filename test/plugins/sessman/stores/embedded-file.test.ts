@@ -138,7 +138,9 @@ describe("a damaged embedded store's start", () => {
 
   it('refuses a folder that is a file', async () => {
     await writeFile(join(folder, 'plain'), '');
-    expect(() => EmbeddedStore.open(join(folder, 'plain'))).to.throw(/cannot be created: .* \(EEXIST\)/);
+    expect(() => EmbeddedStore.open(join(folder, 'plain'))).to.throw(
+      /cannot be created: .* set path to another folder \(EEXIST\)/,
+    );
     expect(() => EmbeddedStore.open(join(folder, 'plain/below'))).to.throw(
       /cannot be created: .* \(ENOTDIR\)/,
     );

@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { MongoClient } from 'mongodb';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
+import type { SessionRecord, Store } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { encryptStore } from '../../../../plugins/sessman/stores/encrypted-store.js';
-import { fingerprintOf, Keyring } from '../../../../plugins/sessman/stores/keyring.js';
+import { fingerprintOf, Keyring, sealedWith } from '../../../../plugins/sessman/stores/keyring.js';
 import { type KeyCounts, keysOf, runReencryption } from '../../../../plugins/sessman/stores/reencrypt.js';
 import { sharedMongo } from '../../../support/mongodb.js';
 import { type Api, aUser, startApi } from '../support/api.js';
+import { instead, openTemporary, recordAt } from '../support/embedded.js';
 
 const newKey = () => randomBytes(32).toString('base64');
 
@@ -218,7 +220,8 @@ for (const { name, make } of places) {
       const [key, other] = [newKey(), newKey()];
       const [userid, mine] = [aUser(), aUser()];
       const writer = await start([key]);
-      const made = await post(writer, 'new', { userid, data: { a: 1 }, about: { b: 1 }, ip: '::1' });
+      const told = { about: { b: 1 }, ip: '::1', user_agent: 'Firefox' };
+      const made = await post(writer, 'new', { userid, data: { a: 1 }, ...told });
       const start2 = await startApi({
         ...place.settings,
         ...(name === 'embedded' && { path: folder }),
@@ -249,7 +252,7 @@ for (const { name, make } of places) {
         expect([reply.status, reply.body.code], call).to.deep.equal([503, 'store_damaged']);
       }
       const { sessions } = await post(host, 'list', { userid });
-      expect(sessions[0]).to.deep.include({ about: null });
+      expect(sessions[0]).to.deep.include({ about: null, ip: null, user_agent: null });
       await post(host, 'touch', { session_id });
       const check = await host.get('/sessman/check', { headers: { 'X-Session-Id': session_id } });
       expect(check.status).to.equal(204);
@@ -356,13 +359,16 @@ describe('encrypting again', () => {
     expect(await store.fact('hosts')).to.have.keys('other');
   });
 
-  it('reports an outage once, and goes on after it', async () => {
+  it('reports each outage once, and goes on after it', async () => {
     let attempts = 0;
+    let passed = 0;
     const failing: EmbeddedStore = Object.create(store, {
       changeFact: {
         value: (...args: Parameters<EmbeddedStore['changeFact']>) => {
           attempts += 1;
-          return attempts < 3 ? Promise.reject(new Error('it is broken')) : store.changeFact(...args);
+          return attempts < 3 || attempts === 6
+            ? Promise.reject(new Error('it is broken'))
+            : store.changeFact(...args);
         },
       },
     });
@@ -374,12 +380,56 @@ describe('encrypting again', () => {
     const running = runReencryption(failing, new Keyring([next]), {
       signal: ending.signal,
       onError,
-      now: Date.now,
+      now: () => Date.now() + passed,
     });
-    while ((await store.fact('records-by-key')) === undefined) await new Promise(setImmediate);
+    const counts = () => Object.keys(store.fact<KeyCounts>('records-by-key')?.counts ?? {});
+    while (counts().length === 0) await new Promise(setImmediate);
+    passed = 60_000;
+    while (attempts < 7) await new Promise(setImmediate);
     ending.abort();
     await running;
-    expect(told).to.deep.equal(['it is broken']);
+    expect(told).to.deep.equal(['it is broken', 'it is broken']);
+  });
+});
+
+describe('an encrypted store', () => {
+  const now = Date.now();
+  const keys = new Keyring([newKey(), 'plain']);
+  let store: EmbeddedStore;
+  let close: () => Promise<void>;
+  beforeEach(async () => {
+    ({ store, close } = await openTemporary());
+  });
+  afterEach(() => close());
+
+  it('keeps off versions that know no encryption before its first write, and writes nothing until it has', async () => {
+    const change = { touched: now, expires: now + 1e6 };
+    for (const [name, act] of <[string, (on: Store, record: SessionRecord) => Promise<unknown>][]>[
+      ['insert', (on) => on.insert(recordAt(now))],
+      ['write', (on, { handle }) => on.write({ handle, now }, { ...change, data: '{"b":1}' })],
+      ['rewrite', (on, { handle }) => on.rewrite({ handle, now }, change, () => '{"b":1}')],
+      ['replaceSealed', (on, { handle }) => on.replaceSealed({ handle, data: '{}' }, { handle, data: 'x' })],
+    ]) {
+      const record = recordAt(now);
+      await store.insert(record);
+      const count = store.count();
+      let raisings = 0;
+      const on = encryptStore(
+        instead(store, {
+          async raise() {
+            raisings += 1;
+            if (raisings === 1) throw new Error('it cannot be written');
+          },
+        }),
+        keys,
+      );
+      const refused = await act(on, record).catch((error: Error) => error.message);
+      expect(refused, name).to.equal('it cannot be written');
+      expect([(await store.read(record.handle, now))?.data, store.count()]).to.deep.equal(['{}', count]);
+      expect([await act(on, record), raisings], name).to.satisfy(([done, n]: unknown[]) => done && n === 2);
+    }
+    await encryptStore(store, keys).insert(recordAt(now));
+    expect(store.isRaised()).to.equal(true);
   });
 });
 
@@ -414,5 +464,48 @@ describe('Keyring', () => {
     expect(keys.open('data', `${handle.slice(1)}x`, sealed)).to.equal(undefined);
     bytes[bytes.length - 1]! ^= 1;
     expect(keys.open('data', handle, mark + bytes.toString('base64'))).to.equal(undefined);
+    bytes[bytes.length - 1]! ^= 1;
+    for (let length = 0; length < bytes.length; length += length < 32 ? 1 : 97)
+      expect(keys.open('data', handle, mark + bytes.toString('base64', 0, length))).to.equal(undefined);
+    expect(keys.open('data', handle, sealed.replace(mark, `\u0001${fingerprintOf(newKey())}`))).to.equal(
+      undefined,
+    );
+  });
+
+  it('opens what earlier versions sealed, and knows their keys by the same fingerprints', () => {
+    const earlier = Buffer.from(Array.from({ length: 32 }, (_, n) => n)).toString('base64');
+    const sealed = '\u000125a61af4040aYBTjQzRLBCczFZ5YbQDM1vVf+mTW7Xd6p0TQsrlBSrX1B9CcpYWY9g23qg==';
+    expect(fingerprintOf(earlier)).to.equal('25a61af4040a');
+    expect(new Keyring([key, earlier]).open('about', handle, sealed)).to.equal('{"name":"Zoë"}');
+  });
+
+  it('seals with its first key, and opens with each', () => {
+    const [one, two] = [newKey(), newKey()];
+    const clear = '{"a":1}';
+    for (const list of [[one], [two, one], [one, 'plain'], ['plain', one], ['plain']]) {
+      const ring = new Keyring(list);
+      expect(ring.first).to.equal(fingerprintOf(list[0]!));
+      expect(ring.fingerprints).to.deep.equal(list.map(fingerprintOf));
+      expect(ring.encrypts).to.equal(list.some((each) => each !== 'plain'));
+      const sealed = ring.seal('ip', handle, clear);
+      expect(sealed === clear).to.equal(list[0] === 'plain');
+      expect(sealedWith(sealed)).to.equal(ring.first);
+      for (const each of [one, two, 'plain']) {
+        const opened = ring.open('ip', handle, new Keyring([each]).seal('ip', handle, clear));
+        expect(opened, `${each} by ${list}`).to.equal(list.includes(each) ? clear : undefined);
+      }
+    }
+  });
+
+  it('seals texts of every length, and each with another nonce', () => {
+    const nonces = new Set<string>();
+    const open = (text: string) => {
+      const sealed = keys.seal('data', handle, text);
+      nonces.add(sealed.slice(mark.length, mark.length + 16));
+      expect(keys.open('data', handle, sealed) === text, `${text.length} characters`).to.equal(true);
+    };
+    for (let length = 0; length < 600; length++) open('ü'.repeat(length));
+    for (let length = 16_350; length < 16_390; length++) open('x'.repeat(length));
+    expect(nonces.size).to.equal(640);
   });
 });
