@@ -100,6 +100,7 @@ describe("the client's watch, reading one stream after another", () => {
   const watchStreams = () => watched(new Session('mary', { base_url: streams.url }));
 
   it('tells each event however it is cut, and no comment, and reads no more after the end', async () => {
+    const cleared = sinon.spy(globalThis, 'clearTimeout');
     const { events, next } = watchStreams();
     const [request, first] = await streams.next();
     expect(request.url).to.equal('/sessman/watch');
@@ -121,9 +122,12 @@ describe("the client's watch, reading one stream after another", () => {
     first.end('event: session\ndata: {"version":5}');
     const [, second] = await streams.next();
     expect(pauses).to.deep.equal([1234]);
-    second.write('event: end\ndata: {"reason":"limit"}\n\nevent: session\ndata: {"version":6}\n\n');
+    const closed = once(second, 'close');
+    second.end('event: end\ndata: {"reason":"limit"}\n\nevent: session\ndata: {"version":6}\n\n');
     expect(await next()).to.deep.equal({ type: 'end', reason: 'limit' });
-    await once(second, 'close');
+    await closed;
+    // A timer that is left would keep a program from ending.
+    for (const { timer } of silences) expect(cleared.calledWith(timer)).to.equal(true);
     expect([events.length, streams.asked, pauses.length]).to.deep.equal([4, 2, 1]);
   });
 

@@ -537,7 +537,7 @@ const cases: readonly Case[] = [
     body: '{"data":{"a":1}}',
     status: 400,
     code: 'invalid_body',
-    says: 'Content-Type: application/json',
+    says: `its Content-Type is "${type}". Send the header Content-Type: application/json.`,
   })),
   ...['new?userid=other', 'update?session_id=ID', 'patch?session_id=ID', 'list?userid=other'].map((path) => ({
     what: `JSON sent as a form, as curl -d does, to ${path.split('?')[0]}`,
