@@ -97,6 +97,39 @@ export const equivalent = [
   ...inFile('plugins/sessman/http/calls.ts', 'whatever is not one of the other two means the session', [
     ["byCookie: 'session',", ['""']],
   ]),
+  ...inFile(
+    'plugins/sessman/stores/encrypted-store.ts',
+    'to raise a store again, or to copy more, does nothing',
+    [
+      ['isRaised = true;', ['false']],
+      ['() => {', ['{}']],
+      ['if (!isRaised) await raise();', ['true']],
+      ['if ((about ?? ip ?? userAgent) === undefined)', ['false']],
+      ["let data = '';", ['"Stryker was here!"']],
+    ],
+  ),
+  ...inFile('plugins/sessman/stores/fenced.ts', 'the change sets it', [['let isLatest = true;', ['false']]]),
+  ...inFile('plugins/sessman/stores/keyring.ts', 'a key of a record is the same when it is derived again', [
+    ['if (key !== undefined) return key;', ['false']],
+    ['if (this.#latest.size === mostKept)'],
+    ['this.#latest.set(handle, key);'],
+  ]),
+  ...inFile('plugins/sessman/stores/keyring.ts', 'it comes to the same', [
+    ["cipher.update(text, 'utf8')", ['""']],
+    ['const sealed = length <= scratch.length', ['false', 'length < scratch.length']],
+    ['} catch {', ['{}']],
+    ['if (used === pool.length)', ['true']],
+  ]),
+  ...inFile('plugins/sessman/stores/embedded/scrub.ts', 'whatever is not the one index is the other', [
+    ["fix, index: 'byExpiry'", ['""']],
+    ["{ index: 'byExpiry', entry", ['""']],
+  ]),
+  ...inFile('plugins/sessman/stores/observed-store.ts', 'a sentence of /metrics', [
+    ["'When the last scrub of the embedded store was complete", ['""']],
+    ["'Records that the last scrub read.'", ['""']],
+    ["'Damaged records that the last scrub found.'", ['""']],
+    ["'Index entries that the last scrub put right.'", ['""']],
+  ]),
 ];
 
 function inFile(file, _reason, lines) {
