@@ -536,6 +536,7 @@ export class EmbeddedStore implements Store {
   }
 
   count(): number {
+    if (this.#closed) throw new StoreError();
     return this.#records.count;
   }
 
@@ -549,6 +550,7 @@ export class EmbeddedStore implements Store {
   }
 
   #size(): { bytes: number; free: number } {
+    if (this.#closed) throw new StoreError();
     const { lastPageNumber, pageSize, root, free } = this.#root.getStats() as unknown as RootStats;
     const all = [root, free, ...this.#databases().map((each) => each.getStats() as unknown as TreeStats)];
     const used = all.reduce(
