@@ -177,6 +177,15 @@ function observeClock({ clock }: Store, metrics: PluginMetrics): void {
   });
 }
 
+/** A store that is closed has no figure, and must not keep others from being told. */
+function setOrRemove(gauge: { set(value: number): void; remove(): void }, read: () => number): void {
+  try {
+    gauge.set(read());
+  } catch {
+    gauge.remove();
+  }
+}
+
 function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): void {
   metrics.gauge({
     name: 'sessman_store_oldest_reader_seconds',
@@ -191,7 +200,7 @@ function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): voi
     help: "The size of the embedded store's file, which does not shrink by itself.",
     aggregator: 'max',
     collect() {
-      this.set(file.size().bytes);
+      setOrRemove(this, () => file.size().bytes);
     },
   });
   metrics.gauge({
@@ -199,7 +208,7 @@ function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): voi
     help: "How much of the embedded store's file is free to be used again.",
     aggregator: 'max',
     collect() {
-      this.set(file.size().free);
+      setOrRemove(this, () => file.size().free);
     },
   });
   const ofScrub = (name: string, help: string, figure: (last: NonNullable<ScrubState['last']>) => number) =>
