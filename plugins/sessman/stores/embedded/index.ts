@@ -258,11 +258,35 @@ export class EmbeddedStore implements Store {
     const key = handleBytes(match.handle);
     for (;;) {
       const found = await this.#coldReads.read(key, () => this.#loadAnyhow(key));
-      if (!found || !this.#mayRemove(key, found, match)) return false;
-      const end = { reason, at: match.now };
-      const sure = found.isDamaged ? this.#certain(key, found, match) : found.record;
-      if (await this.#drop(key, found, sure && { ...sure, ...end })) return true;
+      // Nothing is awaited before it is dropped: else writers that never rest would always be faster.
+      const removal = this.#removal(match, found, reason);
+      if (!removal) return false;
+      if (await this.#drop(removal)) return true;
     }
+  }
+
+  async removeEach(matches: readonly Match[], reason: EndReason): Promise<number> {
+    const found = await Promise.all(
+      matches.map(({ handle }) => {
+        const key = handleBytes(handle);
+        return this.#coldReads.read(key, () => this.#loadAnyhow(key));
+      }),
+    );
+    const removals = matches.map((match, i) => this.#removal(match, found[i], reason));
+    const dropped = await Promise.all(
+      this.#records.together(() => removals.map((removal) => removal && this.#drop(removal))),
+    );
+    // Where another writer was faster, once more.
+    const left = matches.filter((_, i) => dropped[i] === false);
+    const removed = await Promise.all(left.map((match) => this.remove(match, reason)));
+    return [...dropped, ...removed].filter(Boolean).length;
+  }
+
+  #removal(match: Match, found: MaybeDamaged | undefined, reason: EndReason): Removal | undefined {
+    const key = handleBytes(match.handle);
+    if (!found || !this.#mayRemove(key, found, match)) return undefined;
+    const sure = found.isDamaged ? this.#certain(key, found, match) : found.record;
+    return { key, found, note: sure && { ...sure, reason, at: match.now } };
   }
 
   #mayRemove(key: Buffer, { record, isDamaged }: MaybeDamaged, match: Match): boolean {
@@ -284,11 +308,6 @@ export class EmbeddedStore implements Store {
 
   #isIndexed(userid: string, key: Buffer): boolean {
     return this.#fresh(() => this.#byUser.doesExist(userKey(userid, key)));
-  }
-
-  async removeEach(matches: readonly Match[], reason: EndReason): Promise<number> {
-    const removed = await Promise.all(matches.map((match) => this.remove(match, reason)));
-    return removed.filter(Boolean).length;
   }
 
   async list(userid: string, now: number, limit = Number.POSITIVE_INFINITY): Promise<SessionSummary[]> {
@@ -417,7 +436,7 @@ export class EmbeddedStore implements Store {
       return false;
     }
     const { record, revision, isDamaged } = found;
-    if (isDamaged || !this.#isLive(record, now)) return this.#drop(key, found, undefined, dueKey);
+    if (isDamaged || !this.#isLive(record, now)) return this.#drop({ key, found, dueKey });
     const indexed = indexedFor(endOf(record), extrasOf(record) !== undefined);
     await this.#commit(() =>
       this.#records.ifStill(key, revision, () => {
@@ -436,7 +455,7 @@ export class EmbeddedStore implements Store {
     await Promise.all(
       keys.map(async (key) => {
         const found = this.#unlessDamaged(() => this.#load(key));
-        if (found && found.record.epoch < epoch) await this.#drop(key, found);
+        if (found && found.record.epoch < epoch) await this.#drop({ key, found });
       }),
     );
     const isDone = keys.length < limit;
@@ -593,7 +612,7 @@ export class EmbeddedStore implements Store {
 
   async #removeDamaged(key: Buffer): Promise<boolean> {
     const found = this.#loadAnyhow(key);
-    return found?.isDamaged === true && this.#drop(key, found);
+    return found?.isDamaged === true && this.#drop({ key, found });
   }
 
   /** Writes a compact copy into a folder that must not exist yet, while work goes on. */
@@ -726,8 +745,8 @@ export class EmbeddedStore implements Store {
     this.#onDamaged?.(part);
   }
 
-  /** @param dueKey the key in the index by expiry, where it may be another than the record says */
-  #drop(key: Buffer, { record, revision }: Found, note?: EndNote, dueKey?: Buffer): Promise<boolean> {
+  /** Resolves to false, with nothing removed, where the record is no longer as it was found. */
+  #drop({ key, found: { record, revision }, note, dueKey }: Removal): Promise<boolean> {
     return this.#commit(() =>
       this.#records.ifStill(key, revision, () => {
         this.#records.remove(key, record);
@@ -757,6 +776,16 @@ const refusals = {
 
 /** A record of which nothing is certain where it is damaged. */
 type MaybeDamaged = Found & { readonly isDamaged: boolean };
+
+/** A record to remove, with all that is stored of it. */
+interface Removal {
+  readonly key: Buffer;
+  readonly found: Found;
+  /** To leave in its place. */
+  readonly note?: EndNote | undefined;
+  /** The key in the index by expiry, where it may be another than the record says. */
+  readonly dueKey?: Buffer | undefined;
+}
 
 interface TreeStats {
   readonly treeBranchPageCount: number;

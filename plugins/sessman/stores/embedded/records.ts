@@ -128,6 +128,18 @@ export class Records {
     return this.#records.ifVersion(key, revision, write);
   }
 
+  /** All that `write` writes is in one transaction. What is conditional in it stays so by itself. */
+  together<Result>(write: () => Result): Result {
+    let result!: Result;
+    // Each write says itself what came of it.
+    this.#records
+      .batch(() => {
+        result = write();
+      })
+      .catch(() => {});
+    return result;
+  }
+
   /** To be called within a commit. */
   remove(key: Buffer, { indexed }: Pick<StoredHead, 'indexed'>): void {
     this.#records.remove(key);
