@@ -1,6 +1,5 @@
 import type Koa from 'koa';
 import type { RateLink } from '../control.js';
-import { withoutPort } from '../kit/audit.js';
 import { monotonic } from '../monitor/monotonic.js';
 import { headKey, type KeyRing } from './api-key.js';
 import { addressGroup } from './client-address.js';
@@ -82,7 +81,7 @@ export class RateLimit {
 
   #clientOf(ctx: Koa.Context, keys: KeyRing | undefined): string {
     const key = this.#options.by === 'key' ? rightKey(ctx, keys) : undefined;
-    return key ?? addressGroup(withoutPort(ctx.ip));
+    return key ?? addressGroup(ctx.ip);
   }
 
   async #waitForShare(ctx: Koa.Context, client: string, held: Held, now: number): Promise<void> {
@@ -121,18 +120,20 @@ export class RateLimit {
   }
 
   #find(client: string, now: number): Held {
-    return this.#held.of(client, now, isOver, (name) => ({
-      client: name,
-      tokens: 0,
-      left: this.#options.rate,
-      begun: 0,
-      ends: Number.POSITIVE_INFINITY,
-      size: 0,
-      most: this.#share(SHARES.first),
-      waiting: 0,
-      refill: undefined,
-    }));
+    return this.#held.of(client, now, isOver, this.#hold);
   }
+
+  readonly #hold = (client: string): Held => ({
+    client,
+    tokens: 0,
+    left: this.#options.rate,
+    begun: 0,
+    ends: Number.POSITIVE_INFINITY,
+    size: 0,
+    most: this.#share(SHARES.first),
+    waiting: 0,
+    refill: undefined,
+  });
 
   #spend(held: Held, now: number): boolean {
     if (held.tokens === 0 || held.ends <= now) return false;

@@ -35,7 +35,10 @@ export function trustedPeers(networks: readonly string[] | true): TrustedPeers {
       return trusted;
     },
     clientOf({ headers }) {
-      const addresses = String(headers['x-forwarded-for'] ?? '').split(',');
+      const text = String(headers['x-forwarded-for'] ?? '');
+      // As behind one proxy.
+      if (!text.includes(',')) return withoutPort(text.trim());
+      const addresses = text.split(',');
       let client = '';
       while (addresses.length > 0) {
         client = withoutPort(addresses.pop()!.trim());
