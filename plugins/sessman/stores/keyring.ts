@@ -16,6 +16,8 @@ export const plain = 'plain';
  */
 export class Keyring {
   readonly #keys: ReadonlyMap<string, RecordKeys>;
+  /** Of the key that encrypts. */
+  readonly #sealing: RecordKeys;
   /** In the order of the list. */
   readonly fingerprints: readonly string[];
 
@@ -26,6 +28,7 @@ export class Keyring {
     );
     this.fingerprints = pairs.map(([fingerprint]) => fingerprint);
     this.#keys = new Map(pairs);
+    this.#sealing = this.#keys.get(this.first)!;
   }
 
   /** The fingerprint of the key that encrypts. */
@@ -42,7 +45,7 @@ export class Keyring {
     const { first } = this;
     if (first === plain) return text;
     const nonce = randomNonce();
-    const cipher = createCipheriv('aes-256-gcm', this.#recordKey(first, handle), nonce);
+    const cipher = createCipheriv('aes-256-gcm', this.#sealing.of(handle), nonce);
     cipher.setAAD(Buffer.from(field + handle));
     const encrypted = cipher.update(text, 'utf8');
     // In this mode nothing is held back until then.
@@ -58,11 +61,12 @@ export class Keyring {
   /** The text; undefined where it was sealed with another key, or is not what was sealed. */
   open(field: SealedField, handle: string, stored: string): string | undefined {
     const fingerprint = sealedWith(stored);
-    if (!this.#keys.has(fingerprint)) return undefined;
+    const keys = this.#keys.get(fingerprint);
+    if (keys === undefined) return undefined;
     if (fingerprint === plain) return stored;
     const bytes = Buffer.from(stored.slice(mark.length + fingerprintLength), 'base64');
     if (bytes.length < nonceLength + tagLength) return undefined;
-    const key = this.#recordKey(fingerprint, handle);
+    const key = keys.of(handle);
     const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceLength));
     decipher.setAAD(Buffer.from(field + handle));
     decipher.setAuthTag(bytes.subarray(nonceLength, nonceLength + tagLength));
@@ -73,10 +77,6 @@ export class Keyring {
     } catch {
       return undefined;
     }
-  }
-
-  #recordKey(fingerprint: string, handle: string): Buffer {
-    return this.#keys.get(fingerprint)!.of(handle);
   }
 }
 
