@@ -275,7 +275,10 @@ export default definePlugin({
       tell({ ...run, what: 'begin' });
       signal.addEventListener('abort', () => tell({ ...run, what: 'aborted' }));
       try {
-        while (await state.get('busy')) await sleep(20);
+        for (let isTold = false; await state.get('busy'); isTold = true) {
+          if (!isTold) tell({ ...run, what: 'busy' });
+          await sleep(20);
+        }
         await state.set('done ' + run.at, attempt);
         tell({ ...run, what: 'end' });
       } catch (error) {
@@ -333,13 +336,14 @@ for (const storage of ['embedded', 'mongodb'] as const)
     };
     afterEach(() => server.close());
 
-    const told = async (): Promise<Told[]> => {
+    const allTold = async (): Promise<Told[]> => {
       const text = await readFile(join(server.folder, 'told.log'), 'utf8').catch(() => '');
       return text
         .split('\n')
         .filter(Boolean)
         .map((line) => JSON.parse(line) as Told);
     };
+    const told = async () => (await allTold()).filter(({ what }) => what !== 'busy');
     const until = async (fits: (line: Told) => boolean): Promise<Told> => {
       for (;;) {
         const line = (await told()).find(fits);
@@ -354,13 +358,12 @@ for (const storage of ['embedded', 'mongodb'] as const)
       });
       expect(response.status).to.equal(204);
     };
-    /** Waits until a run is busy. */
+    /** Waits until a run is busy, which may have begun before. */
     const busyRun = async (): Promise<Told> => {
       await setBusy(true);
-      const before = (await told()).length;
       for (;;) {
-        const begun = (await told()).slice(before).find(({ what }) => what === 'begin');
-        if (begun !== undefined) return begun;
+        const busy = (await allTold()).find(({ what }) => what === 'busy');
+        if (busy !== undefined) return busy;
         await sleep(20);
       }
     };
