@@ -49,7 +49,11 @@ async function mongodb(): Promise<Place> {
     api,
     async make(count) {
       for (let n = 0; n < Math.min(count, 3); n++) await api.post('/sessman/new', { userid: 'ann' });
-      const others = Array.from({ length: count - 3 }, () => ({ _id: new Binary(randomBytes(12)) as never }));
+      // Of an epoch to come: those of one that is over would be removed while they are counted.
+      const others = Array.from({ length: count - 3 }, () => ({
+        _id: new Binary(randomBytes(12)) as never,
+        epoch: 1000,
+      }));
       if (others.length > 0) await client.db(database).collection('sessions').insertMany(others);
     },
     async close() {
@@ -66,7 +70,13 @@ for (const [name, open] of [
   it(`end_all of everyone counts few sessions exactly, and marks the number of more than 20,000 as an estimate, on the ${name} store`, async () => {
     const { api, make, close } = await open();
     try {
-      const endAll = async () => (await api.post('/sessman/end_all', { everyone: true })).body;
+      // The server of the tests may still be busy with so many documents.
+      const endAll = async () => {
+        for (;;) {
+          const { status, body } = await api.post('/sessman/end_all', { everyone: true });
+          if (status !== 503) return body;
+        }
+      };
       await make(3);
       expect(await endAll()).to.deep.equal({ ended: 3 });
       await make(20_001);
