@@ -23,6 +23,5 @@ export function clientNetwork(address: string): string {
 
 /** A socket that listens on `::` has IPv4 peers as `::ffff:192.0.2.1`. */
 function withoutMapping(address: string): string {
-  if (!address.startsWith('::ffff:')) return address;
   return /^::ffff:([\d.]+)$/.exec(address)?.[1] ?? address;
 }

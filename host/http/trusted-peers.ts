@@ -35,10 +35,7 @@ export function trustedPeers(networks: readonly string[] | true): TrustedPeers {
       return trusted;
     },
     clientOf({ headers }) {
-      const text = String(headers['x-forwarded-for'] ?? '');
-      // As behind one proxy.
-      if (!text.includes(',')) return withoutPort(text.trim());
-      const addresses = text.split(',');
+      const addresses = String(headers['x-forwarded-for'] ?? '').split(',');
       let client = '';
       while (addresses.length > 0) {
         client = withoutPort(addresses.pop()!.trim());

@@ -1,5 +1,5 @@
 import { StoreDamagedError } from '../errors.js';
-import type { Change, Match, SessionExtras, SessionRecord, Store } from '../store.js';
+import type { Awaitable, Change, Match, SessionExtras, SessionRecord, Store } from '../store.js';
 import type { Keyring, SealedField } from './keyring.js';
 
 type Writable<Fields> = { -readonly [Name in keyof Fields]: Fields[Name] };
@@ -57,8 +57,14 @@ export function encryptStore(store: Store, keys: Keyring): Store {
   };
   // All that are written in one turn of the event loop are sealed one right after the other: the processor has the code
   // for it in its caches then, and takes a quarter less time.
-  const sealSoon = <Fields extends Partial<SessionRecord>>(handle: string, fields: Fields): Promise<Fields> =>
-    endOfTurn().then(() => sealAll(handle, fields));
+  const sealSoon = <Fields extends Partial<SessionRecord>>(
+    handle: string,
+    fields: Fields,
+  ): Awaitable<Fields> => {
+    const { data, about, ip, userAgent } = fields;
+    if ((data ?? about ?? ip ?? userAgent ?? undefined) === undefined) return fields;
+    return endOfTurn().then(() => sealAll(handle, fields));
+  };
   const openData = (handle: string, data: string): string => {
     const text = keys.open('data', handle, data);
     if (text === undefined) throw new StoreDamagedError();

@@ -2,6 +2,7 @@ import { HttpError, type PluginMetrics } from 'plugin-server';
 import { databaseSpans } from '../../../databases/spans.js';
 import { StoreError } from '../errors.js';
 import type {
+  Awaitable,
   Change,
   EndReason,
   Match,
@@ -33,12 +34,8 @@ export function observeStore(store: Store, metrics: PluginMetrics): Store {
     help: 'Sessions in the store; expired ones count until they are removed.',
     // Every worker sees the same store.
     aggregator: 'max',
-    async collect() {
-      try {
-        this.set(await store.count());
-      } catch {
-        this.remove();
-      }
+    collect() {
+      return setOrRemove(this, () => store.count());
     },
   });
 
@@ -177,10 +174,13 @@ function observeClock({ clock }: Store, metrics: PluginMetrics): void {
   });
 }
 
-/** A store that is closed has no figure, and must not keep others from being told. */
-function setOrRemove(gauge: { set(value: number): void; remove(): void }, read: () => number): void {
+/** Where a store is closed or cannot be reached, it has no figure, and must not keep others from being told. */
+async function setOrRemove(
+  gauge: { set(value: number): void; remove(): void },
+  read: () => Awaitable<number>,
+): Promise<void> {
   try {
-    gauge.set(read());
+    gauge.set(await read());
   } catch {
     gauge.remove();
   }
@@ -200,7 +200,7 @@ function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): voi
     help: "The size of the embedded store's file, which does not shrink by itself.",
     aggregator: 'max',
     collect() {
-      setOrRemove(this, () => file.size().bytes);
+      return setOrRemove(this, () => file.size().bytes);
     },
   });
   metrics.gauge({
@@ -208,7 +208,7 @@ function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): voi
     help: "How much of the embedded store's file is free to be used again.",
     aggregator: 'max',
     collect() {
-      setOrRemove(this, () => file.size().free);
+      return setOrRemove(this, () => file.size().free);
     },
   });
   const ofScrub = (name: string, help: string, figure: (last: NonNullable<ScrubState['last']>) => number) =>

@@ -2,7 +2,7 @@
  * How many sessions the sweeper removes in one step, and how long it rests afterwards. A commit writes about four pages for
  * each of them, all over the file, and whoever writes meanwhile waits for it: so a step is as large as the disk makes it in a
  * few milliseconds, and three quarters of the time are left to requests. Expired sessions do no harm but to take up space.
- * Where more expire than are removed at that pace, steps grow and rests shrink, until neither leaves anything to gain.
+ * Where more expire than are removed at that pace, steps grow to the largest size and rests shrink to nothing.
  */
 export class Pace {
   #size: number;

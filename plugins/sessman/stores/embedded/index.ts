@@ -255,31 +255,30 @@ export class EmbeddedStore implements Store {
   }
 
   async remove(match: Match, reason: EndReason): Promise<boolean> {
-    const key = handleBytes(match.handle);
     for (;;) {
-      const found = await this.#coldReads.read(key, () => this.#loadAnyhow(key));
-      // Nothing is awaited before it is dropped: else writers that never rest would always be faster.
-      const removal = this.#removal(match, found, reason);
+      // Nothing else is awaited before it is dropped: else writers that never rest would always be faster.
+      const removal = this.#removal(match, await this.#find(match), reason);
       if (!removal) return false;
       if (await this.#drop(removal)) return true;
     }
   }
 
   async removeEach(matches: readonly Match[], reason: EndReason): Promise<number> {
-    const found = await Promise.all(
-      matches.map(({ handle }) => {
-        const key = handleBytes(handle);
-        return this.#coldReads.read(key, () => this.#loadAnyhow(key));
-      }),
-    );
+    const found = await Promise.all(matches.map((match) => this.#find(match)));
     const removals = matches.map((match, i) => this.#removal(match, found[i], reason));
     const dropped = await Promise.all(
-      this.#records.together(() => removals.map((removal) => removal && this.#drop(removal))),
+      // Async, since lmdb would lose what became of the rest if one threw.
+      this.#records.together(() => removals.map(async (removal) => removal && this.#drop(removal))),
     );
     // Where another writer was faster, once more.
     const left = matches.filter((_, i) => dropped[i] === false);
     const removed = await Promise.all(left.map((match) => this.remove(match, reason)));
     return [...dropped, ...removed].filter(Boolean).length;
+  }
+
+  #find({ handle }: Match): Awaitable<MaybeDamaged | undefined> {
+    const key = handleBytes(handle);
+    return this.#coldReads.read(key, () => this.#loadAnyhow(key));
   }
 
   #removal(match: Match, found: MaybeDamaged | undefined, reason: EndReason): Removal | undefined {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +10,7 @@ import { MongoStore } from '../../../../plugins/sessman/stores/mongodb/index.js'
 import type { Command } from '../../../faults/support/mongo-wire.js';
 import { FaultyProxy } from '../../../faults/support/proxy.js';
 import { sharedMongo } from '../../../support/mongodb.js';
+import { recordAt } from '../support/embedded.js';
 
 /** Holds an answer of the database back: the process is as good as frozen between that read and its next write. */
 class Brake {
@@ -186,16 +186,5 @@ describe('a process that is frozen between a read and its write', () => {
 
 function aRecord(change: Partial<SessionRecord> = {}): SessionRecord {
   const now = Date.now();
-  return {
-    handle: randomBytes(12).toString('base64url'),
-    secretHash: randomBytes(32),
-    userid: 'ann',
-    data: '{"a":1}',
-    version: 1,
-    created: now,
-    touched: now,
-    expires: now + 60_000,
-    ends: now + 600_000,
-    ...change,
-  };
+  return recordAt(now, { data: '{"a":1}', expires: now + 60_000, ends: now + 600_000, ...change });
 }
