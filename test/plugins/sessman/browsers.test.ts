@@ -83,6 +83,16 @@ for (const { name, settings } of backends) {
       await page.locator('h1').waitFor();
       return page;
     };
+    /** Opens the account page afresh in each tab, and resolves when all have asked for their event stream. */
+    const watching = async (...tabs: Page[]): Promise<void> => {
+      // The page before may still ask for its own.
+      for (const tab of tabs) await tab.goto('about:blank');
+      await Promise.all(
+        tabs.map((tab) =>
+          Promise.all([tab.waitForRequest(`${shop}/sessman/watch`), tab.goto(`${shop}/account`)]),
+        ),
+      );
+    };
     const cookie = async () => (await context.cookies(shop)).find((each) => each.name === '__Host-PS_SESSID');
     const isLoggedIn = async (): Promise<boolean> => {
       const page = await context.newPage();
@@ -282,9 +292,7 @@ for (const { name, settings } of backends) {
     it('every tab notices a logout elsewhere, and all tabs share one stream', async () => {
       const first = await login();
       const second = await context.newPage();
-      const opened = first.waitForRequest(`${shop}/sessman/watch`);
-      await first.reload();
-      await opened;
+      await watching(first);
       const more: string[] = [];
       for (const page of [first, second])
         page.on('request', (request) => request.url().endsWith('/sessman/watch') && more.push(request.url()));
@@ -317,9 +325,7 @@ for (const { name, settings } of backends) {
     it('each tab has its own stream where the browser has no locks', async () => {
       await context.addInitScript('delete Navigator.prototype.locks');
       const tabs = [await login(), await context.newPage()];
-      const opened = Promise.all(tabs.map((tab) => tab.waitForRequest(`${shop}/sessman/watch`)));
-      await Promise.all(tabs.map((tab) => tab.goto(`${shop}/account`)));
-      await opened;
+      await watching(...tabs);
       const third = await context.newPage();
       await third.goto(`${shop}/account`);
       await third.getByRole('button', { name: 'Log out everywhere' }).click();
