@@ -3,6 +3,8 @@ import { closedLoad, openLoad } from './open-load.mjs';
 import { startServer } from './server.mjs';
 
 const peakSeconds = 5;
+/** The first ones find a server that has just started, and a disk that still writes what went before. */
+const peakTries = 3;
 const baselineSeconds = 15;
 
 /**
@@ -24,7 +26,11 @@ export async function besideLoad(run, options, work, { ready, longest = Number.P
   try {
     const { port } = server;
     const next = () => mixed(population.id(Math.floor(Math.random() * sessions)));
-    const { throughput: peak } = await closedLoad({ port, seconds: run.seconds(peakSeconds), next });
+    let peak = 0;
+    for (let i = 0; i < peakTries; i++) {
+      const { throughput } = await closedLoad({ port, seconds: run.seconds(peakSeconds), next });
+      peak = Math.max(peak, throughput);
+    }
     const rate = peak / 2;
     const before = await openLoad({ port, rate, seconds: run.seconds(baselineSeconds), next });
     await ready?.();

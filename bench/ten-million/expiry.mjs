@@ -9,7 +9,7 @@ import { Population } from './population.mjs';
 /** Milliseconds. */
 const minute = 60_000;
 /** From the last insert to the first expiry: the load without expiry is measured meanwhile. */
-const preparation = 45_000;
+const preparation = 60_000;
 const deadline = 40 * minute;
 /** Sessions of one transaction. */
 const few = 1000;
