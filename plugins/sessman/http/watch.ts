@@ -105,8 +105,8 @@ function codeOf(error: unknown): unknown {
   return (error as { code?: unknown }).code;
 }
 
-function view({ version, touched, expires, ends }: WatchedState): object {
-  return { version, updated_at: timestamp(touched), expires_at: timestamp(Math.min(expires, ends)) };
+function view({ version, touched, expires }: WatchedState): object {
+  return { version, updated_at: timestamp(touched), expires_at: timestamp(expires) };
 }
 
 const operation: Operation = {

@@ -15,7 +15,8 @@ export interface Watcher {
   ended(reason: EndReason | 'everyone' | 'expired'): void;
 }
 
-export type WatchedState = Pick<SessionHead, 'version' | 'touched' | 'expires' | 'ends'>;
+/** What a watcher sees of a session. It `expires` when the first of its two timeouts is over. */
+export type WatchedState = Pick<SessionHead, 'version' | 'touched' | 'expires'>;
 
 export interface FeedOptions {
   readonly signal: AbortSignal;
@@ -139,15 +140,12 @@ export class Feed {
     for (const watcher of watched.watchers) {
       if (!watcher.secretHash.equals(head.secretHash)) watcher.renewed();
     }
-    const { version, touched, expires, ends } = head;
-    const isSame =
-      version === state.version &&
-      touched === state.touched &&
-      expires === state.expires &&
-      ends === state.ends;
+    const { version, touched } = head;
+    const expires = Math.min(head.expires, head.ends);
+    const isSame = version === state.version && touched === state.touched && expires === state.expires;
     // What a watcher read itself may be newer than what was read for all.
     if (isSame || version < state.version) return;
-    watched.state = { version, touched, expires, ends };
+    watched.state = { version, touched, expires };
     for (const watcher of watched.watchers) watcher.changed(watched.state);
   }
 
@@ -157,12 +155,12 @@ export class Feed {
     if (!watched) return;
     await this.#untilRead(async () => {
       const now = this.#now();
-      const { expires, ends, touched } = watched.state;
+      const { expires, touched } = watched.state;
       const note = await this.#store.noteOf(handle, now);
       const everyoneAt = await this.#store.everyoneAt();
       if (this.#watched.get(handle) !== watched) return;
       if (note) return this.#end(handle, note.reason, note.secretHash);
-      const isOver = Math.min(expires, ends) <= now;
+      const isOver = expires <= now;
       // It was not used since everyone was ended, by clocks that may differ.
       if (everyoneAt >= touched - (isOver ? 0 : clockTolerance)) return this.#end(handle, 'everyone');
       // Without a note, and in time, version 0.1.0 has ended it.

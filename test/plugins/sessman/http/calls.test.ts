@@ -560,16 +560,18 @@ for (const { name, settings } of backends) {
 }
 
 describe('expired sessions', () => {
-  it('are removed from the store, and counted', async () => {
-    const api = await startApi({ session_ttl: 1, removal_delay: 0 });
+  it('are removed from the store after removal_delay, and counted', async () => {
+    const api = await startApi({ session_ttl: 1, removal_delay: 1 });
     try {
       const count = async (name: string) => {
         const line = new RegExp(`^${name}\\{plugin="sessman"\\} (\\d+)$`, 'm');
         return Number(line.exec((await api.get('/metrics')).text)?.[1]);
       };
-      for (const userid of ['ann', 'ben']) await api.post('/sessman/new', { userid });
+      const made = [];
+      for (const userid of ['ann', 'ben']) made.push((await api.post('/sessman/new', { userid })).body);
       while ((await count('sessman_sessions_expired_total')) < 2)
         await new Promise((resolve) => setTimeout(resolve, 50));
+      for (const { expires_at } of made) expect(Date.now() - Date.parse(expires_at)).to.be.at.least(1000);
       expect(await count('sessman_sessions_made_total')).to.equal(2);
       expect(await count('sessman_sessions')).to.equal(0);
     } finally {

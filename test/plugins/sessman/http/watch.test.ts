@@ -1,5 +1,8 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { queryObjects } from 'node:v8';
 import { expect } from 'chai';
 import { type Api, aUser, backends, type CookieApi, startApi, startCookieApi } from '../support/api.js';
@@ -52,6 +55,8 @@ for (const { name, settings } of backends) {
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
         'x-accel-buffering': 'no',
+        // Whoever comes back is to reach the processes that serve then.
+        connection: 'close',
       });
       const first = await client.next();
       expect(first.event).to.equal('session');
@@ -117,7 +122,7 @@ for (const { name, settings } of backends) {
       expect((await watch(session_id)).status).to.equal(401);
     });
 
-    it('is a 401 without an id, and with one that is none', async () => {
+    it('is a 401 without an id, and with one that is none, a 400 with parameters', async () => {
       const none = await WatchClient.open(api.server.url, {});
       await none.closed;
       expect([none.status, JSON.parse(none.text).code]).to.deep.equal([401, 'session_required']);
@@ -125,6 +130,8 @@ for (const { name, settings } of backends) {
       await unknown.closed;
       expect([unknown.status, JSON.parse(unknown.text).code]).to.deep.equal([401, 'session_not_found']);
       expect((await watch('nonsense')).status).to.equal(401);
+      const extra = await api.get('/sessman/watch?userid=ann', { headers: { 'X-Session-Id': await make() } });
+      expect([extra.status, extra.body.code]).to.deep.equal([400, 'unknown_parameter']);
     });
 
     it('keeps nothing of a stream that was refused', async () => {
@@ -236,6 +243,24 @@ for (const { name, settings } of backends) {
       expect(await (await watch({ Cookie })).next()).to.deep.include({ event: 'session' });
     });
 
+    it('is a 401 where none of several cookies is that of a live session, or more than one', async () => {
+      const dead = { Cookie: `PS_SESSID=${'A'.repeat(43)}; PS_SESSID=${'B'.repeat(42)}A` };
+      expect(await refusal(await watch(dead))).to.deep.equal([401, 'session_not_found']);
+      const shown = { 'X-Session-Handle': 'A'.repeat(16) };
+      expect(await refusal(await watch({ ...dead, ...shown }))).to.deep.equal([404, 'session_not_found']);
+      const [one, two] = [await at.login(aUser()), await at.login(aUser())];
+      const both = await watch({ Cookie: `PS_SESSID=${one.id}; PS_SESSID=${two.id}` });
+      expect(await refusal(both)).to.deep.equal([401, 'session_required']);
+    });
+
+    it('takes the id in X-Session-Id before a cookie', async () => {
+      const [one, two] = [await at.login(aUser()), await at.login(aUser())];
+      const named = await watch({ ...at.cookie(one.id), 'X-Session-Id': two.id });
+      await named.next();
+      await at.api.post('/sessman/end', {}, { headers: { ...at.key, 'X-Session-Id': two.id } });
+      expect(await named.next(1)).to.deep.include({ event: 'end', data: { reason: 'end' } });
+    });
+
     it('is a 401 without a cookie or with a dead one, a 404 for another session than the page shows', async () => {
       expect(await refusal(await watch({}))).to.deep.equal([401, 'session_required']);
       const dead = await watch(at.cookie('A'.repeat(43)));
@@ -281,17 +306,73 @@ for (const { name, settings } of backends) {
   });
 }
 
-it('watch sends a comment when it has had nothing to tell for a while', async () => {
-  const api = await startApi();
-  try {
-    const { body } = await api.post('/sessman/new', { userid: aUser() });
-    const client = await WatchClient.open(api.server.url, { 'X-Session-Id': body.session_id });
-    await client.comment;
-    expect(client.told.map(({ event }) => event)).to.deep.equal(['session']);
-    client.close();
-  } finally {
-    await api.close();
-  }
+describe('watch', () => {
+  it('tells of an end by age, and sends clients away when the server drains, also those that come then', async () => {
+    const api = await startApi({ session_max_age: 60 });
+    try {
+      const { body } = await api.post('/sessman/new', { userid: aUser() });
+      const headers = { 'X-Session-Id': body.session_id };
+      const client = await WatchClient.open(api.server.url, headers);
+      const { version, updated_at, expires_at } = body;
+      expect((await client.next()).data).to.deep.equal({ version, updated_at, expires_at });
+      expect(Date.parse(expires_at) - Date.parse(body.created_at)).to.equal(60_000);
+      // A connection that has had an answer is still open for a moment.
+      const agent = new Agent({ keepAlive: true });
+      const send = async (path: string): Promise<IncomingMessage> =>
+        (await once(get(`${api.server.url}${path}`, { agent, headers }), 'response'))[0];
+      await text(await send('/livez'));
+      const drained = api.server.host.drain({ idle: 3_600_000 });
+      const late = text(await send('/sessman/watch'));
+      await client.closed;
+      const away = ['session', undefined];
+      expect(client.told.map(({ event }) => event)).to.deep.equal(away);
+      expect(client.told[1]!.retry).to.be.within(1000, 5000);
+      expect(await late).to.match(/^event: session\ndata: \{.*\}\n\nretry: \d+\n\n$/);
+      agent.destroy();
+      await api.server.host.drain({ idle: 0 });
+      await drained;
+    } finally {
+      await api.close();
+    }
+  });
+
+  it('is a 503 while the store cannot be read', async () => {
+    const at = await startCookieApi({ server_url: '127.0.0.1:1/?serverSelectionTimeoutMS=50' });
+    try {
+      const [one, two] = ['A', 'B'].map((letter) => `${letter.repeat(42)}A`);
+      for (const headers of <Record<string, string>[]>[
+        { 'X-Session-Id': one },
+        { Cookie: `PS_SESSID=${one}` },
+        { Cookie: `PS_SESSID=${one}; PS_SESSID=${two}` },
+      ]) {
+        const refused = await at.api.get('/sessman/watch', { headers });
+        expect([refused.status, refused.body.code]).to.deep.equal([503, 'store_unavailable']);
+      }
+    } finally {
+      await at.api.close();
+    }
+  });
+
+  it('is described in the OpenAPI document', async () => {
+    const api = await startApi();
+    try {
+      const { get: described } = (await api.get('/openapi.json')).body.paths['/sessman/watch'];
+      expect(described.operationId).to.equal('sessman_watch_get');
+      const [{ description, ...parameter }, ...more] = described.parameters;
+      expect(more).to.deep.equal([]);
+      expect(description).to.be.a('string');
+      expect(parameter).to.deep.equal({ name: 'X-Session-Id', in: 'header', schema: { type: 'string' } });
+      expect(described.responses).to.include.keys('200', '401');
+      const { schema, example } = described.responses['200'].content['text/event-stream'];
+      expect(schema).to.deep.equal({ type: 'string' });
+      const events = example.split('\n\n').map((event: string) => event.split('\ndata: '));
+      expect(events.map(([name]: string[]) => name)).to.deep.equal(['event: session', 'event: end', '']);
+      expect(JSON.parse(events[0][1])).to.have.keys('version', 'updated_at', 'expires_at');
+      expect(JSON.parse(events[1][1])).to.deep.equal({ reason: 'end_all' });
+    } finally {
+      await api.close();
+    }
+  });
 });
 
 async function readSettings(folder: string): Promise<string> {

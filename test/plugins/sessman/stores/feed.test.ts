@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { Channel, SessionEnded } from 'plugin-server';
+import type { SessionEnded } from 'plugin-server';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
-import type { SessionRecord, Store, TellChange } from '../../../../plugins/sessman/store.js';
+import type { EndNote, SessionRecord, Store, TellChange } from '../../../../plugins/sessman/store.js';
 import type { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { Feed, type FeedOptions, type WatchedState } from '../../../../plugins/sessman/stores/feed.js';
 import type { NewsMessage } from '../../../../plugins/sessman/stores/host-news.js';
+import { makeChannel } from '../support/channel.js';
 import { instead, openTemporary, recordAt, until } from '../support/embedded.js';
 
 let now: number;
@@ -39,12 +40,12 @@ function startFeed(on: Store = store, more: Partial<FeedOptions> = {}) {
     return feed.stopped;
   };
   open.push({ stop });
-  const watch = (record: SessionRecord, state: WatchedState = record) => {
+  const watch = (record: SessionRecord, state: WatchedState = seen(record)) => {
     const heard: string[] = [];
     const leave = feed.watch(record.handle, state, {
       secretHash: record.secretHash,
-      changed: ({ version, touched, expires, ends }) =>
-        heard.push(`changed ${[version, ...[touched, expires, ends].map((time) => time - now)]}`),
+      changed: ({ version, touched, expires }) =>
+        heard.push(`changed ${[version, touched - now, expires - now]}`),
       renewed: () => heard.push('renewed'),
       // As a stream does, which ends then.
       ended: (reason) => {
@@ -67,6 +68,10 @@ const insert = async (change: Partial<SessionRecord> = {}): Promise<SessionRecor
   await store.insert(record);
   return record;
 };
+const seen = (record: SessionRecord): WatchedState => ({
+  ...record,
+  expires: Math.min(record.expires, record.ends),
+});
 const matchOf = ({ handle }: SessionRecord) => ({ handle, now });
 const endOf = ({ handle, userid }: SessionRecord, reason: SessionEnded['reason']) => ({
   handle,
@@ -121,10 +126,10 @@ for (const [way, make] of ways) {
       const [one, two, none] = [watch(record), watch(record), watch(other)];
       const expected: string[] = [];
       for (const [change, text] of [
-        [{ touched: now, expires: now + 1e6, data: '{"a":1}' }, 'changed 2,0,1000000,1000000000'],
-        [{ touched: now + 1, expires: now + 1e6 }, 'changed 2,1,1000000,1000000000'],
-        [{ touched: now + 1, expires: now + 2e6 }, 'changed 2,1,2000000,1000000000'],
-        [{ touched: now + 1, expires: now + 2e6, ends: now + 3e6 }, 'changed 2,1,2000000,3000000'],
+        [{ touched: now, expires: now + 1e6, data: '{"a":1}' }, 'changed 2,0,1000000'],
+        [{ touched: now + 1, expires: now + 1e6 }, 'changed 2,1,1000000'],
+        [{ touched: now + 1, expires: now + 2e6 }, 'changed 2,1,2000000'],
+        [{ touched: now + 1, expires: now + 2e6, ends: now + 1e6 }, 'changed 2,1,1000000'],
       ] as const) {
         await store.write(matchOf(record), change);
         tell(record.handle, false);
@@ -213,6 +218,48 @@ for (const [way, make] of ways) {
       await feed.stopped;
     });
 
+    it('tells one that comes later what has changed since it read, and goes on when all leave but one', async () => {
+      const { on, tell } = make();
+      const { watch, listen } = startFeed(on);
+      const [first, later] = [await insert(), await insert()];
+      const one = watch(first);
+      const listener = listen();
+      await store.write(matchOf(first), { touched: now + 1, expires: now + 1e6 });
+      tell(first.handle, false);
+      await until(() => one.heard.length > 0);
+      await store.write(matchOf(later), { touched: now + 1, expires: now + 1e6, data: '{}' });
+      const two = watch(later);
+      await until(() => two.heard.length > 0);
+      expect(two.heard).to.deep.equal(['changed 2,1,1000000']);
+      // It stops, and somebody comes meanwhile.
+      for (const { leave } of [one, two, listener]) leave();
+      const next = watch(later, { ...later, version: 1 });
+      await until(() => next.heard.length > 0);
+      expect(next.heard).to.deep.equal(two.heard);
+      expect(one.heard).to.deep.equal(['changed 1,1,1000000']);
+    });
+
+    it('tells a listener that came during an outage, which is reported once, of the ends before it', async () => {
+      const { on } = make();
+      let failures = 0;
+      const failing = instead(store, {
+        ...(on !== store && { changes: on.changes!.bind(on) }),
+        epoch: () => {
+          failures += 1;
+          if (failures <= 4) throw new Error('it is broken');
+          return store.epoch();
+        },
+      });
+      const record = await insert();
+      await store.remove(matchOf(record), 'end');
+      const { listen, errors } = startFeed(failing);
+      const { heard } = listen();
+      await until(() => heard.length > 0);
+      expect(heard).to.deep.equal([endOf(record, 'end')]);
+      // By the replay, and by the reader.
+      expect(errors).to.deep.equal(['it is broken', 'it is broken']);
+    });
+
     it('reports each outage once, and tells afterwards what happened meanwhile', async () => {
       const { on, tell } = make();
       let isBroken = true;
@@ -255,7 +302,7 @@ describe('the feed', () => {
     await store.write(matchOf(record), { touched: now + 1, expires: now + 1e6, data: '{}' });
     const behind = watch(record);
     await until(() => behind.heard.length > 0);
-    expect(behind.heard).to.deep.equal(['changed 2,1,1000000,1000000000']);
+    expect(behind.heard).to.deep.equal(['changed 2,1,1000000']);
     const other = await insert();
     const counted = counting('peekEach');
     const newer = startFeed(counted.store).watch(other, { ...other, version: 3 });
@@ -342,6 +389,86 @@ describe('the feed', () => {
     for (const { heard } of [one, two]) expect(heard.at(-1)).to.deep.equal({ reason: 'everyone' });
   });
 
+  it('reads nothing but what the changes are about', async () => {
+    const reads: string[] = [];
+    let report: TellChange = () => {};
+    const on = instead(store, {
+      changes: async (tell) => {
+        report = tell;
+        return { broken: new Promise<never>(() => {}) };
+      },
+      epoch: () => {
+        reads.push('epoch');
+        return store.epoch();
+      },
+      notes: (since) => {
+        reads.push('notes');
+        return store.notes(since);
+      },
+      peekEach: (handles, at) => {
+        reads.push(...handles);
+        return store.peekEach(handles, at);
+      },
+    });
+    const { watch } = startFeed(on);
+    const [record, other, unknown] = [await insert(), await insert(), await insert()];
+    const watchers = [watch(record), watch(other)];
+    await until(() => reads.includes(other.handle));
+    for (const [handle, isEnd, expected] of [
+      [record.handle, false, [record.handle]],
+      [unknown.handle, true, ['notes']],
+      [record.handle, true, ['notes', record.handle]],
+      [undefined, false, ['epoch']],
+    ] as const) {
+      await nextTurn();
+      reads.length = 0;
+      report(unknown.handle, false);
+      report(handle, isEnd);
+      await until(() => reads.length >= expected.length);
+      expect(reads).to.deep.equal(expected);
+    }
+    await store.endEveryone();
+    reads.length = 0;
+    report(undefined, false);
+    await until(() => reads.includes(record.handle) && reads.includes(other.handle));
+    expect(watchers.map(({ heard }) => heard)).to.deep.equal([['everyone'], ['everyone']]);
+  });
+
+  it('takes one whose time was over before everyone was ended for expired', async () => {
+    for (const [everyoneAt, expected] of [
+      [now, 'everyone'],
+      [now - 1, 'expired'],
+    ] as const) {
+      for (const over of [{ expires: now + 10 }, { ends: now + 10 }]) {
+        const record = await insert(over);
+        const gone = instead(store, { peekEach: () => new Map(), everyoneAt: () => everyoneAt });
+        const { heard } = startFeed(gone, { now: () => now + 10 }).watch(record);
+        await until(() => heard.length > 0);
+        expect(heard).to.deep.equal([expected]);
+      }
+    }
+  });
+
+  it('tells a listener nothing twice, though the same ends are read again after thousands of others', async () => {
+    const noteAt = (n: number): EndNote => ({
+      handle: randomBytes(12).toString('base64url'),
+      userid: 'ann',
+      reason: 'end',
+      at: now + n,
+      secretHash: randomBytes(32),
+    });
+    const all = Array.from({ length: 10_001 }, (_, n) => noteAt(n));
+    const rounds = [all, all.slice(-5000), [noteAt(10_001)]];
+    let round = 0;
+    const on = instead(store, {
+      notes: () => ({ notes: rounds[round++] ?? [], place: {}, more: false }),
+    });
+    const { heard } = startFeed(on).listen();
+    await until(() => heard.length >= 10_002);
+    await until(() => round >= 6);
+    expect([heard.length, new Set(heard.map(({ handle }) => handle)).size]).to.deep.equal([10_002, 10_002]);
+  });
+
   it('tells a listener of more ends than are read at once', async () => {
     const records = await Promise.all(Array.from({ length: 1100 }, () => insert()));
     const { listen } = startFeed();
@@ -383,33 +510,12 @@ describe('the feed', () => {
   });
 });
 
-/** A channel between processes of a host. It delivers copies, in order, to the publisher as well. */
-function makeChannel() {
-  const subscribers = new Set<(message: NewsMessage) => void>();
-  const sent: NewsMessage[] = [];
-  const way = { isOpen: (_message: NewsMessage, _to: number) => true };
-  const channel = (): Channel<NewsMessage> => ({
-    publish(message) {
-      const text = JSON.stringify(message);
-      expect(text.length).to.be.below(65_536);
-      sent.push(message);
-      for (const [to, deliver] of [...subscribers].entries())
-        if (way.isOpen(message, to)) setImmediate(() => deliver(JSON.parse(text)));
-    },
-    subscribe(handler) {
-      subscribers.add(handler);
-      return () => subscribers.delete(handler);
-    },
-  });
-  return { channel, sent, way };
-}
-
 describe('the feeds of the processes of a host', () => {
   hooks();
 
   const limits = { idleTimeout: 60, absoluteTimeout: 0, maxData: 1000, maxPerUser: 0 };
   const start = (count: number) => {
-    const bus = makeChannel();
+    const bus = makeChannel<NewsMessage>();
     const feeds = Array.from({ length: count }, () => {
       const counted = counting('epoch');
       return { counted, ...startFeed(counted.store, { channel: bus.channel() }) };
@@ -440,7 +546,7 @@ describe('the feeds of the processes of a host', () => {
     const { feeds, record, watchers, listeners } = await settled();
     await store.write(matchOf(record), { touched: now + 1, expires: now + 1e6, data: '{}' });
     await until(() => watchers.every(({ heard }) => heard.length === 1));
-    for (const { heard } of watchers) expect(heard).to.deep.equal(['changed 2,1,1000000,1000000000']);
+    for (const { heard } of watchers) expect(heard).to.deep.equal(['changed 2,1,1000000']);
     await store.remove(matchOf(record), 'limit');
     await until(() => watchers.every(({ heard }) => heard.length === 2));
     for (const { heard } of watchers) expect(heard[1]).to.equal('limit');
@@ -511,7 +617,7 @@ describe('the feeds of the processes of a host', () => {
     await until(() => lost >= 4);
     way.isOpen = () => true;
     await until(() => [...watchers, ...listeners].every(({ heard }) => heard.length === 1));
-    for (const { heard } of watchers) expect(heard).to.deep.equal(['changed 2,1,1000000,1000000000']);
+    for (const { heard } of watchers) expect(heard).to.deep.equal(['changed 2,1,1000000']);
     for (const { heard } of listeners) expect(heard).to.deep.equal([endOf(other, 'end')]);
     let isLost = false;
     way.isOpen = (message, to) => {
@@ -541,7 +647,7 @@ describe('the feeds of the processes of a host', () => {
     await store.write(matchOf(one), { touched: now + 2, expires: now + 1e6 });
     // It tells every few seconds how many it watches.
     await until(() => lost.heard.length > 0);
-    expect(lost.heard).to.deep.equal(['changed 1,2,1000000,1000000000']);
+    expect(lost.heard).to.deep.equal(['changed 1,2,1000000']);
     const from = sent.length;
     await store.write(matchOf(two), { touched: now + 3, expires: now + 1e6 });
     await store.write(matchOf(one), { touched: now + 4, expires: now + 1e6 });

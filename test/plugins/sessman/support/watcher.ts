@@ -17,9 +17,6 @@ export class WatchClient {
   /** The body of what is not a stream. */
   text = '';
   readonly closed: Promise<void>;
-  /** Resolves with the first comment. */
-  readonly comment: Promise<void>;
-  #commented: () => void = () => {};
   readonly #request: ClientRequest;
   readonly #waiting = new Set<() => void>();
   #isClosed = false;
@@ -28,9 +25,6 @@ export class WatchClient {
     this.#request = get(`${url}/sessman/watch`, { agent: false, headers });
     this.#request.on('error', () => this.#close());
     this.closed = new Promise((resolve) => this.#request.once('close', resolve));
-    this.comment = new Promise((resolve) => {
-      this.#commented = resolve;
-    });
   }
 
   static async open(url: string, headers: Record<string, string>): Promise<WatchClient> {
@@ -65,7 +59,6 @@ export class WatchClient {
   }
 
   #take(block: string): void {
-    if (block.startsWith(':')) this.#commented();
     const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
     const [event, data, retry] = [field('event'), field('data'), field('retry')];
     if (event === undefined && retry === undefined) return;
