@@ -673,6 +673,27 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       }
     });
 
+    it('loses none of many changes of a fact at the same time', async () => {
+      const other = await place.open();
+      try {
+        expect(await store.fact('numbers')).to.equal(undefined);
+        const numbers = [0, 1, 2, 3, 4, 5, 6, 7];
+        await Promise.all(
+          numbers.map((n) =>
+            (n % 2 ? store : other).changeFact<{ all: number[] }>('numbers', (before) => ({
+              all: [...(before?.all ?? []), n],
+            })),
+          ),
+        );
+        for (const each of [store, other]) {
+          const { all } = (await each.fact<{ all: number[] }>('numbers'))!;
+          expect(all.sort()).to.deep.equal(numbers);
+        }
+      } finally {
+        await other.close();
+      }
+    });
+
     it('replaces sealed fields only as they were, and changes nothing else', async () => {
       const record = aRecord({ about: '{"a":1}' });
       await store.insert(record);
@@ -701,6 +722,8 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         await other.insert(mate);
         const epoch = await store.epoch();
         expect((await store.countLive(now)).count).to.be.at.least(2);
+        expect(await store.everyoneAt()).to.equal(0);
+        const began = Date.now();
         const racing = Array.from({ length: 20 }, () => aRecord());
         const [raced] = await Promise.all([
           Promise.all(racing.map((record, n) => (n % 2 ? store : other).insert(record))),
@@ -709,6 +732,8 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         expect(raced.every(Boolean)).to.equal(true);
         for (const each of [store, other]) {
           expect(await each.epoch()).to.equal(epoch + 1);
+          expect(await each.everyoneAt()).to.be.within(began - 100, Date.now() + 100);
+          expect(each.needsSweeping).to.equal(true);
           for (const { handle } of [before, mate]) {
             expect(await each.read(handle, now)).to.equal(undefined);
             expect(await each.peek(handle, now)).to.equal(undefined);

@@ -27,6 +27,7 @@ export const groups = [
       'dist/test/docs/tables.test.js',
       ...sessman(
         'settings',
+        'setup',
         'stores/clock-check',
         'plugin',
         'http/calls',
@@ -77,7 +78,7 @@ export const groups = [
   {
     name: 'sessman/watch',
     mutate: code('http/{watch,streams,event-stream}', 'stores/{feed,news,host-news,alarm}'),
-    tests: sessman('http/event-stream', 'http/watch', 'stores/feed'),
+    tests: sessman('http/event-stream', 'http/streams', 'http/watch', 'stores/feed'),
     skip: 'mongodb',
   },
   {
@@ -104,6 +105,18 @@ export const groups = [
       'stores/metrics',
     ),
     skip: 'with encryption|mongodb|sample of a large file',
+  },
+  {
+    name: 'sessman/mongodb',
+    mutate: code('stores/mongodb/{index,indexes,notes,rewrite,change-streams}'),
+    tests: sessman(
+      'stores/mongodb',
+      'stores/mongodb-wire',
+      'stores/mongodb-indexes',
+      'stores/mongodb-refusals',
+      'stores/frozen-holders',
+    ),
+    skip: 'embedded|one side uses TLS',
   },
   {
     name: 'sessman/upkeep',

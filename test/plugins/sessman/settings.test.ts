@@ -217,7 +217,12 @@ describe("sessman's settings", () => {
     expect((await problemsOf(json(other))).join()).to.match(
       /^sessman\.json:1:\d+: .*no key of encryption_key opens the sessions of the store; list the key/,
     );
-    for (const good of [one, [other, one]]) expect(await problemsOf(json(good))).to.deep.equal([]);
+    expect(await problemsOf(json(one))).to.deep.equal([]);
+    const raised = (at: TestServer) => at.logText().includes('requires this version of plugin-server');
+    expect(raised(server)).to.equal(false);
+    const again = await startServer({ folder, ini, files: { 'sessman.json': json([other, one]) } });
+    await again.close();
+    expect(raised(again)).to.equal(true);
   });
 
   it('take the documented file, trailing comma and odd password included', async () => {

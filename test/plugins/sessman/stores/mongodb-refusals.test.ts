@@ -106,6 +106,9 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
       const ready = await api.get('/readyz');
       expect(ready.status).to.equal(503);
       expect(ready.body.checks['sessman/store']).to.match(/^store_unavailable: /);
+      const told = () => api.server.logs.map(({ msg }) => msg);
+      while (!told().includes('sessions cannot be encrypted again for now'))
+        await new Promise((resolve) => setTimeout(resolve, 10));
     } finally {
       await api.close();
     }
