@@ -8,9 +8,9 @@ export class StorageCounts {
   /** By `OPERATION CODE`. */
   readonly failed = new Map<string, number>();
 
-  fail(operation: Operation, code: string, calls: number): void {
+  fail(operation: Operation, code: string): void {
     const key = `${operation} ${code}`;
-    this.failed.set(key, (this.failed.get(key) ?? 0) + calls);
+    this.failed.set(key, (this.failed.get(key) ?? 0) + 1);
   }
 }
 

@@ -25,17 +25,15 @@ export interface PluginStorageOptions {
   readonly counts: StorageCounts;
 }
 
-/** The latest calls of `set` that wait for one commit. */
-interface WaitingSets {
-  readonly written: Promise<unknown>;
-  readonly waiting: { count: number };
-  readonly acknowledged: Promise<void>;
-}
-
 /** One storage of a plugin: checks arguments, and converts values to text and back. */
 export class PluginStorage<T> implements Storage<T> {
   readonly #options: PluginStorageOptions;
-  #sets: WaitingSets | undefined;
+  readonly #isSet = () => {
+    this.#options.counts.ok.set += 1;
+  };
+  readonly #isNotSet = (error: unknown) => {
+    throw this.#failed('set', error);
+  };
 
   constructor(options: PluginStorageOptions) {
     this.#options = options;
@@ -63,7 +61,7 @@ export class PluginStorage<T> implements Storage<T> {
     }
   }
 
-  /** Not async: that would cost each of many at a time a promise of its own, and two turns of the microtask queue. */
+  /** Not async: that would cost each of many at a time another promise, and two turns of the microtask queue. */
   set(key: string, value: T, options: { ttl?: number } = {}): Promise<void> {
     try {
       this.#checkKey('set', key);
@@ -75,7 +73,8 @@ export class PluginStorage<T> implements Storage<T> {
       if (base instanceof Promise || fence !== undefined) {
         return this.#setAlone(base, key, { text, expires }, fence);
       }
-      return this.#acknowledged(base.store.write(this.#options.space + key, { text, expires }));
+      // Calls whose writes share a commit share the store's promise, but each has one of its own, which fails by itself.
+      return base.store.write(this.#options.space + key, { text, expires }).then(this.#isSet, this.#isNotSet);
     } catch (error) {
       return Promise.reject(this.#failed('set', error));
     }
@@ -95,24 +94,6 @@ export class PluginStorage<T> implements Storage<T> {
     } catch (error) {
       throw this.#failed('set', error);
     }
-  }
-
-  /** Calls whose writes share a commit, and so a promise of the store's, share what they wait for. */
-  #acknowledged(written: Promise<unknown>): Promise<void> {
-    if (this.#sets?.written !== written) {
-      const waiting = { count: 0 };
-      const acknowledged = written.then(
-        () => {
-          this.#options.counts.ok.set += waiting.count;
-        },
-        (error) => {
-          throw this.#failed('set', error, waiting.count);
-        },
-      );
-      this.#sets = { written, waiting, acknowledged };
-    }
-    this.#sets.waiting.count += 1;
-    return this.#sets.acknowledged;
   }
 
   async delete(key: string): Promise<boolean> {
@@ -235,10 +216,10 @@ export class PluginStorage<T> implements Storage<T> {
     if (fault !== undefined) throw new TypeError(`${this.#where(operation)}: ${fault}`);
   }
 
-  #failed(operation: Operation, cause: unknown, calls = 1): unknown {
+  #failed(operation: Operation, cause: unknown): unknown {
     // What a frozen process waited for has failed in its own way meanwhile.
     const error = lossOfLease() ?? cause;
-    this.#options.counts.fail(operation, error instanceof HttpError ? error.code : 'error', calls);
+    this.#options.counts.fail(operation, error instanceof HttpError ? error.code : 'error');
     return error;
   }
 

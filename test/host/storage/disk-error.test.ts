@@ -10,6 +10,8 @@ export default definePlugin({
     const counts = storage('counts');
     router.get('/', async (ctx) => { ctx.body = { pid: process.pid, count: (await counts.get('a')) ?? 0 }; });
     router.put('/', async (ctx) => {
+      // One that nobody waits for, in the commit of those that somebody does.
+      counts.set('unawaited', 1);
       const sets = ['b', 'c', 'd'].map((key) => counts.set(key, 1));
       const settled = await Promise.allSettled([...sets, counts.update('a', (old) => old + 1)]);
       ctx.body = settled.map(({ status }) => status);
@@ -46,6 +48,8 @@ describe("the plugins' storage on a disk that fails", () => {
         const refused = await fetch(`${server.url}/count`, { method: 'PUT' });
         expect(refused.status).to.equal(503);
         expect(await refused.json()).to.include({ code: 'storage_unavailable' });
+        const unhandled = await server.until(({ msg }) => msg === 'uncaught error');
+        expect(unhandled.err).to.include({ code: 'storage_unavailable' });
 
         let written: Response;
         do {
