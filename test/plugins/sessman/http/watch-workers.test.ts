@@ -104,11 +104,10 @@ for (const { name, settings } of backends) {
         for (let areAllOpen = false; !areAllOpen; ) {
           await openAll();
           const seen = open.map(({ told }) => told.length);
-          // Not over a connection that the killed worker had.
-          await server.fetch('/sessman/touch', {
-            method: 'POST',
-            headers: { ...headers, Connection: 'close' },
-          });
+          // Not over a connection that the killed worker had. The one in its place may be too busy for a moment.
+          const touch = () =>
+            server.fetch('/sessman/touch', { method: 'POST', headers: { ...headers, Connection: 'close' } });
+          while ((await touch()).status === 503);
           // A stream that is closed has no next event.
           const told = await Promise.allSettled(open.map((client, n) => client.next(seen[n])));
           open = open.filter((_, n) => told[n]!.status === 'fulfilled');

@@ -294,7 +294,7 @@ for (const { name, settings } of backends) {
   });
 
   it(`watch tells of an end by time on the ${name} store`, async () => {
-    const api = await startApi({ ...(await settings()), session_ttl: 1 });
+    const api = await startApi({ ...(await settings()), session_ttl: 3 });
     try {
       const { body } = await api.post('/sessman/new', { userid: aUser() });
       const client = await WatchClient.open(api.server.url, { 'X-Session-Id': body.session_id });

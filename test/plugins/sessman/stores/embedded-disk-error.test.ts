@@ -81,7 +81,7 @@ export default definePlugin({
         expect(answer.status).to.equal(200);
         expect(await answer.json()).to.deep.equal({ pid: worker });
         await gone;
-        expect(await childOf(server.child.pid!)).not.to.equal(worker);
+        await reaped(server, worker);
         expect(server.logs.filter(({ msg }) => msg.startsWith('a worker was lost'))).to.deep.equal([]);
       } finally {
         tracer?.kill('SIGKILL');
@@ -124,11 +124,13 @@ export default definePlugin({
       const made = (await (await post()).json()) as { session_id: string };
       const get = () => fetch(`${server.url}/sessman/get?userid=ann&session_id=${made.session_id}`);
       const fail = async () => {
-        const tracer = await failing(await childOf(server.child.pid!), 'fdatasync');
+        const worker = await childOf(server.child.pid!);
+        const tracer = await failing(worker, 'fdatasync');
         tracers.push(tracer);
         const gone = once(tracer, 'exit');
         expect(await (await post()).json()).to.include({ code: 'store_failed' });
         await gone;
+        await reaped(server, worker);
       };
       await fail();
       expect((await post()).status).to.equal(200);
@@ -154,6 +156,11 @@ export default definePlugin({
       await server.close();
     }
   });
+
+  /** Resolves when the supervisor has seen the end of a worker, which the tracer sees first. */
+  async function reaped({ child }: ServerProcess, worker: number): Promise<void> {
+    while ((await childOf(child.pid!)) === worker) await pause(20);
+  }
 
   async function childOf(pid: number): Promise<number> {
     const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
