@@ -87,7 +87,7 @@ describe('the MongoDB server of the tests', () => {
         setInterval(() => {}, 1000);`;
       const child = execFile(process.execPath, ['--input-type=module', '-e', script]);
       const [url] = (await once(child.stdout!, 'data')) as [string];
-      await using client = await new MongoClient(url.trim(), { serverSelectionTimeoutMS: 100 }).connect();
+      await using client = await new MongoClient(url.trim(), { serverSelectionTimeoutMS: 2000 }).connect();
       const closed = once(client, 'serverHeartbeatFailed');
       child.kill('SIGKILL');
       await closed;

@@ -69,6 +69,8 @@ export class ServerProcess {
   stderr = '';
   url = '';
   readonly exited: Promise<{ readonly status: number | null; readonly signal: string | null }>;
+  /** All of its output has been read. */
+  #isRead = false;
   readonly #waiting = new Set<() => void>();
 
   private constructor(
@@ -81,7 +83,11 @@ export class ServerProcess {
       this.stderr += text;
       this.#wake();
     });
-    child.once('exit', () => this.#wake());
+    // Its last lines may come after its exit.
+    child.once('close', () => {
+      this.#isRead = true;
+      this.#wake();
+    });
   }
 
   static async start(options: ProcessOptions = {}): Promise<ServerProcess> {
@@ -113,7 +119,7 @@ export class ServerProcess {
     for (;;) {
       const line = this.logs.slice(from).find(fits);
       if (line !== undefined) return line;
-      if (this.child.exitCode !== null || this.child.signalCode !== null) {
+      if (this.#isRead) {
         throw new Error(`the server ended without the line; it said:\n${this.stderr}`);
       }
       await new Promise<void>((resolve) => this.#waiting.add(resolve));

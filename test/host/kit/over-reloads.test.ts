@@ -322,7 +322,8 @@ for (const [name, storageOf] of [
       const { now, runs } = await json<{ now: number; runs: Run[] }>('/runs');
       const times = runs.map(({ at }) => at);
       expect(times.every((at, i) => at % 10_000 === 0 && (i === 0 || at > times[i - 1]!))).to.equal(true);
-      expect(now - times.at(-1)!).to.be.below(11_000);
+      // The latest may be on its way.
+      expect(now - times.at(-1)!).to.be.below(30_000);
       expect(runs.every(({ fence }, i) => i === 0 || fence > runs[i - 1]!.fence)).to.equal(true);
       expect(new Set(runs.map(({ attempt }) => attempt))).to.deep.equal(new Set([1]));
       // A minute was moved by: all of its runs were of the new generation.
@@ -366,10 +367,13 @@ for (const [name, storageOf] of [
 
     it('counts in metrics that add up over workers and generations', async () => {
       const { runs } = await json<{ runs: number }>('/jobs/backup', 'POST', {});
-      const metrics = await (await fetch(`${server.url}/metrics`)).text();
+      const scrape = async () => (await fetch(`${server.url}/metrics`)).text();
+      const sockets = /^plugin_server_websockets\{plugin="kit",route="\/kit\/socket"\} 1$/m;
+      let metrics = await scrape();
+      // A worker may not have seen yet that its client is gone.
+      while (!sockets.test(metrics)) metrics = await scrape();
       expect(metrics).to.match(new RegExp(`^kit_reports_total\\{plugin="kit"\\} ${runs}$`, 'm'));
       expect(metrics).to.match(/^plugin_server_job_runs_total\{plugin="kit",job="tick",outcome="ok"\} \d+$/m);
-      expect(metrics).to.match(/^plugin_server_websockets\{plugin="kit",route="\/kit\/socket"\} 1$/m);
       expect(metrics).to.match(/^plugin_server_channel_dropped_total\{plugin="kit",channel="words"\} 0$/m);
       expect(metrics).to.match(
         /^plugin_server_storage_operations_total\{plugin="kit",storage="jobs",operation="update",outcome="ok"\} \d+$/m,

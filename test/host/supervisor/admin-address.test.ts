@@ -62,7 +62,7 @@ async function ask(
 describe('[admin]', () => {
   let server: ServerProcess;
   let admin: string;
-  const ini = (more = '', network = 'workers=int:2\nworker_timeout=int:4') =>
+  const ini = (more = '', network = 'workers=int:2\nworker_timeout=int:8') =>
     `[main]\nsafe=list:hello admin sessman\n[paths]\npidfile=run/server.pid\n[network]\nport=int:0\n${network}\n[auth]\napikey=${apikey}\n[plugin_parms]\nhello=auth_type=none\n[admin]\n${more}`;
   const adminUrl = (from = 0) =>
     server

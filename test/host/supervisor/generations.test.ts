@@ -36,8 +36,9 @@ class Events {
   static async open(server: ServerProcess): Promise<Events> {
     const call = get(`${server.url}/hello/events`, { agent: false });
     const [answer] = (await once(call, 'response')) as [IncomingMessage];
-    const [event] = await once(answer, 'data');
-    return new Events(answer, Number(String(event).replace('data: ', '')));
+    // Several may come at once.
+    const [events] = await once(answer, 'data');
+    return new Events(answer, Number(/\d+/.exec(String(events))![0]));
   }
 
   end(): void {
@@ -58,28 +59,32 @@ describe('an old generation', () => {
   afterEach(() => server.close());
   const start = (ini: string) => startHello({ ini, files: { 'plugins/hello.js': plugin } });
   const reload = async () => expect((await server.command('reload')).status).to.equal(0);
-  const steps = (pid: number) =>
-    server.logs.filter((line) => line.pid === pid && line.plugin === 'hello').map(({ msg }) => msg);
+  const linesOf = (pid: number) => server.logs.filter((line) => line.pid === pid && line.plugin === 'hello');
+  const steps = (pid: number) => linesOf(pid).map(({ msg }) => msg);
+  const told = (what: string, by: number) => server.until(({ msg, pid }) => msg === what && pid === by);
 
   it('keeps event streams for stream_grace, then closes its plugins', async () => {
     server = await start('[network]\nstream_grace=int:1\nworkers=int:2\n');
     const events = await Events.open(server);
     await reload();
-    await events.next();
     expect((await server.json<Greeting>('/hello')).pid).to.not.equal(events.pid);
     await events.closed;
-    await server.until(({ msg, pid }) => msg === 'closed' && pid === events.pid);
+    await told('closed', events.pid);
     expect(steps(events.pid)).to.deep.equal(['draining', 'stream ended', 'signal', 'closed']);
+    const [begun, ended] = linesOf(events.pid).map(({ time }) => new Date(time as string).getTime());
+    // The two clocks are read a moment after what they time.
+    expect(ended! - begun!).to.be.at.least(950);
   });
 
   it('closes its plugins as soon as its last stream has ended', async () => {
     server = await start('[network]\nstream_grace=int:3600\n');
     const events = await Events.open(server);
     await reload();
+    await told('draining', events.pid);
     await events.next();
     expect(steps(events.pid)).to.deep.equal(['draining']);
     events.end();
-    await server.until(({ msg, pid }) => msg === 'closed' && pid === events.pid);
+    await told('closed', events.pid);
     expect(steps(events.pid)).to.deep.equal(['draining', 'stream ended', 'signal', 'closed']);
   });
 
@@ -98,7 +103,7 @@ describe('an old generation', () => {
     const { status, body } = await held.finish();
     expect({ status, ...body }).to.include({ status: 200, word: 'late' });
     expect([second.pid, third.pid]).to.not.include(body.pid);
-    await server.until(({ msg, pid }) => msg === 'closed' && pid === first.pid);
+    await told('closed', first.pid);
   });
 
   it('cuts its requests at stop_timeout, and keeps its streams', async () => {
@@ -123,7 +128,9 @@ describe('an old generation', () => {
     await stopping;
     await Promise.all([events.closed, other.closed]);
     expect(await server.exited).to.deep.equal({ status: 0, signal: null });
-    for (const { pid } of [events, other])
+    for (const { pid } of [events, other]) {
+      await told('closed', pid);
       expect(steps(pid)).to.deep.equal(['draining', 'stream ended', 'signal', 'closed']);
+    }
   });
 });

@@ -93,14 +93,26 @@ describe('a stop', () => {
   });
 
   it('is announced by /readyz during the grace, while serving goes on', async () => {
-    server = await startHello({ ini: '[network]\nstop_grace=int:2\n' });
+    server = await startHello({ ini: '[network]\nstop_grace=int:3600\n' });
     expect((await server.fetch('/readyz')).status).to.equal(200);
-    const stopping = server.next('stopping');
     server.signal('SIGTERM');
-    await stopping;
-    expect((await server.fetch('/readyz')).status).to.equal(503);
+    // The supervisor says so, and then tells the worker.
+    while ((await server.fetch('/readyz')).status !== 503);
     expect((await server.fetch('/hello')).status).to.equal(200);
+    server.signal('SIGTERM');
     expect((await server.exited).status).to.equal(0);
+  });
+
+  it('comes when the grace is over', async () => {
+    server = await startHello({ ini: '[network]\nstop_grace=int:1\n' });
+    server.signal('SIGTERM');
+    expect(await server.exited).to.deep.equal({ status: 0, signal: null });
+    await server.until(({ msg }) => msg === 'stopped');
+    const [begun, ended] = ['stopping', 'stopped'].map((what) => {
+      const { time } = server.logs.find(({ msg }) => msg === what)!;
+      return new Date(time as string).getTime();
+    });
+    expect(ended! - begun!).to.be.at.least(990);
   });
 
   it('ends a reload that is on its way', async () => {

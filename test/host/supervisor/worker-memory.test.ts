@@ -59,6 +59,7 @@ describe('the memory of workers', () => {
   const logged = async (text: string): Promise<LogLine[]> =>
     (await readFile(join(folder, 'log'), 'utf8'))
       .split('\n')
+      .slice(0, -1) // The last one may be half written.
       .filter((line) => line.includes(text))
       .map((line) => JSON.parse(line) as LogLine);
   const ask = (path: string, agent: Agent) =>

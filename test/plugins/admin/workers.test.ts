@@ -21,7 +21,7 @@ describe('the admin page of several workers', function () {
   after(() => server.close());
 
   const open = async () => new StreamReader(await server.fetch('/admin/api/stream', { headers: key }));
-  /** Over a connection of its own, so that the workers take turns. */
+  /** Over a connection of its own, which either worker may accept. */
   const ask = (path: string, method = 'GET') =>
     server.fetch(path, { method, headers: { ...key, Connection: 'close' } });
 
@@ -29,13 +29,14 @@ describe('the admin page of several workers', function () {
     const stream = await open();
     await stream.next('sample', ({ sample }) => sample.processes === 2);
     const pids = new Set<number>();
-    for (let i = 0; i < 8; i += 1) pids.add(((await (await ask('/hello')).json()) as { pid: number }).pid);
-    expect(pids.size).to.equal(2);
+    let asked = 0;
+    for (; asked < 8 || pids.size < 2; asked += 1)
+      pids.add(((await (await ask('/hello')).json()) as { pid: number }).pid);
     const seen = { answers: 0, counted: 0 };
     await stream.next('sample', ({ sample, traffic }) => {
       seen.answers += traffic.hello?.requests ?? 0;
       seen.counted += sample.figures.hello_total ?? 0;
-      return seen.answers >= 8 && seen.counted >= 8;
+      return seen.answers >= asked && seen.counted >= asked;
     });
     const { workers, lastReload } = (await stream.next('sample', ({ workers }) =>
       workers.some(({ connections }) => connections > 0),
@@ -44,7 +45,7 @@ describe('the admin page of several workers', function () {
     expect(workers.map(({ pid }) => pid)).to.have.members([...pids]);
     expect(standing(workers)).to.deep.equal(['1 serving', '1 serving']);
     expect(lastReload).to.equal(null);
-    expect(seen).to.deep.equal({ answers: 8, counted: 8 });
+    expect(seen).to.deep.equal({ answers: asked, counted: asked });
   });
 
   it('keeps the last minutes over a reload, whose stream ends and whose successor takes over', async () => {

@@ -241,7 +241,7 @@ describe('a WebSocket', () => {
   });
 
   it('is cut when its client does not answer pings, and stays when it does', async () => {
-    await start('', { deadlines: { pong: 300 } });
+    await start('', { deadlines: { pong: 1500 } });
     const lively = await Client.open(server, '/try/rooms/lively');
     const dead = await Client.open(server, '/try/rooms/dead', { autoPong: false });
     expect((await dead.closed).code).to.equal(1006);
