@@ -95,7 +95,10 @@ export class Application extends Koa {
     requireUtf8Queries(this.request);
     const application = this;
     this.context.onerror = function (this: Koa.Context, error: Error | null) {
-      if (error != null) application.#fail(this, error);
+      if (error == null) return;
+      application.#fail(this, error);
+      // A body that Koa could not write, such as a BigInt: it does not come back to this response.
+      if (this.respond !== false && !this.res.headersSent) this.res.end(this.body);
     };
     Object.defineProperty(this.context, makeRunner, {
       value: (spec: RouteSpec) => routeRunner(spec, options.development),

@@ -4,7 +4,7 @@ import { sendRaw } from '../../support/raw.js';
 import { startServer, type TestServer } from '../../support/server.js';
 
 const echo = `
-import { definePlugin } from 'plugin-server';
+import { definePlugin, route } from 'plugin-server';
 export default definePlugin({
   setup({ router }) {
     router.get('/', (ctx) => { ctx.body = { hello: 'world' }; });
@@ -19,6 +19,9 @@ export default definePlugin({
     router.get('/coded', (ctx) => ctx.throw(409, 'already there', { code: 'already_there' }));
     router.get('/crash', () => { throw new Error('the secret inside'); });
     router.get('/crash-text', () => { throw 'a text'; });
+    router.get('/bigint', (ctx) => { ctx.body = 10n; });
+    router.get('/function', route({}, () => () => 1));
+    router.get('/circle', (ctx) => { const circle = {}; circle.circle = circle; ctx.body = circle; });
     router.get('/id', (ctx) => { ctx.body = { id: ctx.requestId }; });
     router.put('/put', (ctx) => { ctx.body = {}; });
   },
@@ -234,6 +237,13 @@ describe('requests', () => {
 
     it('thrown as something else than an Error are a 500 too', async () => {
       await expectError(await server.fetch('/echo/crash-text'), 500, 'internal_error', /request id/);
+    });
+
+    it('are a 500 too where the response is no JSON', async () => {
+      for (const path of ['/echo/bigint', '/echo/function', '/echo/circle']) {
+        await expectError(await server.fetch(path), 500, 'internal_error', /^The request failed/);
+        expect((await server.fetch(path, { method: 'HEAD' })).status, path).to.equal(500);
+      }
     });
 
     it('thrown with ctx.throw keep their words and their code', async () => {
