@@ -16,6 +16,8 @@ export interface FrontDoorPolicy {
 
 /** How long a worker may take to start or stop accepting, in milliseconds. */
 const patience = 10_000;
+/** How long clients wait while there is no worker at all, in milliseconds: a crashed one is mostly replaced by then. */
+const longestVacancy = 5000;
 /** How often the length of the kernel's queue is read, in milliseconds. */
 const watchInterval = 100;
 /** How often connections are balanced across the workers, in milliseconds. */
@@ -147,7 +149,7 @@ export class FrontDoor {
 
   #watchQueue(): void {
     const { maxDelay } = this.#policy;
-    if (maxDelay === 0 || this.#employed.size === 0) return;
+    if (maxDelay === 0) return;
     const waiting = this.#sockets.reduce((sum, socket) => sum + socket.queueLength(), 0);
     if (waiting === 0 && this.#refusingFor !== 'silence') {
       this.#unanswered = 0;
@@ -159,7 +161,8 @@ export class FrontDoor {
     this.#unanswered += 1;
     for (const worker of this.#employed) worker.send({ type: 'ping' });
     this.#looks.push({ time: monotonic(), left: this.#left + waiting });
-    if (silence > maxDelay) this.#refuseFor('silence');
+    const limit = this.#employed.size === 0 ? Math.max(maxDelay, longestVacancy) : maxDelay;
+    if (silence > limit) this.#refuseFor('silence');
   }
 
   /**

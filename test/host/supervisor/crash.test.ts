@@ -89,7 +89,7 @@ describe('a crash', () => {
     agent.destroy();
   });
 
-  it('that cannot be mended is tried again until it can', async () => {
+  it('that cannot be mended is tried again until it can, and is a 503 meanwhile', async () => {
     server = await startHello();
     const code =
       "import { definePlugin } from 'plugin-server';\nexport default definePlugin({ setup() { throw new Error('no disk'); } });";
@@ -98,10 +98,15 @@ describe('a crash', () => {
     await crash();
     const line = await failed;
     expect(line.msg).to.contain('no disk');
+    const [waited, health] = await Promise.all([server.fetch('/hello'), server.fetch('/livez')]);
+    expect([waited.status, health.status]).to.deep.equal([503, 200]);
+    expect(waited.headers.get('Retry-After')).to.match(/^\d+$/);
     const replaced = server.next('a new worker serves');
     await server.write('plugins/hello.js', hello());
     await replaced;
-    expect((await server.fetch('/hello')).status).to.equal(200);
+    let status = 503;
+    while (status === 503) ({ status } = await server.fetch('/hello'));
+    expect(status).to.equal(200);
   });
 
   it('of the supervisor takes its workers with it and frees the port', async () => {
