@@ -206,7 +206,7 @@ class Listener {
   }
 
   begin({ epoch, at }: Everyone, notes: readonly EndNote[], now: number): void {
-    const waiting = this.#waiting ?? [];
+    const waiting = this.#waiting!;
     this.#waiting = undefined;
     if (epoch > 0 && at > now - noteLifetime) this.#tell({ reason: 'everyone' });
     this.#epoch = epoch;

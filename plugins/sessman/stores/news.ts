@@ -150,14 +150,13 @@ export class NewsReader {
     this.#isHealthy = true;
   }
 
-  /** Whether everyone was ended. */
+  /** Whether everyone was ended, or may have been. */
   async #readEpoch(): Promise<boolean> {
     const epoch = await this.#store.epoch();
     const isNew = epoch !== this.#epoch;
-    const isFirst = this.#epoch === undefined;
     if (isNew) this.#options.deliver({ everyone: { epoch, at: await this.#store.everyoneAt() } });
     this.#epoch = epoch;
-    return isNew && !isFirst;
+    return isNew;
   }
 
   async #readNotes(): Promise<void> {

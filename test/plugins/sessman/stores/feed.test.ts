@@ -469,6 +469,93 @@ describe('the feed', () => {
     expect([heard.length, new Set(heard.map(({ handle }) => handle)).size]).to.deep.equal([10_002, 10_002]);
   });
 
+  it('tells whoever watches by an old id that there is another one, not why the session ended', async () => {
+    // Nothing else tells of the other id.
+    const on = instead(store, {
+      peekEach: (handles) => new Map(handles.map((handle) => [handle, null] as const)),
+    });
+    const { watch } = startFeed(on);
+    const record = await insert();
+    const [old, right] = [watch({ ...record, secretHash: randomBytes(32) }), watch(record)];
+    await store.remove(matchOf(record), 'end');
+    await until(() => right.heard.length > 0);
+    expect([old.heard, right.heard]).to.deep.equal([['renewed'], ['end']]);
+  });
+
+  it('tells one that came while it found out why a session is gone nothing in place of the one before', async () => {
+    const held: (() => void)[] = [];
+    const on = instead(store, {
+      peekEach: () => new Map(),
+      noteOf: () => new Promise<undefined>((resolve) => held.push(() => resolve(undefined))),
+    });
+    const { watch } = startFeed(on);
+    const record = await insert();
+    const before = watch(record);
+    await until(() => held.length === 1);
+    before.leave();
+    const next = watch(record);
+    held[0]!();
+    await until(() => held.length === 2);
+    expect(next.heard).to.deep.equal([]);
+    held[1]!();
+    await until(() => next.heard.length > 0);
+    expect([before.heard, next.heard]).to.deep.equal([[], ['end']]);
+  });
+
+  it('tells a listener what happens while it still hears of the past, and of everyone for ten minutes', async () => {
+    let release: (() => void) | undefined;
+    let isHeld = false;
+    const on = instead(store, {
+      notes: async (since) => {
+        const read = store.notes(since);
+        if (since === undefined && isHeld)
+          await new Promise<void>((resolve) => {
+            release = resolve;
+          });
+        return read;
+      },
+      epoch: () => 1,
+      everyoneAt: () => now,
+    });
+    const clock = { at: now + 599_999 };
+    const { listen } = startFeed(on, { now: () => clock.at });
+    const one = listen();
+    await until(() => one.heard.length > 0);
+    const [past, present] = [await insert(), await insert()];
+    await store.remove(matchOf(past), 'end');
+    await until(() => one.heard.length > 1);
+    clock.at += 1;
+    isHeld = true;
+    const two = listen();
+    await until(() => release);
+    await store.remove(matchOf(present), 'end');
+    await until(() => one.heard.length > 2);
+    expect(two.heard).to.deep.equal([]);
+    release!();
+    await until(() => two.heard.length > 1);
+    const ends = [endOf(past, 'end'), endOf(present, 'end')];
+    expect(one.heard).to.deep.equal([{ reason: 'everyone' }, ...ends]);
+    expect(two.heard).to.deep.equal(ends);
+  });
+
+  it('keeps no process running', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const before = timers();
+    const failing = instead(store, {
+      epoch: () => {
+        throw new Error('it is broken');
+      },
+    });
+    for (const feed of [startFeed(), startFeed(ways[1]![1]().on), startFeed(failing)]) {
+      feed.listen();
+      feed.watch(await insert());
+    }
+    const seenTimers: number[] = [];
+    for (const began = Date.now(); Date.now() - began < 400; await nextTurn()) seenTimers.push(timers());
+    // The database has one now and then.
+    expect(seenTimers.filter((count) => count > before).length).to.be.below(seenTimers.length / 2);
+  });
+
   it('tells a listener of more ends than are read at once', async () => {
     const records = await Promise.all(Array.from({ length: 1100 }, () => insert()));
     const { listen } = startFeed();
@@ -543,7 +630,7 @@ describe('the feeds of the processes of a host', () => {
   };
 
   it('hear of everything, though one of them reads the store', async () => {
-    const { feeds, record, watchers, listeners } = await settled();
+    const { feeds, record, watchers, listeners, sent } = await settled();
     await store.write(matchOf(record), { touched: now + 1, expires: now + 1e6, data: '{}' });
     await until(() => watchers.every(({ heard }) => heard.length === 1));
     for (const { heard } of watchers) expect(heard).to.deep.equal(['changed 2,1,1000000']);
@@ -556,6 +643,7 @@ describe('the feeds of the processes of a host', () => {
     await until(() => listeners.every(({ heard }) => heard.length === 2));
     for (const { heard } of listeners) expect(heard[1]).to.deep.equal({ reason: 'everyone' });
     expect(await readers(feeds)).to.have.length(1);
+    expect(sent[0]!.kind).to.equal('hello');
     for (const { errors } of feeds) expect(errors).to.deep.equal([]);
   });
 
@@ -658,8 +746,38 @@ describe('the feeds of the processes of a host', () => {
     expect(told.map(([handle]) => handle)).to.deep.equal([one.handle]);
   });
 
+  it('say nothing while nobody watches or listens, and are not read for once they have left', async () => {
+    const { feeds, reader, sent, channel } = await settled(2);
+    const follower = feeds[1 - reader]!;
+    const idle = startFeed(store, { channel: channel() });
+    const processes = () => new Set(sent.map(({ from }) => from)).size;
+    const [record, other] = [await insert(), await insert()];
+    const beats = () => sent.filter(({ kind }) => kind === 'reads').length;
+    const heard = beats();
+    await until(() => beats() >= heard + 2);
+    expect(processes()).to.equal(2);
+    const of = idle.watch(record);
+    await until(() => processes() === 3);
+    of.leave();
+    await idle.feed.stopped;
+    const from = sent.length;
+    const mine = follower.watch(other);
+    const own = feeds[reader]!.watch(record);
+    await store.write(matchOf(other), { touched: now + 1, expires: now + 1e6 });
+    await until(() => mine.heard.length > 0);
+    expect(new Set(sent.slice(from).map((message) => message.from)).size).to.equal(2);
+    await follower.stop();
+    await until(() => sent.some(({ kind }, n) => n >= from && kind === 'leaves'));
+    await nextTurn();
+    const told = sent.length;
+    await store.write(matchOf(other), { touched: now + 2, expires: now + 1e6 });
+    await store.write(matchOf(record), { touched: now + 2, expires: now + 1e6 });
+    await until(() => own.heard.length > 0);
+    expect(sent.slice(told).filter(({ kind }) => kind === 'news')).to.deep.equal([]);
+  });
+
   it('hear of very many ends at once', async () => {
-    const { feeds, listeners } = await settled(2);
+    const { feeds, listeners, sent } = await settled(2);
     const sessions = new Sessions(store, limits);
     const userid = 'u'.repeat(500);
     await Promise.all(Array.from({ length: 300 }, () => sessions.create(userid)));
@@ -669,6 +787,11 @@ describe('the feeds of the processes of a host', () => {
     const change = { touched: now + 1, expires: now + 1e6 };
     await Promise.all(records.map((record) => store.write(matchOf(record), change)));
     await until(() => listeners.every(({ heard }) => heard.length === 300));
+    // Whoever goes on from the place that is sent with the last of them has heard of all.
+    const parts = sent.filter((message) => message.kind === 'news' && message.notes);
+    expect(parts.length).to.be.above(1);
+    expect(parts.some((part) => !('place' in part))).to.equal(true);
+    expect(parts.at(-1)).to.have.property('place');
     await until(() => watchers.flat().every(({ heard }) => heard.length > 0));
   });
 });
