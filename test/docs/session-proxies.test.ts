@@ -229,8 +229,13 @@ for (const { program, page, addresses } of proxies) {
       const Cookie = await enter('mary');
       mongo.freeze();
       try {
-        expect((await ask('/app/', { headers: { Cookie } })).status).to.equal(503);
-        expect((await ask('/public')).status).to.equal(200);
+        for (const [path, status] of <const>[
+          ['/app/', 503],
+          ['/public', 200],
+        ]) {
+          const reply = await ask(path, { headers: { Cookie } });
+          expect(reply.status, reply.text).to.equal(status);
+        }
         await sleep(2000);
       } finally {
         mongo.thaw();
