@@ -1,4 +1,14 @@
-import { existsSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  constants as modes,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { constants } from 'node:os';
 import { open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 import { isOutOfSpace } from './disk-space.js';
@@ -39,6 +49,8 @@ const durable: RootDatabaseOptions & MoreOptions = {
  */
 export function openDurable(file: string, readsAll = false): RootDatabase {
   if (!existsSync(file)) createEmpty(file);
+  // As lmdb opens it, and with the same mode: lmdb crashes the process where it cannot.
+  closeSync(openSync(`${file}-lock`, modes.O_RDWR | modes.O_CREAT, 0o664));
   const options: typeof durable = { ...durable, noReadAhead: !readsAll };
   return open(file, options);
 }

@@ -422,16 +422,17 @@ export class EmbeddedStore implements Store {
     await this.#records.prefetch(due.map((dueKey) => dueKey.subarray(8)));
     const swept = await Promise.all(due.map((dueKey) => this.#sweepDue(dueKey, now)));
     const removed = swept.filter(Boolean).length;
-    return { removed, more: due.length === limit, late: now - timeIn(due.at(-1)!) };
+    // A damaged key may hold no time.
+    return { removed, more: due.length === limit, late: now - (timeIn(due.at(-1)!) || now) };
   }
 
   /** @returns whether a record was removed */
   async #sweepDue(dueKey: Buffer, now: number): Promise<boolean> {
     const key = dueKey.subarray(8);
-    const found = this.#loadAnyhow(key);
+    const found = key.length === 0 ? undefined : this.#loadAnyhow(key);
     if (!found) {
-      // Only where a damaged key hides the record.
-      await this.#commit(() => this.#records.ifNew(key, () => this.#byExpiry.remove(dueKey)));
+      // Only where a damaged key hides the record, or this key is damaged.
+      await this.#fix({ index: 'byExpiry', entry: dueKey, put: false, key, revision: undefined });
       return false;
     }
     const { record, revision, isDamaged } = found;
@@ -554,8 +555,7 @@ export class EmbeddedStore implements Store {
   }
 
   count(): number {
-    if (this.#closed) throw new StoreError();
-    return this.#records.count;
+    return this.#fresh(() => this.#records.count);
   }
 
   get file(): StoreFile {

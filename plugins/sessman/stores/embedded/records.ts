@@ -94,11 +94,6 @@ export class Records {
     });
   }
 
-  /** Whether version 0.1.0 wrote the record last, so that it has no checksum. */
-  isUnchecked(key: Buffer): boolean {
-    return this.#records.getBinaryFast(key) !== undefined && checksumIn(getLastVersion()) === undefined;
-  }
-
   /** What of a damaged record can be made out. None of it is certain. */
   remains(key: Buffer): Found | undefined {
     const buffer = this.#records.getBinaryFast(key);

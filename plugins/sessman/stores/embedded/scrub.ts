@@ -2,6 +2,7 @@ import type { Database } from 'lmdb';
 import type { ScrubPlace } from '../../store.js';
 import { expiryKey, timeIn, userKey, userKeyPrefix } from './keys.js';
 import type { Found, Records } from './records.js';
+import { checksumIn } from './revision.js';
 
 /** What a scrub reads, all in one snapshot. */
 export interface Scrubbed {
@@ -71,8 +72,8 @@ const looks: Record<Part, (store: Scrubbed, key: Buffer, seen: Omit<Seen, 'next'
       seen.damaged.push(key);
       return;
     }
-    if (store.records.isUnchecked(key)) seen.unchecked += 1;
     const { record, revision } = found;
+    if (checksumIn(revision) === undefined) seen.unchecked += 1;
     const fix = { put: true, key, revision };
     const [user, expiry] = [userKey(record.userid, key), expiryKey(record.indexed, key)];
     if (!store.byUser.doesExist(user)) seen.fixes.push({ ...fix, index: 'byUser', entry: user });

@@ -6,25 +6,32 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { type Database, open as openLmdb } from 'lmdb';
+import type { Database } from 'lmdb';
+import { checksum, withChecksum } from '../../../../databases/lmdb/checksum.js';
 import { StoreDamagedError } from '../../../../plugins/sessman/errors.js';
 import {
+  extrasOf,
   NEVER,
+  noteLifetime,
   type Scrubbed,
   type ScrubPlace,
   type SessionRecord,
 } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
+import { expiryKey, userKey } from '../../../../plugins/sessman/stores/embedded/keys.js';
 import {
+  encodeExtras,
   encodeRecord,
   hasExtras,
   indexedFor,
   isPlausible,
   mayHaveExtras,
 } from '../../../../plugins/sessman/stores/embedded/record.js';
+import { handleBytes } from '../../../../plugins/sessman/stores/embedded/records.js';
 import { checksumIn, revisionAfter } from '../../../../plugins/sessman/stores/embedded/revision.js';
 import { runProgram } from '../../../support/process.js';
 import { startServer, type TestServer } from '../../../support/server.js';
+import { behind } from '../support/embedded.js';
 
 const command = fileURLToPath(
   new URL('../../../../plugins/sessman/stores/embedded/scrub-command.js', import.meta.url),
@@ -190,7 +197,7 @@ describe('bytes that change in an embedded store', () => {
     const [one, other] = [record('ann'), record('ann')];
     await store.insert(one);
     await store.insert(other);
-    await behind(({ records }) => {
+    await behind(folder, ({ records }) => {
       const entries = [...records.getRange({ versions: true })];
       const [from, to] = [one, other].map(
         ({ handle }) => entries.find(({ key }) => key.toString('base64url') === handle)!,
@@ -199,6 +206,9 @@ describe('bytes that change in an embedded store', () => {
     });
     expect(await store.read(one.handle, now)).to.include({ handle: one.handle });
     expect(await outcome(() => store.read(other.handle, now))).to.equal('damaged');
+    const silent = EmbeddedStore.open(folder);
+    expect(await outcome(() => silent.read(other.handle, now))).to.equal('damaged');
+    await silent.close();
   });
 
   it('of an epoch refuse every session, and of a note tell nothing wrong', async () => {
@@ -241,9 +251,7 @@ describe('bytes that change in an embedded store', () => {
     await store.insert(one);
     await store.insert(other);
     const key = Buffer.from(one.handle, 'base64url');
-    const root = openLmdb(file(), { overlappingSync: false });
-    root.openDB('records', { encoding: 'binary', keyEncoding: 'binary', useVersions: true }).removeSync(key);
-    await root.close();
+    await behind(folder, ({ records }) => records.removeSync(key));
     expect(await outcome(() => store.list('ann', now))).to.equal('damaged');
     expect(await store.removeOfUser('ann', now)).to.equal(1);
     expect(await store.sweep(now + 60_001, 1)).to.deep.include({ removed: 0, more: true });
@@ -261,18 +269,6 @@ describe('bytes that change in an embedded store', () => {
     }
     return all;
   };
-  const tables = ['records', 'by-user', 'by-expiry'] as const;
-  /** Changes the file behind the store's back. */
-  const behind = async (work: (dbs: Record<(typeof tables)[number], Database<Buffer, Buffer>>) => void) => {
-    const root = openLmdb(file(), { overlappingSync: false });
-    const dbs = tables.map((name) => {
-      const options = { encoding: 'binary', keyEncoding: 'binary', useVersions: name === 'records' } as const;
-      return [name, root.openDB(name, options)] as const;
-    });
-    work(Object.fromEntries(dbs) as Parameters<typeof work>[0]);
-    await root.close();
-  };
-
   it('are found by a scrub, also where the key of a record was hit, and the indexes put right', async () => {
     const made = Array.from({ length: 100 }, (_, i) => record(`user${i % 7}`, { expires: now + 60_000 + i }));
     for (const each of made) await store.insert(each);
@@ -280,7 +276,7 @@ describe('bytes that change in an embedded store', () => {
     const [hidden, unlisted, unswept] = made as [SessionRecord, SessionRecord, SessionRecord];
     const other = randomBytes(12);
     const keysOf = (db: Database<Buffer, Buffer>) => [...db.getKeys()].map((key) => Buffer.from(key));
-    await behind((dbs) => {
+    await behind(folder, (dbs) => {
       const { records } = dbs;
       const entry = [...records.getRange({ versions: true })].find(
         ({ key }) => key.toString('base64url') === hidden.handle,
@@ -288,8 +284,8 @@ describe('bytes that change in an embedded store', () => {
       records.putSync(other, Buffer.from(entry.value), entry.version!);
       records.removeSync(Buffer.from(hidden.handle, 'base64url'));
       for (const [name, { handle }] of [
-        ['by-user', unlisted],
-        ['by-expiry', unswept],
+        ['byUser', unlisted],
+        ['byExpiry', unswept],
       ] as const) {
         const bytes = Buffer.from(handle, 'base64url');
         const key = keysOf(dbs[name]).find((each) => each.subarray(-12).equals(bytes))!;
@@ -311,6 +307,203 @@ describe('bytes that change in an embedded store', () => {
     expect(await store.file.removeDamaged(unlisted.handle)).to.equal(false);
     expect(await store.file.removeDamaged(other.toString('base64url'))).to.equal(true);
     expect(await scrub()).to.deep.equal({ records: 99, damaged: [], repaired: 0 });
+  });
+
+  it('of what few records have besides are refused where that is certain to be there, else it is none', async () => {
+    const besides = { about: '{"a":1}' };
+    const own = (of: SessionRecord, created = of.created) =>
+      withChecksum(handleBytes(of.handle), encodeExtras(besides, created));
+    const earlier = (of: SessionRecord) => own(of, of.created - 1);
+    const changed = (of: SessionRecord) => {
+      const bytes = own(of);
+      bytes[9]! ^= 1;
+      return bytes;
+    };
+    // The fraction says what a record has; version 0.1.0 writes none.
+    const [some, none, unknown] = [0.5, 0.75, 0];
+    for (const [what, fraction, entry, expected] of [
+      ['it is there', some, own, besides],
+      ['it is gone', some, undefined, 'damaged'],
+      ['it is of an earlier session', some, earlier, 'damaged'],
+      ['it is changed', some, changed, 'damaged'],
+      ['there is none', none, undefined, {}],
+      ['some is left over', none, own, {}],
+      ['what is left over is changed', none, changed, {}],
+      ['it is there, unknown', unknown, own, besides],
+      ['there is none, unknown', unknown, undefined, {}],
+      ['it is of an earlier session, unknown', unknown, earlier, {}],
+      ['it is changed, unknown', unknown, changed, 'damaged'],
+    ] as const) {
+      const one = record('ann');
+      const key = handleBytes(one.handle);
+      await behind(folder, ({ records, extras }) => {
+        const value = encodeRecord(one, one.expires - fraction, 0, false);
+        records.putSync(key, value, revisionAfter(0, checksum(key, value)));
+        if (entry) extras.putSync(key, entry(one));
+      });
+      const read = async () => extrasOf((await store.read(one.handle, now))!) ?? {};
+      expect(await outcome(read), what).to.deep.equal(expected);
+    }
+  });
+
+  it('of a record of version 0.1.0 are refused where they are not those of a session', async () => {
+    const [one, wrong, cut] = [record('ann'), record('ann'), record('ann')];
+    await behind(folder, ({ records }) => {
+      for (const each of [one, wrong, cut]) {
+        const value = encodeRecord(each, each.expires, 0, false);
+        if (each === wrong) value.writeDoubleLE(0.5, 32);
+        records.putSync(handleBytes(each.handle), value.subarray(0, each === cut ? 81 : undefined), 1);
+      }
+    });
+    expect(await store.read(one.handle, now)).to.deep.equal({ ...one, indexed: one.expires, epoch: 0 });
+    for (const { handle } of [wrong, cut])
+      expect(await outcome(() => store.read(handle, now))).to.equal('damaged');
+    const unchecked = async () => (await store.file.scrub(undefined, 60_000)).unchecked;
+    expect(await unchecked()).to.equal(1);
+    await store.write({ handle: one.handle, now }, { touched: now, expires: now + 60_000 });
+    expect(await unchecked()).to.equal(0);
+  });
+
+  it('of what holds for the whole store count as nothing; version 0.1.0 writes one duty without a checksum', async () => {
+    const put = (name: string, text: string) =>
+      behind(folder, ({ meta }) => meta.putSync(name as never, Buffer.from(text), 1));
+    const holder = { owner: 'old', until: now + 1000 };
+    await put('sweeper', JSON.stringify(holder));
+    expect(await store.lease('sweeper', 'new', now, now + 1)).to.equal(undefined);
+    expect(await store.lease('sweeper', 'old', now, now + 1000)).to.be.a('number');
+    expect(await store.lease('sweeper', 'new', now, now + 1)).to.equal(undefined);
+    for (const [name, text] of [
+      ['scrubber', JSON.stringify(holder)],
+      ['sweeper', JSON.stringify({ ...holder, crc: 7 })],
+      ['sweeper', 'not JSON'],
+      ['sweeper', ''],
+    ] as const) {
+      await put(name, text);
+      expect(await store.lease(name, 'new', now, now + 1), text).to.be.a('number');
+    }
+    await put('fact', '{"a":1}');
+    expect(store.fact('fact')).to.equal(undefined);
+    await store.changeFact('fact', (before) => ({ before: before ?? null }));
+    expect(store.fact('fact')).to.deep.equal({ before: null });
+  });
+
+  it("of an index that lead to somebody else's session are refused by a list", async () => {
+    for (const isRaised of [false, true]) {
+      if (isRaised) await store.raise();
+      const own = record(`ann ${isRaised}`);
+      await store.insert(own);
+      for (const userid of [`${own.userid}a`, own.userid.slice(0, -1), own.userid.toUpperCase()]) {
+        const other = record(userid);
+        const entry = userKey(own.userid, handleBytes(other.handle));
+        await store.insert(other);
+        await behind(folder, ({ byUser }) => byUser.putSync(entry, Buffer.from([1])));
+        expect(await outcome(() => store.list(own.userid, now)), userid).to.equal('damaged');
+        expect(told.pop()).to.equal(`session ${other.handle}`);
+        await behind(folder, ({ byUser }) => byUser.removeSync(entry));
+      }
+      expect(await store.list(own.userid, now)).to.have.length(1);
+    }
+  });
+
+  it('of a userid leave a record that can be ended, and a note where the user is known', async () => {
+    const [one, other] = [record('ann', { data: '{"u":1}' }), record('ann', { data: '{"u":2}' })];
+    for (const each of [one, other]) {
+      await store.insert(each);
+      expect(change(Buffer.from(`ann${each.data}`), Buffer.from('amn'))).to.be.greaterThan(0);
+    }
+    expect(await store.remove({ handle: one.handle, userid: 'ann', now }, 'end')).to.equal(true);
+    const note = store.noteOf(one.handle, now);
+    expect(note).to.include({ userid: 'ann', reason: 'end' });
+    expect(note!.secretHash.equals(one.secretHash)).to.equal(true);
+    const { handle, secretHash } = other;
+    expect(await store.remove({ handle, secretHash, now }, 'end')).to.equal(true);
+    expect(store.noteOf(handle, now)).to.equal(undefined);
+    expect(await store.read(handle, now)).to.equal(undefined);
+    // The index still names it, by a user whom the record did not.
+    expect(await scrub()).to.deep.equal({ records: 0, damaged: [], repaired: 1 });
+    expect(await store.list('ann', now)).to.deep.equal([]);
+  });
+
+  it('cut a record short, which can be ended all the same, and is removed when its time comes', async () => {
+    const [one, other] = [record('ann'), record('ann')];
+    for (const each of [one, other]) {
+      await store.insert(each);
+      await behind(folder, ({ records }) => {
+        const value = encodeRecord(each, each.expires, 0, false).subarray(0, 10);
+        records.putSync(handleBytes(each.handle), value, revisionAfter(0, 1));
+      });
+      expect(await outcome(() => store.read(each.handle, now))).to.equal('damaged');
+    }
+    expect(await store.remove({ handle: one.handle, userid: 'ann', now }, 'end')).to.equal(true);
+    expect(store.count()).to.equal(1);
+    expect(await store.sweep(now + 60_000, 10)).to.include({ removed: 1 });
+    expect(store.count()).to.equal(0);
+  });
+
+  it('hold up nothing that goes over many records', async () => {
+    const made = Array.from({ length: 6 }, (_, n) => record('ann', { data: `{"n":${n}}` }));
+    made.sort((a, b) => Buffer.compare(handleBytes(a.handle), handleBytes(b.handle)));
+    for (const each of made) await store.insert(each);
+    const handles = made.map(({ handle }) => handle);
+    for (const { data } of made.slice(1, 4)) change(Buffer.from(data), Buffer.from('{"m"'));
+    const live = [0, 4, 5].map((n) => handles[n]!);
+    const peeked = store.peekEach(handles, now);
+    expect(handles.map((handle) => peeked.get(handle)?.handle ?? peeked.get(handle))).to.deep.equal(
+      handles.map((handle) => (live.includes(handle) ? handle : null)),
+    );
+    expect([...store.peekEach(handles, now + 60_000).values()]).to.deep.equal([null, null, null]);
+    expect(await store.countLive(now)).to.deep.equal({ count: 3, exact: true });
+    expect((await store.walk(now, { limit: 9 })).map(({ handle }) => handle)).to.deep.equal(live);
+    const sealed = async (limit: number, after?: string) =>
+      (await store.sealed(limit, after)).map(({ handle }) => handle);
+    expect(await sealed(2)).to.deep.equal(live.slice(0, 2));
+    expect(await sealed(9)).to.deep.equal(live);
+    expect(await sealed(1, live[0])).to.deep.equal([live[1]]);
+    const { handle, data } = made[1]!;
+    expect(await store.replaceSealed({ handle, data }, { handle, data: '{}' })).to.equal(false);
+    expect(await store.removeEach([{ handle, userid: 'ann', now }], 'limit')).to.equal(1);
+    await store.endEveryone();
+    for (let step = 0; step < 4; step++) await store.sweep(now, 2);
+    expect(store.isSweepDue(now)).to.equal(false);
+    expect(store.count()).to.equal(2);
+    expect((await store.sweep(now + 60_000, 9)).removed).to.equal(2);
+    expect(await store.file.removeDamaged(handle)).to.equal(false);
+  });
+
+  it('of a note, or of what names the note of a session, tell nothing of another, and are cleared away', async () => {
+    const ended = [record('ann'), record('bob')];
+    for (const each of ended) {
+      await store.insert(each);
+      await store.remove({ handle: each.handle, now }, 'end');
+    }
+    const [one, other] = ended.map(({ handle }) => handleBytes(handle));
+    await behind(folder, ({ noteByHandle }) =>
+      noteByHandle.putSync(one!, Buffer.from(noteByHandle.get(other!)!)),
+    );
+    expect(store.noteOf(ended[0]!.handle, now)).to.equal(undefined);
+    expect(store.noteOf(ended[1]!.handle, now)).to.include({ userid: 'bob' });
+    expect(change(Buffer.from('"userid":"ann"'), Buffer.from('"userid":"amn"'))).to.be.greaterThan(0);
+    expect(store.notes().notes.map(({ userid }) => userid)).to.deep.equal(['bob']);
+    await store.sweep(now + noteLifetime + 1, 10);
+    expect(await behind(folder, ({ notes }) => [...notes.getKeys()])).to.deep.equal([]);
+  });
+
+  it('cut the key of an index entry short, which holds up no sweep, and which a scrub removes', async () => {
+    const kept = record('ann');
+    await store.insert(kept);
+    const short = [Buffer.from([1]), expiryKey(now - 1, Buffer.alloc(0))];
+    await behind(folder, ({ byUser, byExpiry }) => {
+      for (const each of short) {
+        byExpiry.putSync(each, Buffer.from([1]));
+        byUser.putSync(each, Buffer.from([1]));
+      }
+    });
+    for (const late of [0, 1])
+      expect(await store.sweep(now, 1)).to.deep.equal({ removed: 0, more: true, late });
+    expect(store.isSweepDue(now)).to.equal(false);
+    expect((await scrub()).repaired).to.equal(2);
+    expect(await scrub()).to.deep.equal({ records: 1, damaged: [], repaired: 0 });
+    expect(await store.list('ann', now)).to.have.length(1);
   });
 
   it('are found by a command, and by a server in the background, which says so in its metrics', async () => {
@@ -377,6 +570,8 @@ describe('a record without a checksum, of version 0.1.0', () => {
       bytes(''),
       bytes('{"a":"\ufffd"}'),
       encodeRecord({ ...record('{}'), ends: NEVER }, ends, 0, false),
+      // Version 0.1.0 leaves the fraction alone that this one wrote.
+      encodeRecord(record('{}'), indexedFor(ends, false), 0, false),
     ])
       expect(isPlausible(good, good.length)).to.equal(true);
     for (const [what, bad] of Object.entries({
@@ -391,7 +586,8 @@ describe('a record without a checksum, of version 0.1.0', () => {
       'text that is neither UTF-8 nor JSON': bytes('{"a":\ufffd}'),
     }))
       expect(isPlausible(bad, bad.length), what).to.equal(false);
-    expect(isPlausible(bytes(), 81)).to.equal(false);
+    for (const size of [0, 40, 81])
+      expect(isPlausible(bytes().subarray(0, size), size), `${size} bytes`).to.equal(false);
   });
 
   it('may have extras; one of this version says whether it has', () => {

@@ -1,12 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
+import { holdersOf } from '../../../../databases/lmdb/claim.js';
+import type { ClockMark } from '../../../../databases/lmdb/wall-clock.js';
 import { StoreError, StoreFailedError } from '../../../../plugins/sessman/errors.js';
 import { noteLifetime, type SessionRecord } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
-import { recordAt } from '../support/embedded.js';
+import { handleBytes, handleOf } from '../../../../plugins/sessman/stores/embedded/records.js';
+import { behind, recordAt, until } from '../support/embedded.js';
 
 describe('an embedded store', () => {
   let folder: string;
@@ -83,6 +87,28 @@ describe('an embedded store', () => {
       const error = await reasonOf(() => call(store, record));
       expect(error, name).to.be.instanceOf(StoreError).and.to.include({ code: 'store_unavailable' });
     }
+    expect(await readFile('/proc/self/maps', 'utf8')).not.to.include(join(folder, 'store/sessions.mdb'));
+  });
+
+  it('says that it is unavailable where its database throws', async () => {
+    const error = await reasonOf(() => store.read('A'.repeat(8000), now));
+    expect(error).to.be.instanceOf(StoreError).and.to.include({ code: 'store_unavailable' });
+    expect((error as StoreError).cause).to.be.instanceOf(Error);
+  });
+
+  it('keeps its time for those that open it later, and tells where the machine says another', async () => {
+    store.clock.keep();
+    await until(() => store.fact('clock'));
+    const kept = store.fact<ClockMark>('clock')!;
+    expect(kept.time).to.be.within(now - 1000, Date.now() + 1000);
+    const jumps: (number | undefined)[] = [];
+    const events = { onJump: (skew: number | undefined) => jumps.push(skew) };
+    expect(openStore('store', events).clock.isDoubtful).to.equal(false);
+    expect(jumps).to.deep.equal([]);
+    await store.changeFact<ClockMark>('clock', () => ({ ...kept, time: kept.time + 1e7 }));
+    expect(openStore('store', events).clock.isDoubtful).to.equal(true);
+    expect(jumps).to.have.length(1);
+    expect(jumps[0]).to.be.within(-1e7 - 1000, -1e7 + 1000);
   });
 
   it('refuses writes where it is open for reading only, and leaves the folder as it is', async () => {
@@ -98,6 +124,22 @@ describe('an embedded store', () => {
     expect((await store.read(record.handle, now))?.handle).to.equal(record.handle);
   });
 
+  it('claims its folder for as long as it is open', async () => {
+    const claimed = join(folder, 'claimed');
+    const opened = await EmbeddedStore.openClaimed(claimed);
+    expect(await holdersOf(claimed)).to.deep.equal([process.pid]);
+    await opened.close();
+    expect(await holdersOf(claimed)).to.deep.equal([]);
+    await rm(join(claimed, 'sessions.mdb-lock'), { force: true });
+    await symlink(join(folder, 'none/lock'), join(claimed, 'sessions.mdb-lock'));
+    const refusal = await reasonOf(() => EmbeddedStore.openClaimed(claimed));
+    expect(refusal).to.be.instanceOf(StoreFileError);
+    const { message, cause } = refusal as StoreFileError;
+    expect(message).to.include(`the session store ${claimed}/sessions.mdb cannot be opened: `);
+    expect(message).to.include((cause as Error).message);
+    expect(await holdersOf(claimed)).to.deep.equal([]);
+  });
+
   it('marks its folder with its format, for its owner alone', async () => {
     expect(await mark()).to.deep.equal({ store: 'sessman', format: 1 });
     expect((await stat(join(folder, 'store'))).mode & 0o777).to.equal(0o700);
@@ -107,6 +149,117 @@ describe('an embedded store', () => {
     expect(await mark()).to.deep.equal({ store: 'sessman', format: 2 });
     expect(store.isRaised()).to.equal(true);
     expect(openStore().isRaised()).to.equal(true);
+  });
+
+  it('writes as version 0.1.0 does until it is raised, and then so that that version finds no session', async () => {
+    const seen: SessionRecord[] = [];
+    for (const isRaised of [false, true]) {
+      if (isRaised) await store.raise();
+      const records = [await insert({ expires: now + 10 })];
+      for (let n = 0; n < 4; n++) records.push(await insert());
+      const [moved, written, extended, replaced] = records.map(({ handle }) => ({ handle, now }));
+      const change = { touched: now, expires: now + 2e6 };
+      await store.write(moved!, change);
+      await store.sweep(now + 10, 10);
+      await store.write(written!, { ...change, data: '{"a":1}' });
+      await store.write(extended!, { ...change, about: '{}' });
+      const { handle } = replaced!;
+      expect(await store.replaceSealed({ handle, data: '{}' }, { handle, data: '{ }' })).to.equal(true);
+      for (const { handle, secretHash } of records) {
+        const value = await behind(join(folder, 'store'), (dbs) => dbs.records.get(handleBytes(handle))!);
+        expect(value.readUInt16LE(80) > 0x7fff).to.equal(isRaised);
+        expect(value.includes(secretHash)).to.equal(!isRaised);
+      }
+      seen.push(...records);
+      for (const { handle, secretHash, userid } of seen) {
+        const found = await store.read(handle, now);
+        expect(found).to.include({ userid });
+        expect(found!.secretHash.equals(secretHash)).to.equal(true);
+      }
+    }
+  });
+
+  it('keeps nothing besides a record that has no more, and nothing of a session that is gone', async () => {
+    const besides = () => behind(join(folder, 'store'), ({ extras }) => [...extras.getKeys()].map(handleOf));
+    const [none, ended, expired] = [
+      await insert(),
+      await insert({ ip: '::1' }),
+      await insert({ about: '{}', expires: now + 10 }),
+    ];
+    const { handle } = none;
+    const change = { touched: now + 1, expires: now + 2e6 };
+    await store.write({ handle, now }, change);
+    await store.rewrite({ handle, now }, change, () => '{"b":1}');
+    await store.replaceSealed({ handle, data: '{"b":1}' }, { handle, data: '{"c":1}' });
+    expect(await besides()).to.have.members([ended.handle, expired.handle]);
+    await store.remove({ handle: ended.handle, now }, 'end');
+    expect(await besides()).to.deep.equal([expired.handle]);
+    await store.sweep(now + 10, 10);
+    expect(await besides()).to.deep.equal([]);
+    await insert({ userAgent: 'Browser/1' });
+    await store.beginGeneration(false);
+    const left = await behind(join(folder, 'store'), ({ meta, ...others }) =>
+      Object.values(others).flatMap((each) => [...each.getKeys()]),
+    );
+    expect(left).to.deep.equal([]);
+  });
+
+  it('is due in the millisecond in which a session ends, by the first of its times', async () => {
+    for (const first of [{ expires: now + 50 }, { ends: now + 50 }]) {
+      for (const extras of [{}, { about: '{}' }]) {
+        const { handle, expires } = await insert({ ...first, ...extras });
+        for (let n = 0; n < 3; n++)
+          await store.write({ handle, now }, { touched: now, expires, ip: `::${n}` });
+        expect(store.isSweepDue(now + 49)).to.equal(false);
+        expect(store.isSweepDue(now + 50)).to.equal(true);
+        const swept = await store.sweep(now + 50, 10);
+        expect(swept).to.include({ removed: 1, more: false });
+        expect(swept.late).to.be.within(0, 1);
+      }
+    }
+  });
+
+  it('takes for live what another process makes while that is still ending everyone', async () => {
+    const other = openStore();
+    expect([store.epoch(), other.epoch()]).to.deep.equal([0, 0]);
+    const ending = other.endEveryone();
+    await until(() => other.epoch() === 1);
+    const record = await insert({}, other);
+    expect(await store.read(record.handle, now)).to.include({ handle: record.handle });
+    await ending;
+    const late = 3000;
+    expect((await store.sweep(other.everyoneAt() + late, 10)).late).to.equal(late);
+  });
+
+  it('says how large its file is, of which a compact copy has nothing free', async () => {
+    const large = { about: JSON.stringify({ large: 'x'.repeat(9000) }), data: `{"a":"${'x'.repeat(9000)}"}` };
+    const records = await Promise.all(Array.from({ length: 300 }, (_, n) => insert(n ? {} : large)));
+    await store.removeEach(
+      records.slice(150).map(({ handle }) => ({ handle, now })),
+      'limit',
+    );
+    await store.changeFact('large', () => ({ text: 'x'.repeat(9000) }));
+    expect(store.file.size().free).to.be.above(0);
+    await store.backup(join(folder, 'copy'));
+    const { size } = await stat(join(folder, 'copy/sessions.mdb'));
+    expect(openStore('copy').file.size()).to.deep.equal({ bytes: size, free: 0 });
+    expect(await mark('copy')).to.deep.equal({ store: 'sessman', format: 1 });
+  });
+
+  it('counts more than twenty thousand only about, and names a thousand damaged ones at most', async () => {
+    const told: string[] = [];
+    const large = openStore('large', { onDamaged: (part: string) => told.push(part) });
+    const keys = Array.from({ length: 20_001 }, (_, n) => Buffer.from(`key of ${100_000 + n}`));
+    const change = (work: Parameters<typeof behind>[1]) =>
+      behind(join(folder, 'large'), (dbs) => dbs.records.transactionSync(() => work(dbs)));
+    await change(({ records }) => {
+      for (const key of keys) records.putSync(key, Buffer.from('damaged'), 1);
+    });
+    expect(await large.countLive(now)).to.deep.equal({ count: 20_001, exact: false });
+    expect(told).to.deep.equal([]);
+    await change(({ records }) => records.removeSync(keys[0]!));
+    expect(await large.countLive(now)).to.deep.equal({ count: 0, exact: true });
+    expect(told).to.deep.equal(keys.slice(1, 1001).map((key) => `session ${handleOf(key)}`));
   });
 
   it('keeps notes of ends for ten minutes, of each process that wrote some', async () => {
@@ -143,6 +296,23 @@ describe('an embedded store', () => {
     expect(store.noteOf(expected[6]!.split(' ')[0]!, ended)).to.equal(undefined);
   });
 
+  it('removes no more old notes in one step than it may, whoever wrote them', async () => {
+    const other = openStore();
+    const ended = now - noteLifetime;
+    for (let n = 0; n < 7; n++) {
+      const on = n < 3 ? store : other;
+      const { handle } = await insert({ created: ended - 9, touched: ended - 9 }, on);
+      await on.remove({ handle, now: ended + n }, 'end');
+    }
+    for (const left of [2, 0]) {
+      const step = await store.sweep(now + 100, 5);
+      expect(step).to.include({ removed: 0, more: true });
+      expect(step.late).to.be.within(94, 100);
+      expect(store.notes().notes).to.have.length(left);
+    }
+    expect(await store.sweep(now + 100, 5)).to.deep.equal({ removed: 0, more: false });
+  });
+
   it('leaves the note of a later end alone when that of an earlier one goes', async () => {
     const record = await insert({ created: now - 2 * noteLifetime, touched: now - 2 * noteLifetime });
     await store.remove({ handle: record.handle, now: now - noteLifetime - 1 }, 'end');
@@ -168,8 +338,17 @@ describe('an embedded store', () => {
     expect(new Set(seen)).to.deep.equal(new Set(records.map(({ handle }) => handle)));
   });
 
-  it('counts the live ones of more than it reads in one turn', async () => {
+  it('counts and walks over the live ones of more than it reads in one turn', async () => {
     await Promise.all(Array.from({ length: 250 }, (_, n) => insert({ expires: now + (n % 5 ? 10 : 20) })));
+    for (const useridPrefix of [undefined, '', 'a']) {
+      for (const [at, live] of [
+        [now, 250],
+        [now + 10, 50],
+      ] as const) {
+        const walked = await store.walk(at, { limit: 1000, useridPrefix });
+        expect(new Set(walked.map(({ handle }) => handle)).size).to.equal(live);
+      }
+    }
     expect(await store.countLive(now)).to.deep.equal({ count: 250, exact: true });
     expect(await store.countLive(now + 10)).to.deep.equal({ count: 50, exact: true });
     expect(await store.countLive(now + 20)).to.deep.equal({ count: 0, exact: true });
@@ -236,7 +415,7 @@ describe('an embedded store', () => {
     await store.endEveryone();
     const [kept, ended] = [await insert(extras), await insert()];
     await store.remove({ handle: ended.handle, now }, 'end');
-    await store.changeFact('of its processes', () => ({ told: true }));
+    for (const name of ['of its processes', 'clock']) await store.changeFact(name, () => ({ told: true }));
     for (const keeps of [true, false]) {
       const name = `copy ${keeps}`;
       await store.backup(join(folder, name));
@@ -251,6 +430,7 @@ describe('an embedded store', () => {
       expect(copy.notes().notes).to.deep.equal([]);
       expect(copy.noteOf(ended.handle, now)).to.equal(undefined);
       expect(copy.fact('of its processes')).to.equal(undefined);
+      expect(copy.fact('clock')).not.to.equal(undefined);
       const found = await copy.read(kept.handle, now);
       if (keeps) expect(found).to.deep.include(extras);
       else {

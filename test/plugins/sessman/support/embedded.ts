@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Database, open as openLmdb } from 'lmdb';
 import type { SessionRecord, Store } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 
@@ -15,6 +16,37 @@ export async function openTemporary(): Promise<{ store: EmbeddedStore; close: ()
     await rm(folder, { recursive: true });
   };
   return { store, close };
+}
+
+/** A store's databases. */
+const tables = {
+  records: { useVersions: true },
+  extras: {},
+  byUser: {},
+  byExpiry: {},
+  notes: {},
+  noteByHandle: {},
+  // Its keys are names.
+  meta: { useVersions: true, keyEncoding: undefined },
+};
+
+/** Reads or changes the file of a store behind its back. */
+export async function behind<T>(
+  folder: string,
+  work: (dbs: Record<keyof typeof tables, Database<Buffer, Buffer>>) => T,
+): Promise<T> {
+  const root = openLmdb(join(folder, 'sessions.mdb'), { overlappingSync: false });
+  const dbs = Object.entries(tables).map(([table, options]) => {
+    const name = table.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return [table, root.openDB(name, { encoding: 'binary', keyEncoding: 'binary', ...options })] as const;
+  });
+  try {
+    return work(Object.fromEntries(dbs) as Parameters<typeof work>[0]);
+  } finally {
+    await root.close();
+    // Reads of one turn may share a snapshot.
+    await nextTurn();
+  }
 }
 
 /** The store, but for these members. */
