@@ -1,6 +1,13 @@
 import { hash, randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import { extrasOf, type Match, NEVER, type SessionRecord, type Store } from '../../plugins/sessman/store.js';
+import {
+  extrasOf,
+  type Match,
+  NEVER,
+  type ScrubPlace,
+  type SessionRecord,
+  type Store,
+} from '../../plugins/sessman/store.js';
 import { changeFenced } from '../../plugins/sessman/stores/fenced.js';
 
 /** What a store's test gives the suite: how to open stores on one and the same fresh place, and how to remove it. */
@@ -63,6 +70,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         await store.insert({ ...none, handle: record.handle });
         expect(await store.read(record.handle, now)).not.to.have.any.keys(...Object.keys(extras));
       }
+      await expectRightIndexes();
     });
 
     it('keeps each of what few records have without the others', async () => {
@@ -402,7 +410,8 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         names.slice(1, 8),
       );
       expect(await walked(`${prefix}\ud7ff`, 5)).to.have.length(1);
-      expect(await walked(`${prefix}c`, 5)).to.deep.equal([]);
+      for (const none of ['c', 'z{', 'z{"a":1}'])
+        expect(await walked(`${prefix}${none}`, 5), none).to.deep.equal([]);
     });
 
     it("removes a user's sessions but one, and counts them", async () => {
@@ -542,18 +551,24 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
     });
 
     it('never brings a removed record back, whatever races', async () => {
+      const removers = [
+        async (match: Match) => Number(await store.remove(match, 'end')),
+        (match: Match) => store.removeEach([match], 'limit'),
+        (_: Match, { userid }: SessionRecord) => store.removeOfUser(userid, now),
+      ];
       for (let round = 0; round < 100; round++) {
         const record = aRecord();
+        const remove = removers[round % 3]!;
         await store.insert(record);
         const write = (data?: string) =>
           store.write(matchOf(record), { touched: now, expires: now + 60_000, ...(data && { data }) });
         const [, removed] = await Promise.all([
           write('{"a":1}'),
-          store.remove(matchOf(record), 'end'),
+          remove(matchOf(record), record),
           write(),
           store.read(record.handle, now),
         ]);
-        expect(removed).to.equal(true);
+        expect(removed).to.equal(1);
         expect(await store.read(record.handle, now)).to.equal(undefined);
         expect(await write('{"late":1}')).to.equal(undefined);
         expect(await store.read(record.handle, now)).to.equal(undefined);
@@ -603,7 +618,9 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       const dead = Array.from({ length: 30 }, (_, n) =>
         aRecord({ userid, expires: later - n, ...(n % 2 && { ends: later - 50 }) }),
       );
-      const used = Array.from({ length: 30 }, (_, n) => aRecord({ userid, expires: later - 1 - n }));
+      const used = Array.from({ length: 30 }, (_, n) =>
+        aRecord({ userid, expires: later - 1 - n, ...(n % 3 === 0 && { ip: `::${n}` }) }),
+      );
       const living = Array.from({ length: 5 }, () => aRecord({ userid, expires: later + 2000 }));
       for (const record of [...dead, ...used, ...living]) await store.insert(record);
       for (const record of used) await store.write(matchOf(record), { touched: now, expires: later + 3000 });
@@ -627,13 +644,15 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       expect(await store.count()).to.equal(before - removed);
       expect(await store.list(userid, later)).to.have.length(35);
       for (const { handle } of dead) expect(await store.read(handle, now)).to.equal(undefined);
-      for (const { handle } of [...used, ...living])
-        expect(await store.read(handle, later)).not.to.equal(undefined);
+      for (const record of [...used, ...living])
+        expect(extrasOf((await store.read(record.handle, later))!)).to.deep.equal(extrasOf(record));
+      await expectRightIndexes();
 
       while ((await store.sweep(later + 3000, 100)).more);
       expect(await store.list(userid, now)).to.deep.equal([]);
       expect((await store.sweep(later + 3000, 100)).removed).to.equal(0);
       expect(await store.isSweepDue(later + 3000)).to.equal(false);
+      await expectRightIndexes();
     });
 
     it('gives a duty to one owner at a time, with a fence that grows', async () => {
@@ -696,16 +715,30 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
 
     it('replaces sealed fields only as they were, and changes nothing else', async () => {
       const record = aRecord({ about: '{"a":1}' });
-      await store.insert(record);
+      const none = aRecord();
+      for (const each of [record, none]) await store.insert(each);
       await store.raise();
       const { handle } = record;
-      const [sealed] = (await store.sealed(1000)).filter((each) => each.handle === handle);
-      expect(await store.replaceSealed(sealed!, { ...sealed!, about: sealed!.about! })).to.equal(true);
+      const sealedOf = async (of: SessionRecord) =>
+        (await store.sealed(1000)).find((each) => each.handle === of.handle)!;
+      for (const [of, name] of [
+        [record, 'about'],
+        [record, 'data'],
+        [none, 'data'],
+      ] as const) {
+        const before = await sealedOf(of);
+        const after = { ...before, [name]: `${before[name]} ` };
+        expect(await store.replaceSealed({ handle: of.handle, [name]: before[name] }, after)).to.equal(true);
+        expect(await sealedOf(of)).to.deep.equal(after);
+        expect(await store.peek(of.handle, now)).to.include({ version: 1, touched: of.touched });
+      }
+      await expectRightIndexes();
+      const sealed = await sealedOf(record);
       await store.write(matchOf(record), { touched: now, expires: now + 60_000, data: '{"b":1}' });
-      expect(await store.replaceSealed(sealed!, sealed!), 'a later write is undone').to.equal(false);
+      expect(await store.replaceSealed(sealed, sealed), 'a later write is undone').to.equal(false);
       expect(await store.read(handle, now)).to.deep.include({ data: '{"b":1}', version: 2 });
       await store.remove(matchOf(record), 'end');
-      expect(await store.replaceSealed(sealed!, sealed!), 'an ended session').to.equal(false);
+      expect(await store.replaceSealed(sealed, sealed), 'an ended session').to.equal(false);
       expect(await store.read(handle, now)).to.equal(undefined);
     });
 
@@ -760,6 +793,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         const after = aRecord();
         expect(await other.insert(after)).to.equal(true);
         expect(await read(after.handle, now)).to.deep.equal(after);
+        expect(await store.list(after.userid, now)).to.deep.equal([summaryOf(after)]);
         const change = { data: '{"b":1}', touched: now, expires: now + 60_000, secretHash: randomBytes(32) };
         expect(await store.write(matchOf(after), change)).to.deep.include({ version: 2, data: '{"b":1}' });
         expect(await other.write(matchOf(after), change)).to.equal(undefined);
@@ -781,8 +815,10 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         await other.sweep(now, 1);
         const last = aRecord();
         await store.insert(last);
-        await other.endEveryone();
+        await Promise.all([store.endEveryone(), other.endEveryone()]);
+        for (const each of [store, other]) expect(await each.epoch()).to.equal(epoch + 4);
         while (await other.isSweepDue(now)) await other.sweep(now, 5);
+        await expectRightIndexes();
         const inserted = await Promise.all([after, last].map((record) => store.insert(record)));
         expect(inserted, 'their records are gone').to.deep.equal([true, true]);
       } finally {
@@ -798,6 +834,17 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       store = await place.open();
       expect(await read(record.handle, now)).to.deep.equal(record);
     });
+
+    /** Where a store can say so, that its indexes hold what they should. */
+    async function expectRightIndexes(): Promise<void> {
+      let place: ScrubPlace | undefined;
+      do {
+        const seen = await store.file?.scrub(place, 60_000);
+        expect(seen?.repaired ?? 0).to.equal(0);
+        expect(seen?.damaged ?? []).to.deep.equal([]);
+        place = seen?.next;
+      } while (place);
+    }
 
     async function read(handle: string, at: number): Promise<SessionRecord | undefined> {
       return pick(await store.read(handle, at));

@@ -126,6 +126,7 @@ export const groups = [
     name: 'sessman/upkeep',
     mutate: code('stores/{observed-store,scrubber,sweeper,pace}', 'stores/embedded/{folder,scrub}'),
     tests: sessman(
+      'stores/pace',
       'stores/upkeep',
       'stores/wrapped',
       'stores/embedded-upkeep',

@@ -4,7 +4,12 @@ import type { SealedFields, Store } from '../../../../plugins/sessman/store.js';
 import type { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { encryptStore } from '../../../../plugins/sessman/stores/encrypted-store.js';
 import { Keyring, plain } from '../../../../plugins/sessman/stores/keyring.js';
-import { type KeyCounts, keysOf, runReencryption } from '../../../../plugins/sessman/stores/reencrypt.js';
+import {
+  type KeyCounts,
+  keysOf,
+  noneCanBeRead,
+  runReencryption,
+} from '../../../../plugins/sessman/stores/reencrypt.js';
 import { instead, openTemporary, recordAt, until } from '../support/embedded.js';
 
 describe('encrypting the records of a store again', () => {
@@ -108,28 +113,6 @@ describe('encrypting the records of a store again', () => {
     await host.stop();
   });
 
-  it('goes over the records again after some seconds', async () => {
-    const key = newKey();
-    const { first } = new Keyring([key]);
-    let reads = 0;
-    const sealed = (limit: number, after?: string) => {
-      reads += 1;
-      return store.sealed(limit, after);
-    };
-    const host = start([key, plain], instead(store, { sealed }));
-    await until(() => counted()?.counts[first] === 0);
-    expect(reads).to.equal(1);
-    await insert(store);
-    host.clock.at += 2999;
-    const { looks } = host.clock;
-    await until(() => host.clock.looks > looks + 3);
-    expect(reads).to.equal(1);
-    host.clock.at += 1;
-    await until(() => counted()?.counts[first] === 1);
-    expect(await inUse()).to.deep.equal([first]);
-    await host.stop();
-  });
-
   it('counts the keys with which other hosts encrypt as in use', async () => {
     const [key, other] = [newKey(), newKey()];
     const [{ first }, { first: elsewhere }] = [new Keyring([key]), new Keyring([other])];
@@ -143,6 +126,170 @@ describe('encrypting the records of a store again', () => {
     await until(() => counted()?.counts[first]);
     await host.stop();
     expect(counted()).to.deep.include({ first, counts: { [first]: 1, [elsewhere]: 1, [plain]: 0 } });
+  });
+
+  it('counts what another host encrypted with, whether it came or went meanwhile', async () => {
+    const [key, other] = [newKey(), newKey()];
+    const [{ first }, elsewhere] = [new Keyring([key]), new Keyring([other])];
+    for (let n = 0; n < 2; n++) {
+      const handle = randomBytes(12).toString('base64url');
+      await store.insert(recordAt(now, { handle, data: elsewhere.seal('data', handle, '{}') }));
+    }
+    const host = (fingerprint: string) => ({ fingerprints: [fingerprint, first], until: now + 1 });
+    await store.changeFact('hosts', () => ({ same: host(elsewhere.first), leaving: host('left') }));
+    const sealed = async (limit: number, after?: string) => {
+      await store.changeFact('hosts', ({ leaving: _, ...others }: Record<string, object> = {}) => ({
+        ...others,
+        coming: host('came'),
+      }));
+      return store.sealed(limit, after);
+    };
+    const { stop } = start([key], instead(store, { sealed }));
+    await until(() => counted()?.counts[first] === 0);
+    await stop();
+    expect(counted()!.counts).to.deep.equal({ [first]: 0, [elsewhere.first]: 2, left: 1, came: 1 });
+  });
+
+  it('encrypts only the fields that have another key, and counts only the records that it has read', async () => {
+    const [key, other] = [newKey(), newKey()];
+    const [keys, earlier] = [new Keyring([key]), new Keyring([other])];
+    const handle = Buffer.alloc(12, 7).toString('base64url');
+    const record = recordAt(now, {
+      handle,
+      data: earlier.seal('data', handle, '{"a":1}'),
+      about: keys.seal('about', handle, '{"b":1}'),
+      ip: '::1',
+      userAgent: earlier.seal('user_agent', handle, 'Browser/1'),
+    });
+    await store.insert(record);
+    await insert(store, Buffer.alloc(12, 9).toString('base64url'));
+    const asked: string[] = [];
+    const replaceSealed = async (before: SealedFields, after: SealedFields) => {
+      asked.push(`${Object.keys(before).sort()} ${Object.keys(after).sort()}`);
+      // Others come between.
+      const between = Buffer.alloc(12, 7 + asked.length);
+      if (asked.length === 1) await insert(encryptStore(store, keys), between.toString('base64url'));
+      return store.replaceSealed(before, after);
+    };
+    const { stop } = start([key, other, plain], instead(store, { replaceSealed }));
+    await until(() => counted()?.counts[keys.first] === 2);
+    await stop();
+    expect(store.count()).to.equal(3);
+    expect(asked).to.have.members([
+      'data,handle,ip,userAgent data,handle,ip,userAgent',
+      'data,handle data,handle',
+    ]);
+    expect((await store.sealed(1))[0]!.about).to.equal(record.about);
+    expect(await encryptStore(store, keys).read(handle, now)).to.include({
+      data: '{"a":1}',
+      about: '{"b":1}',
+      ip: '::1',
+      userAgent: 'Browser/1',
+    });
+  });
+
+  it('knows whether none of the first records can be read', async () => {
+    const [key, other] = [newKey(), newKey()];
+    const keys = new Keyring([key]);
+    expect(await noneCanBeRead(store, keys)).to.equal(false);
+    await insert(encryptStore(store, new Keyring([other])));
+    expect(await noneCanBeRead(store, keys)).to.equal(true);
+    await insert(encryptStore(store, keys));
+    expect(await noneCanBeRead(store, keys)).to.equal(false);
+  });
+
+  describe('by a steady clock that stands still', () => {
+    let steady: number;
+    beforeEach(() => {
+      // Whole, so that sums are exact.
+      steady = Math.ceil(performance.now());
+      performance.now = () => steady;
+    });
+    afterEach(() => {
+      Reflect.deleteProperty(performance, 'now');
+    });
+
+    /** A host whose first lease is answered after so many milliseconds, and the second at once, if at all. */
+    const startSlow = (keys: readonly string[], took: number, isRenewed = true) => {
+      const told = { leases: 0, reads: 0 };
+      const host = start(
+        keys,
+        instead(store, {
+          async lease(...args) {
+            told.leases += 1;
+            if (told.leases === 2 && !isRenewed) return undefined;
+            if (told.leases === 1) steady += took;
+            return store.lease(...args);
+          },
+          sealed(...args) {
+            told.reads += 1;
+            return store.sealed(...args);
+          },
+        }),
+      );
+      return { ...host, told };
+    };
+
+    it('holds its duty from when it asked for it, renews it in time, and replaces nothing without it', async () => {
+      const keys = [newKey(), newKey(), newKey(), newKey()];
+      const [late, refused, renewed, held] = keys.map((key) => new Keyring([key]).first);
+      await Promise.all(Array.from({ length: 250 }, () => insert(store)));
+      const of = async (first: string | undefined) => (await inUse()).filter((each) => each === first).length;
+      const list = (n: number) => [keys[n]!, ...keys.slice(0, n), plain];
+
+      const one = startSlow(list(0), 15_000);
+      await until(() => one.told.reads > 0);
+      await one.stop();
+      expect(await of(late)).to.equal(0);
+
+      const two = startSlow(list(1), 7500, false);
+      await until(() => two.told.leases === 2);
+      await two.stop();
+      expect(await of(refused)).to.equal(100);
+      expect(counted()).to.deep.equal({ first: refused, counts: {} });
+
+      for (const [n, first, took, leases] of [
+        [2, renewed, 7500, 2],
+        [3, held, 7499, 1],
+      ] as const) {
+        const { told, stop } = startSlow(list(n), took);
+        await until(() => counted()?.counts[first!] === 250);
+        expect(told.leases).to.equal(leases);
+        await stop();
+        expect(await of(first)).to.equal(250);
+      }
+    });
+
+    it('goes over the records again after some seconds, or after as long as that took', async () => {
+      let reads = 0;
+      let counts = 0;
+      const { clock, stop } = start(
+        [newKey()],
+        instead(store, {
+          async sealed(...args) {
+            reads += 1;
+            if (reads === 2) steady += 5000;
+            return store.sealed(...args);
+          },
+          async changeFact(name, change) {
+            await store.changeFact(name, change);
+            if (name === 'records-by-key') counts += 1;
+          },
+        }),
+      );
+      // It resets the counts before the first pass.
+      await until(() => counts === 2);
+      for (const pause of [3000, 5000]) {
+        const before = counts;
+        clock.at += pause - 1;
+        const { looks } = clock;
+        await until(() => clock.looks > looks + 3);
+        expect(reads).to.equal(before - 1);
+        clock.at += 1;
+        await until(() => counts === before + 1);
+      }
+      await stop();
+    });
   });
 
   it('stops within a pass', async () => {

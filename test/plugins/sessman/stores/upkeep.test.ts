@@ -287,6 +287,49 @@ describe('the scrubber', () => {
     expect(state()?.last).to.include({ records: 20, began: now });
   });
 
+  it('keeps how far it has come every few seconds, and stops where it has lost the duty', async () => {
+    await insert(20, now + 1e8);
+    const { file } = store;
+    let steady = Math.ceil(performance.now());
+    performance.now = () => steady;
+    try {
+      for (const lost of ['the duty', 'the state']) {
+        const told = { leases: 0, steps: 0 };
+        const scrubber = start(
+          instead(store, {
+            async lease(...args) {
+              told.leases += 1;
+              return told.leases === 1 ? store.lease(...args) : undefined;
+            },
+            file: {
+              ...file,
+              async scrub(place, _time) {
+                told.steps += 1;
+                steady += 2500;
+                if (told.steps === 3 && lost === 'the state')
+                  await store.changeFact(scrubFact, (state) => ({ ...state, fence: 1000 }));
+                return file.scrub(place, 0);
+              },
+            },
+          }),
+        );
+        // It asks again a second later.
+        await until(() => told.leases === (lost === 'the duty' ? 3 : 2));
+        await scrubber.stop();
+        expect(told.steps).to.equal(3);
+        expect(state()).not.to.have.property('last');
+        if (lost === 'the duty') {
+          expect(state()!.current).to.include({ ...none, records: 20, began: now });
+          expect(state()!.current!.place).to.deep.equal({ part: 'byUser' });
+        }
+        await store.changeFact(scrubFact, () => ({}));
+        await store.lease('scrubber', 'another', now + 15_000, now);
+      }
+    } finally {
+      Reflect.deleteProperty(performance, 'now');
+    }
+  });
+
   it('leaves it to one at a time', async () => {
     await insert(5, now + 1e8);
     await store.lease('scrubber', 'another', now, now + 1000);

@@ -75,6 +75,41 @@ describe('what wraps a store', () => {
     });
   }
 
+  it('the metrics of a store tell its clock, its file, and what was found in it', async () => {
+    const clock = { skew: 2500 as number | undefined, error: 40, isDoubtful: true };
+    const found = { began: 1000, finished: 5000, records: 7, unchecked: 1, damaged: 2, repaired: 3 };
+    await store.changeFact('scrub', () => ({ last: found }));
+    await store.changeFact('records-by-key', () => ({ first: 'a', counts: { a: 4, b: 5 } }));
+    const { file } = store;
+    const size = () => ({ bytes: 8192, free: 4096 });
+    const on = { ...file, oldestReader: () => 12, size };
+    observe(instead(store, { clock: clock as Partial<Store['clock']> as Store['clock'], file: on }));
+    const figures = async () => {
+      const text = await (await server.fetch('/metrics')).text();
+      return [...text.matchAll(/^sessman_(\w+)\{(?:key="(\w)",)?plugin="lender"\} (\S+)$/gm)]
+        .map(([, name, key = '', value]) => `${name} ${key}${value}`)
+        .sort();
+    };
+    const others = [
+      'clock_doubtful 1',
+      'clock_error_seconds 0.04',
+      'records a4',
+      'records b5',
+      'sessions 0',
+      'store_file_bytes 8192',
+      'store_free_bytes 4096',
+      'store_oldest_reader_seconds 12',
+      'store_scrub_damaged 2',
+      'store_scrub_finished_timestamp_seconds 5',
+      'store_scrub_records 7',
+      'store_scrub_repaired 3',
+    ];
+    expect(await figures()).to.deep.equal([...others, 'clock_skew_seconds 2.5'].sort());
+    clock.skew = undefined;
+    await store.changeFact('records-by-key', () => ({ first: 'b', counts: { b: 5 } }));
+    expect(await figures()).to.deep.equal(others.filter((each) => each !== 'records a4'));
+  });
+
   it('the metrics of a store count its errors, by operation and code, and leave out what is not known', async () => {
     const failures: unknown[] = [
       new StoreDamagedError(),
