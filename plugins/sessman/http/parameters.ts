@@ -76,14 +76,16 @@ export const parameters: Readonly<Record<ParameterName, Parameter>> = {
     names: ['handle'],
     description: 'The handle of a session, as `list` shows it.',
     schema: { type: 'string', pattern: handlePattern.source },
-    read: (raw) => textOf('handle', raw) || undefined,
+    // Empty text is the handle of no session. As none, it would mean that of the cookie.
+    read: (raw) => textOf('handle', raw),
   },
   except: {
     names: ['except'],
     description:
       'The session to keep: its id, its handle, or `current` for the one whose id the request carries.',
     schema: { type: 'string' },
-    read: (raw) => textOf('except', raw) || undefined,
+    // Empty text is the name of no session. As none, it would end the session that the caller means to keep.
+    read: (raw) => textOf('except', raw),
   },
   version: {
     names: ['version'],

@@ -39,7 +39,8 @@ export function readParameters(ctx: Context, takes: Takes): Partial<Parameters> 
     for (const name in body) reading.take(name, body[name], 'body');
   }
   const ifMatch = takes.version && ctx.req.headers['if-match'];
-  if (ifMatch) readIfMatch(ifMatch, reading.values);
+  // An empty one, too: as none, it would let a write through that its caller meant to be conditional.
+  if (ifMatch !== undefined) readIfMatch(ifMatch, reading.values);
   return reading.values;
 }
 
@@ -56,6 +57,8 @@ export function completeParameters<T extends Takes>(
   const isVisible = values.session_id !== undefined;
   const inHeader = ctx.req.headers['x-session-id'] as string | undefined;
   if (inHeader) {
+    // Node joins what is sent twice; no id has a comma.
+    if (inHeader.includes(',')) throw sessmanError('duplicate_parameter', { name: 'session_id' });
     if (isVisible && values.session_id !== inHeader) throw conflicting('session_id');
     values.session_id = inHeader;
   } else if (!isVisible && values.handle === undefined) {

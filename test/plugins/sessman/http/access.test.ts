@@ -402,6 +402,8 @@ for (const { name, settings } of backends) {
         [await withKey('end_all', { userid, except: handle }), 200],
         [await withKey('end_all', { userid: `${userid}x` }), 200],
         [await call('end', { handle: device.handle }, id), 404],
+        [await call('end', { handle: '' }, id), 404],
+        [await call('end_all', { except: '' }, id), 404],
         [await call('end_all', { except: id }, id), 200],
       ]) {
         expect([reply.status, cleared(reply)]).to.deep.equal([status, false]);

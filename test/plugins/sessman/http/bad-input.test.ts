@@ -314,7 +314,7 @@ const cases: readonly Case[] = [
     code: 'invalid_parameter',
     says: 'version',
   })),
-  ...['1', '"x"', '"01"', '""', '"1', "'1'", ',', '"1" "2"', '"1", x', '"1", *', 'w/"1"', '"1",W/2'].map(
+  ...['', '1', '"x"', '"01"', '""', '"1', "'1'", ',', '"1" "2"', '"1", x', '"1", *', 'w/"1"', '"1",W/2'].map(
     (etag) => ({
       what: `update with If-Match ${etag}`,
       path: 'update?session_id=ID',
@@ -511,6 +511,20 @@ const cases: readonly Case[] = [
   {
     what: 'end_all but for an id that is none',
     path: 'end_all?userid=USER&except=x',
+    status: 404,
+    code: 'session_not_found',
+  },
+  {
+    what: 'touch with two ids in X-Session-Id',
+    path: 'touch',
+    headers: { 'X-Session-Id': `${'A'.repeat(43)}, ${'B'.repeat(43)}` },
+    status: 400,
+    code: 'duplicate_parameter',
+    says: 'session_id',
+  },
+  {
+    what: 'end_all but for an id that is empty',
+    path: 'end_all?userid=USER&except=',
     status: 404,
     code: 'session_not_found',
   },
