@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { describe, example, kindOf, kindsOf, rewritten } from './kinds.js';
+import { describe, example, kindOf, kindsOf, rewritten, withBlanks } from './kinds.js';
 import { childAt, everything, type Located } from './located.js';
 import { nearest, quoteName } from './names.js';
 import { childSchemas, keysOf, metaOf, type Schema } from './shape.js';
@@ -90,6 +90,7 @@ function explainValue(issue: Issue, subject: Subject): Explanation {
       at,
       atKey: isAbsent && at.notation !== 'json',
       message: `${name}: ${withoutSecrets(issue.message, at, secret)}`,
+      hint: commaHint(issue.message, key, at, secret),
     };
   }
   if (isAbsent && key !== undefined) {
@@ -156,6 +157,20 @@ function demand(issue: Issue, schemas: readonly Schema[], value: unknown, secret
   }
 }
 
+/** A wrong item with a comma is mostly several items. */
+function commaHint(
+  message: string,
+  key: PropertyKey | undefined,
+  { notation, written = '' }: Located,
+  secret: boolean,
+): string | undefined {
+  if (typeof key !== 'number' || notation !== 'ini' || !written.includes(',')) return undefined;
+  if (message.includes('separate')) return undefined;
+  return secret
+    ? 'separate the items with blanks'
+    : `or separate the items with blanks: list:${withBlanks(written)}`;
+}
+
 function hintFor(
   issue: Issue,
   key: PropertyKey | undefined,
@@ -166,6 +181,8 @@ function hintFor(
   const words =
     issue.code === 'invalid_value' ? issue.values : 'options' in issue ? issue.options : undefined;
   if (words) {
+    const comma = commaHint(issue.message, key, at, secret);
+    if (comma !== undefined) return comma;
     const near = secret || typeof at.value !== 'string' ? undefined : nearest(at.value, words.map(String));
     return near === undefined ? undefined : `did you mean ${quoteName(near)}?`;
   }

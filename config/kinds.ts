@@ -54,17 +54,26 @@ export function rewritten(key: PropertyKey, at: Located, kinds: readonly Kind[])
     const found = convert(value, kind);
     if (found === undefined) continue;
     if (notation === 'json') return writeJson(key, found);
+    if (kind === phrases.array) return writeIni(key, `${prefixes[kind]}${withBlanks(written)}`);
     if (kind !== phrases.string) return writeIni(key, `${prefixes[kind]}${written}`);
     if (!written.includes('$')) return writeIni(key, String(found));
   }
   return undefined;
 }
 
+/** Items as a list has them: nobody who writes commas where a list belongs means one item. */
+export function withBlanks(written: string): string {
+  return written
+    .split(/[\s,]+/)
+    .filter((item) => item !== '')
+    .join(' ');
+}
+
 function convert(value: unknown, kind: Kind): unknown {
   if (kind === phrases.string)
     return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
   if (typeof value !== 'string') return undefined;
-  if (kind === phrases.array) return [value];
+  if (kind === phrases.array) return value.trim() === '' ? undefined : [value];
   if (kind === phrases.int) return parseInteger(value);
   if (kind === phrases.number) return parseDecimal(value);
   return kind === phrases.boolean ? parseBoolean(value) : undefined;

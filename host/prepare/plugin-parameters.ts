@@ -93,10 +93,14 @@ export const hostParameters = z.object({
       description:
         'which instances it works with, if a plugin that it depends on runs several times: a `list:` of `NAME:PLUGIN`, such as `shop:shop_eu`',
     }),
-  data: text().regex(namePattern, 'is not a name; write letters, digits, ".", "_" and "-"').optional().meta({
-    description:
-      "the name of its data: of its folder below `[paths] data`, and of its storage; by default the line's name in lower case",
-  }),
+  data: z
+    .string()
+    .regex(namePattern, 'is not a name; write letters, digits, ".", "_" and "-"')
+    .optional()
+    .meta({
+      description:
+        "the name of its data: of its folder below `[paths] data`, and of its storage; by default the line's name in lower case",
+    }),
 });
 
 /** Those, and their other names. */

@@ -71,6 +71,27 @@ const cases: readonly (readonly [schema: z.ZodType, line: string, ...problems: s
     'a=list:5,6',
     '2:8: "a[0]" in [s] must be an integer, but is the text "5,6"; separate the items of a list with blanks, such as list:int:1 int:2',
   ],
+  [
+    z.array(z.string()),
+    'a=http://x,http://y',
+    '2:3: "a" in [s] must be a list, but is the text "http://x,http://y"; write a=list:http://x http://y',
+  ],
+  [z.array(z.string()), 'a=', '2:3: "a" in [s] must be a list, but is the text ""; write a=list:TEXT'],
+  [
+    z.array(z.string().regex(/^\w+$/, 'write a word')),
+    'a=list:x,y',
+    '2:8: "a[0]" in [s]: write a word; or separate the items with blanks: list:x y',
+  ],
+  [
+    z.array(z.enum(['x', 'y'])),
+    'a=list:x,y',
+    '2:8: "a[0]" in [s] must be "x" or "y", but is the text "x,y"; or separate the items with blanks: list:x y',
+  ],
+  [
+    z.array(z.string().regex(/^\w+$/, 'write a word')).meta({ secret: true }),
+    'a=list:x,y',
+    '2:8: "a[0]" in [s]: write a word; separate the items with blanks',
+  ],
   [z.int().optional(), 'a=x', '2:3: "a" in [s] must be an integer, but is the text "x"; write a=int:1'],
   [z.int().optional(), 'aa=1', '2:1: unknown key "aa" in [s]; did you mean "a"?'],
   [z.int().optional(), 'zzz=1', '2:1: unknown key "zzz" in [s]; known key: a'],

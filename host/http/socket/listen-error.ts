@@ -100,6 +100,15 @@ export function explainPluginListening(
 
 function explainPath({ code, message }: NodeJS.ErrnoException, path: string, section: string): Explanation {
   const at = 'address';
+  // The code says something else, by platform and release of Node.
+  const bytes = Buffer.byteLength(path);
+  if (bytes > longestPath) {
+    return {
+      message: `the path of the Unix socket ${path} has ${bytes} bytes; at most ${longestPath} are possible`,
+      hint: `set another path in "bindto" in [${section}]`,
+      at,
+    };
+  }
   switch (code) {
     case 'EADDRINUSE':
       return {
@@ -124,8 +133,11 @@ function explainPath({ code, message }: NodeJS.ErrnoException, path: string, sec
     default:
       return {
         message: `cannot listen on the Unix socket ${path} (${code ?? message})`,
-        hint: 'a path can have at most 107 bytes',
+        hint: `set another path in "bindto" in [${section}]`,
         at,
       };
   }
 }
+
+/** Of an address of a Unix socket; macOS takes 103. */
+const longestPath = process.platform === 'darwin' ? 103 : 107;

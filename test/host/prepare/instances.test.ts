@@ -275,6 +275,7 @@ describe('a line with "uses"', () => {
       'plugin-server.ini:3:24: plugins "shop_eu" and "shop_us" both keep their data under "Shop_EU"; write another name, or remove data=, so that "shop_eu" has it alone',
     ]);
     expect((await problemsOf('shop=data=../x'))[0]).to.match(/:2:11: .*is not a name/);
+    expect(await problemsOf('shop=data=')).to.have.length(1);
   });
 
   it('leaves data of no plugin to be told, but that of a plugin that is switched off', async () => {

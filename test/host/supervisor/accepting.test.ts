@@ -155,6 +155,17 @@ describe('a connection that a worker accepts', () => {
     await next.close();
   });
 
+  it('is refused at the start where the path of a Unix socket is too long', async () => {
+    const folder = await makeFolder();
+    await writeFiles(folder, { 'plugin-server.ini': `[network]\nbindto=unix:${'x'.repeat(120)}\n` });
+    const { status, stderr } = await runCommand(folder, 'start');
+    expect(status).to.equal(1);
+    expect(stderr).to.match(
+      /plugin-server\.ini:2:8: the path of the Unix socket \S+ has \d+ bytes; at most \d+ /,
+    );
+    await rm(folder, { recursive: true });
+  });
+
   it('is refused at the start where another program has the port, whatever this one would do with it', async () => {
     server = await startHello();
     const folder = await makeFolder();
