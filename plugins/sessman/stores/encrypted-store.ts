@@ -1,16 +1,18 @@
 import { StoreDamagedError } from '../errors.js';
 import type { Awaitable, Change, Match, SessionExtras, SessionRecord, Store } from '../store.js';
-import type { Keyring, SealedField } from './keyring.js';
+import { type Keyring, plain, type SealedField } from './keyring.js';
 
 type Writable<Fields> = { -readonly [Name in keyof Fields]: Fields[Name] };
 
 /**
  * Encrypts on the way to a store and decrypts on the way back: data, about, ip and user_agent. The store keeps text, and
- * never sees a key. What no key opens can be replaced or ended, not read.
+ * never sees a key. What no key opens can be replaced or ended, not read: on a host without keys, that is what other hosts
+ * have encrypted.
  */
 export function encryptStore(store: Store, keys: Keyring): Store {
   /** Nothing is written before the store keeps off versions that would take sealed text for data. */
-  let isRaised = false;
+  let isRaised = !keys.encrypts;
+  const isPlain = keys.first === plain;
   let raising: Promise<void> | undefined;
   const raise = (): Promise<void> => {
     raising ??= store.raise().then(
@@ -37,6 +39,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
   };
   // By assignment: an object literal of what is there and what is not takes a tenth of the time of a write.
   const sealAll = <Fields extends Partial<SessionRecord>>(handle: string, fields: Fields): Fields => {
+    if (isPlain) return fields;
     const sealed: Writable<Fields & Partial<SessionRecord>> = { ...fields };
     const { data, about, ip, userAgent } = fields;
     if (data !== undefined) sealed.data = keys.seal('data', handle, data);
@@ -62,7 +65,7 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     fields: Fields,
   ): Awaitable<Fields> => {
     const { data, about, ip, userAgent } = fields;
-    if ((data ?? about ?? ip ?? userAgent ?? undefined) === undefined) return fields;
+    if (isPlain || (data ?? about ?? ip ?? userAgent ?? undefined) === undefined) return fields;
     return endOfTurn().then(() => sealAll(handle, fields));
   };
   const openData = (handle: string, data: string): string => {
@@ -70,8 +73,12 @@ export function encryptStore(store: Store, keys: Keyring): Store {
     if (text === undefined) throw new StoreDamagedError();
     return text;
   };
-  const openRecord = (record: SessionRecord | undefined) =>
-    record && { ...openAll(record.handle, record), data: openData(record.handle, record.data) };
+  const openRecord = (record: SessionRecord | undefined) => {
+    if (record === undefined) return undefined;
+    const data = openData(record.handle, record.data);
+    const opened = openAll(record.handle, record);
+    return data === record.data ? opened : { ...opened, data };
+  };
 
   return {
     system: store.system,
@@ -100,7 +107,8 @@ export function encryptStore(store: Store, keys: Keyring): Store {
       const { handle } = written;
       // Whoever only touches a session need not be able to read it.
       const data = change.data ?? keys.open('data', handle, written.data) ?? 'null';
-      return { ...openAll(handle, written), data };
+      const opened = openAll(handle, written);
+      return data === written.data ? opened : { ...opened, data };
     },
     async rewrite(match, change, rewrite) {
       if (!isRaised) await raise();

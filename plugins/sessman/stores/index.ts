@@ -4,7 +4,7 @@ import { StoreError } from '../errors.js';
 import type { Store, StoreClock } from '../store.js';
 import { embedded } from './embedded/settings.js';
 import { encryptStore } from './encrypted-store.js';
-import type { Keyring } from './keyring.js';
+import { Keyring, plain } from './keyring.js';
 import { mongodb } from './mongodb/settings.js';
 import { noneCanBeRead } from './reencrypt.js';
 import type { ReportSetting, StoreKind, StorePlace } from './store-kind.js';
@@ -42,20 +42,23 @@ export async function openStore(
     settings.backend === undefined ? kind.isMeant(settings) : name === settings.backend;
   const [, kind] = Object.entries(stores).find(isChosen)!;
   const store = await kind.open(settings, place);
-  if (!keys?.encrypts) return store;
-  if (await failsToRead(store, keys)) {
+  const ring = keys ?? new Keyring([plain]);
+  if (await failsToRead(store, ring)) {
     await store.close();
     throw new SettingError(
       place.settingOf('encryption_key'),
-      'no key of encryption_key opens the sessions of the store; list the key that encrypted them as well, or "plain" where they are not encrypted',
+      keys
+        ? 'no key of encryption_key opens the sessions of the store; list the key that encrypted them as well, or "plain" where they are not encrypted'
+        : 'the sessions of the store are encrypted; write encryption_key with the key that encrypted them',
     );
   }
-  return encryptStore(store, keys);
+  return encryptStore(store, ring);
 }
 
 /** A store that cannot be reached says nothing. */
 async function failsToRead(store: Store, keys: Keyring): Promise<boolean> {
   try {
+    if (!keys.encrypts && !(await store.isRaised())) return false;
     return await noneCanBeRead(store, keys);
   } catch (error) {
     if (error instanceof StoreError) return false;

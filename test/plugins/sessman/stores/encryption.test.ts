@@ -96,6 +96,27 @@ for (const { name, make } of places) {
       while (!fits(await countsOf(host)));
     };
 
+    /** The host has no key that opens the session: it can use, replace and end it, and not read it. */
+    const expectUnread = async (host: Api, userid: string, made: { session_id: string }): Promise<void> => {
+      let { session_id } = made;
+      for (const [call, body] of [
+        ['get', { userid }],
+        ['patch', { data: {} }],
+      ] as const) {
+        const reply = await host.post(`/sessman/${call}`, { session_id, ...body });
+        expect([reply.status, reply.body.code], call).to.deep.equal([503, 'store_damaged']);
+      }
+      const { sessions } = await post(host, 'list', { userid });
+      expect(sessions[0]).to.deep.include({ about: null, ip: null, user_agent: null });
+      await post(host, 'touch', { session_id });
+      const check = await host.get('/sessman/check', { headers: { 'X-Session-Id': session_id } });
+      expect(check.status).to.equal(204);
+      ({ session_id } = await post(host, 'renew', { session_id }));
+      expect((await post(host, 'update', { session_id, data: { c: 1 } })).data).to.deep.equal({ c: 1 });
+      expect((await host.post('/sessman/get', { session_id, userid })).body.data).to.deep.equal({ c: 1 });
+      expect(await post(host, 'end', { session_id })).to.deep.equal({ ended: 1 });
+    };
+
     it('leaves not one plain byte of data, about, ip and user_agent in the store', async () => {
       const host = await start(newKey());
       const [one, two, three] = [aUser(), aUser(), aUser()];
@@ -243,23 +264,34 @@ for (const { name, make } of places) {
       expect(both.server.logText()).to.include('requires this version of plugin-server');
       await stop(both);
       const host = await start([other]);
-      let { session_id } = made;
-      for (const [call, body] of [
-        ['get', { userid }],
-        ['patch', { data: {} }],
-      ] as const) {
-        const reply = await host.post(`/sessman/${call}`, { session_id, ...body });
-        expect([reply.status, reply.body.code], call).to.deep.equal([503, 'store_damaged']);
+      await expectUnread(host, userid, made);
+    });
+
+    it('is not taken for data by a host without keys', async () => {
+      const [key, userid] = [newKey(), aUser()];
+      // Both start on a store without sessions, in which nothing is unreadable yet.
+      const host = await start(undefined);
+      const writer = await start([key]);
+      const told = { about: { b: 1 }, ip: '::1', user_agent: 'Firefox' };
+      const made = await post(writer, 'new', { userid, data: { a: 1 }, ...told });
+      await expectUnread(host, userid, made);
+    });
+
+    it('keeps a host without keys from starting, where it could read nothing', async () => {
+      const [key, userid] = [newKey(), aUser()];
+      const writer = await start([key]);
+      await post(writer, 'new', { userid, data: { a: 1 } });
+      const path = name === 'embedded' && { path: folder };
+      for (const keys of [{}, { encryption_key: ['plain'] }]) {
+        const refusal = await startApi({ ...place.settings, ...path, ...keys }).then(
+          async (api) => {
+            await api.close();
+            return undefined;
+          },
+          (error: Error) => error.message,
+        );
+        expect(refusal, JSON.stringify(keys)).to.match(/encryption_key/);
       }
-      const { sessions } = await post(host, 'list', { userid });
-      expect(sessions[0]).to.deep.include({ about: null, ip: null, user_agent: null });
-      await post(host, 'touch', { session_id });
-      const check = await host.get('/sessman/check', { headers: { 'X-Session-Id': session_id } });
-      expect(check.status).to.equal(204);
-      ({ session_id } = await post(host, 'renew', { session_id }));
-      expect((await post(host, 'update', { session_id, data: { c: 1 } })).data).to.deep.equal({ c: 1 });
-      expect((await host.post('/sessman/get', { session_id, userid })).body.data).to.deep.equal({ c: 1 });
-      expect(await post(host, 'end', { session_id })).to.deep.equal({ ended: 1 });
     });
   });
 }
