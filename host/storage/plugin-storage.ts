@@ -208,7 +208,8 @@ export class PluginStorage<T> implements Storage<T> {
     if (typeof ttl !== 'number' || !(ttl > 0 && ttl < Number.POSITIVE_INFINITY)) {
       throw new TypeError(`${where()}: ttl is not a number of seconds above 0`);
     }
-    return this.#options.now() + ttl * 1000;
+    const expires = this.#options.now() + ttl * 1000;
+    return expires > latestExpiry ? Number.POSITIVE_INFINITY : expires;
   }
 
   #checkKey(operation: Operation, key: unknown): void {
@@ -231,6 +232,9 @@ export class PluginStorage<T> implements Storage<T> {
 
 /** Entries per read: well under a millisecond. */
 const pageSize = 100;
+
+/** The end of the year 9999. Dates end some time later, and MongoDB would keep one beyond that as one in the past. */
+const latestExpiry = Date.UTC(10_000, 0) - 1;
 
 function isThenable(value: unknown): boolean {
   if (typeof (value as { then?: unknown } | undefined)?.then !== 'function') return false;

@@ -252,6 +252,16 @@ export function describeStorage(name: string, makePlace: () => Promise<StorePlac
       expect(await one.get('key')).to.equal(5);
     });
 
+    it('takes a ttl beyond all dates for never', async () => {
+      const [one] = fresh<number>();
+      for (const ttl of [1e12, 1e13, Number.MAX_VALUE]) {
+        await one.set('key', 1, { ttl });
+        expect(await one.get('key'), `${ttl}`).to.equal(1);
+        await one.update('key', (value) => value! + 1, { ttl });
+        expect(await one.get('key'), `${ttl}`).to.equal(2);
+      }
+    });
+
     it('keeps the expiry at an update without ttl, and drops it at a set without', async () => {
       const [one] = fresh<number>();
       await one.set('updated', 1, { ttl: 60 });
