@@ -281,6 +281,7 @@ describe('what MongoStore and the server say to each other', () => {
       .rewrite(matchOf(record), { touched: now, expires: now + 1e6 }, (data) => data)
       .catch((thrown: unknown) => thrown);
     expect(error).to.deep.include({ status: 503, code: 'session_busy', headers: { 'Retry-After': '1' } });
+    expect((error as Error).message).to.match(/^Too many clients are changing this session at once\. /);
     expect(seen.filter(({ findAndModify }) => findAndModify)).to.have.length(100);
     for (const { query } of seen.filter(({ findAndModify }) => findAndModify))
       expect(query.version).to.equal(1);
