@@ -23,7 +23,10 @@ export async function backup(target: string, ini: IniFile): Promise<boolean> {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (error instanceof StoreFileError) return fail(message);
-    return fail(`the storage cannot be copied to ${target}: ${code ?? message}`);
+    // LMDB's codes are numbers.
+    const reason =
+      typeof code === 'string' ? code : `${message}. Stop the server and copy ${shown(folder)} instead`;
+    return fail(`the storage cannot be copied to ${target}: ${reason}`);
   } finally {
     await store?.close();
   }

@@ -5,7 +5,8 @@ import { StoreFileError } from '../../databases/lmdb/check-file.js';
 import { checksumLength, isIntact, writeChecksum } from '../../databases/lmdb/checksum.js';
 import { type Claim, openClaimed } from '../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../databases/lmdb/commits.js';
-import { flushFile, markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
+import { copyRecords } from '../../databases/lmdb/copy.js';
+import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
 import { FreshReads } from '../../databases/lmdb/fresh-reads.js';
 import { Readers } from '../../databases/lmdb/readers.js';
 import { type ClockMark, WallClock } from '../../databases/lmdb/wall-clock.js';
@@ -164,10 +165,8 @@ export class EmbeddedStore implements Store {
   /** Writes a compact copy, as of one moment, into a new folder, while other processes write. It is on disk then. */
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
-    const file = join(folder, layout.file);
-    await this.#root.backup(file, true);
-    flushFile(file);
     markStoreFolder(folder, layout);
+    await copyRecords(this.#root, join(folder, layout.file));
   }
 
   close(): Promise<void> {

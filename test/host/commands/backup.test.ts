@@ -1,6 +1,7 @@
-import { cp, mkdir, rm, stat } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { emptyFreeList } from '../../support/free-pages.js';
 import { hello, runCommand, type ServerProcess, startHello } from '../../support/process.js';
 import { makeFolder, writeFiles } from '../../support/server.js';
 
@@ -68,6 +69,29 @@ describe('plugin-server backup', () => {
       const kept = new Set((await copied.json('/hello/numbers')) as unknown as number[]);
       expect(before.filter((n) => !kept.has(n))).to.deep.equal([]);
       expect(kept.size).to.be.at.most(acknowledged.length);
+    } finally {
+      await server.close();
+      await copied?.close();
+    }
+  });
+
+  it('copies a file whose list of free pages is damaged', async () => {
+    const server = await startHello({ files: { 'plugins/hello.js': plugin } });
+    let copied: ServerProcess | undefined;
+    try {
+      for (let n = 0; n < 100; n++) await server.fetch(`/hello/numbers/${n}`, { method: 'POST' });
+      server.signal('SIGTERM');
+      await server.exited;
+      const path = join(server.folder, 'data/_storage/storage.mdb');
+      const file = await readFile(path);
+      emptyFreeList(file);
+      await writeFile(path, file);
+      const { status, stderr } = await server.command('backup', 'copy');
+      expect([status, stderr]).to.deep.equal([0, '']);
+      const folder = await makeFolder();
+      await cp(join(server.folder, 'copy'), join(folder, 'data/_storage'), { recursive: true });
+      copied = await startHello({ files: { 'plugins/hello.js': plugin }, folder });
+      expect(await copied.json<unknown>('/hello/numbers')).to.have.length(100);
     } finally {
       await server.close();
       await copied?.close();

@@ -25,9 +25,19 @@ export async function runCommand(
     process.exitCode = isMisused ? 2 : 1;
     const failure = (error as Error).message;
     if (process.send) process.send({ failure });
-    else process.stderr.write(isMisused ? usage : `${name}: ${failure}\n`);
+    else process.stderr.write(isMisused ? usage : `${name}: ${explained(failure, name)}\n`);
   }
   if (process.connected) process.disconnect();
+}
+
+/** LMDB's own words do not say what to do. */
+function explained(failure: string, command: string): string {
+  if (!failure.includes('MDB_')) return failure;
+  const isReading = command === 'sessman-backup' || command === 'sessman-scrub';
+  const compact =
+    'Stop the server and run sessman-compact, which writes the file again from its records. If that fails, ';
+  const remedy = isReading ? `${compact}restore` : 'Restore';
+  return `LMDB cannot use the store's file (${failure}). ${remedy} a sound backup with sessman-restore.`;
 }
 
 /** Throws while a process uses the store in that folder. */

@@ -6,7 +6,7 @@ import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import type { Claim } from '../../../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
-import { flushFile } from '../../../../databases/lmdb/folder.js';
+import { copyRecords } from '../../../../databases/lmdb/copy.js';
 import { FreshReads } from '../../../../databases/lmdb/fresh-reads.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
 import { type ClockMark, WallClock } from '../../../../databases/lmdb/wall-clock.js';
@@ -617,10 +617,9 @@ export class EmbeddedStore implements Store {
   /** Writes a compact copy into a folder that must not exist yet, while work goes on. */
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
-    const file = join(folder, storeFile);
-    await this.#root.backup(file, true);
-    flushFile(file);
+    // The mark first: without it, a copy of a raised store would be taken for one of version 0.1.0.
     markStoreFolder(folder, this.isRaised());
+    await copyRecords(this.#root, join(folder, storeFile));
   }
 
   /**

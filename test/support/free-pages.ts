@@ -1,0 +1,43 @@
+/** Damage to the list of free pages of an LMDB file. The structures are those of libraries/liblmdb/mdb.c. */
+
+/** Makes the list empty, so that LMDB knows of pages that are neither used nor free. */
+export function emptyFreeList(file: Buffer): void {
+  const tree = freeList(file);
+  file.writeUInt16LE(0, tree + 6);
+  file.fill(0, tree + 8, tree + 40);
+  file.writeBigUInt64LE(2n ** 64n - 1n, tree + 40);
+}
+
+/** Removes one page from the list. */
+export function loseFreePage(file: Buffer): void {
+  const pageSize = file.readUInt32LE(header + 24);
+  const tree = freeList(file);
+  let page = Number(file.readBigUInt64LE(tree + 40)) * pageSize;
+  for (let depth = file.readUInt16LE(tree + 6); depth > 1; depth--) {
+    page = file.readUIntLE(page + header + file.readUInt16LE(page + header), 6) * pageSize;
+  }
+  const nodes = file.readUInt16LE(page + 20) >> 1;
+  for (let n = 0; n < nodes; n++) {
+    const node = page + header + file.readUInt16LE(page + header + 2 * n);
+    // Its value is on pages elsewhere.
+    if ((file.readUInt16LE(node + 4) & 1) !== 0) continue;
+    const list = node + 8 + file.readUInt16LE(node + 6);
+    // A count, and as many numbers of pages. One below 0 begins a pair: the length of a run, and its first page.
+    const number = file.readBigInt64LE(list + 8);
+    if (number === 0n || number === -1n) continue;
+    // LMDB passes over a 0.
+    file.writeBigInt64LE(number > 0n ? 0n : number + 1n, list + 8);
+    return;
+  }
+  throw new Error('no free page is found');
+}
+
+/** Bytes of a page's header. */
+const header = 24;
+
+/** Where the newer meta page describes the tree of free pages. */
+function freeList(file: Buffer): number {
+  const pageSize = file.readUInt32LE(header + 24);
+  const [first, second] = [0, pageSize].map((page) => file.readBigUInt64LE(page + header + 128));
+  return (first! > second! ? 0 : pageSize) + header + 24;
+}
