@@ -45,7 +45,8 @@ export function checkLmdbFile(file: string, held: Held): void {
   }
 }
 
-interface Tree {
+export interface Tree {
+  /** -1 of an empty one. */
   readonly root: number;
   readonly depth: number;
   readonly leaves: number;
@@ -57,7 +58,7 @@ interface Meta {
   readonly main: Tree;
 }
 
-const pageHeader = 24;
+export const pageHeader = 24;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
 const branch = 0x01;
@@ -65,8 +66,8 @@ const leaf = 0x02;
 const overflow = 0x04;
 const metaPage = 0x08;
 const kinds = 0x6f;
-const bigData = 0x01;
-const subTree = 0x02;
+export const bigData = 0x01;
+export const subTree = 0x02;
 /** The root of an empty tree. */
 const none = 2n ** 64n - 1n;
 /** Leaves of a tree that is read in full. */
@@ -192,7 +193,7 @@ class Look {
   }
 }
 
-function treeAt(buffer: Buffer, at: number): Tree {
+export function treeAt(buffer: Buffer, at: number): Tree {
   const root = buffer.readBigUInt64LE(at + 40);
   return {
     root: root === none ? -1 : Number(root),
@@ -211,7 +212,7 @@ function endOf(page: Buffer, node: number, kind: number): number {
 }
 
 /** Where the page's nodes begin. The page itself counts from the end of its header. */
-function nodesOf(page: Buffer): number[] {
+export function nodesOf(page: Buffer): number[] {
   const count = page.readUInt16LE(20) >> 1;
   return Array.from({ length: count }, (_, n) => pageHeader + page.readUInt16LE(pageHeader + 2 * n));
 }

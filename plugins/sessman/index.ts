@@ -19,7 +19,7 @@ import { checkClock, checkStore, openStore } from './stores/index.js';
 import { Keyring } from './stores/keyring.js';
 import { observeStore } from './stores/observed-store.js';
 import { runReencryption } from './stores/reencrypt.js';
-import { runScrubber } from './stores/scrubber.js';
+import { contestedSentence, runScrubber } from './stores/scrubber.js';
 import { runSweeper } from './stores/sweeper.js';
 
 /** sessman, the session manager: docs/sessman.md. */
@@ -69,6 +69,7 @@ export default definePlugin({
     const scrubbing = runScrubber(store, {
       signal,
       onError: (error) => log.warn({ err: error }, 'the session store cannot be scrubbed for now'),
+      onContested: (pages) => log.error({ pages }, contestedSentence(pages)),
     });
     onClose(() => scrubbing);
 

@@ -160,6 +160,12 @@ export interface StoreFile {
    */
   scrub(place: ScrubPlace | undefined, time: number): Promise<Scrubbed>;
 
+  /**
+   * How many pages of the file its list of free pages offers though they are in use, or offers twice: the next writes would
+   * overwrite what is stored there.
+   */
+  contestedPages(): Promise<number>;
+
   /** Removes a record if it is damaged, whatever it says. */
   removeDamaged(handle: string): Promise<boolean>;
 }

@@ -10,6 +10,26 @@ export function emptyFreeList(file: Buffer): void {
 
 /** Removes one page from the list. */
 export function loseFreePage(file: Buffer): void {
+  // LMDB passes over a 0.
+  changeEntry(file, (number) => (number > 0n ? 0n : number + 1n));
+}
+
+/** Replaces one page of the list by the first leaf of a database, which is in use. */
+export function offerUsedPage(file: Buffer, database: string): void {
+  const pageSize = file.readUInt32LE(header + 24);
+  const main = Number(file.readBigUInt64LE(freeList(file) + 48 + 40)) * pageSize;
+  const name = file.indexOf(database, main);
+  // The length of the name stands before it, and what it names behind it.
+  const tree = name + file.readUInt16LE(name - 2);
+  let page = file.readBigUInt64LE(tree + 40);
+  for (let depth = file.readUInt16LE(tree + 6); depth > 1; depth--) {
+    const start = Number(page) * pageSize;
+    page = BigInt(file.readUIntLE(start + header + file.readUInt16LE(start + header), 6));
+  }
+  changeEntry(file, () => page);
+}
+
+function changeEntry(file: Buffer, change: (number: bigint) => bigint): void {
   const pageSize = file.readUInt32LE(header + 24);
   const tree = freeList(file);
   let page = Number(file.readBigUInt64LE(tree + 40)) * pageSize;
@@ -25,8 +45,7 @@ export function loseFreePage(file: Buffer): void {
     // A count, and as many numbers of pages. One below 0 begins a pair: the length of a run, and its first page.
     const number = file.readBigInt64LE(list + 8);
     if (number === 0n || number === -1n) continue;
-    // LMDB passes over a 0.
-    file.writeBigInt64LE(number > 0n ? 0n : number + 1n, list + 8);
+    file.writeBigInt64LE(change(number), list + 8);
     return;
   }
   throw new Error('no free page is found');

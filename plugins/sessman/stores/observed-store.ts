@@ -234,4 +234,9 @@ function observeFile(store: Store, file: StoreFile, metrics: PluginMetrics): voi
   ofScrub('records', 'Records that the last scrub read.', ({ records }) => records);
   ofScrub('damaged', 'Damaged records that the last scrub found.', ({ damaged }) => damaged);
   ofScrub('repaired', 'Index entries that the last scrub put right.', ({ repaired }) => repaired);
+  ofScrub(
+    'contested_pages',
+    'Pages in use that the list of free pages offered at the last scrub: stop the server and run sessman-compact.',
+    ({ contested }) => contested ?? 0,
+  );
 }

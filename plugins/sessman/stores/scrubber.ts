@@ -7,6 +7,8 @@ export interface ScrubberOptions {
   /** Ends it. */
   readonly signal: AbortSignal;
   readonly onError?: (error: unknown) => void;
+  /** Told of each pass that has found contested pages. */
+  readonly onContested?: (pages: number) => void;
   readonly now?: () => number;
 }
 
@@ -23,7 +25,12 @@ export interface ScrubCounts {
 /** What is kept of the passes, in the store. */
 export interface ScrubState {
   /** The last complete pass. Times are in milliseconds since the Unix epoch. */
-  readonly last?: ScrubCounts & { readonly began: number; readonly finished: number };
+  readonly last?: ScrubCounts & {
+    readonly began: number;
+    readonly finished: number;
+    /** Missing where a version before wrote it. */
+    readonly contested?: number;
+  };
   /** The one under way, which another worker continues where this one has ended. */
   readonly current?: ScrubCounts & { readonly began: number; readonly place?: ScrubPlace | undefined };
 }
@@ -36,7 +43,7 @@ export const scrubFact = 'scrub';
  */
 export async function runScrubber(
   store: Store,
-  { signal, onError, now = () => store.clock.now() }: ScrubberOptions,
+  { signal, onError, onContested, now = () => store.clock.now() }: ScrubberOptions,
 ): Promise<void> {
   const { file } = store;
   if (file === undefined) return;
@@ -82,7 +89,10 @@ export async function runScrubber(
       await pause(stepPause, undefined, { signal, ref: false }).catch(() => {});
     }
     const { place: _, ...counts } = current;
-    await changeFenced<ScrubState>(store, scrubFact, fence, () => ({ last: { ...counts, finished: now() } }));
+    const contested = await file!.contestedPages();
+    if (contested > 0) onContested?.(contested);
+    const last = { ...counts, contested, finished: now() };
+    await changeFenced<ScrubState>(store, scrubFact, fence, () => ({ last }));
   }
 }
 
@@ -96,6 +106,12 @@ export function added(
     damaged: a.damaged + (typeof b.damaged === 'number' ? b.damaged : b.damaged.length),
     repaired: a.repaired + b.repaired,
   };
+}
+
+/** What is wrong, for a person; its subject is the store's file. */
+export function contestedSentence(pages: number): string {
+  const offered = pages === 1 ? 'a page that is' : `${pages} pages that are`;
+  return `the session store's list of free pages offers ${offered} in use, and the next writes may overwrite what is there: stop the server and run sessman-compact, which makes the list anew`;
 }
 
 export const none: ScrubCounts = { records: 0, unchecked: 0, damaged: 0, repaired: 0 };

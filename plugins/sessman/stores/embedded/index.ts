@@ -6,6 +6,7 @@ import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import type { Claim } from '../../../../databases/lmdb/claim.js';
 import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
+import { contestedPages } from '../../../../databases/lmdb/contested-pages.js';
 import { copyRecords } from '../../../../databases/lmdb/copy.js';
 import { FreshReads } from '../../../../databases/lmdb/fresh-reads.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
@@ -563,6 +564,7 @@ export class EmbeddedStore implements Store {
       oldestReader: () => this.#readers.oldest,
       size: () => this.#size(),
       scrub: (place, time) => this.#scrub(place, time),
+      contestedPages: () => contestedPages(this.#root, join(this.#folder, storeFile)),
       removeDamaged: (handle) => this.#removeDamaged(handleBytes(handle)),
     };
   }

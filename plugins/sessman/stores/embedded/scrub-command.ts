@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { contestedSentence } from '../scrubber.js';
 import { runCommand, UsageError } from './command.js';
 import { storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
@@ -20,9 +21,11 @@ async function main(given: readonly string[]): Promise<string> {
       process.stdout.write(`session ${handle} is damaged\n`);
       if (removes) handles.push(handle);
     });
+    const contested = await store.file.contestedPages();
     let removed = 0;
     for (const handle of handles) if (await store.file.removeDamaged(handle)) removed += 1;
-    if (damaged > removed) process.exitCode = 1;
+    if (damaged > removed || contested > 0) process.exitCode = 1;
+    if (contested > 0) process.stdout.write(`${contestedSentence(contested)}\n`);
     const isRemoved = removes ? `, ${removed} of them removed` : '';
     return `${records} records read: ${damaged} damaged${isRemoved}, ${unchecked} without a checksum; ${repaired} index entries repaired`;
   } finally {
