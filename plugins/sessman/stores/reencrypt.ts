@@ -96,13 +96,18 @@ export async function runReencryption(
     const began = performance.now();
     const counts: Record<string, number> = Object.fromEntries(ring.fingerprints.map((each) => [each, 0]));
     const writers = await firstKeys();
+    const isRaised = await store.isRaised();
     for (let after: string | undefined; ; ) {
       const stepBegan = performance.now();
       const page = await store.sealed(stepSize, after);
-      const mayReplace = await isListedByAll();
+      const others = page.filter((sealed) => keysOf(sealed).some((key) => key !== ring.first));
+      // A host without keys tells of itself once the store is raised. It has done so when the next pass begins.
+      if (others.length > 0 && !isRaised) await store.raise();
+      const mayReplace = isRaised && (await isListedByAll());
       // Of a process that was frozen, these writes at most are still under way: `replaceSealed` undoes no later one.
       if (performance.now() >= heldUntil) return;
-      const replaced = mayReplace ? await replaceAll(page) : 0;
+      const replaced = mayReplace ? others.length : 0;
+      if (mayReplace) await Promise.all(others.map(replace));
       // What somebody changed meanwhile was not replaced, and yet has another key than it had.
       const seen = replaced > 0 ? await readAgain(page, after) : page;
       for (const sealed of seen) for (const key of keysOf(sealed)) counts[key] = (counts[key] ?? 0) + 1;
@@ -134,20 +139,13 @@ export async function runReencryption(
     return Object.values(hosts).every(({ fingerprints }) => fingerprints.includes(ring.first));
   }
 
-  /** Seals what has other keys with the first one; returns how many records that was tried for. */
-  async function replaceAll(page: readonly Sealed[]): Promise<number> {
-    const others = page.filter((sealed) => keysOf(sealed).some((key) => key !== ring.first));
-    await Promise.all(others.map(replace));
-    return others.length;
-  }
-
   async function readAgain(page: readonly Sealed[], after: string | undefined): Promise<Sealed[]> {
     const handles = new Set(page.map(({ handle }) => handle));
     // Others may have come between them.
     return (await store.sealed(2 * stepSize, after)).filter(({ handle }) => handles.has(handle));
   }
 
-  /** False where no key opens the record, or somebody changed it meanwhile: then it has the first key of that host. */
+  /** Seals a record with the first key. False where no key opens the record, or somebody changed it meanwhile: then it has the first key of that host. */
   async function replace(sealed: Sealed): Promise<boolean> {
     const { handle } = sealed;
     // Fields with the first key are left alone: a session that is written all the time would never be as it was.

@@ -18,9 +18,14 @@ describe('encrypting the records of a store again', () => {
   const now = Date.now();
   beforeEach(async () => {
     ({ store, close } = await openTemporary());
+    await store.raise();
   });
   afterEach(() => close());
 
+  const openUnraised = async () => {
+    await close();
+    ({ store, close } = await openTemporary());
+  };
   const newKey = () => randomBytes(32).toString('base64');
   const insert = (into: Store, handle = randomBytes(12).toString('base64url')) =>
     into.insert(recordAt(now, { handle }));
@@ -64,6 +69,7 @@ describe('encrypting the records of a store again', () => {
   });
 
   it('lists only what is not encrypted where it has no keys, once another host encrypts', async () => {
+    await openUnraised();
     let looks = 0;
     const isRaised = () => {
       looks += 1;
@@ -79,6 +85,22 @@ describe('encrypting the records of a store again', () => {
     expect(hosts()).to.deep.equal({});
     expect(counted()).to.equal(undefined);
     expect(store.fact('reencryption')).to.equal(undefined);
+  });
+
+  it('replaces nothing before a host without keys has heard that others may encrypt', async () => {
+    await openUnraised();
+    await insert(store);
+    const host = start([newKey(), plain]);
+    await until(() => store.isRaised());
+    const without = start(undefined);
+    await until(() => Object.keys(hosts()).length === 2);
+    host.clock.at += 3000;
+    await until(() => counted()?.counts[plain] === 1);
+    expect((await store.sealed(1)).flatMap(keysOf)).to.deep.equal([plain]);
+    await without.stop();
+    host.clock.at += 3000;
+    await until(async () => !(await store.sealed(1)).flatMap(keysOf).includes(plain));
+    await host.stop();
   });
 
   it('leaves nothing behind where it ends before it has told anything', async () => {
