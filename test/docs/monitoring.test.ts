@@ -165,6 +165,19 @@ const firings: Readonly<Record<string, Firing>> = {
     labels: job,
     summary: 'A reader has kept the embedded store of a open for 1h 30m 0s.',
   },
+  PluginServerStoreDamaged: {
+    series: {
+      [`sessman_store_scrub_damaged{${on}}`]: '0x3',
+      [`sessman_store_scrub_contested_pages{${on}}`]: '22x3',
+    },
+    fine: {
+      [`sessman_store_scrub_damaged{${on}}`]: '0x3',
+      [`sessman_store_scrub_contested_pages{${on}}`]: '0x3',
+    },
+    at: 2,
+    labels: job,
+    summary: 'The last scrub of the embedded store of a found damage.',
+  },
   PluginServerMemory: {
     series: { [`plugin_server_worker_memory_bytes{${on},worker="7"}`]: '1e9+10000000x120' },
     fine: { [`plugin_server_worker_memory_bytes{${on},worker="7"}`]: '1e9x120' },

@@ -248,7 +248,9 @@ describe('the scrubber', () => {
     await until(() => state()?.last?.records === 20);
     const { at } = scrubber.clock;
     await scrubber.stop();
-    expect(state()).to.deep.include({ last: { ...none, records: 20, began: at, finished: at } });
+    expect(state()).to.deep.include({
+      last: { ...none, records: 20, contested: 0, began: at, finished: at },
+    });
     expect(state()).not.to.have.property('current');
   });
 
@@ -260,7 +262,7 @@ describe('the scrubber', () => {
     const scrubber = start();
     await until(() => state()?.last?.began === now - 2000);
     await scrubber.stop();
-    expect(state()).to.deep.include({ last: { ...counted, began: now - 2000, finished: now } });
+    expect(state()).to.deep.include({ last: { ...counted, contested: 0, began: now - 2000, finished: now } });
   });
 
   it('keeps its place when it ends, and lets another one go on at once', async () => {

@@ -77,7 +77,15 @@ describe('what wraps a store', () => {
 
   it('the metrics of a store tell its clock, its file, and what was found in it', async () => {
     const clock = { skew: 2500 as number | undefined, error: 40, isDoubtful: true };
-    const found = { began: 1000, finished: 5000, records: 7, unchecked: 1, damaged: 2, repaired: 3 };
+    const found = {
+      began: 1000,
+      finished: 5000,
+      records: 7,
+      unchecked: 1,
+      damaged: 2,
+      repaired: 3,
+      contested: 4,
+    };
     await store.changeFact('scrub', () => ({ last: found }));
     await store.changeFact('records-by-key', () => ({ first: 'a', counts: { a: 4, b: 5 } }));
     const { file } = store;
@@ -99,6 +107,7 @@ describe('what wraps a store', () => {
       'store_file_bytes 8192',
       'store_free_bytes 4096',
       'store_oldest_reader_seconds 12',
+      'store_scrub_contested_pages 4',
       'store_scrub_damaged 2',
       'store_scrub_finished_timestamp_seconds 5',
       'store_scrub_records 7',
