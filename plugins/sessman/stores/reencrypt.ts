@@ -101,9 +101,13 @@ export async function runReencryption(
       const stepBegan = performance.now();
       const page = await store.sealed(stepSize, after);
       const others = page.filter((sealed) => keysOf(sealed).some((key) => key !== ring.first));
-      // A host without keys tells of itself once the store is raised. It has done so when the next pass begins.
-      if (others.length > 0 && !isRaised) await store.raise();
-      const mayReplace = isRaised && (await isListedByAll());
+      if (others.length > 0 && !isRaised) {
+        await store.raise();
+        // A host without keys tells of itself once the store is raised.
+        nextPass = now() + shortestPause;
+        return;
+      }
+      const mayReplace = await isListedByAll();
       // Of a process that was frozen, these writes at most are still under way: `replaceSealed` undoes no later one.
       if (performance.now() >= heldUntil) return;
       const replaced = mayReplace ? others.length : 0;
