@@ -43,10 +43,16 @@ function changeEntry(file: Buffer, change: (number: bigint) => bigint): void {
     if ((file.readUInt16LE(node + 4) & 1) !== 0) continue;
     const list = node + 8 + file.readUInt16LE(node + 6);
     // A count, and as many numbers of pages. One below 0 begins a pair: the length of a run, and its first page.
-    const number = file.readBigInt64LE(list + 8);
-    if (number === 0n || number === -1n) continue;
-    file.writeBigInt64LE(change(number), list + 8);
-    return;
+    const end = list + 8 * Number(file.readBigInt64LE(list));
+    for (let at = list + 8; at <= end; at += 8) {
+      const number = file.readBigInt64LE(at);
+      if (number === 0n) continue;
+      if (number !== -1n) {
+        file.writeBigInt64LE(change(number), at);
+        return;
+      }
+      at += 8;
+    }
   }
   throw new Error('no free page is found');
 }
