@@ -54,11 +54,14 @@ export interface Tree {
 
 interface Meta {
   readonly transaction: bigint;
+  readonly lastPage: number;
   readonly free: Tree;
   readonly main: Tree;
 }
 
 export const pageHeader = 24;
+/** Bytes of a meta page that say something, its header included. */
+export const metaSize = 176;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
 const branch = 0x01;
@@ -92,10 +95,10 @@ class Look {
   }
 
   newestMeta(): Meta {
-    const first = this.#read(0, 176);
+    const first = this.#read(0, metaSize);
     this.#pageSize = first.readUInt32LE(pageHeader + 24);
     if (this.#pageSize < 512 || this.#pageSize > 65_536) this.#damaged('it names no page size');
-    const metas = [this.#meta(first), this.#meta(this.#read(this.#pageSize, 176))];
+    const metas = [this.#meta(first), this.#meta(this.#read(this.#pageSize, metaSize))];
     const newest = metas[0]!.transaction > metas[1]!.transaction ? metas[0]! : metas[1]!;
     this.#transaction = newest.transaction;
     // Later than the meta page, since another process may extend the file. A crash or a full disk may have left part of a
@@ -149,11 +152,7 @@ class Look {
     ) {
       this.#damaged('no meta page where one must be');
     }
-    return {
-      transaction: buffer.readBigUInt64LE(at + 128),
-      free: treeAt(buffer, at + 24),
-      main: treeAt(buffer, at + 72),
-    };
+    return metaIn(buffer);
   }
 
   #page(number: number, kind: number): Buffer {
@@ -191,6 +190,16 @@ class Look {
       `${this.held.store} ${this.#file} is damaged (${what}) and was left as it is. Put a backup in its place, or move it away to start without ${this.held.content}.`,
     );
   }
+}
+
+/** What the first bytes of a meta page say. */
+export function metaIn(buffer: Buffer): Meta {
+  return {
+    transaction: buffer.readBigUInt64LE(pageHeader + 128),
+    lastPage: Number(buffer.readBigUInt64LE(pageHeader + 120)),
+    free: treeAt(buffer, pageHeader + 24),
+    main: treeAt(buffer, pageHeader + 72),
+  };
 }
 
 export function treeAt(buffer: Buffer, at: number): Tree {

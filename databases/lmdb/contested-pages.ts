@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { RootDatabase } from 'lmdb';
-import { bigData, nodesOf, pageHeader, subTree, type Tree, treeAt } from './check-file.js';
+import { bigData, metaIn, metaSize, nodesOf, pageHeader, subTree, type Tree, treeAt } from './check-file.js';
 
 /**
  * Counts the pages of an LMDB file that its list of free pages offers though they are in use, or offers twice. The next
@@ -39,16 +39,15 @@ class Count {
   async contested(): Promise<number> {
     const first = await this.#read(0, metaSize);
     this.#pageSize = first.readUInt32LE(pageHeader + 24);
-    const metas = [first, await this.#read(this.#pageSize, metaSize)];
-    metas.sort((a, b) => Number(b.readBigUInt64LE(transactionAt) - a.readBigUInt64LE(transactionAt)));
-    const [newest] = metas as [Buffer];
-    this.#pages = Number(newest.readBigUInt64LE(lastPageAt)) + 1;
+    const [one, other] = [metaIn(first), metaIn(await this.#read(this.#pageSize, metaSize))];
+    const newest = one.transaction > other.transaction ? one : other;
+    this.#pages = newest.lastPage + 1;
     this.#used = new Uint8Array(Math.ceil(this.#pages / 8));
     this.#take(0);
     this.#take(1);
-    await this.#takeTree(treeAt(newest, pageHeader + 72), true);
+    await this.#takeTree(newest.main, true);
     const lists: Buffer[] = [];
-    await this.#takeTree(treeAt(newest, pageHeader + 24), true, lists);
+    await this.#takeTree(newest.free, true, lists);
     return lists.reduce((sum, list) => sum + this.#takeList(list), 0);
   }
 
@@ -115,11 +114,9 @@ class Count {
   }
 
   async #read(position: number, length: number): Promise<Buffer> {
-    const { buffer } = await this.#file.read(Buffer.allocUnsafe(length), 0, length, position);
+    // Zeros where the file ends before: no nodes, and an empty list.
+    const buffer = Buffer.alloc(length);
+    await this.#file.read(buffer, 0, length, position);
     return buffer;
   }
 }
-
-const metaSize = 176;
-const lastPageAt = pageHeader + 120;
-const transactionAt = pageHeader + 128;

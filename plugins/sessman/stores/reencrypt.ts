@@ -107,13 +107,12 @@ export async function runReencryption(
         nextPass = now() + shortestPause;
         return;
       }
-      const mayReplace = await isListedByAll();
+      const replaced = (await isListedByAll()) ? others : [];
       // Of a process that was frozen, these writes at most are still under way: `replaceSealed` undoes no later one.
       if (performance.now() >= heldUntil) return;
-      const replaced = mayReplace ? others.length : 0;
-      if (mayReplace) await Promise.all(others.map(replace));
+      await Promise.all(replaced.map(replace));
       // What somebody changed meanwhile was not replaced, and yet has another key than it had.
-      const seen = replaced > 0 ? await readAgain(page, after) : page;
+      const seen = replaced.length > 0 ? await readAgain(page, after) : page;
       for (const sealed of seen) for (const key of keysOf(sealed)) counts[key] = (counts[key] ?? 0) + 1;
       if (page.length < stepSize) break;
       after = page.at(-1)!.handle;
@@ -121,7 +120,7 @@ export async function runReencryption(
       if (signal.aborted || !(await isStillHeld())) return;
       const took = performance.now() - stepBegan;
       // Nothing waits for a count, so that it takes a twentieth of the time at most.
-      if (replaced > 0) await rests.after(took, signal);
+      if (replaced.length > 0) await rests.after(took, signal);
       else await sleep(20 * took, undefined, { signal, ref: false }).catch(() => {});
     }
     // A key with which a host has encrypted meanwhile is in use, whatever was counted.
@@ -149,7 +148,10 @@ export async function runReencryption(
     return (await store.sealed(2 * stepSize, after)).filter(({ handle }) => handles.has(handle));
   }
 
-  /** Seals a record with the first key. False where no key opens the record, or somebody changed it meanwhile: then it has the first key of that host. */
+  /**
+   * Seals a record with the first key. False where no key opens it, or somebody changed it meanwhile: then it has the first
+   * key of that host.
+   */
   async function replace(sealed: Sealed): Promise<boolean> {
     const { handle } = sealed;
     // Fields with the first key are left alone: a session that is written all the time would never be as it was.
