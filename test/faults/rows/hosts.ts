@@ -1,10 +1,7 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { MongoClient } from 'mongodb';
 import { type MongoServer, startMongo } from '../../support/mongodb.js';
 import { type Fault, Verdict } from '../support/fault.js';
@@ -12,8 +9,6 @@ import type { Command } from '../support/mongo-wire.js';
 import { FaultyProxy, type Mode } from '../support/proxy.js';
 import { Server, signal } from '../support/server.js';
 import { SharedSessions } from '../support/shared-sessions.js';
-
-const program = fileURLToPath(new URL('../../../bundle/cli.js', import.meta.url));
 
 /** A job of all hosts that writes under its lease, and tells in a file what came of it. */
 const ticker = `
@@ -247,11 +242,9 @@ async function startAgain(server: Server): Promise<void> {
 }
 
 const reload: Strike = async ({ host: { server }, strikes }) => {
-  const child = spawn(process.execPath, [program, 'reload', '-i', 'plugin-server.ini'], {
-    cwd: server.folder,
-  });
+  const reloaded = server.command('reload');
   strikes();
-  await once(child, 'exit');
+  await reloaded;
 };
 
 const leaseOfCounts = ({ findAndModify }: Command) => findAndModify === 'sessions_leases';

@@ -1,28 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { failCalls } from '../../support/failing-calls.js';
 import { type Fault, Verdict } from '../support/fault.js';
 import { call } from '../support/http.js';
 import { Server } from '../support/server.js';
 import { Writers } from '../support/writers.js';
-
-/** Makes some of the system calls of a running process fail. */
-async function inject(pid: number, call: string, how: string): Promise<ChildProcess> {
-  const args = [
-    '-f',
-    '-p',
-    `${pid}`,
-    '-o',
-    '/dev/null',
-    '-e',
-    `trace=${call}`,
-    '-e',
-    `inject=${call}:${how}`,
-  ];
-  const tracer = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  await Promise.race([once(tracer.stderr!, 'data'), once(tracer, 'exit')]);
-  return tracer;
-}
 
 export const noSpace: Fault = {
   name: 'no-space',
@@ -36,7 +18,7 @@ export const noSpace: Fault = {
       for (const every of everies) {
         writers.start();
         const worker = (await server.pids())[1]!;
-        const tracer = await inject(worker, 'pwrite64,pwritev', `error=ENOSPC:when=${every}+${every}`);
+        const tracer = await failCalls(worker, 'pwrite64,pwritev', `error=ENOSPC:when=${every}+${every}`);
         await sleep(2000);
         verdict.expect((await call(server.url, '/healthz')).status === 200, '/healthz was not 200');
         tracer.kill('SIGINT');

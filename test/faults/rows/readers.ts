@@ -35,7 +35,7 @@ export const stoppedReaders: Fault = {
       await Promise.all(
         Array.from({ length: 8 }, async (_, i) => {
           const body = { userid: `ballast-${i}`, data: { filling: 'x'.repeat(50_000) } };
-          for (let n = 0; n < 50; n += 1) await call(server.url, '/sessman/new', { body });
+          for (let n = 0; n < 400; n += 1) await call(server.url, '/sessman/new', { body });
         }),
       );
       writers.start();
@@ -100,16 +100,15 @@ async function stop(
     signal(child.pid!, 'SIGSTOP');
     return { pid: child.pid!, child };
   }
-  // Stopped as soon as it has a snapshot.
+  // Stopped between two transactions of its copy: it has a snapshot then.
   const child = spawn(process.execPath, [module(through), join(file, '..'), join(server.folder, 'copy')], {
     stdio: 'ignore',
   });
   for (;;) {
+    if (child.exitCode !== null) throw new Error('the backup was complete before it could be stopped');
     const [copying] = await childrenOf(child.pid!);
-    if (
-      copying !== undefined &&
-      statSync(join(server.folder, 'copy/sessions.mdb'), { throwIfNoEntry: false })
-    ) {
+    const draft = statSync(join(server.folder, 'copy/sessions.mdb.draft'), { throwIfNoEntry: false });
+    if (copying !== undefined && (draft?.size ?? 0) > MiB) {
       signal(copying, 'SIGSTOP');
       return { pid: copying, child };
     }

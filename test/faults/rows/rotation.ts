@@ -1,17 +1,13 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { fingerprintOf } from '../../../plugins/sessman/stores/keyring.js';
 import { startMongo } from '../../support/mongodb.js';
 import { type Fault, Verdict } from '../support/fault.js';
 import { call, oneConnection } from '../support/http.js';
 import { Server } from '../support/server.js';
 
-const program = fileURLToPath(new URL('../../../bundle/cli.js', import.meta.url));
 /** Of each host. */
 const clients = 4;
 
@@ -60,10 +56,7 @@ export const rotation: Fault = {
     const rollOut = async (keys: readonly string[]) => {
       for (const host of hosts) {
         await writeFile(join(host.folder, 'sessman.json'), settings(keys));
-        const reload = spawn(process.execPath, [program, 'reload', '-i', 'plugin-server.ini'], {
-          cwd: host.folder,
-        });
-        const [status] = await once(reload, 'exit');
+        const { status } = await host.command('reload');
         verdict.expect(status === 0, `a reload ended with ${status}`);
       }
     };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { type CommandResult, runProgram } from '../../support/process.js';
 import { writeFiles } from '../../support/server.js';
 import { call } from './http.js';
 
@@ -45,6 +46,11 @@ export class Server {
       ? ini.replace(/^\[network\]/m, '[network]\nport=int:0')
       : `${ini}\n[network]\nport=int:0\n`;
     await writeFiles(folder, { ...files, 'plugin-server.ini': network });
+    return new Server(folder, options);
+  }
+
+  /** Another one in a folder of an earlier one. */
+  static in(folder: string, options: ServerOptions): Server {
     return new Server(folder, options);
   }
 
@@ -128,6 +134,11 @@ export class Server {
     const closed = once(child, 'close');
     child.kill('SIGTERM');
     await closed;
+  }
+
+  /** Runs a command of plugin-server on its configuration: `reload`. */
+  command(...args: readonly string[]): Promise<CommandResult> {
+    return runProgram(process.execPath, [program, ...args, '-i', 'plugin-server.ini'], this.folder);
   }
 
   /** Ends it and removes its folder. */

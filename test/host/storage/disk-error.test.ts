@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
-import { runProgram, ServerProcess } from '../../support/process.js';
+import { canFailCalls, failCalls } from '../../support/failing-calls.js';
+import { ServerProcess } from '../../support/process.js';
 
 const plugin = `
 import { definePlugin } from 'plugin-server';
@@ -23,8 +24,7 @@ export default definePlugin({
 
 describe("the plugins' storage on a disk that fails", () => {
   before(async function () {
-    const works = await runProgram('strace', ['-o', '/dev/null', 'true'], '/').catch(() => undefined);
-    if (works?.status !== 0) this.skip();
+    if (!(await canFailCalls())) this.skip();
   });
 
   for (const call of ['fdatasync', 'pwrite64']) {
@@ -41,10 +41,8 @@ describe("the plugins' storage on a disk that fails", () => {
           (await (await fetch(`${server.url}/count`)).json()) as { pid: number; count: number };
         expect((await write()).status).to.equal(200);
         const { pid } = await read();
-        const args = ['-f', '-p', `${pid}`, '-o', '/dev/null', '-e', `trace=${call}`];
-        tracer = spawn('strace', [...args, '-e', `inject=${call}:error=EIO`], { stdio: 'pipe' });
+        tracer = await failCalls(pid, call);
         const gone = once(tracer, 'exit');
-        await Promise.race([once(tracer.stderr!, 'data'), gone]);
         const refused = await fetch(`${server.url}/count`, { method: 'PUT' });
         expect(refused.status).to.equal(503);
         expect(await refused.json()).to.include({ code: 'storage_unavailable' });

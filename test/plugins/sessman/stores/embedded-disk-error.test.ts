@@ -1,4 +1,4 @@
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,23 +8,15 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import type { LongReader } from '../../../../databases/lmdb/readers.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
-import { runProgram, ServerProcess } from '../../../support/process.js';
+import { canFailCalls, failCalls } from '../../../support/failing-calls.js';
+import { ServerProcess } from '../../../support/process.js';
 import { startServer } from '../../../support/server.js';
 
 const reader = fileURLToPath(new URL('../support/reader.js', import.meta.url));
 
 describe('the embedded store on a disk that fails', () => {
-  /** strace makes system calls of a running process fail, which is an error of the disk to that process. */
-  const failing = async (pid: number, call: string, how = 'error=EIO'): Promise<ChildProcess> => {
-    const args = ['-f', '-p', `${pid}`, '-o', '/dev/null', '-e', `trace=${call}`];
-    const tracer = spawn('strace', [...args, '-e', `inject=${call}:${how}`], { stdio: 'pipe' });
-    await Promise.race([once(tracer.stderr!, 'data'), once(tracer, 'exit')]);
-    return tracer;
-  };
-
   before(async function () {
-    const works = await runProgram('strace', ['-o', '/dev/null', 'true'], '/').catch(() => undefined);
-    if (works?.status !== 0) this.skip();
+    if (!(await canFailCalls())) this.skip();
   });
 
   /** Holds a request until a file is there. */
@@ -53,7 +45,7 @@ export default definePlugin({
         const worker = await childOf(server.child.pid!);
         const held = fetch(`${server.url}/hold`);
         await server.until(({ msg }) => msg === 'held');
-        tracer = await failing(worker, call);
+        tracer = await failCalls(worker, call);
         const gone = once(tracer, 'exit');
         const failed = await post('/sessman/new?userid=ann');
         expect(failed.status).to.equal(503);
@@ -99,7 +91,7 @@ export default definePlugin({
       // The first writes pages, the second the one that makes them valid: without that, LMDB gives up.
       for (const each of [1, 2]) {
         const worker = await childOf(server.child.pid!);
-        tracer = await failing(worker, 'pwrite64', `error=ENOSPC:when=${each}+${each}`);
+        tracer = await failCalls(worker, 'pwrite64', `error=ENOSPC:when=${each}+${each}`);
         for (let n = 0; n < 4; n++) {
           const { status } = await post();
           expect(status).to.be.oneOf([200, 503]);
@@ -125,7 +117,7 @@ export default definePlugin({
       const get = () => fetch(`${server.url}/sessman/get?userid=ann&session_id=${made.session_id}`);
       const fail = async () => {
         const worker = await childOf(server.child.pid!);
-        const tracer = await failing(worker, 'fdatasync');
+        const tracer = await failCalls(worker, 'fdatasync');
         tracers.push(tracer);
         const gone = once(tracer, 'exit');
         expect(await (await post()).json()).to.include({ code: 'store_failed' });
