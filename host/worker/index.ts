@@ -11,6 +11,7 @@ import { monotonic } from '../monitor/monotonic.js';
 import type { Prepared } from '../prepare/index.js';
 import { readerOf } from '../prepare/ini-file.js';
 import { claim, type ReceivedSocket } from './accepting-socket.js';
+import { collectLessOften } from './heap-growth.js';
 import { SupervisorChannel } from './supervisor-channel.js';
 import { endWithSupervisor } from './watchdog.js';
 import { processSettings, workerReport } from './worker-report.js';
@@ -140,6 +141,7 @@ async function bringUp(options: WorkerOptions): Promise<void> {
     for (const reason of strays.splice(0)) host.reportStray(reason);
     await channel.send({ type: 'ready', report: workerReport(host) });
     giveBackStartMemory();
+    collectLessOften();
   } catch (error) {
     await reportFailure(error);
     process.exit(1);
