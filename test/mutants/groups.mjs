@@ -82,7 +82,14 @@ export const groups = [
   {
     name: 'sessman/watch',
     mutate: code('http/{watch,streams,event-stream}', 'stores/{feed,news,host-news,alarm}'),
-    tests: sessman('http/event-stream', 'http/streams', 'http/watch', 'stores/alarm', 'stores/feed'),
+    tests: sessman(
+      'http/event-stream',
+      'http/streams',
+      'http/watch',
+      'stores/alarm',
+      'stores/feed',
+      'stores/host-news',
+    ),
     skip: 'mongodb',
   },
   {

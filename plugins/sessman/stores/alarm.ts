@@ -8,8 +8,11 @@ export class Alarm {
     this.#ring();
   }
 
-  /** Resolves when it rings, at the latest after so many milliseconds. Does not keep the process running. */
-  async wait(milliseconds: number): Promise<void> {
+  /**
+   * Resolves when it rings, at the latest after so many milliseconds, to whether it rang. Does not keep the process
+   * running.
+   */
+  async wait(milliseconds: number): Promise<boolean> {
     if (!this.#isRung) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, milliseconds).unref();
@@ -19,8 +22,10 @@ export class Alarm {
         };
       });
     }
+    const hasRung = this.#isRung;
     this.#isRung = false;
     this.#ring = () => {};
+    return hasRung;
   }
 }
 

@@ -20,17 +20,10 @@ export type NewsMessage = { readonly from: string } & (
 type SentNews = Pick<News, 'everyone'> & {
   readonly notes?: readonly (Omit<EndNote, 'secretHash'> & { readonly secretHash: string })[];
   readonly place?: NotePlace;
-  readonly heads?: readonly (readonly [
-    string,
-    (Omit<WatchedHead, 'secretHash'> & { secretHash: string })?,
-  ])[];
+  readonly heads?: readonly SentHead[];
 };
 
-/** What the reader knows of a process for which it reads. */
-interface Follower {
-  readonly handles: Set<string>;
-  heardAt: number;
-}
+type SentHead = readonly [string, (Omit<WatchedHead, 'secretHash'> & { readonly secretHash: string })?];
 
 /**
  * Lets one process of a host read the store for all of them. Whichever hears of no reader becomes one; of two, the one that
@@ -42,17 +35,15 @@ export class HostNews {
   readonly #channel: Channel<NewsMessage>;
   readonly #own: NewsReaderOptions;
   readonly #id = randomUUID();
-  readonly #followers = new Map<string, Follower>();
+  #isRunning = false;
+  /** While this process reads. */
+  #reading: Reading | undefined;
   /** The process that reads for this one. */
   #leader: Leader | undefined;
-  /** While this process reads. */
-  #reading: { readonly since: number; count: number; readonly stop: AbortController } | undefined;
-  #isRunning = false;
-  /** Rings when a reader is heard of, or leaves. */
+  /** By the steady clock: when this process told how many handles it watches. */
+  #toldAt = 0;
+  /** Rings when a reader is heard of, or leaves, and at the end. */
   readonly #alarm = new Alarm();
-  #heardAt = 0;
-  /** Whether news were lost, and are to be read by this process itself. */
-  #isBehind = false;
 
   constructor(
     channel: Channel<NewsMessage>,
@@ -63,12 +54,11 @@ export class HostNews {
     this.#own = own;
     this.reader = makeReader({
       ...own,
-      watched: () => this.#allWatched(),
-      isWatched: (handle) =>
-        own.isWatched(handle) || [...this.#followers.values()].some(({ handles }) => handles.has(handle)),
+      watched: () => new Set([own.watched(), ...this.#followed()].flatMap((handles) => [...handles])),
+      isWatched: (handle) => own.isWatched(handle) || this.#followed().some((handles) => handles.has(handle)),
       deliver: (news) => {
         own.deliver(news);
-        if (this.#reading && this.#followers.size > 0) this.#send(news);
+        if (this.#reading) this.#send(news, this.#reading);
       },
     });
     channel.subscribe((message) => this.#receive(message));
@@ -76,19 +66,17 @@ export class HostNews {
 
   /** Takes part until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
-    const ring = () => this.#alarm.ring();
-    signal.addEventListener('abort', ring);
+    signal.addEventListener('abort', () => this.#alarm.ring());
     this.#isRunning = true;
-    await this.#join();
-    const watches = setInterval(() => this.#tellWatched(), followerBeat).unref();
+    this.#publish({ kind: 'hello' });
+    await this.#alarm.wait(answerPatience);
     while (!signal.aborted) {
       if (this.#leader) await this.#follow();
       else await this.#read(signal);
     }
-    clearInterval(watches);
-    signal.removeEventListener('abort', ring);
-    this.#leader = undefined;
     this.#isRunning = false;
+    this.#reading = undefined;
+    this.#leader = undefined;
     this.#publish({ kind: 'leaves' });
   }
 
@@ -102,54 +90,43 @@ export class HostNews {
     else if (this.#leader) this.#publish({ kind: 'unwatch', handles: [handle] });
   }
 
-  /** Asks who reads. What is sent comes back to the sender, too: from then on, everything arrives here. */
-  async #join(): Promise<void> {
-    this.#publish({ kind: 'hello' });
-    await this.#alarm.wait(joinPatience);
-    if (!this.#leader) await this.#alarm.wait(answerPatience);
-  }
-
   /** Reads until the signal aborts, or somebody else has read for longer. */
   async #read(signal: AbortSignal): Promise<void> {
     const stop = linkedTo(signal);
-    this.#reading = { since: Date.now(), count: 0, stop };
-    this.#tellReads();
-    const beat = setInterval(() => {
-      this.#forgetSilent();
-      this.#tellReads();
-    }, leaderBeat).unref();
-    await this.reader.run(stop.signal);
-    clearInterval(beat);
-    if (this.#reading?.stop === stop) this.#reading = undefined;
-    this.#followers.clear();
+    const reading = { since: Date.now(), count: 0, followers: new Map<string, Follower>(), stop };
+    this.#reading = reading;
+    const running = this.reader.run(stop.signal);
+    while (!stop.signal.aborted) {
+      this.#forgetSilent(reading);
+      this.#tellReads(reading);
+      await this.#alarm.wait(leaderBeat);
+    }
+    await running;
   }
 
   /** Waits for the next word of the process that reads. */
   async #follow(): Promise<void> {
-    const heardAt = this.#heardAt;
-    await this.#alarm.wait(leaderPatience);
-    if (this.#heardAt === heardAt) this.#leader = undefined;
+    if (performance.now() - this.#toldAt >= followerBeat) this.#tellWatched();
+    if ((await this.#alarm.wait(leaderPatience)) && this.#leader) return;
+    this.#leader = undefined;
     // Not all that have lost it begin at once.
-    if (!this.#leader) await this.#alarm.wait(Math.random() * answerPatience);
+    await this.#alarm.wait(Math.random() * answerPatience);
   }
 
   #receive(message: NewsMessage): void {
     const { from, kind } = message;
-    if (from === this.#id) {
-      if (kind === 'hello') this.#alarm.ring();
-      return;
-    }
-    if (!this.#isRunning) return;
+    // What is sent comes back to the sender, too.
+    if (from === this.#id || !this.#isRunning) return;
     switch (kind) {
       case 'hello':
-        this.#tellReads();
+        if (this.#reading) this.#tellReads(this.#reading);
         return;
       case 'reads':
       case 'news':
         this.#hearReader(message);
         return;
       case 'leaves':
-        this.#followers.delete(from);
+        this.#reading?.followers.delete(from);
         if (this.#leader?.id !== from) return;
         this.#leader = undefined;
         this.#alarm.ring();
@@ -158,45 +135,41 @@ export class HostNews {
         if (message.of === this.#id) this.#sendWatched();
         return;
       default:
-        if (this.#reading) this.#hearFollower(message);
+        if (this.#reading) this.#hearFollower(message, this.#reading);
     }
   }
 
-  #tellReads(): void {
-    if (this.#reading) {
-      const { since, count } = this.#reading;
-      this.#publish({ kind: 'reads', since, count });
-    }
+  #tellReads({ since, count }: Reading): void {
+    this.#publish({ kind: 'reads', since, count });
   }
 
   #hearReader(message: NewsMessage & { readonly kind: 'reads' | 'news' }): void {
-    const { from, since, count } = message;
+    const { kind, from, since, count } = message;
     if (this.#reading) {
       const isOlder = since < this.#reading.since || (since === this.#reading.since && from < this.#id);
       if (!isOlder) {
-        this.#tellReads();
+        this.#tellReads(this.#reading);
         return;
       }
       this.#reading.stop.abort();
       this.#reading = undefined;
     }
-    const known = this.#leader?.id === from && this.#leader.since === since ? this.#leader : undefined;
-    const leader = known ?? { id: from, since, count };
-    this.#leader = leader;
-    this.#heardAt = performance.now();
+    if (this.#leader?.id !== from || this.#leader.since !== since) {
+      // It has not told what it heard before.
+      this.#leader = { id: from, since, count: Number.NaN };
+      this.#tellWatched();
+    }
     this.#alarm.ring();
-    if (message.kind === 'news') this.#take(message);
-    if (!known) this.#sendWatched();
-    const hasMissed = message.kind === 'news' ? count !== leader.count + 1 : count !== leader.count;
+    if (kind === 'news') this.#take(message);
+    const leader = this.#leader;
+    const isNext = count === leader.count + (kind === 'news' ? 1 : 0);
     leader.count = count;
-    // A new reader has not told what it heard before.
-    this.#isBehind ||= !known || hasMissed;
-    if (this.#isBehind) void this.#catchUp();
+    if (!isNext) void this.#catchUp(leader);
   }
 
-  async #catchUp(): Promise<void> {
-    this.#isBehind = false;
-    if (!(await this.reader.readAll())) this.#isBehind = true;
+  async #catchUp(leader: Leader): Promise<void> {
+    // Then its next word is another occasion.
+    if (!(await this.reader.readAll())) leader.count = Number.NaN;
   }
 
   #take({ everyone, notes, place, heads }: SentNews): void {
@@ -217,8 +190,12 @@ export class HostNews {
     if (place) this.reader.place = place;
   }
 
-  #send({ everyone, notes = [], place, heads = new Map() }: News): void {
-    const reading = this.#reading!;
+  #send({ everyone, notes = [], place, heads = new Map() }: News, reading: Reading): void {
+    // Whoever begins to follow meanwhile finds by the count that it has missed something.
+    if (reading.followers.size === 0) {
+      reading.count += 1;
+      return;
+    }
     const send = (part: SentNews) => {
       reading.count += 1;
       this.#publish({ kind: 'news', since: reading.since, count: reading.count, ...part });
@@ -229,52 +206,51 @@ export class HostNews {
     for (const [n, part] of parts.entries()) {
       send({ notes: part, ...(place && n === parts.length - 1 && { place: asJson(place) }) });
     }
-    const told = [...heads].map(([handle, head]) => (head ? [handle, sentHead(head)] : [handle]));
-    for (const part of inParts(told)) send({ heads: part as unknown as SentNews['heads'] & object });
+    const told = [...heads].map(([handle, head]): SentHead => (head ? [handle, sentHead(head)] : [handle]));
+    for (const part of inParts(told)) send({ heads: part });
   }
 
-  #hearFollower(message: NewsMessage & { readonly kind: 'watch' | 'unwatch' | 'watches' }): void {
+  #hearFollower(
+    message: NewsMessage & { readonly kind: 'watch' | 'unwatch' | 'watches' },
+    { followers }: Reading,
+  ): void {
     const { from, kind } = message;
-    const follower = this.#followers.get(from) ?? { handles: new Set(), heardAt: 0 };
-    this.#followers.set(from, follower);
-    follower.heardAt = performance.now();
+    const handles = followers.get(from)?.handles ?? new Set();
+    followers.set(from, { handles, heardAt: performance.now() });
     if (kind === 'watches') {
-      if (message.count === follower.handles.size) return;
-      follower.handles.clear();
+      if (message.count === handles.size) return;
+      handles.clear();
       this.#publish({ kind: 'which', of: from });
       return;
     }
     for (const handle of message.handles) {
-      if (kind === 'unwatch') follower.handles.delete(handle);
+      if (kind === 'unwatch') handles.delete(handle);
       else {
-        follower.handles.add(handle);
+        handles.add(handle);
         this.reader.look(handle);
       }
     }
   }
 
   #tellWatched(): void {
-    if (this.#leader) this.#publish({ kind: 'watches', count: [...this.#own.watched()].length });
+    this.#toldAt = performance.now();
+    this.#publish({ kind: 'watches', count: [...this.#own.watched()].length });
   }
 
   #sendWatched(): void {
-    const handles = [...this.#own.watched()];
-    // Also where it watches none: then it listens.
-    for (let from = 0; from === 0 || from < handles.length; from += handlesAtOnce)
-      this.#publish({ kind: 'watch', handles: handles.slice(from, from + handlesAtOnce) });
+    for (const handles of inParts([...this.#own.watched()])) this.#publish({ kind: 'watch', handles });
   }
 
   /** Those that were killed do not say so. */
-  #forgetSilent(): void {
-    for (const [id, { heardAt }] of this.#followers) {
-      if (performance.now() - heardAt > 3 * followerBeat) this.#followers.delete(id);
+  #forgetSilent({ followers }: Reading): void {
+    for (const [id, { heardAt }] of followers) {
+      if (performance.now() - heardAt > 3 * followerBeat) followers.delete(id);
     }
   }
 
-  #allWatched(): Set<string> {
-    const all = new Set(this.#own.watched());
-    for (const { handles } of this.#followers.values()) for (const handle of handles) all.add(handle);
-    return all;
+  /** What the processes watch for which this one reads. */
+  #followed(): Set<string>[] {
+    return [...(this.#reading?.followers.values() ?? [])].map(({ handles }) => handles);
   }
 
   #publish(message: DistributiveOmit<NewsMessage, 'from'>): void {
@@ -282,10 +258,25 @@ export class HostNews {
   }
 }
 
+interface Reading {
+  readonly since: number;
+  /** Of the news so far. */
+  count: number;
+  /** The processes for which it reads. */
+  readonly followers: Map<string, Follower>;
+  readonly stop: AbortController;
+}
+
+interface Follower {
+  readonly handles: Set<string>;
+  /** By the steady clock. */
+  readonly heardAt: number;
+}
+
 interface Leader {
   readonly id: string;
   readonly since: number;
-  /** Of the news that have arrived. */
+  /** Of the news that have arrived; not a number where some are missing. */
   count: number;
 }
 
@@ -317,12 +308,10 @@ function inParts<T>(all: readonly T[]): T[][] {
 
 /** Bytes. */
 const mostInPart = 48_000;
-const handlesAtOnce = 2000;
 /** Milliseconds between two signs of life of the reader, and without one until another process takes its place. */
 const leaderBeat = 200;
 const leaderPatience = 600;
 /** The same of those for whom it reads. */
 const followerBeat = 3000;
-/** Milliseconds until a new process reads by itself. */
-const joinPatience = 2000;
+/** Milliseconds that a new process waits for an answer before it reads itself. */
 const answerPatience = 150;
