@@ -148,11 +148,8 @@ export async function runReencryption(
     return (await store.sealed(2 * stepSize, after)).filter(({ handle }) => handles.has(handle));
   }
 
-  /**
-   * Seals a record with the first key. False where no key opens it, or somebody changed it meanwhile: then it has the first
-   * key of that host.
-   */
-  async function replace(sealed: Sealed): Promise<boolean> {
+  /** Seals a record with the first key, unless no key opens it, or somebody changed it: then it has that host's first key. */
+  async function replace(sealed: Sealed): Promise<void> {
     const { handle } = sealed;
     // Fields with the first key are left alone: a session that is written all the time would never be as it was.
     const before: Partial<Record<keyof Sealed, string>> = {};
@@ -162,10 +159,10 @@ export async function runReencryption(
       if (stored === undefined || sealedWith(stored) === ring.first) continue;
       before[name] = stored;
       const text = ring.open(field, handle, stored);
-      if (text === undefined) return false;
+      if (text === undefined) return;
       next[name] = ring.seal(field, handle, text);
     }
-    return store.replaceSealed({ ...before, handle }, { ...next, handle });
+    await store.replaceSealed({ ...before, handle }, { ...next, handle });
   }
 }
 

@@ -184,7 +184,8 @@ describe('encrypting the records of a store again', () => {
       userAgent: earlier.seal('user_agent', handle, 'Browser/1'),
     });
     await store.insert(record);
-    await insert(store, Buffer.alloc(12, 9).toString('base64url'));
+    const second = Buffer.alloc(12, 9).toString('base64url');
+    await store.insert(recordAt(now, { handle: second, about: earlier.seal('about', second, '{"b":2}') }));
     const asked: string[] = [];
     const replaceSealed = async (before: SealedFields, after: SealedFields) => {
       asked.push(`${Object.keys(before).sort()} ${Object.keys(after).sort()}`);
@@ -199,9 +200,10 @@ describe('encrypting the records of a store again', () => {
     expect(store.count()).to.equal(3);
     expect(asked).to.have.members([
       'data,handle,ip,userAgent data,handle,ip,userAgent',
-      'data,handle data,handle',
+      'about,data,handle about,data,handle',
     ]);
     expect((await store.sealed(1))[0]!.about).to.equal(record.about);
+    expect(await encryptStore(store, keys).read(second, now)).to.include({ data: '{}', about: '{"b":2}' });
     expect(await encryptStore(store, keys).read(handle, now)).to.include({
       data: '{"a":1}',
       about: '{"b":1}',
