@@ -594,7 +594,8 @@ describe("sessman's calls for operators, with [admin]", () => {
         method: path.startsWith('sessions') ? 'GET' : 'POST',
         ...(body && { body, headers: { 'Content-Type': 'application/json' } }),
       });
-      const { code = reply.status } = (await reply.json()) as { code?: string };
+      const { code = reply.status, error } = (await reply.json()) as { code?: string; error?: string };
+      if (code === 'operators_only') expect(error).to.include('[admin]');
       return code;
     };
     for (const [path, body, here, there] of <const>[

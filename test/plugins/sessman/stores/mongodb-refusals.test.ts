@@ -5,6 +5,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { expect } from 'chai';
 import { ConfigError } from '../../../../config/index.js';
 import { makeCertificate } from '../../../support/certificates.js';
+import type { TestServerOptions } from '../../../support/server.js';
 import { type Api, startApi } from '../support/api.js';
 import { type Script, type ScriptedMongo, startScriptedMongo } from '../support/scripted-mongo.js';
 
@@ -14,13 +15,18 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
   let mongo: ScriptedMongo | undefined;
   afterEach(() => mongo?.close());
 
-  const start = async (refuse: Record<string, string>, code = 8000, settings: object = {}): Promise<Api> => {
+  const start = async (
+    refuse: Record<string, string>,
+    code = 8000,
+    settings: object = {},
+    options: TestServerOptions = {},
+  ): Promise<Api> => {
     const script: Script = (command) => {
       const errmsg = refuse[command];
       return errmsg === undefined ? undefined : { code, errmsg };
     };
     mongo = await startScriptedMongo(script);
-    return startApi({ server_url: mongo.host, ...settings });
+    return startApi({ server_url: mongo.host, ...settings }, options);
   };
 
   const atStart: [string, Record<string, string>, number, object, string][] = [
@@ -109,6 +115,37 @@ describe('sessman where MongoDB Atlas or another service refuses', () => {
       const told = () => api.server.logs.map(({ msg }) => msg);
       while (!told().includes('sessions cannot be encrypted again for now'))
         await new Promise((resolve) => setTimeout(resolve, 10));
+    } finally {
+      await api.close();
+    }
+  });
+
+  it('says in readiness that it refuses, and in the log what does not work meanwhile', async () => {
+    const refuse: Record<string, string> = {};
+    const ears = `
+      import { definePlugin } from 'plugin-server';
+      export default definePlugin({
+        after: ['sessman'],
+        setup: ({ plugin }) => void plugin('sessman').on('ended', () => {}),
+      });`;
+    const api = await start(
+      refuse,
+      8000,
+      {},
+      { ini: '[paths]\nplugins=plugins\n', files: { 'plugins/ears.mjs': ears } },
+    );
+    try {
+      refuse.find = 'CMD_LIMIT reached for this cluster';
+      const ready = await api.get('/readyz');
+      expect(ready.status).to.equal(503);
+      expect(ready.body.checks['sessman/store']).to.equal(
+        'store_unavailable: MongoDB Atlas refuses the operation; the log says what to do',
+      );
+      const told = () =>
+        api.server.logs.find(({ msg }) => msg === 'changes of sessions cannot be reported for now');
+      while (!told()) await new Promise((resolve) => setTimeout(resolve, 10));
+      expect(told()).to.include({ level: 'warn', plugin: 'sessman' });
+      expect((told()!.err as Error).message).to.include('CMD_LIMIT');
     } finally {
       await api.close();
     }
