@@ -37,7 +37,7 @@ describe('sessman in its process', () => {
           const made = await api.post('/sessman/new', { userid: 'ann' });
           expect(made.status).to.equal(status);
           const isTold = api.server.logs.some(
-            ({ level, msg }) => /is read-only/.test(msg) && level === 'error',
+            ({ level, msg, folder }) => /is read-only/.test(msg) && level === 'error' && folder === path,
           );
           expect(isTold).to.equal(status === 503);
           if (status !== 200) expect(made.body.code).to.equal('store_failed');

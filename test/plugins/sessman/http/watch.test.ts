@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { Agent, get, type IncomingMessage } from 'node:http';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { queryObjects } from 'node:v8';
 import { expect } from 'chai';
+import { errors } from '../../../../plugins/sessman/errors.js';
 import { type Api, aUser, backends, type CookieApi, startApi, startCookieApi } from '../support/api.js';
 import { WatchClient } from '../support/watcher.js';
 
@@ -49,7 +50,11 @@ for (const { name, settings } of backends) {
 
     it('tells of the session at the start and of each change made on another host, without a key', async () => {
       const session_id = await make();
-      const client = await watch(session_id);
+      const client = await WatchClient.open(api.server.url, {
+        'X-Session-Id': session_id,
+        Connection: 'keep-alive',
+      });
+      clients.push(client);
       expect(client.status).to.equal(200);
       expect(client.headers).to.include({
         'content-type': 'text/event-stream; charset=utf-8',
@@ -128,11 +133,28 @@ for (const { name, settings } of backends) {
       expect([none.status, JSON.parse(none.text).code]).to.deep.equal([401, 'session_required']);
       const unknown = await watch('A'.repeat(43));
       await unknown.closed;
-      expect([unknown.status, JSON.parse(unknown.text).code]).to.deep.equal([401, 'session_not_found']);
+      expect(unknown.status).to.equal(401);
+      const { message } = errors.session_not_found;
+      expect(JSON.parse(unknown.text)).to.include({ code: 'session_not_found', error: message });
       expect((await watch('nonsense')).status).to.equal(401);
       const extra = await api.get('/sessman/watch?userid=ann', { headers: { 'X-Session-Id': await make() } });
       expect([extra.status, extra.body.code]).to.deep.equal([400, 'unknown_parameter']);
     });
+
+    if (name === 'embedded') {
+      it('is a 503 where the session is damaged, which says nothing of an end', async () => {
+        const session_id = await make();
+        const path = `${api.server.folder}/data/sessman/store/sessions.mdb`;
+        const whole = await readFile(path);
+        const file = await open(path, 'r+');
+        for (let at = whole.indexOf(userid); at >= 0; at = whole.indexOf(userid, at + 1))
+          await file.write('U', at);
+        await file.close();
+        const damaged = await watch(session_id);
+        await damaged.closed;
+        expect([damaged.status, JSON.parse(damaged.text).code]).to.deep.equal([503, 'store_damaged']);
+      });
+    }
 
     it('keeps nothing of a stream that was refused', async () => {
       const unknown = await make();

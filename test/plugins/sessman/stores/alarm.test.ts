@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
 import sinon from 'sinon';
@@ -56,6 +57,8 @@ describe('an alarm', () => {
     const [one, two] = [linkedTo(ending.signal), linkedTo(ending.signal)];
     one.abort();
     expect([ending.signal.aborted, two.signal.aborted]).to.deep.equal([false, false]);
+    // It leaves nothing behind.
+    expect(getEventListeners(ending.signal, 'abort')).to.have.length(1);
     ending.abort();
     expect(two.signal.aborted).to.equal(true);
   });

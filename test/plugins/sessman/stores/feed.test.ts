@@ -566,13 +566,15 @@ describe('the feed', () => {
   });
 
   it('tells of changes again when they are no longer reported, and are again', async () => {
-    let subscriptions = 0;
+    const subscriptions: AbortSignal[] = [];
     let lose: (error: Error) => void = () => {};
     const on = instead(store, {
       changes: async (_, signal) => {
-        subscriptions += 1;
+        // Nothing is left of the one before.
+        expect(subscriptions.every(({ aborted }) => aborted)).to.equal(true);
         expect(signal.aborted).to.equal(false);
-        if (subscriptions === 2) throw new Error('not yet');
+        subscriptions.push(signal);
+        if (subscriptions.length === 2) throw new Error('not yet');
         return {
           broken: new Promise<never>((_, reject) => {
             lose = reject;
@@ -584,7 +586,7 @@ describe('the feed', () => {
     const record = await insert();
     const { heard } = watch(record);
     const listener = listen();
-    await until(() => subscriptions === 1);
+    await until(() => subscriptions.length === 1);
     await nextTurn();
     lose(new Error('it is lost'));
     await store.remove(matchOf(record), 'end');
@@ -592,7 +594,7 @@ describe('the feed', () => {
     await until(() => heard.length > 0 && listener.heard.length > 1);
     expect(heard).to.deep.equal(['end']);
     expect(listener.heard).to.have.deep.members([endOf(record, 'end'), { reason: 'everyone' }]);
-    expect(subscriptions).to.equal(3);
+    expect(subscriptions).to.have.length(3);
     expect(errors).to.deep.equal(['it is lost']);
   });
 });
