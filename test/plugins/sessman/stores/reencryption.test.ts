@@ -103,6 +103,14 @@ describe('encrypting the records of a store again', () => {
     await host.stop();
   });
 
+  it('leaves a store without sessions open to hosts of version 0.1.0', async () => {
+    await openUnraised();
+    const host = start([newKey()]);
+    await until(() => Object.keys(counted()?.counts ?? {}).length > 0);
+    await host.stop();
+    expect(store.isRaised()).to.equal(false);
+  });
+
   it('leaves nothing behind where it ends before it has told anything', async () => {
     for (const keys of [undefined, [newKey()]]) {
       const host = start(
@@ -186,6 +194,8 @@ describe('encrypting the records of a store again', () => {
     await store.insert(record);
     const second = Buffer.alloc(12, 9).toString('base64url');
     await store.insert(recordAt(now, { handle: second, about: earlier.seal('about', second, '{"b":2}') }));
+    // It has the first key already.
+    await insert(encryptStore(store, keys), Buffer.alloc(12, 99).toString('base64url'));
     const asked: string[] = [];
     const replaceSealed = async (before: SealedFields, after: SealedFields) => {
       asked.push(`${Object.keys(before).sort()} ${Object.keys(after).sort()}`);
@@ -195,9 +205,9 @@ describe('encrypting the records of a store again', () => {
       return store.replaceSealed(before, after);
     };
     const { stop } = start([key, other, plain], instead(store, { replaceSealed }));
-    await until(() => counted()?.counts[keys.first] === 2);
+    await until(() => counted()?.counts[keys.first] === 3);
     await stop();
-    expect(store.count()).to.equal(3);
+    expect(store.count()).to.equal(4);
     expect(asked).to.have.members([
       'data,handle,ip,userAgent data,handle,ip,userAgent',
       'about,data,handle about,data,handle',
