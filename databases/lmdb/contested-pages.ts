@@ -7,22 +7,38 @@ import { bigData, metaIn, metaSize, nodesOf, pageHeader, subTree, type Tree, tre
  * writes would overwrite what is stored there. LMDB looks at no such thing, and its list has been seen to go wrong.
  *
  * It reads the branch pages of all trees, about one in a hundred pages, and the list, all as of one moment: other pages are
- * known from these. Pages of values that are larger than a page are not looked at.
+ * known from these. Pages of values that are larger than a page are not looked at. Until it ends, LMDB keeps every page of
+ * that moment, and the file grows by what is written meanwhile.
  *
- * @param root keeps the pages of that moment from being used again meanwhile
+ * @param rest awaited after about every millisecond of work. Who calls paces the count there, and ends it by `false`.
+ * @returns undefined where it was ended
  */
-export async function contestedPages(root: RootDatabase, path: string): Promise<number> {
-  root.resetReadTxn();
-  const reading = root.useReadTransaction();
+export async function contestedPages(
+  root: RootDatabase,
+  path: string,
+  rest: () => Promise<boolean>,
+): Promise<number | undefined> {
   const file = await open(path, 'r');
   try {
-    // It begins with the first read.
-    root.get(Buffer.from([0]), { transaction: reading });
-    return await new Count(file).contested();
+    root.resetReadTxn();
+    const reading = root.useReadTransaction();
+    try {
+      // It begins with the first read.
+      root.get(Buffer.from([0]), { transaction: reading });
+      return await new Count(file).contested(rest);
+    } finally {
+      reading.done();
+    }
   } finally {
     await file.close();
-    reading.done();
   }
+}
+
+/** A page to read, and how many levels of its tree there are from it on. */
+interface Visit {
+  readonly page: number;
+  readonly depth: number;
+  readonly of: 'list' | 'names' | 'database';
 }
 
 class Count {
@@ -31,12 +47,14 @@ class Count {
   /** A bit for each page of the file that is in use. */
   #used = new Uint8Array();
   #pages = 0;
+  readonly #visits: Visit[] = [];
+  readonly #lists: Buffer[] = [];
 
   constructor(file: FileHandle) {
     this.#file = file;
   }
 
-  async contested(): Promise<number> {
+  async contested(rest: () => Promise<boolean>): Promise<number | undefined> {
     const first = await this.#read(0, metaSize);
     this.#pageSize = first.readUInt32LE(pageHeader + 24);
     const [one, other] = [metaIn(first), metaIn(await this.#read(this.#pageSize, metaSize))];
@@ -45,72 +63,83 @@ class Count {
     this.#used = new Uint8Array(Math.ceil(this.#pages / 8));
     this.#take(0);
     this.#take(1);
-    await this.#takeTree(newest.main, true);
-    const lists: Buffer[] = [];
-    await this.#takeTree(newest.free, true, lists);
-    return lists.reduce((sum, list) => sum + this.#takeList(list), 0);
+    this.#takeTree(newest.main, 'names');
+    this.#takeTree(newest.free, 'list');
+    let left = pagesOfStep;
+    while (this.#visits.length > 0) {
+      const some = this.#visits.splice(-left);
+      await Promise.all(some.map((each) => this.#visit(each)));
+      left -= some.length;
+      if (left > 0) continue;
+      if (!(await rest())) return undefined;
+      left = pagesOfStep;
+    }
+    let contested = 0;
+    for (const list of this.#lists) {
+      for (const [from, end] of this.#offers(list)) {
+        for (let page = from; page < end; page++) if (!this.#take(page)) contested += 1;
+        left -= (end - from) / offersOfPage;
+        if (left > 0) continue;
+        if (!(await rest())) return undefined;
+        left = pagesOfStep;
+      }
+    }
+    return contested;
   }
 
-  /** @param lists if given, what the values of its leaves are added to */
-  async #takeTree({ root, depth }: Tree, readsLeaves: boolean, lists?: Buffer[]): Promise<void> {
-    if (root < 0) return;
-    if (!this.#take(root)) return;
-    if (depth === 1 && !readsLeaves) return;
-    const page = await this.#page(root);
+  /** Leaves are in use by what is above them. Only those with the names of databases, and with the list, are read. */
+  #takeTree({ root, depth }: Tree, of: Visit['of']): void {
+    if (root < 0 || !this.#take(root)) return;
+    if (depth > 1 || of !== 'database') this.#visits.push({ page: root, depth, of });
+  }
+
+  async #visit({ page: number, depth, of }: Visit): Promise<void> {
+    const page = await this.#read(number * this.#pageSize, this.#pageSize);
     for (const node of nodesOf(page)) {
-      if (depth > 1) {
-        const child = { root: page.readUIntLE(node, 6), depth: depth - 1, leaves: 0 };
-        await this.#takeTree(child, readsLeaves, lists);
-      } else await this.#takeNode(page, node, lists);
+      if (depth > 1) this.#takeTree({ root: page.readUIntLE(node, 6), depth: depth - 1, leaves: 0 }, of);
+      else await this.#takeNode(page, node, of);
     }
   }
 
-  async #takeNode(page: Buffer, node: number, lists: Buffer[] | undefined): Promise<void> {
+  async #takeNode(page: Buffer, node: number, of: Visit['of']): Promise<void> {
     const flags = page.readUInt16LE(node + 4);
     const data = node + 8 + page.readUInt16LE(node + 6);
     const size = page.readUInt32LE(node);
-    if ((flags & subTree) !== 0) await this.#takeTree(treeAt(page, data), false);
-    if (lists === undefined) return;
+    if ((flags & subTree) !== 0) this.#takeTree(treeAt(page, data), 'database');
+    if (of !== 'list') return;
     if ((flags & bigData) === 0) {
-      lists.push(page.subarray(data, data + size));
+      this.#lists.push(page.subarray(data, data + size));
       return;
     }
     const number = Number(page.readBigUInt64LE(data));
     const count = Math.ceil((pageHeader + size) / this.#pageSize);
     for (let i = 0; i < count; i++) this.#take(number + i);
-    lists.push(await this.#read(number * this.#pageSize + pageHeader, size));
+    this.#lists.push(await this.#read(number * this.#pageSize + pageHeader, size));
   }
 
   /**
    * A list of free pages has its length first. A page number stands for a page, a negative number for so many pages from the
-   * next number on, and 0 for nothing. Returns how many of them were taken.
+   * next number on, and 0 for nothing. Gives the first page of each stretch, and the one after its last.
    */
-  #takeList(list: Buffer): number {
+  *#offers(list: Buffer): Generator<readonly [number, number]> {
     const length = Math.min(Number(list.readBigInt64LE(0)), list.length / 8 - 1);
-    let contested = 0;
     for (let i = 1; i <= length; i++) {
       const entry = Number(list.readBigInt64LE(i * 8));
       if (entry === 0) continue;
       const isRun = entry < 0 && i < length;
       const from = isRun ? Number(list.readBigInt64LE(++i * 8)) : entry;
-      const end = Math.min(isRun ? from - entry : from + 1, this.#pages + 1);
-      if (from < 2 || from >= this.#pages) contested += 1;
-      else for (let page = from; page < end; page++) if (!this.#take(page)) contested += 1;
+      const end = Math.max(from + 1, Math.min(from - entry, this.#pages + 1));
+      for (let at = from; at < end; at += offersOfPage) yield [at, Math.min(at + offersOfPage, end)];
     }
-    return contested;
   }
 
   /** False where it was taken already, or is not in the file. */
   #take(page: number): boolean {
-    if (page >= this.#pages) return false;
+    if (page < 0 || page >= this.#pages) return false;
     const [at, bit] = [page >> 3, 1 << (page & 7)];
     const isFree = (this.#used[at]! & bit) === 0;
     this.#used[at]! |= bit;
     return isFree;
-  }
-
-  #page(number: number): Promise<Buffer> {
-    return this.#read(number * this.#pageSize, this.#pageSize);
   }
 
   async #read(position: number, length: number): Promise<Buffer> {
@@ -120,3 +149,8 @@ class Count {
     return buffer;
   }
 }
+
+/** Pages that are read in about a millisecond of the event loop. */
+const pagesOfStep = 25;
+/** Pages of the list that are looked up in the time in which one is read. */
+const offersOfPage = 1000;

@@ -162,9 +162,12 @@ export interface StoreFile {
 
   /**
    * How many pages of the file its list of free pages offers though they are in use, or offers twice: the next writes would
-   * overwrite what is stored there.
+   * overwrite what is stored there. It reads for as long as it takes, see `oldestReader`.
+   *
+   * @param rest awaited after about every millisecond of work: who calls paces it there, and ends it by `false`
+   * @returns undefined where it was ended
    */
-  contestedPages(): Promise<number>;
+  contestedPages(rest: () => Promise<boolean>): Promise<number | undefined>;
 
   /** Removes a record if it is damaged, whatever it says. */
   removeDamaged(handle: string): Promise<boolean>;

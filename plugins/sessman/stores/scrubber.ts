@@ -38,8 +38,8 @@ export interface ScrubState {
 export const scrubFact = 'scrub';
 
 /**
- * Once a day, reads every record and index entry of a store in a file: by one worker at a time, for a hundredth of its time,
- * in steps too short for a request to notice. Resolves when it has stopped.
+ * Once a day, reads every record and index entry of a store in a file, and its list of free pages: by one worker at a time,
+ * for a hundredth of its time, in steps too short for a request to notice. Resolves when it has stopped.
  */
 export async function runScrubber(
   store: Store,
@@ -73,24 +73,28 @@ export async function runScrubber(
     let kept = performance.now();
     const keep = () =>
       changeFenced<ScrubState>(store, scrubFact, fence, (before) => ({ ...before, current }));
-    for (;;) {
-      const { next, ...counts } = await file!.scrub(current.place, stepTime);
-      current = { ...added(current, counts), began: current.began, place: next };
-      if (next === undefined) break;
+    /** Between two steps. False where the pass is no longer this worker's. */
+    const rest = async (): Promise<boolean> => {
+      await pause(stepPause, undefined, { signal, ref: false }).catch(() => {});
       if (signal.aborted) {
         await keep();
         await lease(now());
-        return;
+        return false;
       }
-      if (performance.now() - kept > leaseTime / 3) {
-        kept = performance.now();
-        if (!(await keep()) || !(await lease())) return;
-      }
-      await pause(stepPause, undefined, { signal, ref: false }).catch(() => {});
+      if (performance.now() - kept <= leaseTime / 3) return true;
+      kept = performance.now();
+      return (await keep()) && (await lease());
+    };
+    for (let isRead = false; !isRead; ) {
+      const { next, ...counts } = await file!.scrub(current.place, stepTime);
+      isRead = next === undefined;
+      current = { ...added(current, counts), began: current.began, place: next ?? allRead };
+      if (!isRead && !(await rest())) return;
     }
-    const { place: _, ...counts } = current;
-    const contested = await file!.contestedPages();
+    const contested = await file!.contestedPages(rest);
+    if (contested === undefined) return;
     if (contested > 0) onContested?.(contested);
+    const { place: _, ...counts } = current;
     const last = { ...counts, contested, finished: now() };
     await changeFenced<ScrubState>(store, scrubFact, fence, () => ({ last }));
   }
@@ -115,6 +119,9 @@ export function contestedSentence(pages: number): string {
 }
 
 export const none: ScrubCounts = { records: 0, unchecked: 0, damaged: 0, repaired: 0 };
+
+/** Behind all entries: who continues there has only the list of free pages left. */
+const allRead: ScrubPlace = { part: 'byExpiry', after: Buffer.alloc(9, 0xff).toString('base64') };
 
 function isDue(state: ScrubState | undefined, now: number): boolean {
   return state?.current !== undefined || state?.last === undefined || now - state.last.began >= every;

@@ -564,7 +564,7 @@ export class EmbeddedStore implements Store {
       oldestReader: () => this.#readers.oldest,
       size: () => this.#size(),
       scrub: (place, time) => this.#scrub(place, time),
-      contestedPages: () => contestedPages(this.#root, join(this.#folder, storeFile)),
+      contestedPages: (rest) => contestedPages(this.#root, join(this.#folder, storeFile), rest),
       removeDamaged: (handle) => this.#removeDamaged(handleBytes(handle)),
     };
   }

@@ -21,7 +21,8 @@ async function main(given: readonly string[]): Promise<string> {
       process.stdout.write(`session ${handle} is damaged\n`);
       if (removes) handles.push(handle);
     });
-    const contested = await store.file.contestedPages();
+    // Nobody ends it.
+    const contested = (await store.file.contestedPages(async () => true))!;
     let removed = 0;
     for (const handle of handles) if (await store.file.removeDamaged(handle)) removed += 1;
     if (damaged > removed || contested > 0) process.exitCode = 1;

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Store } from '../../../../plugins/sessman/store.js';
@@ -9,14 +12,15 @@ import {
   scrubFact,
 } from '../../../../plugins/sessman/stores/scrubber.js';
 import { runSweeper, type SweeperOptions } from '../../../../plugins/sessman/stores/sweeper.js';
-import { instead, openTemporary, recordAt, until } from '../support/embedded.js';
+import { addBallast, instead, openTemporary, readersOf, recordAt, until } from '../support/embedded.js';
 
 const now = Date.now();
 let store: EmbeddedStore;
+let folder: string;
 let closeStore: () => Promise<void>;
 
 async function openStore(): Promise<void> {
-  ({ store, close: closeStore } = await openTemporary());
+  ({ store, folder, close: closeStore } = await openTemporary());
 }
 
 /** Sessions that expire at that time. */
@@ -330,6 +334,100 @@ describe('the scrubber', () => {
     } finally {
       Reflect.deleteProperty(performance, 'now');
     }
+  });
+
+  it('stops within its last part, leaves no reader, and lets another one go on with that part', async () => {
+    await insert(20, now + 1e8);
+    await addBallast(folder, 500);
+    const { file } = store;
+    const scrubber: ReturnType<typeof start> = start(
+      instead(store, {
+        file: {
+          ...file,
+          contestedPages: (rest) =>
+            file.contestedPages(() => {
+              scrubber.ending.abort();
+              return rest();
+            }),
+        },
+      }),
+    );
+    await once(scrubber.ending.signal, 'abort');
+    await scrubber.stop();
+    const kept = state()!;
+    expect(kept).not.to.have.property('last');
+    expect(kept.current).to.deep.include({ ...none, records: 20, began: now });
+    await until(async () => (await readersOf(folder)).reading.length === 0);
+    const parts: unknown[] = [];
+    const next = start(
+      instead(store, {
+        file: {
+          ...file,
+          scrub: (place, time) => {
+            parts.push(place);
+            return file.scrub(place, time);
+          },
+        },
+      }),
+    );
+    await until(() => state()?.last);
+    await next.stop();
+    expect(parts).to.deep.equal([kept.current!.place]);
+    expect(state()?.last).to.deep.include({ ...none, records: 20, contested: 0, began: now });
+  });
+
+  it('keeps the duty during its last part, and stops where it has lost it', async () => {
+    await addBallast(folder, 500);
+    const { file } = store;
+    let steady = Math.ceil(performance.now());
+    performance.now = () => steady;
+    try {
+      for (const isLost of [true, false]) {
+        const told: number[] = [];
+        let counts = 0;
+        const scrubber: ReturnType<typeof start> = start(
+          instead(store, {
+            async lease(...args) {
+              told.push(args[3]);
+              return isLost && told.length > 1 ? undefined : store.lease(...args);
+            },
+            file: {
+              ...file,
+              async contestedPages(rest) {
+                const count = await file.contestedPages(() => {
+                  scrubber.clock.at += 5001;
+                  steady += 5001;
+                  return rest();
+                });
+                counts += 1;
+                return count;
+              },
+            },
+          }),
+        );
+        await until(() => counts === 1);
+        await scrubber.stop();
+        expect(state()?.last === undefined, `${isLost}`).to.equal(isLost);
+        if (isLost) expect(told.slice(0, 2)).to.deep.equal([now + 15_000, now + 20_001]);
+        await store.lease('scrubber', 'another', now + 1e6, now);
+      }
+    } finally {
+      Reflect.deleteProperty(performance, 'now');
+    }
+  });
+
+  it('leaves no reader where its last part fails', async () => {
+    await addBallast(folder, 500);
+    const failed = await store.file
+      .contestedPages(() => Promise.reject(new Error('broken')))
+      .catch((error: Error) => error.message);
+    expect(failed).to.equal('broken');
+    const path = join(folder, 'sessions.mdb');
+    await rename(path, `${path}.away`);
+    const missing = await store.file.contestedPages(async () => true).catch((error) => error.code);
+    await rename(`${path}.away`, path);
+    expect(missing).to.equal('ENOENT');
+    await until(async () => (await readersOf(folder)).reading.length === 0);
   });
 
   it('leaves it to one at a time', async () => {

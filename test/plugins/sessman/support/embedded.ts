@@ -8,14 +8,15 @@ import type { SessionRecord, Store } from '../../../../plugins/sessman/store.js'
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 
 /** A store in a folder of its own, which is removed when it is closed. */
-export async function openTemporary(): Promise<{ store: EmbeddedStore; close: () => Promise<void> }> {
-  const folder = await mkdtemp(join(tmpdir(), 'sessman-'));
-  const store = EmbeddedStore.open(join(folder, 'store'));
+export async function openTemporary() {
+  const parent = await mkdtemp(join(tmpdir(), 'sessman-'));
+  const folder = join(parent, 'store');
+  const store = EmbeddedStore.open(folder);
   const close = async () => {
     await store.close();
-    await rm(folder, { recursive: true });
+    await rm(parent, { recursive: true });
   };
-  return { store, close };
+  return { store, folder, close };
 }
 
 /** A store's databases. */
@@ -46,6 +47,47 @@ export async function behind<T>(
     await root.close();
     // Reads of one turn may share a snapshot.
     await nextTurn();
+  }
+}
+
+/**
+ * Puts a database into a store's file that is large for who counts its pages: keys are so long that a branch page has two or
+ * three children, and so most of them are read.
+ */
+export async function addBallast(folder: string, entries: number): Promise<void> {
+  await withBallast(folder, (ballast) =>
+    ballast.transactionSync(() => {
+      for (let n = 0; n < entries; n++) {
+        const key = Buffer.alloc(1900);
+        key.writeUInt32BE(n);
+        ballast.putSync(key, Buffer.alloc(0));
+      }
+    }),
+  );
+}
+
+export function dropBallast(folder: string): Promise<void> {
+  return withBallast(folder, (ballast) => ballast.dropSync());
+}
+
+async function withBallast(folder: string, work: (ballast: Database<Buffer, Buffer>) => void): Promise<void> {
+  const root = openLmdb(join(folder, 'sessions.mdb'), { overlappingSync: false });
+  try {
+    work(root.openDB('ballast', { encoding: 'binary', keyEncoding: 'binary' }));
+  } finally {
+    await root.close();
+  }
+}
+
+/** The processes that have a place in the lock file of a store, and those of them that hold a snapshot. */
+export async function readersOf(folder: string): Promise<{ all: number[]; reading: number[] }> {
+  const root = openLmdb(join(folder, 'sessions.mdb'), { overlappingSync: false });
+  try {
+    const lines = [...root.readerList().matchAll(/^\s*(\d+)\s+\S+\s+(\d+|-)$/gm)];
+    const pidsOf = (some: typeof lines) => some.map(([, pid]) => Number(pid));
+    return { all: pidsOf(lines), reading: pidsOf(lines.filter(([, , snapshot]) => snapshot !== '-')) };
+  } finally {
+    await root.close();
   }
 }
 
