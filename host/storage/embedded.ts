@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
@@ -165,8 +165,13 @@ export class EmbeddedStore implements Store {
   /** Writes a compact copy, as of one moment, into a new folder, while other processes write. It is on disk then. */
   async backup(folder: string): Promise<void> {
     mkdirSync(folder, { mode: 0o700 });
-    markStoreFolder(folder, layout);
-    await copyRecords(this.#root, join(folder, layout.file));
+    try {
+      markStoreFolder(folder, layout);
+      await copyRecords(this.#root, join(folder, layout.file));
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   close(): Promise<void> {

@@ -1,4 +1,4 @@
-/** Damage to the list of free pages of an LMDB file. The structures are those of libraries/liblmdb/mdb.c. */
+/** Damage to an LMDB file that its pages do not show. The structures are those of libraries/liblmdb/mdb.c. */
 
 /** Makes the list empty, so that LMDB knows of pages that are neither used nor free. */
 export function emptyFreeList(file: Buffer): void {
@@ -17,16 +17,27 @@ export function loseFreePage(file: Buffer): void {
 /** Replaces one page of the list by the first leaf of a database, which is in use. */
 export function offerUsedPage(file: Buffer, database: string): void {
   const pageSize = file.readUInt32LE(header + 24);
-  const main = Number(file.readBigUInt64LE(freeList(file) + 48 + 40)) * pageSize;
-  const name = file.indexOf(database, main);
-  // The length of the name stands before it, and what it names behind it.
-  const tree = name + file.readUInt16LE(name - 2);
+  const tree = described(file, database);
   let page = file.readBigUInt64LE(tree + 40);
   for (let depth = file.readUInt16LE(tree + 6); depth > 1; depth--) {
     const start = Number(page) * pageSize;
     page = BigInt(file.readUIntLE(start + header + file.readUInt16LE(start + header), 6));
   }
   changeEntry(file, () => page);
+}
+
+/** Lets a database say that it has one entry more than it has. */
+export function countOneMore(file: Buffer, database: string): void {
+  const at = described(file, database) + 32;
+  file.writeBigUInt64LE(file.readBigUInt64LE(at) + 1n, at);
+}
+
+/** Where a database is described, which must be in the first page with names. */
+function described(file: Buffer, database: string): number {
+  const main = Number(file.readBigUInt64LE(freeList(file) + 48 + 40)) * file.readUInt32LE(header + 24);
+  const name = file.indexOf(`${database}\0`, main);
+  // The length of the name stands before it, and what it names behind it.
+  return name + file.readUInt16LE(name - 2);
 }
 
 function changeEntry(file: Buffer, change: (number: bigint) => bigint): void {

@@ -1,8 +1,16 @@
+import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { emptyFreeList } from '../../support/free-pages.js';
-import { hello, runCommand, type ServerProcess, startHello } from '../../support/process.js';
+import { countOneMore, emptyFreeList } from '../../support/free-pages.js';
+import {
+  hello,
+  program,
+  runCommand,
+  runProgram,
+  type ServerProcess,
+  startHello,
+} from '../../support/process.js';
 import { makeFolder, writeFiles } from '../../support/server.js';
 
 /** Beside what `hello` does: keeps numbers. */
@@ -95,6 +103,43 @@ describe('plugin-server backup', () => {
     } finally {
       await server.close();
       await copied?.close();
+    }
+  });
+
+  it('says why a file cannot be copied, and leaves no part of a copy', async () => {
+    const server = await startHello({ files: { 'plugins/hello.js': plugin } });
+    try {
+      for (let n = 0; n < 10; n++) await server.fetch(`/hello/numbers/${n}`, { method: 'POST' });
+      server.signal('SIGTERM');
+      await server.exited;
+      const path = join(server.folder, 'data/_storage/storage.mdb');
+      const sound = await readFile(path);
+      const damaged = Buffer.from(sound);
+      countOneMore(damaged, 'entries');
+      const refusals: [Buffer, string, RegExp][] = [
+        [
+          damaged,
+          'unlimited',
+          /^plugin-server: the file is damaged: of the 11 entries of its database "entries", 10 can be copied\. Stop the server and copy its folder as it is\.\n$/,
+        ],
+        // LMDB itself says so, too.
+        [
+          sound,
+          '12',
+          /plugin-server: the storage cannot be copied to copy: File too large[^\n]*\. Stop the server and copy data\/_storage instead\n$/,
+        ],
+      ];
+      for (const [file, limit, told] of refusals) {
+        await writeFile(path, file);
+        const command = [process.execPath, program, 'backup', 'copy'];
+        const run = ['-c', `ulimit -f ${limit}; exec "$@"`, 'bash', ...command];
+        const { status, stdout, stderr } = await runProgram('bash', run, server.folder);
+        expect([status, stdout]).to.deep.equal([1, '']);
+        expect(stderr).to.match(told);
+        expect(existsSync(join(server.folder, 'copy'))).to.equal(false);
+      }
+    } finally {
+      await server.close();
     }
   });
 

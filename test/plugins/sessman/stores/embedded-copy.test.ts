@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { open } from 'lmdb';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
-import { emptyFreeList, loseFreePage } from '../../../support/free-pages.js';
+import { countOneMore, emptyFreeList, loseFreePage } from '../../../support/free-pages.js';
 import { runProgram } from '../../../support/process.js';
 import { recordAt, until } from '../support/embedded.js';
 import { version010 } from '../support/version-0.1.0.js';
@@ -189,6 +189,18 @@ describe("a copy of an embedded store's records", () => {
     const again = EmbeddedStore.open(copy());
     expect(await again.list('user1', now)).to.deep.equal([]);
     await again.close();
+  });
+
+  it('is not made where a database does not yield as many entries as it says', async () => {
+    await store.close();
+    change((file) => countOneMore(file, 'records'));
+    expect(await call('backup', here(), copy())).to.deep.equal({
+      status: 1,
+      stdout: '',
+      stderr:
+        'sessman-backup: the file is damaged: of the 1001 entries of its database "records", 1000 can be copied. Stop the server and copy its folder as it is.\n',
+    });
+    expect(existsSync(copy())).to.equal(false);
   });
 
   it('is not made of a file that LMDB cannot use; the commands say what to do', async () => {
