@@ -124,6 +124,9 @@ export const equivalent = [
     ["fix, index: 'byExpiry'", ['""']],
     ["{ index: 'byExpiry', entry", ['""']],
   ]),
+  ...inFile('plugins/sessman/stores/mongodb/index.ts', 'a revision only has to be another one than before', [
+    ['revision: (found?.revision ?? 0) + 1,', ['(found?.revision ?? 0) - 1']],
+  ]),
   ...inFile('plugins/sessman/stores/observed-store.ts', 'a sentence of /metrics', [
     ["'When the last scrub of the embedded store was complete", ['""']],
     ["'Records that the last scrub read.'", ['""']],

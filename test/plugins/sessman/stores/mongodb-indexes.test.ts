@@ -1,9 +1,11 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { type Document, MongoClient } from 'mongodb';
 import { pino } from 'pino';
 import type { SessionRecord } from '../../../../plugins/sessman/store.js';
 import { MongoStore } from '../../../../plugins/sessman/stores/mongodb/index.js';
 import { type MongoServer, startMongo } from '../../../support/mongodb.js';
+import { type MongoRelay, startMongoRelay } from '../support/mongo-relay.js';
 
 const log = pino({ level: 'silent' });
 
@@ -25,12 +27,19 @@ describe("MongoStore's indexes", () => {
   const indexes = async (collection: string) => {
     const all = await client.db(place.database).collection(collection).listIndexes().toArray();
     return all
-      .map(({ name, key, expireAfterSeconds }: Document) => ({ name, key, expireAfterSeconds }))
+      .map(({ name, key, expireAfterSeconds, unique, sparse, partialFilterExpression }: Document) => ({
+        name,
+        key,
+        expireAfterSeconds,
+        ...(unique && { unique }),
+        ...(sparse && { sparse }),
+        ...(partialFilterExpression && { partialFilterExpression }),
+      }))
       .filter(({ name }) => name !== '_id_')
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   };
   const right = [
-    { name: 'ended_at', key: { ended_at: 1 }, expireAfterSeconds: undefined },
+    { name: 'ended_at', key: { ended_at: 1 }, expireAfterSeconds: undefined, sparse: true },
     { name: 'expires_ttl', key: { expires: 1 }, expireAfterSeconds: 0 },
     { name: 'userid_created', key: { userid: 1, created: -1 }, expireAfterSeconds: undefined },
   ];
@@ -54,6 +63,18 @@ describe("MongoStore's indexes", () => {
     ['no TTL', [{ name: 'expires_1', key: { expires: 1 } }]],
     ['another key under the name', [{ name: 'userid_created', key: { userid: 1 } }]],
     ['a unique index', [{ name: 'users', key: { userid: 1, created: -1 }, unique: true }]],
+    ['a sparse index', [{ name: 'userid_created', key: { userid: 1, created: -1 }, sparse: true }]],
+    ['an index that is not sparse', [{ name: 'ended_at', key: { ended_at: 1 } }]],
+    [
+      'an index of some',
+      [
+        {
+          name: 'userid_created',
+          key: { userid: 1, created: -1 },
+          partialFilterExpression: { userid: { $gt: 'm' } },
+        },
+      ],
+    ],
   ];
   for (const [n, [what, made]] of older.entries()) {
     it(`take the place of an older one with ${what}`, async () => {
@@ -86,6 +107,119 @@ describe("MongoStore's indexes", () => {
       await store.close();
     }
     expect(await indexes('many')).to.deep.equal(right);
+  });
+
+  describe('while other hosts make them', () => {
+    let relay: MongoRelay;
+    const seen: Document[] = [];
+    let onCommand: (command: Document) => Document | undefined = () => undefined;
+    before(async () => {
+      relay = await startMongoRelay(place.host, (command) => {
+        seen.push(command);
+        return onCommand(command);
+      });
+    });
+    after(() => relay?.close());
+
+    /** The store, and whether it can work when it is open. */
+    const openThrough = async (collection: string) => {
+      seen.length = 0;
+      const store = await MongoStore.open({
+        server_url: relay.url,
+        username: place.user,
+        password: place.password,
+        database: place.database,
+        collection,
+        log,
+      });
+      const works = await store.check().then(
+        () => true,
+        () => false,
+      );
+      return { store, works };
+    };
+    /** Answers the first commands of that name with an error. */
+    const refuse = (name: string, code: number, times = 1, isMeant = (_command: Document) => true) => {
+      let left = times;
+      onCommand = (command) => {
+        if (!(name in command) || !isMeant(command) || left === 0) return undefined;
+        left -= 1;
+        return { ok: 0, code, codeName: 'Refused', errmsg: 'refused' };
+      };
+    };
+    const makeOlder = (collection: string) =>
+      client
+        .db(place.database)
+        .collection(collection)
+        .createIndexes([{ key: { expires: 1 }, expireAfterSeconds: 7 }]);
+
+    for (const code of [85, 86]) {
+      it(`are looked at again, up to four times, where another one was faster: ${code}`, async () => {
+        refuse('createIndexes', code, 4);
+        const { store, works } = await openThrough(`faster${code}`);
+        await store.close();
+        expect(works).to.equal(true);
+        expect(await indexes(`faster${code}`)).to.deep.equal(right);
+      });
+    }
+
+    it('are given up for a while where others are faster each time', async () => {
+      refuse('createIndexes', 85, 5);
+      const { store, works } = await openThrough('often');
+      expect(works).to.equal(false);
+      expect(seen.filter(({ createIndexes }) => createIndexes)).to.have.length(5);
+      while (
+        !(await store.check().then(
+          () => true,
+          () => false,
+        ))
+      )
+        await pause(20);
+      await store.close();
+      expect(await indexes('often')).to.deep.equal(right);
+    });
+
+    it('may be gone before they are removed', async () => {
+      await makeOlder('gone');
+      refuse('dropIndexes', 27);
+      const { store, works } = await openThrough('gone');
+      await store.close();
+      expect(works).to.equal(true);
+      expect(await indexes('gone')).to.deep.include.members(right);
+    });
+
+    it('are not passed over where the server can neither list, remove nor make them', async () => {
+      const isOf = (index: string) => (command: Document) => command.indexes[0].name === index;
+      const refused: [string, ((command: Document) => boolean)?][] = [
+        ['listIndexes'],
+        ['dropIndexes'],
+        ['createIndexes', isOf('userid_created')],
+        ['createIndexes', isOf('expires_ttl')],
+        ['createIndexes', isOf('ended_at')],
+      ];
+      for (const [n, [command, isMeant]] of refused.entries()) {
+        await makeOlder(`not${n}`);
+        refuse(command, 8, 1, isMeant);
+        const { store, works } = await openThrough(`not${n}`);
+        await store.close();
+        expect(works, `${command} ${n}`).to.equal(false);
+      }
+    });
+
+    for (const code of [115, 238]) {
+      it(`are made without a TTL where the server has none: ${code}`, async () => {
+        refuse('createIndexes', code, 1, ({ indexes: [{ name }] }) => name === 'expires_ttl');
+        const { store, works } = await openThrough(`plain${code}`);
+        expect(works).to.equal(true);
+        expect(store.needsSweeping).to.equal(true);
+        await store.close();
+        expect((await indexes(`plain${code}`))[1]).to.deep.equal({
+          name: 'expires',
+          key: { expires: 1 },
+          expireAfterSeconds: undefined,
+        });
+      });
+    }
   });
 
   it('let the server clear away what has expired', async () => {

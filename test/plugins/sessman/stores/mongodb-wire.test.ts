@@ -265,6 +265,65 @@ describe('what MongoStore and the server say to each other', () => {
     }
   });
 
+  it('what the server refuses to write is an error, not a result', async () => {
+    const record = await insert();
+    const change = { touched: now, expires: now + 1e6 };
+    const { handle, data } = record;
+    const sealed = { handle, data };
+    const writes: [string, () => Promise<unknown>][] = [
+      ['insert', () => store.insert(recordAt(now))],
+      ['write', () => store.write(matchOf(record), change)],
+      ['rewrite', () => store.rewrite(matchOf(record), change, (data) => data)],
+      ['remove', () => store.remove(matchOf(record), 'end')],
+      ['removeEach', () => store.removeEach([matchOf(record)], 'end')],
+      ['removeOfUser', () => store.removeOfUser(record.userid, now)],
+      ['replaceSealed', () => store.replaceSealed(sealed, sealed)],
+      ['changeFact', () => store.changeFact('some', () => ({}))],
+      ['lease', () => store.lease('a duty', 'somebody', now, now + 1)],
+    ];
+    onCommand = (command) =>
+      (command.insert ?? command.update ?? command.findAndModify)
+        ? { ok: 0, code: 8, codeName: 'UnknownError', errmsg: 'broken' }
+        : undefined;
+    for (const [name, write] of writes) {
+      const error = await write().catch((thrown: unknown) => thrown);
+      expect(error, name).to.be.instanceOf(StoreError);
+    }
+    onCommand = () => undefined;
+    expect(await store.read(record.handle, now)).to.include({ handle: record.handle });
+  });
+
+  it('counts the living one by one where there are few records', async () => {
+    await insert();
+    for (const [n, exact] of [
+      [20_000, true],
+      [20_001, false],
+    ] as const) {
+      onCommand = ({ count }) => (count ? { ok: 1, n } : undefined);
+      const counted = await store.countLive(now);
+      expect(counted.exact).to.equal(exact);
+      expect(counted.count, `${n}`).to.satisfy((count: number) =>
+        exact ? count > 0 && count < n : count === n,
+      );
+    }
+  });
+
+  it("says where the server's clock has jumped while it started", async () => {
+    const lines: string[] = [];
+    let reads = 0;
+    onCommand = ({ hello, client: by, helloOk, topologyVersion }) => {
+      if (!hello || by || helloOk || topologyVersion) return undefined;
+      reads += 1;
+      return { ok: 1, localTime: new Date(Date.now() + (reads === 3 ? 3_600_000 : 0)) };
+    };
+    const of = await open('', pino({}, { write: (line) => lines.push(line) }));
+    await of.close();
+    const told = lines.map((line) => JSON.parse(line)).filter(({ level }) => level === 40);
+    expect(told).to.have.length(1);
+    expect(told[0].msg).to.include("the MongoDB server's clock");
+    expect(told[0].ms).to.be.closeTo(3_600_000, 60_000);
+  });
+
   it('a handle whose session was ended goes to one of those who want it at once', async () => {
     const record = await insert();
     await store.remove(matchOf(record), 'end');
@@ -302,6 +361,50 @@ describe('what MongoStore and the server say to each other', () => {
     expect(store.needsSweeping).to.equal(false);
     expect(await store.count()).to.be.below(before);
     expect(await store.noteOf(noted.handle, now)).to.include({ handle: noted.handle, reason: 'end' });
+  });
+
+  it('is swept in steps, each from where the last one was, and from the beginning for a later end of everyone', async () => {
+    for (let round = 0; round < 2; round++) {
+      const noted = await Promise.all(Array.from({ length: 3 }, () => insert()));
+      await store.removeEach(noted.map(matchOf), 'end');
+      const records = await Promise.all(Array.from({ length: 3 }, () => insert()));
+      await store.endEveryone();
+      const starts: unknown[] = [];
+      while (await store.isSweepDue(now - 1e9)) {
+        seen.length = 0;
+        await store.sweep(now - 1e9, 2);
+        starts.push(seen.find(({ find }) => find === 'sessions')!.filter._id?.$gt.toString('hex') ?? '');
+      }
+      expect(starts[0]).to.equal('');
+      expect(starts).to.deep.equal([...new Set(starts)].sort());
+      expect(starts.length).to.be.greaterThan(3);
+      const ids = records.map(({ handle }) => new Binary(Buffer.from(handle, 'base64url')));
+      expect(await sessions().countDocuments({ _id: { $in: ids } })).to.equal(0);
+    }
+  });
+
+  it("leaves no secret's hash where version 0.1.0 finds one, once it was raised and the session is used", async () => {
+    const of = await MongoStore.open({
+      ...{ server_url: relay.url, username: place.user, password: place.password },
+      ...{ database: place.database, collection: 'raising', log },
+    });
+    try {
+      const record = recordAt(now);
+      await of.insert(record);
+      const secrets = async () => {
+        const found = await client.db(place.database).collection('raising').findOne();
+        return { secret: found!.secret?.buffer, verifier: found!.verifier?.buffer };
+      };
+      const { handle, secretHash } = record;
+      expect(await secrets()).to.deep.equal({ secret: secretHash, verifier: undefined });
+      await of.raise();
+      await of.write({ handle, now }, { touched: now, expires: now + 1e6 });
+      expect(await secrets()).to.deep.equal({ secret: secretHash, verifier: undefined });
+      await of.write({ handle, secretHash, now }, { touched: now, expires: now + 1e6 });
+      expect(await secrets()).to.deep.equal({ secret: undefined, verifier: secretHash });
+    } finally {
+      await of.close();
+    }
   });
 
   it('says at the start that no earlier version can use what was raised', async () => {
@@ -356,7 +459,10 @@ describe('what MongoStore and the server say to each other', () => {
       await sessions().insertOne(late);
       const read = await store.notes(next);
       expect(read.notes.map(({ handle }) => handle)).to.deep.equal([handleOf(late)]);
-      expect((await store.notes(read.place)).notes).to.deep.equal([]);
+      const { notes, place: last } = await store.notes(read.place);
+      expect(notes).to.deep.equal([]);
+      // A place does not grow for as long as a host runs.
+      expect((last as unknown as { seen: ReadonlyMap<string, number> }).seen).to.have.property('size', 2);
     });
 
     it('are read on from a place that another process has sent, some of them again', async () => {
