@@ -744,6 +744,8 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
       expect(await store.read(handle, now)).to.deep.include({ data: '{"b":1}', version: 2 });
       await store.remove(matchOf(record), 'end');
       expect(await store.replaceSealed(sealed, sealed), 'an ended session').to.equal(false);
+      const unknown = { handle: aRecord().handle };
+      expect(await store.replaceSealed(unknown, unknown), 'an unknown session').to.equal(false);
       expect(await store.read(handle, now)).to.equal(undefined);
     });
 

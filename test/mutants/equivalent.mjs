@@ -127,6 +127,11 @@ export const equivalent = [
   ...inFile('plugins/sessman/stores/mongodb/index.ts', 'a revision only has to be another one than before', [
     ['revision: (found?.revision ?? 0) + 1,', ['(found?.revision ?? 0) - 1']],
   ]),
+  ...inFile(
+    'plugins/sessman/stores/mongodb/index.ts',
+    'no fact is without a revision, nor has an object as such',
+    [['revision: found?.revision ?? { $exists: false }', ['{}']]],
+  ),
   ...inFile('plugins/sessman/stores/observed-store.ts', 'a sentence of /metrics', [
     ["'When the last scrub of the embedded store was complete", ['""']],
     ["'Records that the last scrub read.'", ['""']],

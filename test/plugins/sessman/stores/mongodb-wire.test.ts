@@ -373,7 +373,9 @@ describe('what MongoStore and the server say to each other', () => {
       while (await store.isSweepDue(now - 1e9)) {
         seen.length = 0;
         await store.sweep(now - 1e9, 2);
-        starts.push(seen.find(({ find }) => find === 'sessions')!.filter._id?.$gt.toString('hex') ?? '');
+        const { filter, projection } = seen.find(({ find }) => find === 'sessions')!;
+        expect(projection).to.deep.equal({ _id: 1 });
+        starts.push(filter._id?.$gt.toString('hex') ?? '');
       }
       expect(starts[0]).to.equal('');
       expect(starts).to.deep.equal([...new Set(starts)].sort());
@@ -381,6 +383,41 @@ describe('what MongoStore and the server say to each other', () => {
       const ids = records.map(({ handle }) => new Binary(Buffer.from(handle, 'base64url')));
       expect(await sessions().countDocuments({ _id: { $in: ids } })).to.equal(0);
     }
+  });
+
+  it('is swept from the beginning where everyone is ended again before a sweep is through', async () => {
+    for (let n = 0; n < 3; n++) await insert();
+    await store.endEveryone();
+    await store.sweep(now - 1e9, 2);
+    const first = await insert({ handle: Buffer.alloc(12).toString('base64url') });
+    await store.endEveryone();
+    while (await store.isSweepDue(now - 1e9)) await store.sweep(now - 1e9, 2);
+    expect(
+      await sessions().countDocuments({ _id: new Binary(Buffer.from(first.handle, 'base64url')) }),
+    ).to.equal(0);
+  });
+
+  it('is swept of what expired first', async () => {
+    const [later, earlier] = [await insert({ expires: now - 1e8 }), await insert({ expires: now - 2e8 })];
+    expect(await store.sweep(now, 1)).to.deep.equal({ removed: 1, more: true, late: 2e8 });
+    const left = await sessions()
+      .find({ expires: { $lt: new Date(now) } })
+      .toArray();
+    expect(left.map(({ _id }) => _id.toString('base64'))).to.deep.equal([
+      Buffer.from(later.handle, 'base64url').toString('base64'),
+    ]);
+    expect(earlier.handle).not.to.equal(later.handle);
+    await store.sweep(now, 1);
+  });
+
+  it('is asked for no session to find out whether it works, and goes on with other ends where one fails', async () => {
+    const record = await insert();
+    await store.check();
+    expect((await sent(({ find }) => find === 'sessions')).filter).to.deep.equal({
+      _id: new Binary(Buffer.alloc(0)),
+    });
+    await store.removeEach([matchOf(record)], 'end');
+    expect((await sent(({ update }) => update === 'sessions')).ordered).to.equal(false);
   });
 
   it("leaves no secret's hash where version 0.1.0 finds one, once it was raised and the session is used", async () => {
