@@ -21,10 +21,9 @@ export class Meta {
   }
 
   /** Removes the others, in one commit. */
-  async keepOnly(isKept: (name: string) => boolean): Promise<boolean> {
+  async keepOnly(isKept: (name: string) => boolean): Promise<void> {
     const names = [...this.#facts.getKeys()].filter((name) => !isKept(name));
-    const removed = await Promise.all(names.map((name) => this.#facts.remove(name)));
-    return removed.every(Boolean);
+    await Promise.all(names.map((name) => this.#facts.remove(name)));
   }
 
   read<T extends object>(name: string): Fact<T> | undefined {

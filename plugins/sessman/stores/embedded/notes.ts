@@ -81,7 +81,6 @@ export class Notes {
         limit: limit - found.length,
       };
       for (const key of this.#feed.getKeys(range)) found.push(Buffer.from(key));
-      if (found.length >= limit) break;
     }
     return found;
   }

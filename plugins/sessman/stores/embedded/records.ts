@@ -95,9 +95,8 @@ export class Records {
   }
 
   /** What of a damaged record can be made out. None of it is certain. */
-  remains(key: Buffer): Found | undefined {
-    const buffer = this.#records.getBinaryFast(key);
-    if (!buffer) return undefined;
+  remains(key: Buffer): Found {
+    const buffer = this.#records.getBinaryFast(key)!;
     const revision = getLastVersion();
     const whole = Buffer.alloc(Math.max(buffer.length, shortest));
     whole.set(bytesOf(buffer));

@@ -9,8 +9,8 @@
  * meanwhile, even if the checksum is the same by chance. 0.1.0 counts the revisions of its own records from 1.
  */
 export function revisionAfter(before: number, checksum: number): number {
-  const writes = before < base ? 0 : Math.floor(before / writeUnit) % writeCount;
-  return base + checksum * checksumUnit + ((writes + 1) % writeCount) * writeUnit;
+  const writes = Math.floor(before / writeUnit) + 1;
+  return base + checksum * checksumUnit + (writes % writeCount) * writeUnit;
 }
 
 /** The checksum in a revision; undefined where version 0.1.0 wrote the record, NaN where nobody writes such a revision. */

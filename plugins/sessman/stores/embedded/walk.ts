@@ -28,7 +28,7 @@ export async function pageByUser(
   { limit, after, useridPrefix }: Page,
 ): Promise<WalkedSession[]> {
   const prefix = Buffer.from(useridPrefix!);
-  const start = after && placeOf(after.userid ?? '', after.handle);
+  const start = after && placeOf(after.userid!, after.handle);
   const first: { place: Buffer; session: WalkedSession }[] = [];
   for await (const session of sessionsFrom(store, undefined, prefix)) {
     const place = placeOf(session.userid, session.handle);

@@ -220,12 +220,15 @@ describe('bytes that change in an embedded store', () => {
     expect(store.noteOf(ended.handle, now)).to.equal(undefined);
     expect(store.notes().notes).to.deep.equal([]);
 
+    const [gone, live] = [record('bob'), record('bob')];
+    await store.insert(gone);
     await store.endEveryone();
-    const live = record('bob');
     await store.insert(live);
     expect(change(Buffer.from('{"epoch":1,'), Buffer.from('{"epoch":3,'))).to.be.greaterThan(0);
     await pause(300);
-    expect(await outcome(() => store.read(live.handle, now))).to.equal('damaged');
+    for (const { handle } of [live, gone])
+      expect(await outcome(() => store.read(handle, now))).to.equal('damaged');
+    expect(await outcome(() => store.insert(record('bob')))).to.equal('damaged');
     expect(told).to.deep.equal(['the epoch']);
   });
 
@@ -441,22 +444,22 @@ describe('bytes that change in an embedded store', () => {
   });
 
   it('hold up nothing that goes over many records', async () => {
-    const made = Array.from({ length: 6 }, (_, n) => record('ann', { data: `{"n":${n}}` }));
+    const made = Array.from({ length: 8 }, (_, n) => record('ann', { data: `{"n":${n}}` }));
     made.sort((a, b) => Buffer.compare(handleBytes(a.handle), handleBytes(b.handle)));
     for (const each of made) await store.insert(each);
     const handles = made.map(({ handle }) => handle);
     for (const { data } of made.slice(1, 4)) change(Buffer.from(data), Buffer.from('{"m"'));
-    const live = [0, 4, 5].map((n) => handles[n]!);
+    const live = [0, 4, 5, 6, 7].map((n) => handles[n]!);
     const peeked = store.peekEach(handles, now);
     expect(handles.map((handle) => peeked.get(handle)?.handle ?? peeked.get(handle))).to.deep.equal(
       handles.map((handle) => (live.includes(handle) ? handle : null)),
     );
     expect([...store.peekEach(handles, now + 60_000).values()]).to.deep.equal([null, null, null]);
-    expect(await store.countLive(now)).to.deep.equal({ count: 3, exact: true });
+    expect(await store.countLive(now)).to.deep.equal({ count: 5, exact: true });
     expect((await store.walk(now, { limit: 9 })).map(({ handle }) => handle)).to.deep.equal(live);
     const sealed = async (limit: number, after?: string) =>
       (await store.sealed(limit, after)).map(({ handle }) => handle);
-    expect(await sealed(2)).to.deep.equal(live.slice(0, 2));
+    for (const limit of [1, 2, 3, 4]) expect(await sealed(limit)).to.deep.equal(live.slice(0, limit));
     expect(await sealed(9)).to.deep.equal(live);
     expect(await sealed(1, live[0])).to.deep.equal([live[1]]);
     const { handle, data } = made[1]!;

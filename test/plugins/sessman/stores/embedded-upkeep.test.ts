@@ -92,9 +92,67 @@ describe('an embedded store', () => {
   });
 
   it('says that it is unavailable where its database throws', async () => {
-    const error = await reasonOf(() => store.read('A'.repeat(8000), now));
-    expect(error).to.be.instanceOf(StoreError).and.to.include({ code: 'store_unavailable' });
-    expect((error as StoreError).cause).to.be.instanceOf(Error);
+    const told: string[] = [];
+    const on = openStore('store', { onDamaged: (part: string) => told.push(part) });
+    const tooLong = 'A'.repeat(8000);
+    for (const call of [
+      () => on.read(tooLong, now),
+      () => on.peekEach([tooLong], now),
+      () => on.remove({ handle: tooLong, now }, 'end'),
+      () => on.replaceSealed({ handle: tooLong }, { handle: tooLong }),
+    ]) {
+      const error = await reasonOf(call);
+      expect(error).to.be.instanceOf(StoreError).and.to.include({ code: 'store_unavailable' });
+      expect((error as StoreError).cause).to.be.instanceOf(Error);
+    }
+    expect(told).to.deep.equal([]);
+  });
+
+  it('refuses reads that look ahead in other threads while it closes, and afterwards', async () => {
+    const large = await insert({ data: `{"a":"${'x'.repeat(8_000_000)}"}` });
+    const records = await Promise.all(Array.from({ length: 9 }, () => insert()));
+    const { resourceUsage } = process;
+    process.resourceUsage = () => ({ ...resourceUsage(), majorPageFault: Number.POSITIVE_INFINITY });
+    try {
+      // It is slow, and seems to come from the disk: the next reads look ahead, three at a time.
+      await store.read(large.handle, now);
+    } finally {
+      process.resourceUsage = resourceUsage;
+    }
+    const read = ({ handle }: SessionRecord) => reasonOf(() => store.read(handle, now));
+    const during = records.map(read);
+    await store.close();
+    for (const outcome of [...(await Promise.all(during)), await read(large)])
+      expect(outcome).to.be.instanceOf(StoreError).and.to.include({ code: 'store_unavailable' });
+  });
+
+  it('is refused where one of its databases is missing, with the names of the others', async () => {
+    await insert();
+    await store.close();
+    const names = ['by-expiry', 'by-user', 'extras', 'meta', 'note-by-handle', 'notes', 'records'];
+    for (const [missing, name] of [
+      ['records', 'records'],
+      ['byUser', 'by-user'],
+      ['byExpiry', 'by-expiry'],
+      ['meta', 'meta'],
+    ] as const) {
+      await behind(join(folder, 'store'), (dbs) => dbs[missing].dropSync());
+      const refusal = await reasonOf(() => openStore());
+      expect(refusal).to.be.instanceOf(StoreFileError);
+      const others = names.filter((each) => each !== name).join(', ');
+      expect((refusal as StoreFileError).message).to.include(`(it holds ${others})`);
+    }
+  });
+
+  it('keeps a userid of as many bytes as the layout of a record has a number for', async () => {
+    for (const isRaised of [false, true]) {
+      if (isRaised) await store.raise();
+      const userid = `${isRaised}`.padEnd(0x7fff, 'x');
+      const { handle } = await insert({ userid, data: '{"a":1}' });
+      expect(await store.read(handle, now)).to.include({ userid, data: '{"a":1}', epoch: 0 });
+      expect(await store.list(userid, now)).to.have.length(1);
+      expect(await store.walk(now, { limit: 9, useridPrefix: userid })).to.have.length(1);
+    }
   });
 
   it('keeps its time for those that open it later, and tells where the machine says another', async () => {
@@ -327,6 +385,22 @@ describe('an embedded store', () => {
     await store.sweep(now, 100);
     expect(store.notes().notes.map(({ reason }) => reason)).to.deep.equal(['login']);
     expect(store.noteOf(record.handle, now)).to.include({ reason: 'login' });
+  });
+
+  it('clears away the note of an earlier end after that of a later one, which a clock that is behind has dated', async () => {
+    const other = openStore();
+    const made = now - 2 * noteLifetime;
+    const record = await insert({ created: made, touched: made });
+    await store.remove({ handle: record.handle, now }, 'end');
+    await insert({ handle: record.handle });
+    await other.remove({ handle: record.handle, now: now - noteLifetime - 1 }, 'login');
+    const left = () => store.notes().notes.map(({ reason }) => reason);
+    expect(left()).to.have.members(['end', 'login']);
+    await store.sweep(now, 100);
+    expect(left()).to.deep.equal(['end']);
+    expect(store.noteOf(record.handle, now)).to.equal(undefined);
+    await store.sweep(now + noteLifetime + 1, 100);
+    expect(left()).to.deep.equal([]);
   });
 
   it('gives very many notes in parts', async () => {

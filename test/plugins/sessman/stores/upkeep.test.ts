@@ -6,6 +6,7 @@ import { expect } from 'chai';
 import type { Store } from '../../../../plugins/sessman/store.js';
 import type { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import {
+  contestedSentence,
   none,
   runScrubber,
   type ScrubState,
@@ -198,6 +199,13 @@ describe('the sweeper', () => {
     await until(() => store.count() === 0);
     await sweeper.stop();
     expect(told).to.deep.equal(['broken at 1', 'broken at 5']);
+  });
+
+  it('ends at once while it waits', async () => {
+    const sweeper = start({ every: 1e9 });
+    for (let turn = 0; turn < 20; turn++) await nextTurn();
+    expect(sweeper.clock.looks).to.equal(1);
+    await sweeper.stop();
   });
 
   it('needs nobody who listens', async () => {
@@ -494,6 +502,30 @@ describe('the scrubber', () => {
     await until(() => state()?.last);
     await scrubber.stop();
     expect(state()?.last).to.include(none);
+  });
+
+  it('tells of pages in use that are offered as free, if there are any and somebody listens', async () => {
+    const told: number[] = [];
+    const onContested = (pages: number) => told.push(pages);
+    for (const [n, contested] of [0, 3, 4].entries()) {
+      const at = now + n * day;
+      const ending = new AbortController();
+      const on = instead(store, { file: { ...store.file, contestedPages: async () => contested } });
+      const running = runScrubber(on, {
+        signal: ending.signal,
+        now: () => at,
+        ...(n < 2 && { onContested }),
+      });
+      await until(() => state()?.last?.began === at);
+      ending.abort();
+      await running;
+      expect(state()?.last).to.include({ contested });
+    }
+    expect(told).to.deep.equal([3]);
+    expect([1, 2].map((count) => /offers (.*?) in use/.exec(contestedSentence(count))?.[1])).to.deep.equal([
+      'a page that is',
+      '2 pages that are',
+    ]);
   });
 
   it('has nothing to do where the store is in no file', async () => {
