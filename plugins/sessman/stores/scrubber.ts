@@ -39,7 +39,8 @@ export const scrubFact = 'scrub';
 
 /**
  * Once a day, reads every record and index entry of a store in a file, and its list of free pages: by one worker at a time,
- * for a hundredth of its time, in steps too short for a request to notice. Resolves when it has stopped.
+ * for a hundredth of its time, and a tenth for the list, in steps too short for a request to notice. Resolves when it has
+ * stopped.
  */
 export async function runScrubber(
   store: Store,
@@ -74,8 +75,8 @@ export async function runScrubber(
     const keep = () =>
       changeFenced<ScrubState>(store, scrubFact, fence, (before) => ({ ...before, current }));
     /** Between two steps. False where the pass is no longer this worker's. */
-    const rest = async (): Promise<boolean> => {
-      await pause(stepPause, undefined, { signal, ref: false }).catch(() => {});
+    const rest = async (time: number): Promise<boolean> => {
+      await pause(time, undefined, { signal, ref: false }).catch(() => {});
       if (signal.aborted) {
         await keep();
         await lease(now());
@@ -89,9 +90,9 @@ export async function runScrubber(
       const { next, ...counts } = await file!.scrub(current.place, stepTime);
       isRead = next === undefined;
       current = { ...added(current, counts), began: current.began, place: next ?? allRead };
-      if (!isRead && !(await rest())) return;
+      if (!isRead && !(await rest(stepPause))) return;
     }
-    const contested = await file!.contestedPages(rest);
+    const contested = await file!.contestedPages(() => rest(countPause));
     if (contested === undefined) return;
     if (contested > 0) onContested?.(contested);
     const { place: _, ...counts } = current;
@@ -133,3 +134,5 @@ const tick = 1000;
 const leaseTime = 15_000;
 const stepTime = 1;
 const stepPause = 100;
+/** While pages are counted, no page that was in use at the beginning is used again, and the file grows. */
+const countPause = 10;
