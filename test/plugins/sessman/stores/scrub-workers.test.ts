@@ -47,7 +47,9 @@ describe('the scrub of two workers, while its last part is under way', () => {
   };
   const counting = async (): Promise<number> => {
     for (;;) {
-      for (const pid of await workers()) if (await isCounting(pid).catch(() => false)) return pid;
+      // A worker that starts reads the file as such, too, but is no reader of LMDB's yet.
+      const { reading } = await readersOf(folder);
+      for (const pid of reading) if (await isCounting(pid).catch(() => false)) return pid;
       await pause(5);
     }
   };
@@ -64,7 +66,6 @@ describe('the scrub of two workers, while its last part is under way', () => {
 
   it('goes on when its worker is killed, stops for a reload, and is finished by another worker', async () => {
     const killed = await counting();
-    expect((await readersOf(folder)).reading).to.include(killed);
     process.kill(killed, 'SIGKILL');
     await gone([killed]);
     await expire();
