@@ -19,7 +19,7 @@ describe('the scrub of two workers, while its last part is under way', () => {
     store = EmbeddedStore.open(folder);
     await Promise.all(Array.from({ length: 10 }, () => store.insert(recordAt(Date.now()))));
     // Its pages take a worker far longer than the test.
-    await addBallast(folder, 20_000);
+    await addBallast(folder, 40_000);
     server = await ServerProcess.start({
       folder: parent,
       ini: '[main]\nsafe=list:sessman\n[network]\nworkers=int:2\n[paths]\npidfile=server.pid\n',
