@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
 import type { Position } from '../../config/index.js';
-import { positionAt } from './locate.js';
+import { positionAt, sourceOf } from './locate.js';
 
 /** Comments and strings are single tokens, so that their content is ignored. */
 const TOKEN =
@@ -12,7 +11,7 @@ const MODIFIERS = new Set(['async', 'get', 'set', '*']);
  * place of the call when the member is not written there, and the file's beginning when the call is not.
  */
 export function locateMember(file: string, call: string, member: string): Position {
-  const content = readFileSync(file, 'utf8');
+  const content = sourceOf(file);
   const start = new RegExp(String.raw`\b${call}\s*(?:<[^(]*>)?\(\s*\{`).exec(content);
   if (start === null) {
     const written = content.lastIndexOf(`${call}(`);
@@ -35,7 +34,7 @@ export function locateMember(file: string, call: string, member: string): Positi
 
 /** The place of a file's second `export default`: Node refuses two, but compiled TypeScript silently keeps the last. */
 export function secondDefaultExport(file: string): Position | undefined {
-  const content = readFileSync(file, 'utf8');
+  const content = sourceOf(file);
   const tokens = [...content.matchAll(TOKEN)].filter(({ 0: token }) => !/^\/[/*]/.test(token));
   // Overloads of a function are one export.
   const found = tokens.filter(

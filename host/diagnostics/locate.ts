@@ -34,9 +34,18 @@ export function isWithin(folder: string, file: string): boolean {
   return file === folder || file.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
+/** The text of a file; none where it has gone since it was loaded, while a deployment replaces it for example. */
+export function sourceOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** The first place of a text in a file; the file's beginning if it does not occur. */
 export function locateText(file: string, text: string): Position {
-  const content = readFileSync(file, 'utf8');
+  const content = sourceOf(file);
   return positionAt(file, content, Math.max(0, content.indexOf(text)));
 }
 

@@ -1,7 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Position, Problem } from '../../config/index.js';
-import { locateError, locateText, positionAt } from '../diagnostics/locate.js';
+import { locateError, locateText, positionAt, sourceOf } from '../diagnostics/locate.js';
 import { secondDefaultExport } from '../diagnostics/locate-member.js';
 import { messageOf, withDeadline } from '../kit/deadline.js';
 import { isPlugin, type PluginDefinition } from '../kit/index.js';
@@ -141,8 +140,7 @@ function packageOf(specifier: string): string {
 
 /** Where a file imports that. Node names a file by its whole path, which ends as the import does. */
 function importPlace(missing: string, file: string): Position | undefined {
-  if (!existsSync(file)) return undefined;
-  const content = readFileSync(file, 'utf8');
+  const content = sourceOf(file);
   const places = [...content.matchAll(/\b(?:from|import|require)\s*\(?\s*(['"])([^'"\n]+)\1/g)];
   const place = places.find(
     ([, , specifier = '']) =>

@@ -37,6 +37,18 @@ describe('check', () => {
   }
 
   const setup = 'setup() {},';
+  const vanishing = "import { unlinkSync } from 'node:fs';\nunlinkSync(new URL(import.meta.url));\n";
+
+  it('takes a plugin whose file is gone once it is loaded', async () => {
+    expect(await problemsOf('bad.ts', vanishing + define(setup))).to.equal('');
+  });
+
+  it('reports what is wrong with a file that is gone once it is loaded', async () => {
+    expect(await problemsOf('bad.ts', vanishing + define(`aftr: [], ${setup}`))).to.match(
+      /^plugins\/bad\.ts:1:1: unknown member "aftr"/,
+    );
+  });
+
   for (const [title, members, complaint] of [
     [
       'a misspelt setup',
