@@ -19,33 +19,30 @@ const pages = [
 
 for (const page of pages) {
   describe(page, () => {
-    let walk: Walkthrough;
-
-    before(async () => {
-      walk = await Walkthrough.start();
-    });
-
-    after(() => walk.end());
-
     it('shows what really happens, step by step', async () => {
       const steps = await readSteps(page);
       expect(steps.map(({ kind }) => kind)).to.include('console');
-      for (const step of steps) {
-        if (step.kind === 'new folder') {
-          await walk.end();
-          walk = await Walkthrough.start();
-          continue;
+      let walk = await Walkthrough.start();
+      try {
+        for (const step of steps) {
+          if (step.kind === 'new folder') {
+            await walk.end();
+            walk = await Walkthrough.start();
+            continue;
+          }
+          if (step.kind === 'file') {
+            await walk.write(step.path, step.text);
+            continue;
+          }
+          const outputs = await walk.run(step.commands.map(({ command }) => command));
+          for (const [index, { command, output }] of step.commands.entries()) {
+            expect(comparable(outputs[index] ?? ''), `${page}:${step.line}: ${command}`).to.equal(
+              comparable(output),
+            );
+          }
         }
-        if (step.kind === 'file') {
-          await walk.write(step.path, step.text);
-          continue;
-        }
-        const outputs = await walk.run(step.commands.map(({ command }) => command));
-        for (const [index, { command, output }] of step.commands.entries()) {
-          expect(comparable(outputs[index] ?? ''), `${page}:${step.line}: ${command}`).to.equal(
-            comparable(output),
-          );
-        }
+      } finally {
+        await walk.end();
       }
     }).timeout(120_000);
   });
