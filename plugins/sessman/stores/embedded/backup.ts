@@ -16,50 +16,48 @@ import { countKeys, scrubAll, sumOfFile, writeManifest } from './manifest.js';
 async function main(given: readonly string[]): Promise<string> {
   const [from, to, ...more] = given;
   const deadline = more.length === 0 ? defaultDeadline : Number(more[1]);
-  const isUsable = more.length === 0 || (more.length === 2 && more[0] === '--deadline' && deadline > 0);
+  const isUsable =
+    more.length === 0 ||
+    (more.length === 2 && more[0] === '--deadline' && deadline > 0 && deadline <= longestDeadline);
   if (from === undefined || to === undefined || from.startsWith('-') || !isUsable) throw new UsageError();
   if (process.send) return copy(from, to);
   if (!existsSync(join(from, storeFile))) throw new Error(`there is no session store in ${resolve(from)}`);
   if (existsSync(to)) throw new Error(`${resolve(to)} is there already; name a folder that is not`);
   const child = fork(fileURLToPath(import.meta.url), [from, to], {
-    timeout: deadline * 1000,
+    timeout: Math.ceil(deadline * 1000),
     killSignal: 'SIGKILL',
   });
-  let said = '';
-  let failure: string | undefined;
-  child.on('message', (message: { said?: string; failure?: string }) => {
-    said = message.said ?? said;
-    failure = message.failure;
+  let told: { readonly said?: string; readonly failure?: string } = {};
+  child.on('message', (message: typeof told) => {
+    told = message;
   });
-  const [status, signal] = await once(child, 'exit');
-  if (status === 0 && said !== '') return said;
+  // Its last message may come after its exit.
+  const [status, signal] = await once(child, 'close');
+  if (told.said !== undefined) return told.said;
   rmSync(to, { recursive: true, force: true });
-  if (signal === 'SIGKILL' && failure === undefined) {
-    failure = `the copy was not complete within ${deadline} s, and was removed. While a copy is made, the store's file grows; --deadline SECONDS gives it more time`;
-  }
-  throw new Error(failure ?? `the copying process ended with ${signal ?? status}`);
+  const end = child.killed
+    ? `the copy was not complete within ${deadline} s, and was removed. While a copy is made, the store's file grows; --deadline SECONDS gives it more time`
+    : `the copying process ended with ${signal ?? status}`;
+  throw new Error(told.failure ?? end);
 }
 
 async function copy(from: string, to: string): Promise<string> {
   const store = await EmbeddedStore.openClaimed(from, { readsAll: true });
   const made = new Date().toISOString();
-  try {
-    const { bytes, free } = store.file.size();
-    const { bavail, bsize } = statfsSync(dirname(resolve(to)));
-    if (bavail * bsize < bytes - free) {
-      throw new Error(
-        `the copy takes up to ${mib(bytes - free)} MiB, and ${dirname(resolve(to))} has ${mib(bavail * bsize)} MiB left`,
-      );
-    }
-    await store.backup(to);
-  } finally {
-    await store.close();
+  const { bytes, free } = store.file.size();
+  const { bavail, bsize } = statfsSync(dirname(resolve(to)));
+  if (bavail * bsize < bytes - free) {
+    throw new Error(
+      `the copy takes up to ${mib(bytes - free)} MiB, and ${dirname(resolve(to))} has ${mib(bavail * bsize)} MiB left`,
+    );
   }
+  await store.backup(to);
+  await store.close();
   const copied = EmbeddedStore.open(to, { readsAll: true });
   const { records, damaged } = await scrubAll(copied);
   const keys = await countKeys(copied);
   await copied.close();
-  rmSync(join(to, `${storeFile}-lock`), { force: true });
+  rmSync(join(to, `${storeFile}-lock`));
   writeManifest(to, { made, format: isRaised(to) ? 2 : 1, records, keys, sha256: await sumOfFile(to) });
   const warning =
     damaged > 0 ? `; ${damaged} of them are damaged in the store, too: sessman-scrub names them` : '';
@@ -72,13 +70,15 @@ function mib(bytes: number): number {
 
 /** Seconds. */
 const defaultDeadline = 3600;
+/** A timer cannot run for longer. */
+const longestDeadline = 2_147_483;
 
 await runCommand(
   'sessman-backup',
   `usage: sessman-backup STORE COPY [--deadline SECONDS]
   STORE  the folder of an embedded store, such as data/sessman/store
   COPY   a folder that does not exist yet
-  --deadline SECONDS  ends the copying after that time; ${defaultDeadline} by default
+  --deadline SECONDS  ends the copying after that time; ${defaultDeadline} by default, ${longestDeadline} at most
 `,
   main,
 );

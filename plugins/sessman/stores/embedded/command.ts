@@ -3,9 +3,7 @@ import { resolve } from 'node:path';
 import { holdersOf } from '../../../../databases/lmdb/claim.js';
 
 /** The command line is not valid. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
+export class UsageError extends Error {}
 
 /**
  * Runs a command of the embedded store and sets the exit status: 0 with what it says; 1 with its error; 2 with how it is used

@@ -19,11 +19,8 @@ async function main(given: readonly string[]): Promise<string> {
   try {
     const store = EmbeddedStore.open(folder, { readsAll: true });
     const records = store.count();
-    try {
-      await store.backup(copy);
-    } finally {
-      await store.close();
-    }
+    await store.backup(copy);
+    await store.close();
     const copied = EmbeddedStore.open(copy, { readsAll: true });
     const found = await scrubAll(copied).finally(() => copied.close());
     if (found.records !== records) throw new Error(`the copy has ${found.records} records, not ${records}`);
