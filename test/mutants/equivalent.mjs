@@ -120,6 +120,16 @@ export const equivalent = [
     ['} catch {', ['{}']],
     ['if (used === pool.length)', ['true']],
   ]),
+  ...['backup', 'restore', 'compact', 'scrub-command'].flatMap((name) =>
+    inFile(
+      `plugins/sessman/stores/embedded/${name}.ts`,
+      'the system then reads ahead less, which only takes longer',
+      [['{ readsAll: true }', ['false', '{}']]],
+    ),
+  ),
+  ...inFile('plugins/sessman/stores/embedded/scrub-command.ts', 'no record has that handle', [
+    ['const handles: string[] = [];', ['["Stryker was here"]']],
+  ]),
   ...inFile('plugins/sessman/stores/embedded/scrub.ts', 'whatever is not the one index is the other', [
     ["fix, index: 'byExpiry'", ['""']],
     ["{ index: 'byExpiry', entry", ['""']],

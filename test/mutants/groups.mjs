@@ -5,7 +5,7 @@ const code = (...names) => names.map((name) => `plugins/sessman/${name}.ts`);
 
 /**
  * Files of the code, and the tests that run against their mutants: those that test them in one process. `skip` leaves out
- * tests by their titles.
+ * tests by their titles. `inChildren`: the tests run the files as child processes.
  */
 export const groups = [
   { name: 'config', mutate: ['config/*.ts'], tests: [config] },
@@ -116,6 +116,14 @@ export const groups = [
       'stores/metrics',
     ),
     skip: 'with encryption|mongodb|sample of a large file',
+  },
+  {
+    name: 'sessman/commands',
+    mutate: code('stores/embedded/{backup,restore,compact,scrub-command,command,manifest}'),
+    tests: sessman('stores/embedded-commands', 'stores/embedded-copy'),
+    // Those that take long.
+    skip: 'a copy of .* (?:is made|has what|is complete|is of one|is read)',
+    inChildren: true,
   },
   {
     name: 'sessman/mongodb',

@@ -1,11 +1,15 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { INSTRUMENTER_CONSTANTS } from '@stryker-mutator/api/core';
 import { declareClassPlugin, PluginKind, tokens } from '@stryker-mutator/api/plugin';
 import Mocha from 'mocha';
 
 /**
  * Runs mocha's tests against Stryker's mutants. Stryker's own runner counts what a `before` runs for the test that ran last,
  * in another suite; most mutants of a server would be tried with the wrong tests.
+ *
+ * Where the mutated files run in child processes of the tests, these learn of the mutant from their environment, and child.mjs
+ * notes there which mutants a test covers.
  */
 class SuiteRunner {
   static inject = tokens('options');
@@ -32,17 +36,16 @@ class SuiteRunner {
     const hooks = new Map();
     const { tests, failure } = await this.#run({
       onSuite: (suite) => {
-        this.#context.currentTestId = `hooks of suite ${hooks.size}`;
+        this.#setTest(`hooks of suite ${hooks.size}`);
         hooks.set(this.#context.currentTestId, suite);
       },
-      onTest: (test) => {
-        this.#context.currentTestId = test.fullTitle();
-      },
+      onTest: (test) => this.#setTest(test.fullTitle()),
     });
     if (failure) return failed(failure);
     const { static: onLoad, perTest } = structuredClone(
       this.#context.mutantCoverage ?? { static: {}, perTest: {} },
     );
+    if (this.#options.inChildren) addHitsOfChildren(perTest);
     for (const [id, suite] of hooks) {
       suite.eachTest((test) => {
         const covered = perTest[test.fullTitle()] ?? {};
@@ -54,7 +57,7 @@ class SuiteRunner {
     const ran = new Set(tests.map(({ id }) => id));
     for (const id of Object.keys(perTest)) if (!ran.has(id)) delete perTest[id];
     // What a test leaves behind, and fails by when it runs again, would count every mutant as caught.
-    this.#context.currentTestId = undefined;
+    this.#setTest(undefined);
     const again = await this.#run({});
     if (again.failure) return failed(again.failure);
     writeFileSync(
@@ -81,11 +84,11 @@ class SuiteRunner {
       // `timeout()` would start the timer of a test that has run before.
       test._timeout = shortest + 10 * (usual[test.fullTitle()] ?? 0);
     });
-    this.#context.activeMutant = activeMutant.id;
+    this.#setMutant(activeMutant.id);
     const { tests, failure } = await this.#run({
       isChosen: (title) => chosen === undefined || chosen.has(title),
     });
-    this.#context.activeMutant = undefined;
+    this.#setMutant(undefined);
     this.#isDisturbed = /^Timeout of|done\(\) called multiple times/.test(failure?.message);
     if (this.#context.hitCount > hitLimit) return { status: 'timeout', reason: 'it runs too often' };
     if (!failure) return { status: 'survived', nrOfTests: tests.length };
@@ -97,14 +100,36 @@ class SuiteRunner {
     };
   }
 
+  /** @param id what runs from now on is counted for that test */
+  #setTest(id) {
+    this.#context.currentTestId = id;
+    this.#tellChildren('MUTANTS_TEST', id);
+  }
+
+  #setMutant(id) {
+    this.#context.activeMutant = id;
+    this.#tellChildren(INSTRUMENTER_CONSTANTS.ACTIVE_MUTANT_ENV_VARIABLE, id);
+  }
+
+  #tellChildren(name, value) {
+    if (!this.#options.inChildren) return;
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+
   async #load() {
     if (this.#mocha) return;
     await import(resolve('dist/test/support/environment.js'));
+    if (this.#options.inChildren) {
+      process.env.NODE_OPTIONS += ` --import ${new URL('child.mjs', import.meta.url)}`;
+      process.env.MUTANTS_HITS = hitsOfChildren();
+    }
     // What a mutant leaves behind must not end the process between two runs.
     process.on('uncaughtException', () => {});
     process.on('unhandledRejection', () => {});
     // The server loads plugins while a test runs. What a module does when it is loaded must belong to no test.
-    for (const file of this.#options.mutated) await import(resolve(file));
+    // A file that children run is a command, which would begin.
+    if (!this.#options.inChildren) for (const file of this.#options.mutated) await import(resolve(file));
     this.#mocha = new Mocha({ reporter: class {}, timeout: longest, bail: true });
     this.#mocha.cleanReferencesAfterRun(false);
     for (const file of this.#options.files) this.#mocha.addFile(resolve(file));
@@ -149,6 +174,16 @@ function eachSuite(suite, visit) {
   for (const child of suite.suites) eachSuite(child, visit);
 }
 
+/** Adds what child.mjs has noted: how often a child of which test has run each mutant. */
+function addHitsOfChildren(perTest) {
+  for (const line of readFileSync(hitsOfChildren(), 'utf8').trim().split('\n')) {
+    const { test, hits } = JSON.parse(line);
+    perTest[test] ??= {};
+    for (const mutant in hits) perTest[test][mutant] = (perTest[test][mutant] ?? 0) + hits[mutant];
+  }
+}
+
+const hitsOfChildren = () => resolve('hits-of-children.jsonl');
 /** How long each test took without a mutant, in the folder where all run. */
 const times = () => resolve('times.json');
 /** TestStatus.Success of Stryker. */

@@ -58,7 +58,7 @@ function compiled(file) {
 }
 
 /** Stryker's report on the files of a group. */
-function run({ name, mutate, tests, skip }) {
+function run({ name, mutate, tests, skip, inChildren }) {
   const report = join(work, 'report.json');
   const config = join(work, 'stryker.json');
   const mutated = filesOf(mutate);
@@ -69,7 +69,7 @@ function run({ name, mutate, tests, skip }) {
     JSON.stringify({
       mutate: mutated.filter((file) => new RegExp(options.file).test(file)),
       testRunner: 'suites',
-      suites: { files: filesOf(tests), mutated: mutated.map(compiled), skip },
+      suites: { files: filesOf(tests), mutated: mutated.map(compiled), skip, inChildren },
       warnings: { unknownOptions: false },
       plugins: ['runner', 'sample', 'texts'].map((plugin) => join(here, `${plugin}.mjs`)),
       checkers: ['sample'],
