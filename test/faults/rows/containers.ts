@@ -44,15 +44,9 @@ export const containers: Fault = {
     } finally {
       await serving.close();
     }
-    const { acknowledged, lost, wrong, slowest } = writers.tally;
-    verdict.expect(lost.length === 0, `lost: ${lost.slice(0, 3).join(', ')}`);
-    verdict.expect(wrong.length === 0, `wrong: ${wrong.slice(0, 3).join(', ')}`);
     return {
       times: `${rounds} starts beside the first`,
-      acknowledged,
-      lost: lost.length,
-      wrong: wrong.length,
-      slowest,
+      ...writers.judge(verdict),
       recovery,
       notes: [
         `each was refused with a sentence that names the other container, within ${(slowestRefusal / 1000).toFixed(2)} s; recovery is the start of the next one after the kill`,

@@ -98,19 +98,14 @@ async function run(scale: Scale, makeTrouble: (mongo: MongoServer) => Trouble): 
     mongo.thaw();
     await mongo.stop();
   }
-  const { acknowledged, lost, wrong, slowest, refused, unanswered } = writers.tally;
-  verdict.expect(lost.length === 0, `lost: ${lost.slice(0, 3).join(', ')}`);
-  verdict.expect(wrong.length === 0, `wrong: ${wrong.slice(0, 3).join(', ')}`);
+  const { slowest, refused, unanswered } = writers.tally;
   verdict.expect(unanswered === 0, `${unanswered} requests got no answer`);
   verdict.expect(refused > 0, 'nothing was refused: the fault was none');
   verdict.atMost('slowest answer', slowest, slowestAllowed);
   verdict.atMost('recovery', recovery, recoveryAllowed);
   return {
     times: `${rounds} times under ${clients} clients`,
-    acknowledged,
-    lost: lost.length,
-    wrong: wrong.length,
-    slowest,
+    ...writers.judge(verdict),
     recovery,
     notes: [`${refused.toLocaleString('en')} requests were refused with 503 and Retry-After`],
     failures: verdict.failures,

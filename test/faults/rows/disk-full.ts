@@ -22,9 +22,7 @@ export const diskFull: Fault = {
     const disk = await makeDisk();
     const { server } = disk;
     const writers = new Writers(8, () => server.url);
-    let slowest = 0;
     let recovery = 0;
-    let refused = 0;
     try {
       for (let round = 0; round < rounds; round += 1) {
         writers.start();
@@ -49,18 +47,11 @@ export const diskFull: Fault = {
     } finally {
       await disk.remove();
     }
-    const { tally } = writers;
-    slowest = tally.slowest;
-    refused = tally.refused;
-    verdict.expect(tally.lost.length === 0, `lost: ${tally.lost.slice(0, 3).join(', ')}`);
-    verdict.expect(tally.wrong.length === 0, `wrong: ${tally.wrong.slice(0, 3).join(', ')}`);
+    const { refused } = writers.tally;
     verdict.atMost('recovery', recovery, 3000);
     return {
       times: `${rounds} times, ${disk.how}`,
-      acknowledged: tally.acknowledged,
-      lost: tally.lost.length,
-      wrong: tally.wrong.length,
-      slowest,
+      ...writers.judge(verdict),
       recovery,
       notes: [
         `${refused.toLocaleString('en')} writes were refused with 503; every second time the server was killed and started while the disk was full`,

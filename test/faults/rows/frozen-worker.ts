@@ -44,16 +44,10 @@ export const frozenWorker: Fault = {
     } finally {
       await server.close();
     }
-    const { acknowledged, lost, wrong, slowest } = writers.tally;
-    verdict.expect(lost.length === 0, `lost: ${lost.slice(0, 3).join(', ')}`);
-    verdict.expect(wrong.length === 0, `wrong: ${wrong.slice(0, 3).join(', ')}`);
     verdict.atMost('writes went on', recovery, 15_000);
     return {
       times: `${rounds} times, in ${tries} tries`,
-      acknowledged,
-      lost: lost.length,
-      wrong: wrong.length,
-      slowest,
+      ...writers.judge(verdict),
       recovery,
       notes: [
         'the supervisor ends a worker that does not respond for 10 s (worker_timeout); LMDB then frees its lock',

@@ -29,18 +29,12 @@ export const killed: Fault = {
     } finally {
       await server.close();
     }
-    const { acknowledged, lost, wrong, slowest } = writers.tally;
     starts.sort((a, b) => a - b);
     const median = starts[Math.floor(starts.length / 2)]!;
-    verdict.expect(lost.length === 0, `lost: ${lost.slice(0, 3).join(', ')}`);
-    verdict.expect(wrong.length === 0, `wrong: ${wrong.slice(0, 3).join(', ')}`);
     verdict.atMost('ready again', starts.at(-1)!, 1000);
     return {
       times: `${rounds} kills`,
-      acknowledged,
-      lost: lost.length,
-      wrong: wrong.length,
-      slowest,
+      ...writers.judge(verdict),
       recovery: starts.at(-1)!,
       notes: [
         `recovery is from the start of the new process to /readyz 200, ${Math.round(median)} ms at the median`,

@@ -69,15 +69,9 @@ export const stoppedReaders: Fault = {
     } finally {
       await server.close();
     }
-    const { tally } = writers;
-    verdict.expect(tally.lost.length === 0, `lost: ${tally.lost.slice(0, 3).join(', ')}`);
-    verdict.expect(tally.wrong.length === 0, `wrong: ${tally.wrong.slice(0, 3).join(', ')}`);
     return {
       times: `${readers.length} readers`,
-      acknowledged: tally.acknowledged,
-      lost: tally.lost.length,
-      wrong: tally.wrong.length,
-      slowest: tally.slowest,
+      ...writers.judge(verdict),
       notes,
       failures: verdict.failures,
     };

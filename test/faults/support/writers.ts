@@ -1,5 +1,6 @@
 import type { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Outcome, Verdict } from './fault.js';
 import { type Answer, call, oneConnection } from './http.js';
 
 /** A session as its one writer knows it. */
@@ -71,6 +72,14 @@ export class Writers {
   /** Reads every session again; what is missing or back is in the tally. */
   async verify(): Promise<void> {
     await Promise.all(this.#writers.map((writer) => writer.verify()));
+  }
+
+  /** What goes into the row of the table. Nothing may be lost or wrong. */
+  judge(verdict: Verdict): Pick<Outcome, 'acknowledged' | 'lost' | 'wrong' | 'slowest'> {
+    const { acknowledged, lost, wrong, slowest } = this.tally;
+    verdict.expect(lost.length === 0, `lost: ${lost.slice(0, 3).join(', ')}`);
+    verdict.expect(wrong.length === 0, `wrong: ${wrong.slice(0, 3).join(', ')}`);
+    return { acknowledged, lost: lost.length, wrong: wrong.length, slowest };
   }
 }
 
