@@ -8,7 +8,7 @@ import { closedLoad } from './open-load.mjs';
 import { readIntoCache } from './page-cache.mjs';
 import { startServer } from './server.mjs';
 
-/** Sessions of one transaction, about. */
+/** Sessions that are stored at once, in the store's largest transactions. */
 const atOnce = 10_000;
 /** Bytes of the file for a session of 800 bytes, and of its backup. */
 const bytesPerSession = 1650 * 2;
@@ -29,7 +29,7 @@ export async function build(run) {
   }
 }
 
-/** The sessions from one number to another, in one transaction, through the store's own code. Those that exist stay. */
+/** The sessions from one number to another, all at once, through the store's own code. Those that exist stay. */
 export async function insertAll(store, population, from, to) {
   const records = Array.from({ length: to - from }, (_, i) => population.record(from + i));
   for (let tries = 1; ; tries++) {

@@ -11,7 +11,7 @@ const minute = 60_000;
 /** From the last insert to the first expiry: the load without expiry is measured meanwhile. */
 const preparation = 60_000;
 const deadline = 40 * minute;
-/** Sessions of one transaction, as a server writes them. With a thousand, lmdb has crashed on a file with many free pages. */
+/** Sessions that are stored at once, as a server would. */
 const few = 100;
 
 /** A million sessions expire within a minute, while all others are used at half of the peak rate. */
@@ -64,7 +64,6 @@ async function timeOfInsert(folder) {
 async function insert(folder, population) {
   const store = await EmbeddedStore.openClaimed(folder);
   try {
-    // Large transactions would free so many pages at once that the commits measured afterwards would be slow.
     for (let n = 0; n < population.count; n += few) {
       await insertAll(store, population, n, Math.min(population.count, n + few));
     }

@@ -85,8 +85,12 @@ export class Commits<Refusal extends Error> {
   #fullUntil = 0;
   /** Set once, when LMDB can no longer write in this process. */
   #failure: Refusal | undefined;
-  /** What `begin` gave last, and what came of it. */
-  #latest: { readonly committed: Promise<unknown>; readonly answer: Promise<unknown> } | undefined;
+  /** What `begin` gave last, what came of it, and how many writes it stands for. */
+  #latest: Latest | undefined;
+  /** How many writes lmdb has, of which it makes its transactions. */
+  #begun = 0;
+  /** Writes that wait until it has fewer. */
+  readonly #queue: Queued[] = [];
 
   constructor(
     private readonly file: string,
@@ -113,12 +117,50 @@ export class Commits<Refusal extends Error> {
   /** Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal. */
   run<T>(begin: () => Promise<T>): Promise<T> {
     this.check();
+    return this.#begun < mostAtOnce ? this.#begin(begin) : this.#beginLater(begin);
+  }
+
+  #beginLater<T>(begin: () => Promise<T>): Promise<T> {
+    const until = performance.now() + commitDeadline;
+    const answer = new Promise<T>((resolve, reject) => {
+      const start = () => {
+        try {
+          this.check();
+          resolve(this.#begin(begin));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#queue.push({ start, reject, until });
+    });
+    return this.#deadline.within(answer, async (error) => error as Refusal);
+  }
+
+  #begin<T>(begin: () => Promise<T>): Promise<T> {
     const committed = begin();
+    this.#begun += 1;
     // lmdb gives all writes of a transaction that have no condition the same promise.
-    if (this.#latest?.committed === committed) return this.#latest.answer as Promise<T>;
-    const answer = this.#deadline.within(committed, async (error) => this.explain(await causeOf(error)));
-    this.#latest = { committed, answer };
-    return answer;
+    if (this.#latest?.committed === committed) {
+      this.#latest.writes += 1;
+      return this.#latest.answer as Promise<T>;
+    }
+    const latest: Latest = { committed, writes: 1 };
+    latest.answer = this.#deadline.within(
+      committed,
+      async (error) => this.explain(await causeOf(error)),
+      () => this.#ended(latest.writes),
+    );
+    this.#latest = latest;
+    return latest.answer as Promise<T>;
+  }
+
+  #ended(writes: number): void {
+    this.#begun -= writes;
+    while (this.#begun < mostAtOnce && this.#queue.length > 0) {
+      const { start, until } = this.#queue.shift()!;
+      // Whoever waited so long is told that it was not written, and it must not be.
+      if (until > performance.now()) start();
+    }
   }
 
   /** @throws Refusal */
@@ -130,8 +172,10 @@ export class Commits<Refusal extends Error> {
     }
   }
 
+  /** To be called before the file is closed. What has been begun may still end; what has not is refused. */
   close(): void {
     this.#deadline.close();
+    for (const { reject } of this.#queue.splice(0)) reject(this.refusals.unavailable());
   }
 
   /** What the caller is told of an error. */
@@ -167,17 +211,24 @@ class CommitDeadline {
 
   constructor(private readonly late: (cause: Error) => Error) {}
 
-  within<T>(committed: Promise<T>, explain: (error: unknown) => Promise<Error>): Promise<T> {
+  /** @param onEnd called when it has ended, be it too late */
+  within<T>(
+    committed: Promise<T>,
+    explain: (error: unknown) => Promise<Error>,
+    onEnd?: () => void,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const commit: Waiting = { since: performance.now(), reject, place: this.#waiting.length };
       this.#waiting.push(commit);
       committed.then(
         (result) => {
           this.#remove(commit);
+          onEnd?.();
           resolve(result);
         },
         (error: unknown) => {
           this.#remove(commit);
+          onEnd?.();
           explain(error).then(reject);
         },
       );
@@ -216,6 +267,20 @@ class CommitDeadline {
   }
 }
 
+interface Latest {
+  readonly committed: Promise<unknown>;
+  answer?: Promise<unknown>;
+  writes: number;
+}
+
+/** A write that has not begun. */
+interface Queued {
+  readonly start: () => void;
+  readonly reject: (error: Error) => void;
+  /** Once that time has come, in milliseconds of the monotonic clock, it does not begin any more. */
+  readonly until: number;
+}
+
 /** A commit under way, and its place in the list: the old tables of a Set would keep those alive that have ended. */
 interface Waiting {
   readonly since: number;
@@ -226,6 +291,11 @@ interface Waiting {
 
 /** Milliseconds. */
 const commitDeadline = 5000;
+/**
+ * Writes of one transaction. A thousand of them free so many pages that their list takes several pages itself, and lmdb 3.5.6
+ * has crashed on such a list. More than these make nothing faster either: the one flush is by far the smaller part then.
+ */
+const mostAtOnce = 200;
 /** LMDB's code for an environment that must be opened again. */
 const lmdbPanic = -30_795;
 

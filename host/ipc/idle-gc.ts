@@ -11,17 +11,15 @@ const settled = 10_000;
 const restful = 0.1;
 
 /**
- * Once a process has started and is idle, returns the memory that only the start needed to the system.
- * V8 keeps it until its next collection, which an idle server does not need for hours. A busy server collects anyway, and
- * should not pause for this.
+ * If a process is idle once it has started, returns the memory that only the start needed to the system.
+ * V8 keeps it until its next collection, which an idle server does not need for hours. A busy server collects anyway. If it
+ * comes to rest later, this would only harm: V8 would also shrink the space for young objects, and the first requests after
+ * the rest waited for up to half a second.
  */
 export function giveBackStartMemory(): void {
-  let last = performance.eventLoopUtilization();
-  const timer = setInterval(() => {
-    const { utilization } = performance.eventLoopUtilization(last);
-    last = performance.eventLoopUtilization();
-    if (utilization > restful) return;
-    clearInterval(timer);
+  const started = performance.eventLoopUtilization();
+  setTimeout(() => {
+    if (performance.eventLoopUtilization(started).utilization > restful) return;
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     collect();

@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { open } from 'lmdb';
+import { metaIn, pageHeader } from '../../../../databases/lmdb/check-file.js';
 import { StoreError } from '../../../../plugins/sessman/errors.js';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { runSweeper } from '../../../../plugins/sessman/stores/sweeper.js';
 import { runProgram, ServerProcess } from '../../../support/process.js';
+import { recordAt } from '../support/embedded.js';
 
 const writer = fileURLToPath(new URL('../support/writer.js', import.meta.url));
 const blocker = fileURLToPath(new URL('../support/blocker.js', import.meta.url));
@@ -34,6 +36,13 @@ describe('EmbeddedStore over several processes', () => {
     await rm(folder, { recursive: true });
   });
   const here = () => join(folder, 'store');
+  const many = Array.from({ length: 1000 }, () => recordAt(Date.now()));
+  const lastTransaction = async () => {
+    const pages = await readFile(join(here(), 'sessions.mdb'));
+    const pageSize = pages.readUInt32LE(pageHeader + 24);
+    const [one, other] = [metaIn(pages), metaIn(pages.subarray(pageSize))];
+    return Number(one.transaction > other.transaction ? one.transaction : other.transaction);
+  };
 
   interface Told {
     readonly handle?: string;
@@ -111,6 +120,41 @@ describe('EmbeddedStore over several processes', () => {
     // The refused write may still come; the next one comes after it.
     const { version, data } = await sessions.update(id, { a: 3 });
     expect([version, data]).to.deep.equal([3, '{"a":3}']);
+  });
+
+  it('makes no large transaction of many writes at once', async () => {
+    const before = await lastTransaction();
+    const made = await Promise.all(many.map((record) => store.insert(record)));
+    expect(made.every(Boolean)).to.equal(true);
+    expect(store.count()).to.equal(many.length);
+    expect((await lastTransaction()) - before).to.be.at.least(many.length / 200);
+  });
+
+  it('refuses many writes that another process holds up, and never makes most of them', async () => {
+    const child = fork(blocker, [join(here(), 'sessions.mdb')]);
+    await once(child, 'message');
+    const ended = once(child, 'exit');
+    const made = await Promise.allSettled(many.map((record) => store.insert(record)));
+    for (const each of made) {
+      expect(each.status).to.equal('rejected');
+      expect((each as PromiseRejectedResult).reason).to.be.instanceOf(StoreError);
+    }
+    child.kill('SIGKILL');
+    await ended;
+    // Those that lmdb had been given may still come; the next one comes after them.
+    expect(await store.insert(recordAt(Date.now()))).to.equal(true);
+    expect(store.count()).to.be.at.most(200 + 1);
+  });
+
+  it('has of many writes those that it has not refused, when it is closed meanwhile', async () => {
+    const made = Promise.allSettled(many.map((record) => store.insert(record)));
+    await store.close();
+    const outcomes = await made;
+    const refused = outcomes.filter(({ status }) => status === 'rejected') as PromiseRejectedResult[];
+    expect(refused).not.to.have.length(0);
+    for (const { reason } of refused) expect(reason).to.be.instanceOf(StoreError);
+    store = EmbeddedStore.open(here());
+    expect(store.count()).to.equal(many.length - refused.length);
   });
 
   it('is swept by one sweeper at a time, which leaves the living', async () => {
