@@ -15,7 +15,7 @@ const baselineSeconds = 15;
  * @param {object} options as startServer takes them; `sessions` is how many of the population are in the store
  * @param {(server: object) => Promise<T>} work
  * @param {object} [more]
- * @param {() => Promise<unknown>} [more.ready] what is waited for between the two
+ * @param {() => Promise<unknown>} [more.ready] what is waited for between the two, under the same load
  * @param {number} [more.longest] milliseconds after which the load ends, though the work goes on
  * @returns {Promise<{ peak: number, before: object, during: object, seconds: number, result: T, memory: object }>}
  */
@@ -33,7 +33,7 @@ export async function besideLoad(run, options, work, { ready, longest = Number.P
     }
     const rate = peak / 2;
     const before = await openLoad({ port, rate, seconds: run.seconds(baselineSeconds), next });
-    await ready?.();
+    if (ready) await openLoad({ port, rate, until: ready(), next });
     const began = performance.now();
     const worked = work(server).then((result) => ({ result, seconds: (performance.now() - began) / 1000 }));
     const during = await openLoad({ port, rate, seconds: longest / 1000, until: worked, next });

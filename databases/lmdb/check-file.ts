@@ -98,8 +98,7 @@ class Look {
     const first = this.#read(0, metaSize);
     this.#pageSize = first.readUInt32LE(pageHeader + 24);
     if (this.#pageSize < 512 || this.#pageSize > 65_536) this.#damaged('it names no page size');
-    const metas = [this.#meta(first), this.#meta(this.#read(this.#pageSize, metaSize))];
-    const newest = metas[0]!.transaction > metas[1]!.transaction ? metas[0]! : metas[1]!;
+    const newest = newer(this.#meta(first), this.#meta(this.#read(this.#pageSize, metaSize)));
     this.#transaction = newest.transaction;
     // Later than the meta page, since another process may extend the file. A crash or a full disk may have left part of a
     // page after the last one in use.
@@ -200,6 +199,11 @@ export function metaIn(buffer: Buffer): Meta {
     free: treeAt(buffer, pageHeader + 24),
     main: treeAt(buffer, pageHeader + 72),
   };
+}
+
+/** LMDB writes its two meta pages in turn. */
+export function newer(one: Meta, other: Meta): Meta {
+  return one.transaction > other.transaction ? one : other;
 }
 
 export function treeAt(buffer: Buffer, at: number): Tree {

@@ -1,6 +1,16 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { RootDatabase } from 'lmdb';
-import { bigData, metaIn, metaSize, nodesOf, pageHeader, subTree, type Tree, treeAt } from './check-file.js';
+import {
+  bigData,
+  metaIn,
+  metaSize,
+  newer,
+  nodesOf,
+  pageHeader,
+  subTree,
+  type Tree,
+  treeAt,
+} from './check-file.js';
 
 /**
  * Counts the pages of an LMDB file that its list of free pages offers though they are in use, or offers twice. The next
@@ -57,8 +67,7 @@ class Count {
   async contested(rest: () => Promise<boolean>): Promise<number | undefined> {
     const first = await this.#read(0, metaSize);
     this.#pageSize = first.readUInt32LE(pageHeader + 24);
-    const [one, other] = [metaIn(first), metaIn(await this.#read(this.#pageSize, metaSize))];
-    const newest = one.transaction > other.transaction ? one : other;
+    const newest = newer(metaIn(first), metaIn(await this.#read(this.#pageSize, metaSize)));
     this.#pages = newest.lastPage + 1;
     this.#used = new Uint8Array(Math.ceil(this.#pages / 8));
     this.#take(0);

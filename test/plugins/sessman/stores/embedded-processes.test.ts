@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
 import { open } from 'lmdb';
-import { metaIn, pageHeader } from '../../../../databases/lmdb/check-file.js';
+import { metaIn, newer, pageHeader } from '../../../../databases/lmdb/check-file.js';
 import { StoreError } from '../../../../plugins/sessman/errors.js';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
@@ -40,8 +40,7 @@ describe('EmbeddedStore over several processes', () => {
   const lastTransaction = async () => {
     const pages = await readFile(join(here(), 'sessions.mdb'));
     const pageSize = pages.readUInt32LE(pageHeader + 24);
-    const [one, other] = [metaIn(pages), metaIn(pages.subarray(pageSize))];
-    return Number(one.transaction > other.transaction ? one.transaction : other.transaction);
+    return Number(newer(metaIn(pages), metaIn(pages.subarray(pageSize))).transaction);
   };
 
   interface Told {
