@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { readConfiguration } from '../../config/index.js';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
+import { giveWayToServers } from '../../databases/lmdb/priority.js';
 import { formatProblems } from '../diagnostics/print-problems.js';
 import { type IniFile, readerOf } from '../prepare/ini-file.js';
 import { sections, storageFolder } from '../prepare/settings.js';
@@ -14,6 +15,7 @@ export async function backup(target: string, ini: IniFile): Promise<boolean> {
   if (!existsSync(join(folder, storageFile)))
     return fail(`${shown(folder)} does not exist: no plugin has stored anything yet`);
   if (existsSync(target)) return fail(`${target} already exists; name a new folder`);
+  giveWayToServers();
   let store: Awaited<ReturnType<typeof EmbeddedStore.open>> | undefined;
   try {
     store = await EmbeddedStore.openClaimed(folder);

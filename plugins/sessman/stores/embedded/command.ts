@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { holdersOf } from '../../../../databases/lmdb/claim.js';
+import { giveWayToServers } from '../../../../databases/lmdb/priority.js';
 
 /** The command line is not valid. */
 export class UsageError extends Error {}
@@ -14,6 +15,7 @@ export async function runCommand(
   usage: string,
   main: (args: readonly string[]) => Promise<string>,
 ): Promise<void> {
+  giveWayToServers();
   try {
     const said = await main(process.argv.slice(2));
     if (process.send) process.send({ said });

@@ -1,9 +1,11 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -62,7 +64,31 @@ describe("the embedded store's commands", () => {
   const succeeded = (stdout: string) => ({ status: 0, stdout, stderr: '' });
   const failed = (stderr: string) => ({ status: 1, stdout: '', stderr });
 
+  /** How nice a command was at most, beside a test that is so nice. */
+  async function nicenessOf(name: keyof typeof programs, least: number): Promise<number> {
+    const child = spawn('nice', ['-n', `${least}`, process.execPath, programOf(name), 'store', 'copy'], {
+      cwd: folder,
+      stdio: 'ignore',
+    });
+    let nicest = getPriority();
+    const ended = once(child, 'exit').then(([status]) => expect(status).to.equal(0));
+    while (child.exitCode === null) {
+      nicest = Math.max(nicest, getPriority(child.pid));
+      await pause(2);
+    }
+    await ended;
+    return nicest;
+  }
+
   describe('sessman-backup', () => {
+    it('lets servers have the processor first, unless it was started to have it last', async () => {
+      const own = getPriority();
+      await make(records(1000));
+      expect(await nicenessOf('backup', 0)).to.equal(Math.max(own, 10));
+      rmSync(copy(), { recursive: true });
+      expect(await nicenessOf('backup', 15)).to.equal(Math.min(19, own + 15));
+    });
+
     it('describes the copy in a file that only its owner can read', async () => {
       const keys = [randomBytes(32), randomBytes(32)].map((key) => new Keyring([key.toString('base64')]));
       await make(records(1000), async (store) => {
