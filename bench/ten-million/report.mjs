@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { ratio } from './beside.mjs';
 
 const page = fileURLToPath(new URL('../../docs/scale.md', import.meta.url));
 
@@ -94,20 +95,21 @@ function beside({ expiry, backup, scrub, encryption, ends, load = {} }) {
   ];
   const rows = works
     .filter(([, , seen]) => seen !== undefined)
-    .map(([stage, name, { seconds, before, during }]) => [
+    .map(([stage, name, seen]) => [
       name,
-      seconds.toFixed(1),
-      whole(during.rate),
-      before.p99,
-      during.p99,
-      (during.p99 / before.p99).toFixed(2),
-      during.max,
-      whole(during.refused),
+      seen.seconds.toFixed(1),
+      whole(seen.during.rate),
+      seen.before.p99,
+      seen.during.p99,
+      seen.after?.p99 ?? '–',
+      ratio(seen),
+      seen.during.max,
+      whole(seen.during.refused),
       load[stage]?.toFixed(1) ?? '–',
     ]);
   if (rows.length === 0) return undefined;
-  const head = ['meanwhile', 'seconds', 'sent/s', 'p99 ms before', 'p99 ms', 'ratio', 'slowest ms', '503s'];
-  return table([...head, 'load average before'], rows);
+  const times = ['p99 ms before', 'p99 ms', 'p99 ms after', 'ratio', 'slowest ms'];
+  return table(['meanwhile', 'seconds', 'sent/s', ...times, '503s', 'load average before'], rows);
 }
 
 function others({ start, size, list, backup, restore, encryption, ends }, count) {
