@@ -39,4 +39,4 @@ const enough = 6;
 /** Times the length of a step. */
 const longest = 3;
 /** Milliseconds by which a removal may be late before it gets more time; it gets all from twice that on. */
-const patience = 15 * 60_000;
+const patience = 30 * 60_000;

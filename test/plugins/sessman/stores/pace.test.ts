@@ -22,13 +22,13 @@ describe('the pace of the sweeper', () => {
     assert.deepEqual(sizes, [16, 32, 64, 100, 100, 50, 25, 16]);
   });
 
-  it('gives more and more of the time to removals that are late by more than a quarter of an hour', () => {
+  it('gives more and more of the time to removals that are late by more than half an hour', () => {
     const pace = new Pace(false);
-    assert.equal(pace.restAfter(40, 15 * minute), 3);
+    assert.equal(pace.restAfter(40, 30 * minute), 3);
     assert.equal(pace.size, 16);
-    assert.equal(pace.restAfter(40, 22.5 * minute), 1.5);
+    assert.equal(pace.restAfter(40, 45 * minute), 1.5);
     assert.equal(pace.size, 58);
-    assert.equal(pace.restAfter(40, 30 * minute), 0);
+    assert.equal(pace.restAfter(40, 60 * minute), 0);
     assert.equal(pace.size, 100);
     assert.equal(pace.restAfter(40, 600 * minute), 0);
     assert.equal(pace.restAfter(40, 0), 3);
@@ -38,7 +38,7 @@ describe('the pace of the sweeper', () => {
     const pace = new Pace(true);
     for (let n = 0; n < 5; n++) assert.equal(pace.restAfter(400, 0), 1);
     assert.equal(pace.size, 100);
-    assert.equal(pace.restAfter(400, 30 * minute), 0);
+    assert.equal(pace.restAfter(400, 60 * minute), 0);
   });
 
   describe('on a slow disk', () => {
@@ -101,7 +101,7 @@ describe('the pace of the sweeper', () => {
     });
 
     it('removes many at a time without a rest once they should have been gone for long', async () => {
-      const steps = await swept(316, 35 * minute);
+      const steps = await swept(316, 65 * minute);
       assert.deepEqual(
         steps.map(({ limit }) => limit),
         [16, 100, 100, 100],
