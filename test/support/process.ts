@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { type Agent, get, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -124,6 +124,12 @@ export class ServerProcess {
       }
       await new Promise<void>((resolve) => this.#waiting.add(resolve));
     }
+  }
+
+  /** The process ids of its workers, on Linux. */
+  async workers(): Promise<number[]> {
+    const children = await readFile(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8');
+    return children.trim().split(' ').map(Number);
   }
 
   /** A line with this message, logged after this call. */

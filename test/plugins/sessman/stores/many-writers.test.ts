@@ -1,8 +1,7 @@
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { Agent, type IncomingMessage, request } from 'node:http';
+import { Agent } from 'node:http';
 import { expect } from 'chai';
 import { ServerProcess } from '../../../support/process.js';
+import { ask } from '../support/ask.js';
 
 /** More in each of two workers than the embedded store makes at once: some always wait for others. */
 const writers = 600;
@@ -22,23 +21,6 @@ describe('two workers with more writes than the embedded store makes at once', (
     return server?.close();
   });
 
-  /** Undefined where the worker that had it was killed. */
-  const ask = async (method: string, path: string, session?: string) => {
-    const headers = session === undefined ? {} : { 'X-Session-Id': session };
-    const sent = request(`${server.url}/sessman/${path}`, { method, agent, headers }).end();
-    try {
-      const [response] = (await once(sent, 'response')) as [IncomingMessage];
-      const text = (await response.setEncoding('utf8').toArray()).join('');
-      return { status: response.statusCode!, body: JSON.parse(text) as { session_id: string } };
-    } catch {
-      return undefined;
-    }
-  };
-  const worker = async () => {
-    const children = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
-    return Number(children.trim().split(' ')[0]);
-  };
-
   it('keep every session that they answered, over a reload and a killed worker', async () => {
     const made: string[] = [];
     const statuses: (number | undefined)[] = [];
@@ -50,7 +32,7 @@ describe('two workers with more writes than the embedded store makes at once', (
     let isOver = false;
     const writing = Array.from({ length: writers }, async (_, n) => {
       while (!isOver) {
-        const answer = await ask('POST', `new?userid=user-${n}`);
+        const answer = await ask(server, `new?userid=user-${n}`, { method: 'POST', agent });
         statuses.push(answer?.status);
         if (answer?.status === 200) made.push(answer.body.session_id);
         if (made.length >= enough.count) enough.reached();
@@ -62,7 +44,7 @@ describe('two workers with more writes than the embedded store makes at once', (
       expect((await server.command('reload')).status).to.equal(0);
       await more();
       beforeKill = statuses.length;
-      process.kill(await worker(), 'SIGKILL');
+      process.kill((await server.workers())[0]!, 'SIGKILL');
       await more();
     } finally {
       isOver = true;
@@ -73,7 +55,8 @@ describe('two workers with more writes than the embedded store makes at once', (
     const lost: string[] = [];
     const reading = Array.from({ length: 32 }, async () => {
       for (let id = made.pop(); id !== undefined; id = made.pop()) {
-        if ((await ask('GET', 'get', id))?.status !== 200) lost.push(id);
+        if ((await ask(server, 'get', { agent, headers: { 'X-Session-Id': id } }))?.status !== 200)
+          lost.push(id);
       }
     });
     await Promise.all(reading);

@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'chai';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
 import { ServerProcess } from '../../../support/process.js';
+import { ask } from '../support/ask.js';
 import { recordAt } from '../support/embedded.js';
 
 /** Bytes that a process has written to files so far: what a request costs it in sockets does not count. */
@@ -32,21 +31,10 @@ describe('the sweeper of two workers, while requests come', () => {
     await server?.close();
   });
 
-  /** Over a connection of its own; undefined where its worker was killed. */
-  const ask = async (method: string, path: string, headers = {}) => {
-    const sent = request(`${server.url}/sessman/${path}`, { method, agent: false, headers }).end();
-    try {
-      const [response] = (await once(sent, 'response')) as [IncomingMessage];
-      const text = (await response.setEncoding('utf8').toArray()).join('');
-      return { status: response.statusCode!, body: JSON.parse(text) as { session_id: string } };
-    } catch {
-      return undefined;
-    }
-  };
-  const workers = async () => {
-    const children = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
-    return children.trim().split(' ').map(Number);
-  };
+  /** Over a connection of its own. */
+  const call = (method: string, path: string, headers = {}) =>
+    ask(server, path, { method, headers, agent: false });
+  const workers = () => server.workers();
 
   const living: string[] = [];
   let inserted = 0;
@@ -90,13 +78,13 @@ describe('the sweeper of two workers, while requests come', () => {
   };
 
   it('goes on when its worker is killed and over a reload, is one at a time, and leaves the living', async () => {
-    for (let n = 0; n < 20; n += 1) living.push((await ask('POST', 'new?userid=ann'))!.body.session_id);
+    for (let n = 0; n < 20; n += 1) living.push((await call('POST', 'new?userid=ann'))!.body.session_id);
     const statuses = new Set<number | undefined>();
     let isOver = false;
     const visitors = [0, 1, 2, 3].map(async (first) => {
       for (let n = first; !isOver; n += 1) {
         const headers = { 'X-Session-Id': living[n % living.length]! };
-        statuses.add((await ask('GET', 'get', headers))?.status);
+        statuses.add((await call('GET', 'get', headers))?.status);
       }
     });
     const fed = new AbortController();
@@ -124,6 +112,6 @@ describe('the sweeper of two workers, while requests come', () => {
     expect([...statuses]).to.include(200);
     for (const status of statuses) expect(status).to.be.oneOf([200, 503, undefined]);
     expect(store.count()).to.equal(living.length);
-    for (const id of living) expect((await ask('GET', 'get', { 'X-Session-Id': id }))!.status).to.equal(200);
+    for (const id of living) expect((await call('GET', 'get', { 'X-Session-Id': id }))!.status).to.equal(200);
   });
 });
