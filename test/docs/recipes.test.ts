@@ -90,17 +90,13 @@ describe('the recipe for uploads', function () {
     const texts = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/status`, 'utf8')));
     return Math.max(...texts.map((text) => Number(/^VmHWM:\s+(\d+) kB$/m.exec(text)?.[1]) * 1024));
   };
-  const workersOf = async () => {
-    const text = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
-    return text.trim().split(' ').map(Number);
-  };
 
   it('takes 200 MB in constant memory', async () => {
     server = await startRecipe('uploads', '');
     const small = beginUpload(server.url);
     await small.send(mebibyte);
     expect((await small.end()).status).to.equal(201);
-    const pids = await workersOf();
+    const pids = server.workers();
     expect(pids.length).to.be.at.least(2);
     const before = await peakOf(pids);
     const upload = beginUpload(server.url);
@@ -180,7 +176,7 @@ describe('the recipe for uploads', function () {
     const lost = beginUpload(server.url);
     await lost.send(2 * mebibyte);
     await until(async () => (await files('incoming')).length === 1);
-    for (const pid of await workersOf()) process.kill(pid, 'SIGKILL');
+    for (const pid of server.workers()) process.kill(pid, 'SIGKILL');
     const outcome = await lost.end().then(
       () => 'answered',
       (error: NodeJS.ErrnoException) => error.code,
@@ -317,8 +313,7 @@ describe('the recipe for SQLite', () => {
       await reloaded;
       expect(await points()).to.equal(100);
       const replaced = server.next('a new worker serves');
-      const text = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
-      process.kill(Number(text.trim().split(' ').at(-1)), 'SIGKILL');
+      process.kill(server.workers().at(-1)!, 'SIGKILL');
       await replaced;
       await add();
       expect(await points()).to.equal(101);

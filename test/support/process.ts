@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { type Agent, get, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -15,6 +16,16 @@ export interface CommandResult {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** The process ids of a process's children, on Linux: none once it is gone. */
+export function childrenOf(pid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    return text.split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
 /** Runs one command to its end. */
@@ -127,9 +138,8 @@ export class ServerProcess {
   }
 
   /** The process ids of its workers, on Linux. */
-  async workers(): Promise<number[]> {
-    const children = await readFile(`/proc/${this.pid}/task/${this.pid}/children`, 'utf8');
-    return children.trim().split(' ').map(Number);
+  workers(): number[] {
+    return childrenOf(this.pid);
   }
 
   /** A line with this message, logged after this call. */

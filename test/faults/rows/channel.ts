@@ -92,7 +92,7 @@ export const channel: Fault = {
               });
         // In every third round, a worker dies while the next generation starts.
         if (step !== 1) {
-          const workers = (await host.pids()).slice(1);
+          const workers = host.pids().slice(1);
           signal(workers[Math.floor(Math.random() * workers.length)]!, 'SIGKILL');
         }
         const reloaded = await reloading;

@@ -54,7 +54,7 @@ export const contained: Fault = {
         told.length >= 3 * rounds,
         `the log tells of ${told.length} of ${3 * rounds} rejections`,
       );
-      verdict.expect((await server.pids()).length === 3, 'there are not two workers afterwards');
+      verdict.expect(server.pids().length === 3, 'there are not two workers afterwards');
       verdict.expect((await call(server.url, '/readyz')).status === 200, '/readyz is not 200 afterwards');
     } finally {
       await others.stop();

@@ -107,7 +107,7 @@ function isReadOnly(message: string): boolean {
 /** The one that serves, once those before it have ended. */
 async function onlyWorker(server: Server): Promise<number> {
   for (;;) {
-    const [, worker, ...more] = await server.pids();
+    const [, worker, ...more] = server.pids();
     if (worker !== undefined && more.length === 0) return worker;
     await sleep(10);
   }

@@ -100,7 +100,7 @@ async function mountDisk(): Promise<Disk> {
 async function limitFiles(): Promise<Disk> {
   const server = await Server.start({ through: ['prlimit', `--fsize=${size}:unlimited`] });
   const limit = async (soft: string) => {
-    for (const pid of await server.pids())
+    for (const pid of server.pids())
       execFileSync('prlimit', ['--pid', `${pid}`, `--fsize=${soft}:unlimited`]);
   };
   return {

@@ -32,13 +32,13 @@ export const expiry: Fault = {
     let slowest = 0;
     try {
       await users.wave(1000);
-      const before = await memoryOf(await server.pids());
+      const before = await memoryOf(server.pids());
       let busy = 0;
       let ended = 0;
       for (let wave = 0; wave < waves; wave += 1) {
         const waveBegun = performance.now();
         await users.wave(perWave);
-        peak = Math.max(peak, await memoryOf(await server.pids()));
+        peak = Math.max(peak, await memoryOf(server.pids()));
         sizes.push(await size());
         ended = performance.now();
         busy += ended - waveBegun;
@@ -47,7 +47,7 @@ export const expiry: Fault = {
       }
       const clearing = performance.now() - ended;
       const left = await stored(server);
-      const after = await memoryOf(await server.pids());
+      const after = await memoryOf(server.pids());
       ({ slowest } = users);
       verdict.expect(left === 0, `${left} records were left`);
       verdict.expect(users.wrong.length === 0, `wrong: ${users.wrong.slice(0, 3).join('; ')}`);

@@ -18,7 +18,7 @@ export const frozenWorker: Fault = {
       for (let held = 0; held < rounds; ) {
         writers.start();
         await sleep(500);
-        const worker = (await server.pids())[1 + (tries % 2)]!;
+        const worker = server.pids()[1 + (tries % 2)]!;
         signal(worker, 'SIGSTOP');
         tries += 1;
         const begun = performance.now();

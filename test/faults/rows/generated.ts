@@ -32,7 +32,7 @@ export const generated: Fault = {
       const sessions = await makeSessions(server);
       const all = requests({ routes, sessions, key });
       const port = Number(new URL(server.url).port);
-      const before = await memoryOf(await server.pids());
+      const before = await memoryOf(server.pids());
       for (let done = 0; done < count; done += batch) {
         const waiting = fc.sample(all, { numRuns: batch, seed: seed + done });
         await Promise.all(
@@ -54,7 +54,7 @@ export const generated: Fault = {
           }),
         );
       }
-      const after = await memoryOf(await server.pids());
+      const after = await memoryOf(server.pids());
       verdict.expect((await call(server.url, '/healthz')).status === 200, '/healthz is not 200 afterwards');
       const bad = server.logs.filter(({ level, msg }) => level === 'error' || msg.startsWith('a worker'));
       verdict.expect(bad.length === 0, `the log has: ${JSON.stringify(bad[0])?.slice(0, 500)}`);

@@ -172,7 +172,7 @@ async function startHost(mongo: MongoServer, key: string): Promise<Host> {
 }
 
 const worker = async ({ server }: Host): Promise<number> => {
-  const [, ...workers] = await server.pids();
+  const [, ...workers] = server.pids();
   return workers[Math.floor(Math.random() * workers.length)]!;
 };
 
@@ -186,13 +186,13 @@ async function freeze(pids: readonly number[], seconds: number, strikes: () => v
 const frozenHost =
   (seconds: number): Strike =>
   async ({ host, strikes }) =>
-    freeze(await host.server.pids(), seconds, strikes);
+    freeze(host.server.pids(), seconds, strikes);
 
 /** Freezes the host when the answer to such a command is about to reach it: what it does next comes after its thaw. */
 const frozenAt =
   (seconds: number, isMeant: (command: Command) => boolean): Strike =>
   async ({ host, strikes }) => {
-    const pids = await host.server.pids();
+    const pids = host.server.pids();
     const isOver = new Promise<void>((resolve) => {
       const giveUp = setTimeout(resolve, 60_000);
       host.wire.beforeAnswer = (command) => {

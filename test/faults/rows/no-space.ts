@@ -17,7 +17,7 @@ export const noSpace: Fault = {
     try {
       for (const every of everies) {
         writers.start();
-        const worker = (await server.pids())[1]!;
+        const worker = server.pids()[1]!;
         const tracer = await failCalls(worker, 'pwrite64,pwritev', `error=ENOSPC:when=${every}+${every}`);
         const traced = once(tracer, 'exit');
         await sleep(2000);

@@ -32,7 +32,7 @@ export const overload: Fault = {
     try {
       await closedLoad(server.url, '/work', 32, 1000);
       const peak = (await closedLoad(server.url, '/work', 32, 4000)).ok / 4;
-      const before = await memoryOf(await server.pids());
+      const before = await memoryOf(server.pids());
       let health = 0;
       let asking = true;
       const checks = (async () => {
@@ -52,7 +52,7 @@ export const overload: Fault = {
       );
       asking = false;
       await checks;
-      const during = await memoryOf(await server.pids());
+      const during = await memoryOf(server.pids());
       const begun = performance.now();
       await server.until('/work', 200);
       const recovery = performance.now() - begun;

@@ -1,10 +1,10 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { childrenOf } from '../../support/process.js';
 import { type Fault, Verdict } from '../support/fault.js';
 import { call } from '../support/http.js';
 import { Server, signal } from '../support/server.js';
@@ -84,7 +84,7 @@ async function stop(
   through: string | undefined,
 ): Promise<{ pid: number; child?: ChildProcess }> {
   if (through === undefined) {
-    const pid = (await server.pids())[1]!;
+    const pid = server.pids()[1]!;
     signal(pid, 'SIGSTOP');
     return { pid };
   }
@@ -100,7 +100,7 @@ async function stop(
   });
   for (;;) {
     if (child.exitCode !== null) throw new Error('the backup was complete before it could be stopped');
-    const [copying] = await childrenOf(child.pid!);
+    const [copying] = childrenOf(child.pid!);
     const draft = statSync(join(server.folder, 'copy/sessions.mdb.draft'), { throwIfNoEntry: false });
     if (copying !== undefined && (draft?.size ?? 0) > MiB) {
       signal(copying, 'SIGSTOP');
@@ -108,11 +108,6 @@ async function stop(
     }
     await sleep(1);
   }
-}
-
-async function childrenOf(pid: number): Promise<number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  return text.trim().split(' ').filter(Boolean).map(Number);
 }
 
 async function oldestReader(server: Server): Promise<number> {

@@ -33,18 +33,18 @@ export const slowClientsFault: Fault = {
     try {
       await clients.during(2000);
       const alone = await clients.during(Math.min(lasts, 8000));
-      const before = await memoryOf(await server.pids());
+      const before = await memoryOf(server.pids());
       attack.start();
       await attack.connected;
       const watch = setInterval(async () => {
-        peak = Math.max(peak, await memoryOf(await server.pids()));
+        peak = Math.max(peak, await memoryOf(server.pids()));
       }, 200);
       const attacked = await clients.during(lasts);
       clearInterval(watch);
       await attack.stop();
       const after = await clients.during(2000);
       const kept = attacked.rate / alone.rate;
-      const memoryAfter = await memoryOf(await server.pids());
+      const memoryAfter = await memoryOf(server.pids());
       verdict.expectSpeed(kept >= 0.9, `normal clients kept ${Math.round(kept * 100)} % of their rate`);
       verdict.expect(peak - before <= memoryAllowed, `memory grew from ${before} to ${peak} MB`);
       const { wrong } = attack;

@@ -275,7 +275,7 @@ class Probed {
   }
 
   async #processes(what: 'memory' | 'all'): Promise<Record<Role, Vitals>> {
-    const [supervisor, worker] = await this.server.pids();
+    const [supervisor, worker] = this.server.pids();
     return { supervisor: await this.#vitals(supervisor!, what), worker: await this.#vitals(worker!, what) };
   }
 

@@ -71,7 +71,7 @@ export const storage: Fault = {
           await server.until('/readyz', 200);
           recovery = Math.max(recovery, performance.now() - begun);
         } else {
-          const [, worker] = await server.pids();
+          const [, worker] = server.pids();
           process.kill(worker!, 'SIGKILL');
           await sleep(200);
         }

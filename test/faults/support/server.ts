@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type CommandResult, runProgram } from '../../support/process.js';
+import { type CommandResult, childrenOf, runProgram } from '../../support/process.js';
 import { writeFiles } from '../../support/server.js';
 import { call } from './http.js';
 
@@ -112,10 +112,8 @@ export class Server {
   }
 
   /** The process ids of the supervisor and, after it, of its workers. */
-  async pids(): Promise<number[]> {
-    const path = `/proc/${this.pid}/task/${this.pid}/children`;
-    const children = await readFile(path, 'utf8').catch(() => '');
-    return [this.pid, ...children.split(' ').filter(Boolean).map(Number)];
+  pids(): number[] {
+    return [this.pid, ...childrenOf(this.pid)];
   }
 
   /** Ends all its processes at once, as a power cut would. */
@@ -123,7 +121,7 @@ export class Server {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const closed = once(child, 'close');
-    for (const pid of (await this.pids()).reverse()) signal(pid, 'SIGKILL');
+    for (const pid of this.pids().reverse()) signal(pid, 'SIGKILL');
     await closed;
   }
 

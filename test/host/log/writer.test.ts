@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { expect } from 'chai';
 import type { LineCounts, LineKind } from '../../../host/log/line.js';
 import { LogWriter } from '../../../host/log/writer.js';
-import { type ProcessOptions, runProgram, ServerProcess } from '../../support/process.js';
+import { childrenOf, type ProcessOptions, runProgram, ServerProcess } from '../../support/process.js';
 import { makeFolder } from '../../support/server.js';
 
 const plugin = `
@@ -162,7 +162,7 @@ describe('a log that cannot be written', () => {
     /** Writes to the log do not come back, as those to a network drive that is frozen, until the tracer ends. */
     const freeze = async (folder: string) => {
       const { pid } = server!;
-      const worker = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+      const [worker] = childrenOf(pid!);
       const file = realpathSync(join(folder, 'server.log'));
       tracer = spawn(
         'strace',

@@ -35,7 +35,7 @@ describe('a worker that answers nothing', () => {
     const line = await server.logged('a worker was lost');
     expect(line.msg).to.equal('a worker was lost (no response for 2 s); a new one starts at once');
     await server.logged('a new worker serves');
-    const workers = (await server.pids()).slice(1);
+    const workers = server.pids().slice(1);
     expect(workers).to.have.length(2);
     expect(workers).not.to.include(line.worker);
     await pid();

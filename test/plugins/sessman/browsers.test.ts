@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
@@ -376,8 +375,7 @@ for (const { name, settings } of backends) {
       await change();
       expect((await server.command('reload')).status).to.equal(0);
       await change();
-      const workers = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
-      for (const pid of workers.trim().split(' ')) process.kill(Number(pid), 'SIGKILL');
+      for (const pid of server.workers()) process.kill(pid, 'SIGKILL');
       await change();
       expect(await page.evaluate('versions.includes(-1)')).to.equal(false);
     });

@@ -17,7 +17,7 @@ import { handleBytes } from '../../../../plugins/sessman/stores/embedded/records
 import { encryptStore } from '../../../../plugins/sessman/stores/encrypted-store.js';
 import { Keyring } from '../../../../plugins/sessman/stores/keyring.js';
 import { offerUsedPage } from '../../../support/free-pages.js';
-import { runProgram } from '../../../support/process.js';
+import { childrenOf, runProgram } from '../../../support/process.js';
 import { addBallast, behind, recordAt, until } from '../support/embedded.js';
 
 describe("the embedded store's commands", () => {
@@ -157,12 +157,8 @@ describe("the embedded store's commands", () => {
         const running = promisify(execFile)(process.execPath, [programOf('backup'), here(), copy()]);
         const { pid } = running.child;
         const ended = running.catch((error: { code: number; stderr: string }) => error);
-        let copying = 0;
-        await until(() => {
-          copying = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
-          return copying > 0;
-        });
-        process.kill(copying, signal);
+        await until(() => childrenOf(pid!).length > 0);
+        process.kill(childrenOf(pid!)[0]!, signal);
         expect(await ended).to.deep.include({
           code: 1,
           stderr: `sessman-backup: the copying process ended with ${signal}\n`,

@@ -42,7 +42,7 @@ export default definePlugin({
         const post = (path: string) => fetch(server.url + path, { method: 'POST' });
         const made = (await (await post('/sessman/new?userid=ann')).json()) as { session_id: string };
         const get = `${server.url}/sessman/get?userid=ann&session_id=${made.session_id}`;
-        const worker = await childOf(server.child.pid!);
+        const worker = server.workers()[0]!;
         const held = fetch(`${server.url}/hold`);
         await server.until(({ msg }) => msg === 'held');
         tracer = await failCalls(worker, call);
@@ -90,7 +90,7 @@ export default definePlugin({
       expect((await post()).status).to.equal(200);
       // The first writes pages, the second the one that makes them valid: without that, LMDB gives up.
       for (const each of [1, 2]) {
-        const worker = await childOf(server.child.pid!);
+        const worker = server.workers()[0]!;
         tracer = await failCalls(worker, 'pwrite64', `error=ENOSPC:when=${each}+${each}`);
         for (let n = 0; n < 4; n++) {
           const { status } = await post();
@@ -116,7 +116,7 @@ export default definePlugin({
       const made = (await (await post()).json()) as { session_id: string };
       const get = () => fetch(`${server.url}/sessman/get?userid=ann&session_id=${made.session_id}`);
       const fail = async () => {
-        const worker = await childOf(server.child.pid!);
+        const worker = server.workers()[0]!;
         const tracer = await failCalls(worker, 'fdatasync');
         tracers.push(tracer);
         const gone = once(tracer, 'exit');
@@ -128,14 +128,14 @@ export default definePlugin({
       expect((await post()).status).to.equal(200);
       await fail();
       await server.until(({ msg }) => msg.startsWith('the session store is read-only'));
-      const worker = await childOf(server.child.pid!);
+      const worker = server.workers()[0]!;
       const refused = await post();
       expect([refused.status, await refused.json()])
         .to.deep.include(503)
         .and.to.have.nested.property('1.code', 'store_failed');
       expect((await get()).status).to.equal(200);
       expect(await (await fetch(`${server.url}/readyz`)).text()).to.include('store_failed');
-      expect(await childOf(server.child.pid!)).to.equal(worker);
+      expect(server.workers()[0]).to.equal(worker);
       expect((await server.command('reload')).status).to.equal(0);
       // The old worker may still serve a connection that was open.
       let written: Response;
@@ -150,13 +150,8 @@ export default definePlugin({
   });
 
   /** Resolves when the supervisor has seen the end of a worker, which the tracer sees first. */
-  async function reaped({ child }: ServerProcess, worker: number): Promise<void> {
-    while ((await childOf(child.pid!)) === worker) await pause(20);
-  }
-
-  async function childOf(pid: number): Promise<number> {
-    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-    return Number(children.trim().split(' ')[0]);
+  async function reaped(server: ServerProcess, worker: number): Promise<void> {
+    while (server.workers().includes(worker)) await pause(20);
   }
 });
 

@@ -44,7 +44,7 @@ describe('two workers with more writes than the embedded store makes at once', (
       expect((await server.command('reload')).status).to.equal(0);
       await more();
       beforeKill = statuses.length;
-      process.kill((await server.workers())[0]!, 'SIGKILL');
+      process.kill(server.workers()[0]!, 'SIGKILL');
       await more();
     } finally {
       isOver = true;

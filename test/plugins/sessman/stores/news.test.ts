@@ -53,7 +53,7 @@ for (const store of ['embedded', 'mongodb'] as const) {
         const { host, user, password, database } = await (await sharedMongo()).createDatabase();
         const pids = new Map<Socket, number>();
         relay = await startMongoRelay(host, (command, from) => {
-          const pid = pids.get(from) ?? (server && processOf(from, workers()));
+          const pid = pids.get(from) ?? (server && processOf(from, server.workers()));
           if (pid === undefined) return undefined;
           pids.set(from, pid);
           return onCommand(command, pid);
@@ -70,8 +70,6 @@ for (const store of ['embedded', 'mongodb'] as const) {
       relay?.close();
     });
 
-    const workers = () =>
-      readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8').trim().split(' ').map(Number);
     /** Over a connection of its own, so that no call waits for a worker that does not run. */
     const post = async (path: string, headers: Record<string, string> = {}) => {
       const sent = request(`${server.url}/sessman/${path}`, { method: 'POST', agent: false, headers }).end();
@@ -95,18 +93,18 @@ for (const store of ['embedded', 'mongodb'] as const) {
     };
     /** Resolves when another worker has taken its place. */
     const kill = async (pid: number) => {
-      const before = workers();
+      const before = server.workers();
       const from = server.logs.length;
       process.kill(pid, 'SIGKILL');
       await server.until((line) => line.msg === 'heard' && !before.includes(line.worker as number), from);
     };
 
     it('in both workers', async () => {
-      expect([...(await heardBy(await end()))]).to.have.members(workers());
+      expect([...(await heardBy(await end()))]).to.have.members(server.workers());
     });
 
     it('a worker also of what happened before it took the place of a killed one', async () => {
-      const [victim, other] = workers();
+      const [victim, other] = server.workers();
       process.kill(victim!, 'SIGSTOP');
       const handle = await end();
       await post('end_all?everyone=true');
@@ -153,7 +151,7 @@ for (const store of ['embedded', 'mongodb'] as const) {
       it('by that of another one once it was killed', async () => {
         await kill(reader!);
         const handle = await end();
-        expect([...(await heardBy(handle))]).to.have.members(workers());
+        expect([...(await heardBy(handle))]).to.have.members(server.workers());
         const senders = await sendersOf(asksForChanges, 2);
         expect(senders.size).to.equal(1);
         expect([...senders]).not.to.include(reader);
@@ -176,7 +174,7 @@ for (const store of ['embedded', 'mongodb'] as const) {
         await lost;
         const ended = await end();
         handle = ended;
-        expect([...(await heardBy(ended))]).to.have.members(workers());
+        expect([...(await heardBy(ended))]).to.have.members(server.workers());
       });
 
       it('by one poll a host where the server refuses change streams', async () => {
@@ -199,10 +197,11 @@ for (const store of ['embedded', 'mongodb'] as const) {
         });
         await polled;
         const handle = await end();
-        expect([...(await heardBy(handle))]).to.have.members(workers());
+        expect([...(await heardBy(handle))]).to.have.members(server.workers());
         expect(new Set(refusals).size, 'asked once').to.equal(refusals.length);
         // The one that joins, or misses something, reads once by itself.
-        const [most = 0] = workers()
+        const [most = 0] = server
+          .workers()
           .map((worker) => polls.filter((pid) => pid === worker).length)
           .sort((a, b) => b - a);
         expect(polls.length - most).to.be.below(4);

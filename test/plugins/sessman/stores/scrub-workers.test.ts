@@ -31,10 +31,6 @@ describe('the scrub of two workers, while its last part is under way', () => {
     await server?.close();
   });
 
-  const workers = async () => {
-    const children = await readFile(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8');
-    return children.trim().split(' ').map(Number);
-  };
   /** Whether it reads the file as such: LMDB has it open to write. */
   const isCounting = async (pid: number) => {
     for (const fd of await readdir(`/proc/${pid}/fd`)) {
@@ -54,7 +50,7 @@ describe('the scrub of two workers, while its last part is under way', () => {
     }
   };
   const gone = async (pids: readonly number[]) => {
-    while ((await workers()).some((pid) => pids.includes(pid))) await pause(5);
+    while (server.workers().some((pid) => pids.includes(pid))) await pause(5);
   };
   const state = () => store.fact<ScrubState>(scrubFact);
   const holder = () => store.fact<{ owner: string }>('scrubber')!.owner;
@@ -73,7 +69,7 @@ describe('the scrub of two workers, while its last part is under way', () => {
     expect(stopped).not.to.equal(killed);
     // The one under way has them all the same.
     await dropBallast(folder);
-    const [old, owner] = [await workers(), holder()];
+    const [old, owner] = [server.workers(), holder()];
     expect((await server.command('reload')).status).to.equal(0);
     await gone(old);
     expect((await readersOf(folder)).all).not.to.include(stopped);

@@ -23,7 +23,7 @@ describe('the sweeper of two workers, while requests come', () => {
       args: ['--safe'],
     });
     // In a file system in memory, the system counts nothing.
-    if ((await Promise.all((await workers()).map(writtenBy))).every((bytes) => bytes === 0)) this.skip();
+    if ((await Promise.all(workers().map(writtenBy))).every((bytes) => bytes === 0)) this.skip();
     store = EmbeddedStore.open(join(server.folder, 'data/sessman/store'));
   });
   after(async () => {
@@ -54,11 +54,11 @@ describe('the sweeper of two workers, while requests come', () => {
   /** Waits until so many more have been removed. Gives the one worker that did it. */
   const sweeperOf = async (count: number): Promise<number> => {
     const before = new Map<number, number>();
-    for (const pid of await workers()) before.set(pid, await writtenBy(pid));
+    for (const pid of workers()) before.set(pid, await writtenBy(pid));
     const enough = removed() + count;
     while (removed() < enough) await pause(5);
     const written = await Promise.all(
-      (await workers()).map(async (pid) => [pid, (await writtenBy(pid)) - (before.get(pid) ?? 0)] as const),
+      workers().map(async (pid) => [pid, (await writtenBy(pid)) - (before.get(pid) ?? 0)] as const),
     );
     const [most, ...others] = written.sort(([, a], [, b]) => b - a);
     const rest = others.reduce((sum, [, bytes]) => sum + bytes, 0);
@@ -67,7 +67,7 @@ describe('the sweeper of two workers, while requests come', () => {
     return most![0];
   };
   const gone = async (pids: readonly number[]) => {
-    while ((await workers()).some((pid) => pids.includes(pid))) await pause(5);
+    while (workers().some((pid) => pids.includes(pid))) await pause(5);
   };
   const holder = () => store.fact<{ owner: string }>('sweeper')!.owner;
   /** A sweeper's lease lasts for ten seconds: as if they had passed since its end. */
@@ -96,7 +96,7 @@ describe('the sweeper of two workers, while requests come', () => {
       await gone([first]);
       await expire(killed);
       expect(await sweeperOf(150)).not.to.equal(first);
-      const [old, stopped] = [await workers(), holder()];
+      const [old, stopped] = [workers(), holder()];
       expect((await server.command('reload')).status).to.equal(0);
       await gone(old);
       await expire(stopped);
