@@ -1,8 +1,8 @@
 /**
  * Runs every fault against real processes and prints what was seen as one table.
  *
- * Long ones run only by name. `--quick` does less of each and judges no speed, `--only NAME` one of them, `--write` puts what was seen into the table of
- * docs/reliability.md, where the rows of other faults stay as they are.
+ * Long ones run only by name. `--quick` does less of each and judges no speed, `--only NAME` runs one of them, and `--write`
+ * puts what was seen into the tables of docs/reliability.md, where the rows of other faults stay as they are.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -11,7 +11,7 @@ import { type Fault, type Outcome, Verdict } from './support/fault.js';
 import { type Result, table, updatedTable } from './support/table.js';
 
 const report = new URL('../../../docs/reliability.md', import.meta.url);
-/** Of a table in the report. */
+/** Around the tables in the report. */
 const markers = ['<!-- table: begin -->', '<!-- table: end -->'] as const;
 const longMarkers = ['<!-- long: begin -->', '<!-- long: end -->'] as const;
 
