@@ -10,12 +10,13 @@ const parent = isUnified ? root : join(root, 'memory');
 const prefix = 'plugin-server-bench-';
 
 /**
- * A memory cgroup for one server. Without the right to make one, the server runs outside, unless there is a limit.
+ * A memory cgroup for one server or command. Without the right to make one, it runs outside, unless there is a limit.
  *
  * @param {number} [limit] bytes of the processes and of the page cache that they fill
+ * @param {string} [name] which one it is of those that exist at the same time
  */
-export function enter(limit) {
-  const folder = join(parent, `${prefix}${process.pid}`);
+export function enter(limit, name = 'server') {
+  const folder = join(parent, `${prefix}${process.pid}-${name}`);
   try {
     removeLeftOver();
     mkdirSync(folder, { recursive: true });

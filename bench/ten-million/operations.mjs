@@ -10,6 +10,7 @@ import { send } from '../http.mjs';
 import { bothCores } from '../machine.mjs';
 import { besideLoad, compared } from './beside.mjs';
 import { control, metrics, newSession, stored } from './calls.mjs';
+import { enter } from './memory.mjs';
 import { readIntoCache } from './page-cache.mjs';
 import { dataBytes } from './population.mjs';
 import { startServer } from './server.mjs';
@@ -19,6 +20,8 @@ const starts = 3;
 const lists = 50;
 const removalSeconds = 120;
 const many = 1000;
+/** Bytes that a copy may have, the page cache that it fills included, which servers need for the store. */
+const copyMemory = 2 ** 30;
 
 /** Milliseconds from the start of the process to the first response about a session. */
 export async function start(run) {
@@ -94,7 +97,14 @@ export async function backup(run) {
   const { store, copy, state, save } = run;
   rmSync(copy, { recursive: true, force: true });
   const before = statSync(join(store, storeFile)).size;
-  const made = await besideLoad(run, {}, () => command('backup.js', store, copy));
+  const made = await besideLoad(run, {}, async () => {
+    const cgroup = enter(copyMemory, 'copy');
+    try {
+      return await command('backup.js', [store, copy], cgroup.command);
+    } finally {
+      cgroup.remove();
+    }
+  });
   const after = statSync(join(store, storeFile)).size;
   const size = statSync(join(copy, storeFile)).size;
   console.log(
@@ -110,7 +120,7 @@ export async function restore(run) {
   requireBackup(run);
   rmSync(store, { recursive: true, force: true });
   const began = performance.now();
-  const said = await command('restore.js', copy, store, '--keep-sessions');
+  const said = await command('restore.js', [copy, store, '--keep-sessions']);
   const seconds = (performance.now() - began) / 1000;
   console.log(`${said}\nrestored in ${seconds.toFixed(1)} s`);
   rmSync(copy, { recursive: true, force: true });
@@ -127,7 +137,7 @@ function requireBackup({ copy }) {
 
 /** sessman-scrub of a store in use. */
 export async function scrub(run) {
-  run.state.scrub = await besideLoad(run, {}, () => command('scrub-command.js', run.store));
+  run.state.scrub = await besideLoad(run, {}, () => command('scrub-command.js', [run.store]));
   run.save();
   console.log(`${run.state.scrub.result}; ${compared(run.state.scrub)}`);
 }
@@ -184,8 +194,9 @@ export async function ends(run) {
 }
 
 /** Runs a command of sessman beside the server and the load, and returns what it printed. */
-async function command(file, ...args) {
+async function command(file, args, before = []) {
   const path = new URL(`../../dist/plugins/sessman/stores/embedded/${file}`, import.meta.url).pathname;
-  const { stdout } = await execute('taskset', ['--cpu-list', bothCores, process.execPath, path, ...args]);
+  const [program, ...more] = [...before, 'taskset', '--cpu-list', bothCores, process.execPath, path, ...args];
+  const { stdout } = await execute(program, more);
   return stdout.trim();
 }

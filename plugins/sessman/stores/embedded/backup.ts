@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { runCommand, UsageError } from './command.js';
 import { isRaised, storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
-import { countKeys, scrubAll, sumOfFile, writeManifest } from './manifest.js';
+import { checkCopy, countKeys, sumOfFile, writeManifest } from './manifest.js';
 
 /**
  * Copies an embedded store while servers use it. The copy is a compact, consistent, complete store, which is read in full
@@ -54,7 +54,7 @@ async function copy(from: string, to: string): Promise<string> {
   await store.backup(to);
   await store.close();
   const copied = EmbeddedStore.open(to, { readsAll: true });
-  const { records, damaged } = await scrubAll(copied);
+  const { records, damaged } = await checkCopy(copied);
   const keys = await countKeys(copied);
   await copied.close();
   rmSync(join(to, `${storeFile}-lock`));

@@ -5,7 +5,7 @@ import { flushFolder } from '../../../../databases/lmdb/folder.js';
 import { refuseLive, runCommand, UsageError } from './command.js';
 import { storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
-import { scrubAll } from './manifest.js';
+import { checkCopy } from './manifest.js';
 
 /** Replaces the file of a store that nobody uses by a compact copy, in one step, once the copy was read in full. */
 async function main(given: readonly string[]): Promise<string> {
@@ -22,7 +22,7 @@ async function main(given: readonly string[]): Promise<string> {
     await store.backup(copy);
     await store.close();
     const copied = EmbeddedStore.open(copy, { readsAll: true });
-    const found = await scrubAll(copied).finally(() => copied.close());
+    const found = await checkCopy(copied).finally(() => copied.close());
     if (found.records !== records) throw new Error(`the copy has ${found.records} records, not ${records}`);
     await refuseLive(folder);
     const before = statSync(file).size;

@@ -53,7 +53,7 @@ import { type Fact, Meta } from './meta.js';
 import { dueOf, Notes } from './notes.js';
 import { indexedFor, type StoredHead, type StoredRecord } from './record.js';
 import { type Found, handleBytes, handleOf, partOf, Records } from './records.js';
-import { type Fix, lookFrom } from './scrub.js';
+import { type Fix, lookFrom, lookInOrder, type ScrubSource } from './scrub.js';
 import { pageByHandle, pageByUser, type Walked } from './walk.js';
 
 export interface StoreEvents extends ReadersOptions {
@@ -585,16 +585,23 @@ export class EmbeddedStore implements Store {
 
   async #scrub(place: ScrubPlace | undefined, time: number): Promise<Scrubbed> {
     this.epoch();
-    const seen = this.#fresh(() => {
-      const find = (key: Buffer) => this.#unlessDamaged(() => this.#records.find(key), null);
-      const scrubbed = { records: this.#records, byUser: this.#byUser, byExpiry: this.#byExpiry, find };
-      return lookFrom(scrubbed, place, time);
-    });
+    const seen = this.#fresh(() => lookFrom(this.#scrubSource(), place, time));
     const { next, records, unchecked, fixes } = seen;
     for (const key of seen.damaged) this.#tell(partOf(key));
     const fixed = await Promise.all(fixes.map((fix) => this.#fix(fix)));
     const repaired = fixed.filter(Boolean).length;
     return { next, records, unchecked, damaged: seen.damaged.map(handleOf), repaired };
+  }
+
+  #scrubSource(): ScrubSource {
+    const find = (key: Buffer) => this.#unlessDamaged(() => this.#records.find(key), null);
+    return { records: this.#records, byUser: this.#byUser, byExpiry: this.#byExpiry, find };
+  }
+
+  /** {@link lookInOrder}, while nobody else needs the event loop. */
+  lookInOrder() {
+    this.epoch();
+    return this.#fresh(() => lookInOrder(this.#scrubSource()));
   }
 
   #fix({ index, entry, put, key, revision }: Fix): Promise<boolean> {

@@ -5,7 +5,7 @@ import { flushFile, flushFolder } from '../../../../databases/lmdb/folder.js';
 import { refuseLive, runCommand, UsageError } from './command.js';
 import { storeFile } from './folder.js';
 import { EmbeddedStore } from './index.js';
-import { readManifest, scrubAll, sumOfFile } from './manifest.js';
+import { checkCopy, readManifest, sumOfFile } from './manifest.js';
 
 /**
  * Puts a backup in the place of a store that nobody uses. Unless sessions are to be kept, all of them are ended: else those
@@ -51,7 +51,7 @@ async function main(given: readonly string[]): Promise<string> {
 async function prepare(folder: string, keeps: boolean, made = 'an unknown time'): Promise<string> {
   const store = EmbeddedStore.open(folder, { readsAll: true });
   try {
-    const { records, damaged } = await scrubAll(store);
+    const { records, damaged } = await checkCopy(store);
     const { count } = await store.countLive(store.clock.now());
     await store.beginGeneration(keeps);
     if (!keeps) return `restored the backup of ${made}: all of its ${records} sessions are ended`;

@@ -9,9 +9,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
+import type { Database } from 'lmdb';
 import type { SessionRecord } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
-import { expiryKey } from '../../../../plugins/sessman/stores/embedded/keys.js';
+import { expiryKey, userKey } from '../../../../plugins/sessman/stores/embedded/keys.js';
 import { encodeRecord } from '../../../../plugins/sessman/stores/embedded/record.js';
 import { handleBytes } from '../../../../plugins/sessman/stores/embedded/records.js';
 import { encryptStore } from '../../../../plugins/sessman/stores/encrypted-store.js';
@@ -338,6 +339,37 @@ describe("the embedded store's commands", () => {
         await store.close();
       }
     });
+  });
+
+  describe('copies', () => {
+    /** Each leaves as many entries as there were, or one more or less. */
+    const changes: Record<string, (entries: Database<Buffer, Buffer>, due: Buffer, other: Buffer) => void> = {
+      missing: (entries, due) => {
+        entries.removeSync(due);
+      },
+      surplus: (entries, _, other) => {
+        entries.putSync(other, Buffer.alloc(0));
+      },
+      wrong: (entries, due, other) => {
+        entries.removeSync(due);
+        entries.putSync(other, Buffer.alloc(0));
+      },
+    };
+    for (const [what, change] of Object.entries(changes)) {
+      it(`have right indexes where those of the store have an entry that is ${what}`, async () => {
+        const [record, other] = records(2) as [SessionRecord, SessionRecord];
+        await make([record, other]);
+        const key = handleBytes(record.handle);
+        await behind(here(), ({ byExpiry, byUser }) => {
+          change(byExpiry, expiryKey(record.expires, key), expiryKey(record.expires + 1, key));
+          change(byUser, userKey(record.userid, key), userKey('eve', key));
+        });
+        expect((await call('backup', 'store', 'copy')).status).to.equal(0);
+        const whole = '2 records read: 0 damaged, 0 without a checksum; 0 index entries repaired\n';
+        expect((await call('scrub', 'copy')).stdout).to.equal(whole);
+        expect((await call('scrub', 'store')).stdout).not.to.equal(whole);
+      });
+    }
   });
 
   describe('sessman-scrub', () => {
