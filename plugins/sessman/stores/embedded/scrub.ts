@@ -56,7 +56,7 @@ export function lookFrom(store: ScrubSource, place: ScrubPlace | undefined, time
 
 /**
  * Whether all records are intact, and the indexes have their entries and no others. It reads each database once, in its order,
- * where a scrub reads at random, which takes hours for a file that is larger than memory. Entries are compared by how many
+ * where a scrub reads at random: from disk again and again, if the file is larger than memory. Entries are compared by how many
  * they are and the sum of their CRC-32s: of other entries in their place, it misses one in 2^32.
  *
  * @returns undefined where something is wrong: a scrub tells what
