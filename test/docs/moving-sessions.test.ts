@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtemp } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -57,6 +58,10 @@ describe('the programs that move sessions', () => {
   });
   afterEach(async () => {
     for (const close of closing.splice(0).reverse()) await close();
+    await fetch(`${server.url}/sessman/end_all`, {
+      method: 'POST',
+      body: new URLSearchParams({ userid: 'ann' }),
+    });
   });
 
   describe('of connect-mongo', () => {
@@ -118,6 +123,7 @@ describe('the programs that move sessions', () => {
       it(`keep visitors logged in: ${what}`, async () => {
         const client = await createClient({ url }).connect();
         closing.push(() => client.destroy());
+        await client.flushDb();
         const { expired, ...cookies } = await visits(new RedisStore({ client, ...given }));
         const prefix = { prefix: 'sess:', ...given }.prefix;
         // Gone between the listing and the reading.
@@ -138,9 +144,9 @@ describe('the programs that move sessions', () => {
       ['encrypted sessions with another ending', { secret: 'squirrel', fileExtension: '.session' }],
     ] as const) {
       it(`keep visitors logged in: ${what}`, async () => {
-        const path = join(walk.folder, what.replaceAll(' ', '-'));
+        const path = await mkdtemp(join(walk.folder, 'sessions-'));
         const old = new (fileStore(session))({ ...given, path, reapInterval: -1, logFn: () => {} });
-        const { expired, ...cookies } = await visits(old, { maxAge: 1 });
+        const { expired, ...cookies } = await visits(old, { maxAge: -1 });
         expect(await move('session-file-store', { ...given, path })).to.equal(moved(3, 1));
         await expectMoved({ expired, ...cookies });
       });
