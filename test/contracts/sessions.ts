@@ -949,10 +949,8 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
     });
 
     describe('races', () => {
-      const rounds = 200;
-
       it('no write is acknowledged after the end, and none brings it back', async () => {
-        for (let round = 0; round < rounds; round++) {
+        for (let round = 0; round < place.rounds; round++) {
           const { id } = await sessions.create(userid);
           let ended = false;
           const lateWrites: string[] = [];
@@ -983,7 +981,7 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
       });
 
       it('no patch that was acknowledged is lost over a renew, and none is applied by the old id after it', async () => {
-        for (let round = 0; round < rounds; round++) {
+        for (let round = 0; round < place.rounds; round++) {
           const { id } = await sessions.create(userid);
           const patches = Array.from({ length: 4 }, (_, n) => sessions.patch(id, { [`n${n}`]: n }));
           const [renewed, ...patched] = await Promise.allSettled([sessions.renew(id), ...patches]);
@@ -998,7 +996,7 @@ export function describeSessions(name: string, makePlace: () => Promise<StorePla
       });
 
       it('no write is acknowledged once it has expired, whoever races', async () => {
-        for (let round = 0; round < rounds; round++) {
+        for (let round = 0; round < place.rounds; round++) {
           const { id, expires } = await sessions.create(userid);
           now = expires - 1;
           const early = Promise.allSettled([sessions.get(id, userid), sessions.patch(id, { a: 1 })]);

@@ -12,6 +12,8 @@ import { changeFenced } from '../../plugins/sessman/stores/fenced.js';
 
 /** What a store's test gives the suite: how to open stores on one and the same fresh place, and how to remove it. */
 export interface StorePlace {
+  /** How many times each race is run. */
+  readonly rounds: number;
   open(): Promise<Store>;
   remove(): Promise<void>;
 }
@@ -561,7 +563,7 @@ export function describeStore(name: string, makePlace: () => Promise<StorePlace>
         (match: Match) => store.removeEach([match], 'limit'),
         (_: Match, { userid }: SessionRecord) => store.removeOfUser(userid, now),
       ];
-      for (let round = 0; round < 100; round++) {
+      for (let round = 0; round < place.rounds; round++) {
         const record = aRecord();
         const remove = removers[round % 3]!;
         await store.insert(record);

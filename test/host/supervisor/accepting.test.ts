@@ -6,6 +6,7 @@ import { Agent, request } from 'node:https';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { makeCertificate } from '../../support/certificates.js';
 import { freePort } from '../../support/mongodb/process.js';
@@ -44,7 +45,7 @@ describe('a connection that a worker accepts', () => {
     let reloading = true;
     const statuses = new Map<number, number>();
     const clients = Array.from({ length: 4 }, async () => {
-      while (reloading) {
+      for (; reloading; await sleep(5)) {
         const answer = await sendRaw(
           port(),
           'GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',

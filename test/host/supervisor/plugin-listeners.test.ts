@@ -4,6 +4,7 @@ import { Agent, get, type IncomingMessage } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { type StartedPlugin, startPlugin } from '../../../host/testing.js';
 import { freePort } from '../../support/mongodb/process.js';
@@ -98,10 +99,10 @@ describe('a listener of a plugin', () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 2 });
     const pids = new Set<string>();
     const clients = [agent, agent, false as const].map(async (each) => {
-      while (reloading) pids.add(await ask(web.port, each));
+      for (; reloading; await sleep(5)) pids.add(await ask(web.port, each));
     });
     const talkers = [1, 2].map(async () => {
-      while (reloading) {
+      for (; reloading; await sleep(5)) {
         const line = await Line.open(echo.port);
         expect(await line.read()).to.match(/^hello \d+$/);
         expect(await line.ask('word')).to.equal('word');

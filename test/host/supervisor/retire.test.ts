@@ -1,6 +1,7 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { Agent, get } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { ServerProcess } from '../../support/process.js';
 
@@ -68,7 +69,7 @@ describe('a worker that asks to be replaced', () => {
       const statuses: number[] = [];
       const clients = Array.from({ length: 8 }, async (_, n) => {
         const agent = new Agent({ keepAlive: n % 2 === 0, maxSockets: 1 });
-        while (!stopped) statuses.push(await ask(agent));
+        for (; !stopped; await sleep(5)) statuses.push(await ask(agent));
         agent.destroy();
       });
       const { pid, from } = await retire();

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { WebSocket } from 'ws';
 import { type Greeting, hello, pidsOf, type ServerProcess, startHello } from '../../support/process.js';
@@ -119,7 +120,8 @@ describe('WebSockets of several workers', () => {
         expect(await Promise.race([client.echo(`${i}`), client.closed])).to.be.oneOf([`${i}`, 1012]);
     });
     const asks = Array.from({ length: 4 }, async () => {
-      while (reloading) expect((await server.json<Greeting>('/hello')).greeting).to.equal('Hello');
+      for (; reloading; await sleep(5))
+        expect((await server.json<Greeting>('/hello')).greeting).to.equal('Hello');
     });
     await reload();
     const codes = await Promise.all(clients.map(({ closed }) => closed));

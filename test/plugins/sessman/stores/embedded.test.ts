@@ -13,11 +13,16 @@ const key = randomBytes(32).toString('base64');
 for (const describeContract of [describeStore, describeSessions]) {
   describeContract('EmbeddedStore', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'sessman-'));
-    return { open: async () => EmbeddedStore.open(folder), remove: () => rm(folder, { recursive: true }) };
+    return {
+      rounds: 200,
+      open: async () => EmbeddedStore.open(folder),
+      remove: () => rm(folder, { recursive: true }),
+    };
   });
   describeContract('EmbeddedStore with encryption', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'sessman-'));
     return {
+      rounds: 200,
       open: async () => encryptStore(EmbeddedStore.open(folder), new Keyring([key])),
       remove: () => rm(folder, { recursive: true }),
     };

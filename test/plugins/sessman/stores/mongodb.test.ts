@@ -9,6 +9,7 @@ for (const describeContract of [describeStore, describeSessions]) {
     const { host, user, password, database } = await (await sharedMongo()).createDatabase();
     const settings = { server_url: host, username: user, password, database, collection: 'sessions' };
     return {
+      rounds: 50,
       open: () => MongoStore.open({ ...settings, log: pino({ level: 'silent' }) }),
       remove: async () => {},
     };
