@@ -12,6 +12,7 @@ import {
 import { constants } from 'node:os';
 import { open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 import { isOutOfSpace } from './disk-space.js';
+import { Room } from './room.js';
 
 /** How the owner of a file words that it cannot be used. */
 export interface Refusals<Refusal extends Error> {
@@ -79,11 +80,26 @@ function createEmpty(file: string): void {
   }
 }
 
+export interface CommitsOptions<Refusal> {
+  /** Bytes of the file's pages that hold nothing. */
+  freeInFile(): number;
+  /** Called once when this process can write no more; one that opens the file again can. */
+  readonly onFailed?: ((error: Refusal) => void) | undefined;
+  /** Called once, with words for the log, when this process writes no more because lmdb has overwritten memory of it. */
+  readonly onOverrun?: ((reason: string) => void) | undefined;
+  /** Refuses every write: the disk has failed again after another process had opened the file. */
+  readonly isReadOnly?: boolean | undefined;
+}
+
+/** While there is little room, only what makes room is written. */
+export type Purpose = Parameters<Room['isEnoughFor']>[0];
+
 /** The commits to one LMDB file, each of which ends in time, one way or the other. */
 export class Commits<Refusal extends Error> {
   readonly #deadline: CommitDeadline;
+  readonly #room: Room;
   #fullUntil = 0;
-  /** Set once, when LMDB can no longer write in this process. */
+  /** Set once, when LMDB must not write in this process any more. */
   #failure: Refusal | undefined;
   /** What `begin` gave last, what came of it, and how many writes it stands for. */
   #latest: Latest | undefined;
@@ -95,37 +111,37 @@ export class Commits<Refusal extends Error> {
   constructor(
     private readonly file: string,
     private readonly refusals: Refusals<Refusal>,
-    private readonly onFailed?: (error: Refusal) => void,
-    /** Refuses every write: the disk has failed again after another process had opened the file. */
-    isReadOnly = false,
+    private readonly options: CommitsOptions<Refusal>,
   ) {
     this.#deadline = new CommitDeadline((cause) => refusals.unavailable(cause));
-    if (isReadOnly) this.#failure = refusals.failed(new Error('the file is open for reading only'));
+    this.#room = new Room(file, options.freeInFile);
+    if (options.isReadOnly) this.#failure = refusals.failed(new Error('the file is open for reading only'));
   }
 
   get hasFailed(): boolean {
     return this.#failure !== undefined;
   }
 
-  /** @throws Refusal while a write would be refused */
-  check(): void {
+  /** @throws Refusal while a write for that purpose would be refused */
+  check(purpose: Purpose): void {
     if (this.#failure) throw this.#failure;
     // While the disk is full, one write a second tries again; the others need not wait for the same refusal.
     if (this.#fullUntil > 0 && this.#fullUntil > performance.now()) throw this.refusals.full();
+    if (!this.#room.isEnoughFor(purpose)) throw this.refusals.full();
   }
 
   /** Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal. */
-  run<T>(begin: () => Promise<T>): Promise<T> {
-    this.check();
-    return this.#begun < mostAtOnce ? this.#begin(begin) : this.#beginLater(begin);
+  run<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
+    this.check(purpose);
+    return this.#begun < mostAtOnce ? this.#begin(begin) : this.#beginLater(purpose, begin);
   }
 
-  #beginLater<T>(begin: () => Promise<T>): Promise<T> {
+  #beginLater<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
     const until = performance.now() + commitDeadline;
     const answer = new Promise<T>((resolve, reject) => {
       const start = () => {
         try {
-          this.check();
+          this.check(purpose);
           resolve(this.#begin(begin));
         } catch (error) {
           reject(error);
@@ -184,20 +200,25 @@ export class Commits<Refusal extends Error> {
     if (this.refusals.isRefusal(cause)) return cause;
     if (isFull(cause) || (isWriteError(cause) && isOutOfSpace(this.file))) {
       this.#fullUntil = performance.now() + 1000;
-      return this.refusals.full(cause);
+      const full = this.refusals.full(cause);
+      if (!isOverlong(cause)) return full;
+      this.options.onOverrun?.(overrun);
+      return this.#giveUp(full);
     }
-    return hasFailed(cause) ? this.#fail(cause) : this.refusals.unavailable(cause);
+    if (!hasFailed(cause)) return this.refusals.unavailable(cause);
+    const failed = this.refusals.failed(cause);
+    this.options.onFailed?.(failed);
+    return this.#giveUp(failed);
   }
 
   /**
    * After a disk error, LMDB may accept writes and never finish them, and what it believes to be on disk may be missing.
    * Nothing is certain until the file is opened again, which one process cannot do twice.
    */
-  #fail(cause: unknown): Refusal {
-    this.#failure = this.refusals.failed(cause);
-    this.#deadline.rejectAll(this.#failure);
-    this.onFailed?.(this.#failure);
-    return this.#failure;
+  #giveUp(refusal: Refusal): Refusal {
+    this.#failure = refusal;
+    this.#deadline.rejectAll(refusal);
+    return refusal;
   }
 }
 
@@ -296,6 +317,9 @@ const commitDeadline = 5000;
  * has crashed on such a list. With 512 writers at once, this bound costs the store alone a fifth of its writes a second.
  */
 const mostAtOnce = 200;
+const overrun = 'lmdb has overwritten memory of this process after the disk refused a write';
+/** Bytes. */
+const bufferOfDescription = 100;
 /** LMDB's code for an environment that must be opened again. */
 const lmdbPanic = -30_795;
 
@@ -317,6 +341,12 @@ function isWriteError(cause: unknown): boolean {
 
 function hasFailed(cause: unknown): boolean {
   return isWriteError(cause) || codeOf(cause) === lmdbPanic || isRefusedRead(cause);
+}
+
+/** Whether lmdb has written its description of a refused write past the end of its buffer, into the memory of others. */
+function isOverlong(cause: unknown): boolean {
+  const description = /Attempting to write page.*$/s.exec(String((cause as Error).message))?.[0] ?? '';
+  return description.length >= bufferOfDescription;
 }
 
 /** In an environment that must be opened again, a read is an invalid argument; only the text tells why. */

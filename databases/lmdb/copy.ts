@@ -1,9 +1,11 @@
 import { renameSync, rmSync } from 'node:fs';
 import { type FileHandle, open as openFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { StoreFileError } from './check-file.js';
 import { flushFolder } from './folder.js';
+import type { Pages } from './pages.js';
+import { spaceOfDisk } from './room.js';
 
 /**
  * Copies all databases of an LMDB file into a new file, as they are at one moment, while any process may write. The new file
@@ -36,6 +38,22 @@ export async function copyRecords(from: RootDatabase, file: string): Promise<voi
     remove();
   }
 }
+
+/**
+ * Before a copy of a file with these pages is written into a new folder at that path.
+ * @throws StoreFileError when its disk has too little space left
+ */
+export function checkSpaceForCopy({ bytes, free }: Pages, path: string): void {
+  const above = dirname(resolve(path));
+  const { left } = spaceOfDisk(above);
+  if (left >= bytes - free) return;
+  const needed = Math.ceil((bytes - free) / mib);
+  throw new StoreFileError(
+    `the copy takes up to ${needed} MiB, and ${above} has ${Math.floor(left / mib)} MiB left`,
+  );
+}
+
+const mib = 1024 * 1024;
 
 async function copyDatabases(from: RootDatabase, to: RootDatabase, flushes: Flushes): Promise<void> {
   from.resetReadTxn();

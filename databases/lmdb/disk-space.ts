@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { fileSizeLimit } from './room.js';
 
 /** Whether a write to this file failed for lack of space: on its disk, in its quota, or under the process's limit. */
 export function isOutOfSpace(file: string): boolean {
@@ -21,15 +22,5 @@ function isDiskFull(path: string): boolean {
       closeSync(fd);
       rmSync(path, { force: true });
     }
-  }
-}
-
-/** The size that a file of this process may reach (`ulimit -f`), where the system tells. Bytes. */
-function fileSizeLimit(): number {
-  try {
-    const limit = /^Max file size\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
-    return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
-  } catch {
-    return Number.POSITIVE_INFINITY;
   }
 }

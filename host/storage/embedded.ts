@@ -4,10 +4,11 @@ import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
 import { checksumLength, isIntact, writeChecksum } from '../../databases/lmdb/checksum.js';
 import { type Claim, openClaimed } from '../../databases/lmdb/claim.js';
-import { Commits, openDurable } from '../../databases/lmdb/commits.js';
-import { copyRecords } from '../../databases/lmdb/copy.js';
+import { Commits, openDurable, type Purpose } from '../../databases/lmdb/commits.js';
+import { checkSpaceForCopy, copyRecords } from '../../databases/lmdb/copy.js';
 import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
 import { FreshReads } from '../../databases/lmdb/fresh-reads.js';
+import { type Pages, pagesOf } from '../../databases/lmdb/pages.js';
 import { Readers } from '../../databases/lmdb/readers.js';
 import { type ClockMark, WallClock } from '../../databases/lmdb/wall-clock.js';
 import { HttpError } from '../kit/http-error.js';
@@ -25,6 +26,8 @@ import {
 export interface StoreEvents {
   /** Called once when this process can no longer write; a process that opens the file again can. */
   readonly onFailed?: (error: Error) => void;
+  /** Called once, with words for the log, when this process writes no more because lmdb has overwritten memory of it. */
+  readonly onOverrun?: (reason: string) => void;
   /** Refuses every write as after a failure. */
   readonly isReadOnly?: boolean;
   /** The machine's clock has jumped by so many milliseconds, or is believed again: undefined. */
@@ -79,8 +82,9 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  private constructor(file: string, { onFailed, isReadOnly, onJump }: StoreEvents) {
-    this.#commits = new Commits(file, refusals, onFailed, isReadOnly);
+  private constructor(file: string, events: StoreEvents) {
+    const freeInFile = () => this.#pages().free;
+    this.#commits = new Commits(file, refusals, { ...events, freeInFile });
     this.#root = openDurable(file);
     this.#snapshot = new FreshReads(this.#root);
     const entries = { encoding: 'binary', keyEncoder: places, useVersions: true } as const;
@@ -94,7 +98,7 @@ export class EmbeddedStore implements Store {
       },
       keep: (mark) =>
         this.write(clockPlace, { text: JSON.stringify(mark), expires: Number.POSITIVE_INFINITY }),
-      onJump,
+      onJump: events.onJump,
     });
   }
 
@@ -120,7 +124,7 @@ export class EmbeddedStore implements Store {
       if (this.#closed) throw unavailable();
       const { fence } = condition;
       return fence === undefined
-        ? this.#commits.run(() => this.#put(place, content, condition))
+        ? this.#commits.run(purposeOf(content), () => this.#put(place, content, condition))
         : this.#writeUnder(fence, place, content, condition);
     } catch (error) {
       return Promise.reject(error);
@@ -129,7 +133,7 @@ export class EmbeddedStore implements Store {
 
   async #writeUnder(fence: Fence, place: string, content: Content | undefined, condition: Condition) {
     let put: Promise<boolean> | undefined;
-    const isHeld = await this.#commits.run(() =>
+    const isHeld = await this.#commits.run(purposeOf(content), () =>
       this.#entries.ifVersion(fence.place, fence.revision, () => {
         // Within a condition, lmdb puts a new entry whether or not the condition holds, unless it is in one of its own.
         put =
@@ -162,8 +166,12 @@ export class EmbeddedStore implements Store {
     return due.length === limit;
   }
 
-  /** Writes a compact copy, as of one moment, into a new folder, while other processes write. It is on disk then. */
+  /**
+   * Writes a compact copy, as of one moment, into a new folder, while other processes write. It is on disk then.
+   * @throws StoreFileError when the folder's disk has too little space left
+   */
   async backup(folder: string): Promise<void> {
+    checkSpaceForCopy(this.#pages(), folder);
     mkdirSync(folder, { mode: 0o700 });
     try {
       markStoreFolder(folder, layout);
@@ -222,15 +230,19 @@ export class EmbeddedStore implements Store {
     });
     // A damaged entry goes when this key says so.
     if (found === undefined || (found.expires !== undefined && found.expires > time)) {
-      await this.#commits.run(() => this.#expiries.remove(key));
+      await this.#commits.run('making room', () => this.#expiries.remove(key));
       return;
     }
-    await this.#commits.run(() =>
+    await this.#commits.run('making room', () =>
       this.#entries.ifVersion(place, found.revision, () => {
         this.#entries.remove(place);
         this.#expiries.remove(key);
       }),
     );
+  }
+
+  #pages(): Pages {
+    return this.#reading(() => pagesOf(this.#root, [this.#entries, this.#expiries]));
   }
 
   #reading<T>(work: () => T): T {
@@ -240,6 +252,10 @@ export class EmbeddedStore implements Store {
       return work();
     });
   }
+}
+
+function purposeOf(content: Content | undefined): Purpose {
+  return content === undefined ? 'making room' : 'adding';
 }
 
 /** The name of the file in the storage's folder. */

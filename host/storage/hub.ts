@@ -135,6 +135,7 @@ export class StorageHub {
         // This process cannot open the file again; another takes its place.
         retire(cannotWrite);
       },
+      onOverrun: retire,
     });
   }
 

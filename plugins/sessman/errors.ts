@@ -62,7 +62,7 @@ export const errors = {
   store_full: {
     status: 503,
     message: 'The session store is out of disk space. Sessions can be read, but not written.',
-    when: 'The disk of the session store is full.',
+    when: 'The disk of the session store has too little space left.',
     remedy: 'Free disk space. Writing resumes by itself.',
   },
   store_failed: {

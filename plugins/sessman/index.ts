@@ -42,6 +42,7 @@ export default definePlugin({
         log.error({ err: error }, error.message);
         context.server.retire(error.message);
       },
+      retire: (reason: string) => context.server.retire(reason),
     };
     const opened = await openStore(config, place, keys);
     onClose(() => opened.close());

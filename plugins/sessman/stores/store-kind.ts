@@ -26,6 +26,8 @@ export interface StorePlace {
   readonly isReadOnly: boolean;
   /** Called once when the store can never work again in this process. */
   onFailed(error: Error): void;
+  /** Asks for another process in place of this one. */
+  retire(reason: string): void;
 }
 
 /** Logged at the start, once version 0.1.0 cannot use the store. */

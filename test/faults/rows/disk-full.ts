@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Fault, Verdict } from '../support/fault.js';
@@ -8,7 +8,7 @@ import { Server } from '../support/server.js';
 import { Writers } from '../support/writers.js';
 
 const MiB = 1024 * 1024;
-const size = 8 * MiB;
+const size = 32 * MiB;
 /** Bytes of a session that help to fill the disk. */
 const large = 100_000;
 
@@ -33,6 +33,10 @@ export const diskFull: Fault = {
         verdict.expect(reading.status === 200, `reading on a full disk: ${reading.status} ${reading.text}`);
         verdict.expect((await call(server.url, '/healthz')).status === 200, '/healthz was not 200');
         verdict.expect((await call(server.url, '/readyz')).status === 503, '/readyz was not 503');
+        const ended = await call(server.url, '/sessman/end', { body: { session_id: fillers.pop() } });
+        verdict.expect(ended.status === 200, `ending on a full disk: ${ended.status} ${ended.text}`);
+        await disk.fillUp();
+        await sleep(500);
         if (round % 2 === 1) {
           await server.kill();
           await server.start();
@@ -49,12 +53,14 @@ export const diskFull: Fault = {
     }
     const { refused } = writers.tally;
     verdict.atMost('recovery', recovery, 3000);
+    const lost = server.logs.filter(({ msg }) => /^a worker (was lost|asked)/.test(msg)).length;
+    verdict.expect(lost === 0, `${lost} workers were lost`);
     return {
       times: `${rounds} times, ${disk.how}`,
       ...writers.judge(verdict),
       recovery,
       notes: [
-        `${refused.toLocaleString('en')} writes were refused with 503; every second time the server was killed and started while the disk was full`,
+        `${refused.toLocaleString('en')} writes were refused with 503; each time a session was ended while there was no room for another, and then another program filled the disk to its last byte; every second time the server was killed and started meanwhile; no worker was lost`,
       ],
       failures: verdict.failures,
     };
@@ -64,6 +70,8 @@ export const diskFull: Fault = {
 interface Disk {
   readonly server: Server;
   readonly how: string;
+  /** Leaves nothing, where it can. */
+  fillUp(): Promise<void>;
   /** Ends the sessions that fill it, or takes away what else does. */
   makeRoom(fillers: readonly string[]): Promise<void>;
   remove(): Promise<void>;
@@ -84,6 +92,7 @@ async function mountDisk(): Promise<Disk> {
   return {
     server,
     how: `a disk of ${size / MiB} MiB`,
+    fillUp: () => appendFile(ballast, Buffer.alloc(size)).catch(() => {}),
     async makeRoom(fillers) {
       await rm(ballast, { force: true });
       await endAll(server, fillers);
@@ -106,6 +115,7 @@ async function limitFiles(): Promise<Disk> {
   return {
     server,
     how: `files limited to ${size / MiB} MiB`,
+    fillUp: async () => {},
     async makeRoom(fillers) {
       await limit('unlimited');
       await endAll(server, fillers);

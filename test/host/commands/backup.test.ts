@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { mountDisk } from '../../support/disk.js';
 import { countOneMore, emptyFreeList } from '../../support/free-pages.js';
 import {
   hello,
@@ -80,6 +81,24 @@ describe('plugin-server backup', () => {
     } finally {
       await server.close();
       await copied?.close();
+    }
+  });
+
+  it('writes no copy for which its disk has no space left', async function () {
+    const server = await startHello({ files: { 'plugins/hello.js': plugin } });
+    const disk = mountDisk(join(server.folder, 'disk'), '16k');
+    try {
+      if (!disk) this.skip();
+      for (let n = 0; n < 100; n++) await server.fetch(`/hello/numbers/${n}`, { method: 'POST' });
+      const { status, stderr } = await server.command('backup', 'disk/copy');
+      expect(status).to.equal(1);
+      expect(stderr).to.equal(
+        `plugin-server: the copy takes up to 1 MiB, and ${join(server.folder, 'disk')} has 0 MiB left\n`,
+      );
+      expect(existsSync(join(server.folder, 'disk/copy'))).to.equal(false);
+    } finally {
+      disk?.unmount();
+      await server.close();
     }
   });
 

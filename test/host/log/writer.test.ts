@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { expect } from 'chai';
 import type { LineCounts, LineKind } from '../../../host/log/line.js';
 import { LogWriter } from '../../../host/log/writer.js';
+import { mountDisk } from '../../support/disk.js';
 import { childrenOf, type ProcessOptions, runProgram, ServerProcess } from '../../support/process.js';
 import { makeFolder } from '../../support/server.js';
 
@@ -66,14 +67,8 @@ describe('a log that cannot be written', () => {
 
   it('on a full disk costs no request anything; lines are counted and standard error says so twice', async function () {
     const folder = await makeFolder();
-    try {
-      execFileSync('mkdir', ['-p', join(folder, 'disk')]);
-      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', join(folder, 'disk')], {
-        stdio: 'ignore',
-      });
-    } catch {
-      this.skip();
-    }
+    const disk = mountDisk(join(folder, 'disk'), '64k');
+    if (!disk) this.skip();
     try {
       await start(folder, 'disk/server.log');
       await server!.fetch('/hello/fill?lines=200');
@@ -97,7 +92,7 @@ describe('a log that cannot be written', () => {
     } finally {
       server?.signal('SIGKILL');
       await server?.exited;
-      execFileSync('umount', ['-l', join(folder, 'disk')]);
+      disk?.unmount();
     }
   });
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, rmSync, statfsSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runCommand, UsageError } from './command.js';
 import { isRaised, storeFile } from './folder.js';
@@ -44,13 +44,6 @@ async function main(given: readonly string[]): Promise<string> {
 async function copy(from: string, to: string): Promise<string> {
   const store = await EmbeddedStore.openClaimed(from, { readsAll: true });
   const made = new Date().toISOString();
-  const { bytes, free } = store.file.size();
-  const { bavail, bsize } = statfsSync(dirname(resolve(to)));
-  if (bavail * bsize < bytes - free) {
-    throw new Error(
-      `the copy takes up to ${mib(bytes - free)} MiB, and ${dirname(resolve(to))} has ${mib(bavail * bsize)} MiB left`,
-    );
-  }
   await store.backup(to);
   await store.close();
   const copied = EmbeddedStore.open(to, { readsAll: true });
@@ -62,10 +55,6 @@ async function copy(from: string, to: string): Promise<string> {
   const warning =
     damaged > 0 ? `; ${damaged} of them are damaged in the store, too: sessman-scrub names them` : '';
   return `${records} sessions copied to ${resolve(to)}${warning}`;
-}
-
-function mib(bytes: number): number {
-  return Math.ceil(bytes / 1024 / 1024);
 }
 
 /** Seconds. */

@@ -5,10 +5,11 @@ import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promi
 import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import type { Claim } from '../../../../databases/lmdb/claim.js';
-import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
+import { Commits, openDurable, type Purpose } from '../../../../databases/lmdb/commits.js';
 import { contestedPages } from '../../../../databases/lmdb/contested-pages.js';
-import { copyRecords } from '../../../../databases/lmdb/copy.js';
+import { checkSpaceForCopy, copyRecords } from '../../../../databases/lmdb/copy.js';
 import { FreshReads } from '../../../../databases/lmdb/fresh-reads.js';
+import { type Pages, pagesOf } from '../../../../databases/lmdb/pages.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
 import { type ClockMark, WallClock } from '../../../../databases/lmdb/wall-clock.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
@@ -59,6 +60,8 @@ import { pageByHandle, pageByUser, type Walked } from './walk.js';
 export interface StoreEvents extends ReadersOptions {
   /** Called once when this process can no longer write; a process that opens the store again can. */
   readonly onFailed?: (error: StoreError) => void;
+  /** Called once, with words for the log, when this process writes no more because lmdb has overwritten memory of it. */
+  readonly onOverrun?: (reason: string) => void;
   /** Refuses every write as after a failure. */
   readonly isReadOnly?: boolean;
   /** Whether most of the file will be read, as commands do. */
@@ -143,7 +146,8 @@ export class EmbeddedStore implements Store {
   private constructor(file: string, events: StoreEvents) {
     this.#folder = dirname(file);
     this.#isRaised = isRaised(this.#folder);
-    this.#commits = new Commits(file, refusals, events.onFailed, events.isReadOnly);
+    const freeInFile = () => this.#fresh(() => this.#size().free);
+    this.#commits = new Commits(file, refusals, { ...events, freeInFile });
     this.#root = openDurable(file, events.readsAll);
     this.#snapshot = new FreshReads(this.#root);
     const names = isMarked(this.#folder) ? [...this.#root.getKeys()] : basic;
@@ -173,7 +177,7 @@ export class EmbeddedStore implements Store {
     const hasExtras = extrasOf(record) !== undefined;
     const indexed = indexedFor(endOf(record), hasExtras);
     const stored = { ...record, indexed, epoch: this.epoch() };
-    return this.#commit(() =>
+    return this.#add(() =>
       this.#records.ifNew(key, () => {
         this.#records.put(key, stored, this.#isSecond(stored.epoch), 0);
         if (hasExtras) this.#records.putExtras(key, record);
@@ -234,7 +238,7 @@ export class EmbeddedStore implements Store {
         epoch: record.epoch,
         ...extras,
       };
-      if (await this.#commit(() => this.#replace(key, found, next, extras !== before))) return next;
+      if (await this.#add(() => this.#replace(key, found, next, extras !== before))) return next;
     }
   }
 
@@ -516,7 +520,7 @@ export class EmbeddedStore implements Store {
     const now: SealedFields = sealedOf(found.record);
     if (Object.entries(before).some(([name, text]) => now[name as keyof Sealed] !== text)) return false;
     const next = { ...found.record, ...after };
-    return this.#commit(() => this.#replace(key, found, next, extrasOf(next) !== undefined));
+    return this.#add(() => this.#replace(key, found, next, extrasOf(next) !== undefined));
   }
 
   fact<T extends object>(name: string): T | undefined {
@@ -550,7 +554,7 @@ export class EmbeddedStore implements Store {
 
   async check(): Promise<void> {
     if (this.#closed) throw new StoreError();
-    this.#commits.check();
+    this.#commits.check('adding');
   }
 
   count(): number {
@@ -567,15 +571,9 @@ export class EmbeddedStore implements Store {
     };
   }
 
-  #size(): { bytes: number; free: number } {
+  #size(): Pages {
     if (this.#closed) throw new StoreError();
-    const { lastPageNumber, pageSize, root, free } = this.#root.getStats() as unknown as RootStats;
-    const all = [root, free, ...this.#databases().map((each) => each.getStats() as unknown as TreeStats)];
-    const used = all.reduce(
-      (sum, each) => sum + each.treeBranchPageCount + each.treeLeafPageCount + each.overflowPages,
-      metaPages,
-    );
-    return { bytes: (lastPageNumber + 1) * pageSize, free: (lastPageNumber + 1 - used) * pageSize };
+    return pagesOf(this.#root, this.#databases());
   }
 
   #databases(): readonly { getStats(): object }[] {
@@ -621,8 +619,12 @@ export class EmbeddedStore implements Store {
     return found?.isDamaged === true && this.#drop({ key, found });
   }
 
-  /** Writes a compact copy into a folder that must not exist yet, while work goes on. */
+  /**
+   * Writes a compact copy into a folder that must not exist yet, while work goes on.
+   * @throws StoreFileError when its disk has too little space left
+   */
   async backup(folder: string): Promise<void> {
+    checkSpaceForCopy(this.#size(), folder);
     mkdirSync(folder, { mode: 0o700 });
     // The mark first: without it, a copy of a raised store would be taken for one of version 0.1.0.
     markStoreFolder(folder, this.isRaised());
@@ -765,9 +767,14 @@ export class EmbeddedStore implements Store {
    * Resolves once what `begin` writes is on disk; to false, with nothing written, when its condition no longer holds.
    * A condition is the revision that an entry must still have.
    */
-  #commit<T>(begin: () => Promise<T>): Promise<T> {
+  #commit<T>(begin: () => Promise<T>, purpose: Purpose = 'making room'): Promise<T> {
     if (this.#closed) throw new StoreError();
-    return this.#commits.run(begin);
+    return this.#commits.run(purpose, begin);
+  }
+
+  /** As `#commit`, for what adds to a file that may be short of room. */
+  #add<T>(begin: () => Promise<T>): Promise<T> {
+    return this.#commit(begin, 'adding');
   }
 }
 
@@ -791,19 +798,6 @@ interface Removal {
   readonly dueKey?: Buffer | undefined;
 }
 
-interface TreeStats {
-  readonly treeBranchPageCount: number;
-  readonly treeLeafPageCount: number;
-  readonly overflowPages: number;
-}
-
-interface RootStats {
-  readonly lastPageNumber: number;
-  readonly pageSize: number;
-  readonly root: TreeStats;
-  readonly free: TreeStats;
-}
-
 /** The epoch, and the last one whose earlier records were all removed. */
 interface EpochState {
   readonly epoch: number;
@@ -815,7 +809,6 @@ interface EpochState {
 const firstEpoch: EpochState = { epoch: 0, purged: 0 };
 /** Databases that every store has. Of one whose name is damaged, LMDB would create an empty one in its place. */
 const basic: readonly unknown[] = ['records', 'by-user', 'by-expiry', 'meta'];
-const metaPages = 2;
 const epochKey = 'epoch';
 const clockKey = 'clock';
 /** For the log. */

@@ -1,4 +1,4 @@
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -17,6 +17,7 @@ import { encodeRecord } from '../../../../plugins/sessman/stores/embedded/record
 import { handleBytes } from '../../../../plugins/sessman/stores/embedded/records.js';
 import { encryptStore } from '../../../../plugins/sessman/stores/encrypted-store.js';
 import { Keyring } from '../../../../plugins/sessman/stores/keyring.js';
+import { mountDisk } from '../../../support/disk.js';
 import { offerUsedPage } from '../../../support/free-pages.js';
 import { childrenOf, runProgram } from '../../../support/process.js';
 import { addBallast, behind, recordAt, until } from '../support/embedded.js';
@@ -170,12 +171,8 @@ describe("the embedded store's commands", () => {
 
     it('writes no copy for which its disk has no space left, and one that takes less than the store', async function () {
       const disk = join(folder, 'disk');
-      mkdirSync(disk);
-      try {
-        execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1536k', 'tmpfs', disk], { stdio: 'ignore' });
-      } catch {
-        this.skip();
-      }
+      const mounted = mountDisk(disk, '1536k');
+      if (!mounted) this.skip();
       try {
         const made = records(200, { data: JSON.stringify({ filling: 'x'.repeat(20_000) }) });
         const end = (store: EmbeddedStore, some: typeof made) =>
@@ -191,7 +188,7 @@ describe("the embedded store's commands", () => {
         });
         expect(await call('backup', 'store', 'disk/copy')).to.deep.equal(
           failed(
-            `sessman-backup: the copy takes up to ${Math.ceil(used / 1024 ** 2)} MiB, and ${disk} has 2 MiB left\n`,
+            `sessman-backup: the copy takes up to ${Math.ceil(used / 1024 ** 2)} MiB, and ${disk} has 1 MiB left\n`,
           ),
         );
         expect(readdirSync(disk)).to.deep.equal([]);
@@ -202,7 +199,7 @@ describe("the embedded store's commands", () => {
           succeeded(`10 sessions copied to ${disk}/copy\n`),
         );
       } finally {
-        execFileSync('umount', [disk]);
+        mounted?.unmount();
       }
     });
   });
@@ -320,6 +317,26 @@ describe("the embedded store's commands", () => {
       const store = EmbeddedStore.open(here());
       expect(await store.list('ann', now)).to.have.length(5);
       await store.close();
+    });
+
+    it('leaves a store as it is where the disk has no space for a copy', async function () {
+      const disk = join(folder, 'disk');
+      const mounted = mountDisk(disk, '4m');
+      if (!mounted) this.skip();
+      try {
+        const store = EmbeddedStore.open(join(disk, 'store'));
+        for (const record of records(100, { data: JSON.stringify({ filling: 'x'.repeat(20_000) }) }))
+          await store.insert(record);
+        await store.close();
+        const before = readFileSync(fileIn(join(disk, 'store')));
+        expect(await call('compact', 'disk/store')).to.deep.equal(
+          failed(`sessman-compact: the copy takes up to 2 MiB, and ${disk} has 1 MiB left\n`),
+        );
+        expect(readFileSync(fileIn(join(disk, 'store')))).to.deep.equal(before);
+        expect(readdirSync(disk)).to.deep.equal(['store']);
+      } finally {
+        mounted?.unmount();
+      }
     });
 
     it('and sessman-restore refuse a store that a process uses', async () => {
