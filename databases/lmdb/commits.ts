@@ -12,7 +12,9 @@ import {
 import { constants } from 'node:os';
 import { open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 import { isOutOfSpace } from './disk-space.js';
-import { Room } from './room.js';
+import type { Pages } from './pages.js';
+import { unusable } from './retirements.js';
+import { type Purpose, Room } from './room.js';
 
 /** How the owner of a file words that it cannot be used. */
 export interface Refusals<Refusal extends Error> {
@@ -81,24 +83,25 @@ function createEmpty(file: string): void {
 }
 
 export interface CommitsOptions<Refusal> {
-  /** Bytes of the file's pages that hold nothing. */
-  freeInFile(): number;
+  /** Those of the file, of which those are free that can be used again. */
+  pages(): Pages;
   /** Called once when this process can write no more; one that opens the file again can. */
   readonly onFailed?: ((error: Refusal) => void) | undefined;
-  /** Called once, with words for the log, when this process writes no more because lmdb has overwritten memory of it. */
-  readonly onOverrun?: ((reason: string) => void) | undefined;
+  /** Called once, with words for the log, when a write that the disk refused has left LMDB unusable in this process. */
+  readonly onUnusable?: ((reason: string) => void) | undefined;
   /** Refuses every write: the disk has failed again after another process had opened the file. */
   readonly isReadOnly?: boolean | undefined;
 }
-
-/** While there is little room, only what makes room is written. */
-export type Purpose = Parameters<Room['isEnoughFor']>[0];
 
 /** The commits to one LMDB file, each of which ends in time, one way or the other. */
 export class Commits<Refusal extends Error> {
   readonly #deadline: CommitDeadline;
   readonly #room: Room;
-  #fullUntil = 0;
+  /** Until when no write is tried after the system has refused one; 0 where it has not. */
+  #refusedUntil = 0;
+  /** Whether the system has ever refused one: the last of a commit leaves LMDB unusable. */
+  #wasRefused = false;
+  #nextReason = 0;
   /** Set once, when LMDB must not write in this process any more. */
   #failure: Refusal | undefined;
   /** What `begin` gave last, what came of it, and how many writes it stands for. */
@@ -114,7 +117,7 @@ export class Commits<Refusal extends Error> {
     private readonly options: CommitsOptions<Refusal>,
   ) {
     this.#deadline = new CommitDeadline((cause) => refusals.unavailable(cause));
-    this.#room = new Room(file, options.freeInFile);
+    this.#room = new Room(file, () => options.pages());
     if (options.isReadOnly) this.#failure = refusals.failed(new Error('the file is open for reading only'));
   }
 
@@ -125,15 +128,36 @@ export class Commits<Refusal extends Error> {
   /** @throws Refusal while a write for that purpose would be refused */
   check(purpose: Purpose): void {
     if (this.#failure) throw this.#failure;
-    // While the disk is full, one write a second tries again; the others need not wait for the same refusal.
-    if (this.#fullUntil > 0 && this.#fullUntil > performance.now()) throw this.refusals.full();
-    if (!this.#room.isEnoughFor(purpose)) throw this.refusals.full();
+    if (!this.#room.isEnoughFor(purpose)) throw this.refusals.full(this.#reasonForLog());
+    if (this.#refusedUntil === 0) return;
+    if (performance.now() < this.#refusedUntil) throw this.refusals.full();
+    // The system has refused a write though it showed space, as under a quota: another file tries it before LMDB's does.
+    if (this.#room.isAmple && isOutOfSpace(this.file)) throw this.#refuse();
+    this.#refusedUntil = 0;
+  }
+
+  /** Once a second: the log may be on the same disk. */
+  #reasonForLog(): Error | undefined {
+    const now = performance.now();
+    if (now < this.#nextReason) return undefined;
+    this.#nextReason = now + 1000;
+    return new Error(this.#room.describe());
+  }
+
+  #refuse(cause?: unknown): Refusal {
+    this.#wasRefused = true;
+    this.#refusedUntil = performance.now() + 1000;
+    return this.refusals.full(cause);
   }
 
   /** Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal. */
   run<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
     this.check(purpose);
-    return this.#begun < mostAtOnce ? this.#begin(begin) : this.#beginLater(purpose, begin);
+    return this.#begun < this.#mostAtOnce ? this.#begin(begin) : this.#beginLater(purpose, begin);
+  }
+
+  get #mostAtOnce(): number {
+    return this.#room.isShort ? mostInLittleRoom : mostAtOnce;
   }
 
   #beginLater<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
@@ -172,7 +196,7 @@ export class Commits<Refusal extends Error> {
 
   #ended(writes: number): void {
     this.#begun -= writes;
-    while (this.#begun < mostAtOnce && this.#queue.length > 0) {
+    while (this.#begun < this.#mostAtOnce && this.#queue.length > 0) {
       const { start, until } = this.#queue.shift()!;
       // Whoever waited so long is told that it was not written, and it must not be.
       if (until > performance.now()) start();
@@ -198,27 +222,30 @@ export class Commits<Refusal extends Error> {
   explain(cause: unknown): Refusal {
     if (this.#failure) return this.#failure;
     if (this.refusals.isRefusal(cause)) return cause;
-    if (isFull(cause) || (isWriteError(cause) && isOutOfSpace(this.file))) {
-      this.#fullUntil = performance.now() + 1000;
-      const full = this.refusals.full(cause);
-      if (!isOverlong(cause)) return full;
-      this.options.onOverrun?.(overrun);
-      return this.#giveUp(full);
+    const lacksSpace =
+      isFull(cause) ||
+      (isWriteError(cause) && isOutOfSpace(this.file)) ||
+      (isPanic(cause) && this.#wasRefused);
+    if (hasFailed(cause) && !lacksSpace) {
+      const failed = this.#giveUp(cause);
+      this.options.onFailed?.(failed);
+      return failed;
     }
-    if (!hasFailed(cause)) return this.refusals.unavailable(cause);
-    const failed = this.refusals.failed(cause);
-    this.options.onFailed?.(failed);
-    return this.#giveUp(failed);
+    if (isPanic(cause) || isOverlong(cause)) {
+      this.#giveUp(cause);
+      this.options.onUnusable?.(unusable);
+    }
+    return lacksSpace ? this.#refuse(cause) : this.refusals.unavailable(cause);
   }
 
   /**
    * After a disk error, LMDB may accept writes and never finish them, and what it believes to be on disk may be missing.
    * Nothing is certain until the file is opened again, which one process cannot do twice.
    */
-  #giveUp(refusal: Refusal): Refusal {
-    this.#failure = refusal;
-    this.#deadline.rejectAll(refusal);
-    return refusal;
+  #giveUp(cause: unknown): Refusal {
+    this.#failure = this.refusals.failed(cause);
+    this.#deadline.rejectAll(this.#failure);
+    return this.#failure;
   }
 }
 
@@ -317,9 +344,10 @@ const commitDeadline = 5000;
  * has crashed on such a list. With 512 writers at once, this bound costs the store alone a fifth of its writes a second.
  */
 const mostAtOnce = 200;
-const overrun = 'lmdb has overwritten memory of this process after the disk refused a write';
 /** Bytes. */
 const bufferOfDescription = 100;
+/** The same where each of them may find the disk full. */
+const mostInLittleRoom = 16;
 /** LMDB's code for an environment that must be opened again. */
 const lmdbPanic = -30_795;
 
@@ -340,19 +368,22 @@ function isWriteError(cause: unknown): boolean {
 }
 
 function hasFailed(cause: unknown): boolean {
-  return isWriteError(cause) || codeOf(cause) === lmdbPanic || isRefusedRead(cause);
+  return isWriteError(cause) || isPanic(cause);
+}
+
+/** Whether the environment must be opened again. A read is then an invalid argument, and only the text tells why. */
+function isPanic(cause: unknown): boolean {
+  const { message } = (cause ?? {}) as { message?: unknown };
+  return (
+    codeOf(cause) === lmdbPanic ||
+    (codeOf(cause) === constants.errno.EINVAL && String(message).includes('MDB_PANIC'))
+  );
 }
 
 /** Whether lmdb has written its description of a refused write past the end of its buffer, into the memory of others. */
 function isOverlong(cause: unknown): boolean {
   const description = /Attempting to write page.*$/s.exec(String((cause as Error).message))?.[0] ?? '';
   return description.length >= bufferOfDescription;
-}
-
-/** In an environment that must be opened again, a read is an invalid argument; only the text tells why. */
-function isRefusedRead(cause: unknown): boolean {
-  const { message } = (cause ?? {}) as { message?: unknown };
-  return codeOf(cause) === constants.errno.EINVAL && String(message).includes('MDB_PANIC');
 }
 
 function codeOf(cause: unknown): number {

@@ -1,6 +1,6 @@
 import type { RootDatabase } from 'lmdb';
 
-/** Bytes of an LMDB file: up to the last page that was ever in use, and of the pages among these that hold nothing. */
+/** The size of an LMDB file up to the last page that was ever in use, and how much of that is in pages that hold nothing. Bytes. */
 export interface Pages {
   readonly bytes: number;
   readonly free: number;

@@ -1,4 +1,5 @@
 import type { RootDatabase } from 'lmdb';
+import type { Pages } from './pages.js';
 
 /** A process that has been reading in a file for long. LMDB keeps every page of its time, so the file grows meanwhile. */
 export interface LongReader {
@@ -30,6 +31,11 @@ export class Readers {
   /** For how many seconds the oldest snapshot has been in use, to the precision of a second. */
   get oldest(): number {
     return Math.max(0, ...[...this.#since.values()].map((since) => (performance.now() - since) / 1000));
+  }
+
+  /** As if none were free where somebody has been reading for seconds: LMDB keeps what has become free meanwhile. */
+  usable(pages: Pages): Pages {
+    return this.oldest > 2 ? { ...pages, free: 0 } : pages;
   }
 
   close(): void {

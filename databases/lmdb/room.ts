@@ -1,63 +1,88 @@
 import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { Pages } from './pages.js';
 
 /**
- * How much an LMDB file may still take: what is left on its disk and under the process's limit on the size of files, and
- * pages in the file that can be used again.
+ * What a write is for. `adding` adds to the file. `removing` may add a little at first, such as a note of what was removed.
+ * `upkeep` is what the server needs to free pages, and to keep its leases and the time.
+ */
+export type Purpose = 'adding' | 'removing' | 'upkeep';
+
+/**
+ * The room for an LMDB file: what is left on its disk, and under the process's limit on the size of files.
  *
  * A write that the system refuses can crash the process: npm's lmdb 3.5 then describes the error in a buffer of 100 bytes,
  * for which the description may be too long (`mdb_page_flush` of libraries/liblmdb/mdb.c). So none is begun without room.
  */
 export class Room {
   #left = Number.POSITIVE_INFINITY;
+  #pages: Pages = noneFree;
   #reserve = 0;
   #nextLook = 0;
 
   /**
    * @param file its path
-   * @param freeInFile bytes of the file's pages that hold nothing
+   * @param pages of the file, of which those are free that can be used again
    */
   constructor(
     private readonly file: string,
-    private readonly freeInFile: () => number,
+    private readonly pages: () => Pages,
   ) {}
 
-  /** Whether there is enough left for what adds to the file, or for what makes room in it, which itself takes some at first. */
-  isEnoughFor(purpose: 'adding' | 'making room'): boolean {
-    const now = performance.now();
-    if (now >= this.#nextLook) {
-      this.#look();
-      this.#nextLook = now + lookInterval;
-    }
-    return this.#left >= (purpose === 'adding' ? this.#reserve : this.#reserve / 4);
+  isEnoughFor(purpose: Purpose): boolean {
+    this.#look();
+    const needed = shares[purpose] * this.#reserve;
+    const { bytes, free } = this.#pages;
+    const isOnDisk = this.#left >= needed / 4 && this.#left + free >= needed;
+    // LMDB takes new pages where no free ones lie side by side, as among few free ones of many.
+    return isOnDisk || free >= Math.max(2 * needed, (shares[purpose] * bytes) / 4);
+  }
+
+  /** Whether the disk has more than enough for anything, as far as the system tells. */
+  get isAmple(): boolean {
+    return this.#left >= this.#reserve;
+  }
+
+  /** For the log. */
+  describe(): string {
+    return `${mib(this.#left)} MiB are left for ${this.file}, and ${mib(this.#pages.free)} MiB in it can be used again`;
+  }
+
+  /** Whether few writes should be under way at a time: the system does not count them before they are on disk. */
+  get isShort(): boolean {
+    return this.#left < 4 * this.#reserve;
   }
 
   #look(): void {
+    const now = performance.now();
+    if (now < this.#nextLook) return;
     const disk = spaceOfDisk(dirname(this.file));
     const limit = fileSizeLimit();
     const underLimit = limit === Number.POSITIVE_INFINITY ? limit : limit - sizeOf(this.file);
     this.#reserve = Math.min(largestReserve, disk.size / 8, limit / 8);
     this.#left = Math.min(disk.left, underLimit);
-    if (this.#left < this.#reserve) this.#left += this.freeInFile();
+    this.#pages = this.#left < this.#reserve ? this.pages() : noneFree;
+    this.#nextLook = this.isShort ? now : now + lookInterval;
   }
 }
 
-/**
- * Bytes. What all processes can write between two looks, and the file's growth by the transactions that they have begun, should
- * be less; on a small disk, an eighth of it has to do.
- */
+/** Bytes. More than what all processes write between two looks. On a small disk, an eighth of it has to do. */
 const largestReserve = 16 * 1024 * 1024;
+const noneFree: Pages = { bytes: 0, free: 0 };
 /** Milliseconds. */
 const lookInterval = 10;
+/** How much of the reserve there must be. */
+const shares: Readonly<Record<Purpose, number>> = { adding: 1, removing: 1 / 2, upkeep: 1 / 4 };
+
+function mib(bytes: number): string {
+  return (bytes / 1024 / 1024).toFixed(1);
+}
 
 /** Bytes. Without bounds where the system does not tell, as of some file systems of containers. */
 export function spaceOfDisk(folder: string): { readonly size: number; readonly left: number } {
   try {
-    const { blocks, bfree, bavail, bsize } = statfsSync(folder);
-    if (blocks > 0) {
-      const isRoot = process.geteuid?.() === 0;
-      return { size: blocks * bsize, left: (isRoot ? bfree : bavail) * bsize };
-    }
+    const { blocks, bavail, bsize } = statfsSync(folder);
+    if (blocks > 0) return { size: blocks * bsize, left: bavail * bsize };
   } catch {
     // Whatever is wrong with the folder, the write says it.
   }
@@ -65,7 +90,11 @@ export function spaceOfDisk(folder: string): { readonly size: number; readonly l
 }
 
 function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  try {
+    return statSync(file).size;
+  } catch {
+    return 0;
+  }
 }
 
 /** The size that a file of this process may reach (`ulimit -f`), where the system tells. Bytes. */

@@ -4,12 +4,13 @@ import { type Database, getLastVersion, type RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../databases/lmdb/check-file.js';
 import { checksumLength, isIntact, writeChecksum } from '../../databases/lmdb/checksum.js';
 import { type Claim, openClaimed } from '../../databases/lmdb/claim.js';
-import { Commits, openDurable, type Purpose } from '../../databases/lmdb/commits.js';
+import { Commits, openDurable } from '../../databases/lmdb/commits.js';
 import { checkSpaceForCopy, copyRecords } from '../../databases/lmdb/copy.js';
 import { markStoreFolder, prepareStoreFolder } from '../../databases/lmdb/folder.js';
 import { FreshReads } from '../../databases/lmdb/fresh-reads.js';
 import { type Pages, pagesOf } from '../../databases/lmdb/pages.js';
 import { Readers } from '../../databases/lmdb/readers.js';
+import type { Purpose } from '../../databases/lmdb/room.js';
 import { type ClockMark, WallClock } from '../../databases/lmdb/wall-clock.js';
 import { HttpError } from '../kit/http-error.js';
 import { damaged, storageError, unavailable } from './errors.js';
@@ -26,8 +27,8 @@ import {
 export interface StoreEvents {
   /** Called once when this process can no longer write; a process that opens the file again can. */
   readonly onFailed?: (error: Error) => void;
-  /** Called once, with words for the log, when this process writes no more because lmdb has overwritten memory of it. */
-  readonly onOverrun?: (reason: string) => void;
+  /** Called once, with words for the log, when a write that the disk refused has left LMDB unusable in this process. */
+  readonly onUnusable?: (reason: string) => void;
   /** Refuses every write as after a failure. */
   readonly isReadOnly?: boolean;
   /** The machine's clock has jumped by so many milliseconds, or is believed again: undefined. */
@@ -83,8 +84,8 @@ export class EmbeddedStore implements Store {
   }
 
   private constructor(file: string, events: StoreEvents) {
-    const freeInFile = () => this.#pages().free;
-    this.#commits = new Commits(file, refusals, { ...events, freeInFile });
+    const pages = () => this.#readers.usable(this.#pages());
+    this.#commits = new Commits(file, refusals, { ...events, pages });
     this.#root = openDurable(file);
     this.#snapshot = new FreshReads(this.#root);
     const entries = { encoding: 'binary', keyEncoder: places, useVersions: true } as const;
@@ -97,7 +98,11 @@ export class EmbeddedStore implements Store {
         return entry && (JSON.parse(entry.text) as ClockMark);
       },
       keep: (mark) =>
-        this.write(clockPlace, { text: JSON.stringify(mark), expires: Number.POSITIVE_INFINITY }),
+        this.write(clockPlace, {
+          text: JSON.stringify(mark),
+          expires: Number.POSITIVE_INFINITY,
+          isUpkeep: true,
+        }),
       onJump: events.onJump,
     });
   }
@@ -230,10 +235,10 @@ export class EmbeddedStore implements Store {
     });
     // A damaged entry goes when this key says so.
     if (found === undefined || (found.expires !== undefined && found.expires > time)) {
-      await this.#commits.run('making room', () => this.#expiries.remove(key));
+      await this.#commits.run('upkeep', () => this.#expiries.remove(key));
       return;
     }
-    await this.#commits.run('making room', () =>
+    await this.#commits.run('upkeep', () =>
       this.#entries.ifVersion(place, found.revision, () => {
         this.#entries.remove(place);
         this.#expiries.remove(key);
@@ -255,7 +260,8 @@ export class EmbeddedStore implements Store {
 }
 
 function purposeOf(content: Content | undefined): Purpose {
-  return content === undefined ? 'making room' : 'adding';
+  if (content === undefined) return 'removing';
+  return content.isUpkeep ? 'upkeep' : 'adding';
 }
 
 /** The name of the file in the storage's folder. */

@@ -162,5 +162,5 @@ export class Lease implements RunContext {
 }
 
 function contentOf(record: LeaseRecord) {
-  return { text: JSON.stringify(record), expires: Number.POSITIVE_INFINITY };
+  return { text: JSON.stringify(record), expires: Number.POSITIVE_INFINITY, isUpkeep: true };
 }

@@ -171,6 +171,7 @@ export class ScheduledJob {
       const content = {
         text: JSON.stringify({ schedule: text, since: this.#inForceSince }),
         expires: Number.POSITIVE_INFINITY,
+        isUpkeep: true,
       };
       await store.write(this.#schedulePlace, content, { revision: entry?.revision ?? null });
     }

@@ -46,6 +46,8 @@ export interface Content {
   readonly text: string;
   /** Milliseconds since the Unix epoch; Infinity for never. */
   readonly expires: number;
+  /** The server itself needs it, and it is written where there is no room for more of the plugins'. */
+  readonly isUpkeep?: boolean;
 }
 
 export interface Entry extends Content {

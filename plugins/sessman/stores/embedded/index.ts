@@ -5,12 +5,13 @@ import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promi
 import type { Database, RangeOptions, RootDatabase } from 'lmdb';
 import { StoreFileError } from '../../../../databases/lmdb/check-file.js';
 import type { Claim } from '../../../../databases/lmdb/claim.js';
-import { Commits, openDurable, type Purpose } from '../../../../databases/lmdb/commits.js';
+import { Commits, openDurable } from '../../../../databases/lmdb/commits.js';
 import { contestedPages } from '../../../../databases/lmdb/contested-pages.js';
 import { checkSpaceForCopy, copyRecords } from '../../../../databases/lmdb/copy.js';
 import { FreshReads } from '../../../../databases/lmdb/fresh-reads.js';
 import { type Pages, pagesOf } from '../../../../databases/lmdb/pages.js';
 import { Readers, type ReadersOptions } from '../../../../databases/lmdb/readers.js';
+import type { Purpose } from '../../../../databases/lmdb/room.js';
 import { type ClockMark, WallClock } from '../../../../databases/lmdb/wall-clock.js';
 import { StoreDamagedError, StoreError, StoreFailedError, StoreFullError } from '../../errors.js';
 import {
@@ -60,8 +61,8 @@ import { pageByHandle, pageByUser, type Walked } from './walk.js';
 export interface StoreEvents extends ReadersOptions {
   /** Called once when this process can no longer write; a process that opens the store again can. */
   readonly onFailed?: (error: StoreError) => void;
-  /** Called once, with words for the log, when this process writes no more because lmdb has overwritten memory of it. */
-  readonly onOverrun?: (reason: string) => void;
+  /** Called once, with words for the log, when a write that the disk refused has left LMDB unusable in this process. */
+  readonly onUnusable?: (reason: string) => void;
   /** Refuses every write as after a failure. */
   readonly isReadOnly?: boolean;
   /** Whether most of the file will be read, as commands do. */
@@ -146,8 +147,8 @@ export class EmbeddedStore implements Store {
   private constructor(file: string, events: StoreEvents) {
     this.#folder = dirname(file);
     this.#isRaised = isRaised(this.#folder);
-    const freeInFile = () => this.#fresh(() => this.#size().free);
-    this.#commits = new Commits(file, refusals, { ...events, freeInFile });
+    const pages = () => this.#readers.usable(this.#fresh(() => this.#size()));
+    this.#commits = new Commits(file, refusals, { ...events, pages });
     this.#root = openDurable(file, events.readsAll);
     this.#snapshot = new FreshReads(this.#root);
     const names = isMarked(this.#folder) ? [...this.#root.getKeys()] : basic;
@@ -177,7 +178,7 @@ export class EmbeddedStore implements Store {
     const hasExtras = extrasOf(record) !== undefined;
     const indexed = indexedFor(endOf(record), hasExtras);
     const stored = { ...record, indexed, epoch: this.epoch() };
-    return this.#add(() =>
+    return this.#commit('adding', () =>
       this.#records.ifNew(key, () => {
         this.#records.put(key, stored, this.#isSecond(stored.epoch), 0);
         if (hasExtras) this.#records.putExtras(key, record);
@@ -238,7 +239,8 @@ export class EmbeddedStore implements Store {
         epoch: record.epoch,
         ...extras,
       };
-      if (await this.#add(() => this.#replace(key, found, next, extras !== before))) return next;
+      const begin = () => this.#replace(key, found, next, extras !== before);
+      if (await this.#commit('adding', begin)) return next;
     }
   }
 
@@ -417,7 +419,7 @@ export class EmbeddedStore implements Store {
     if (purged < epoch) return { ...(await this.#purge(epoch, limit)), late: now - at };
     const old = this.#fresh(() => this.#notes.old(now, limit));
     if (old.length > 0) {
-      await this.#commit(() => Promise.all(old.map((key) => this.#notes.drop(key))));
+      await this.#commit('upkeep', () => Promise.all(old.map((key) => this.#notes.drop(key))));
       return { removed: 0, more: true, late: now - dueOf(old.at(-1)!) };
     }
     const due = this.#keys(this.#byExpiry, { end: expiryKey(now, highest), limit });
@@ -441,7 +443,7 @@ export class EmbeddedStore implements Store {
     const { record, revision, isDamaged } = found;
     if (isDamaged || !this.#isLive(record, now)) return this.#drop({ key, found, dueKey });
     const indexed = indexedFor(endOf(record), extrasOf(record) !== undefined);
-    await this.#commit(() =>
+    await this.#commit('upkeep', () =>
       this.#records.ifStill(key, revision, () => {
         this.#records.put(key, { ...record, indexed }, this.#isSecond(record.epoch), revision);
         this.#byExpiry.remove(dueKey);
@@ -520,7 +522,8 @@ export class EmbeddedStore implements Store {
     const now: SealedFields = sealedOf(found.record);
     if (Object.entries(before).some(([name, text]) => now[name as keyof Sealed] !== text)) return false;
     const next = { ...found.record, ...after };
-    return this.#add(() => this.#replace(key, found, next, extrasOf(next) !== undefined));
+    const begin = () => this.#replace(key, found, next, extrasOf(next) !== undefined);
+    return this.#commit('adding', begin);
   }
 
   fact<T extends object>(name: string): T | undefined {
@@ -549,7 +552,7 @@ export class EmbeddedStore implements Store {
 
   /** False, with nothing written, when it has another revision by now; undefined is that of what is not there. */
   #writeMeta(key: string, value: object, revision: number | undefined): Promise<boolean> {
-    return this.#commit(() => this.#meta.write(key, value, revision));
+    return this.#commit('upkeep', () => this.#meta.write(key, value, revision));
   }
 
   async check(): Promise<void> {
@@ -608,7 +611,7 @@ export class EmbeddedStore implements Store {
       if (put) db.put(entry, present);
       else db.remove(entry);
     };
-    return this.#commit(() => {
+    return this.#commit('upkeep', () => {
       if (revision !== undefined) return this.#records.ifStill(key, revision, write);
       return key.length === 0 ? db.remove(entry) : this.#records.ifNew(key, write);
     });
@@ -637,7 +640,7 @@ export class EmbeddedStore implements Store {
    */
   async beginGeneration(keepsSessions: boolean): Promise<void> {
     const isKept = (name: string) => name === epochKey || name === clockKey;
-    await this.#commit(() => this.#meta.keepOnly(isKept));
+    await this.#commit('upkeep', () => this.#meta.keepOnly(isKept));
     await this.#notes.clear();
     if (keepsSessions) return;
     await Promise.all([this.#records.clear(), this.#byUser.clearAsync(), this.#byExpiry.clearAsync()]);
@@ -753,7 +756,7 @@ export class EmbeddedStore implements Store {
 
   /** Resolves to false, with nothing removed, where the record is no longer as it was found. */
   #drop({ key, found: { record, revision }, note, dueKey }: Removal): Promise<boolean> {
-    return this.#commit(() =>
+    return this.#commit(note ? 'removing' : 'upkeep', () =>
       this.#records.ifStill(key, revision, () => {
         this.#records.remove(key, record);
         this.#byUser.remove(userKey(note?.userid ?? record.userid, key));
@@ -767,14 +770,9 @@ export class EmbeddedStore implements Store {
    * Resolves once what `begin` writes is on disk; to false, with nothing written, when its condition no longer holds.
    * A condition is the revision that an entry must still have.
    */
-  #commit<T>(begin: () => Promise<T>, purpose: Purpose = 'making room'): Promise<T> {
+  #commit<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
     if (this.#closed) throw new StoreError();
     return this.#commits.run(purpose, begin);
-  }
-
-  /** As `#commit`, for what adds to a file that may be short of room. */
-  #add<T>(begin: () => Promise<T>): Promise<T> {
-    return this.#commit(begin, 'adding');
   }
 }
 
