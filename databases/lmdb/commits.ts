@@ -13,7 +13,6 @@ import { constants } from 'node:os';
 import { open, type RootDatabase, type RootDatabaseOptions } from 'lmdb';
 import { isOutOfSpace } from './disk-space.js';
 import type { Pages } from './pages.js';
-import { unusable } from './retirements.js';
 import { type Purpose, Room } from './room.js';
 
 /** How the owner of a file words that it cannot be used. */
@@ -85,7 +84,7 @@ function createEmpty(file: string): void {
 export interface CommitsOptions<Refusal> {
   /** Those of the file, of which those are free that can be used again. */
   pages(): Pages;
-  /** Called once when this process can write no more; one that opens the file again can. */
+  /** Called once when the disk has failed, and this process can write no more; one that opens the file again can. */
   readonly onFailed?: ((error: Refusal) => void) | undefined;
   /** Called once, with words for the log, when a write that the disk refused has left LMDB unusable in this process. */
   readonly onUnusable?: ((reason: string) => void) | undefined;
@@ -99,15 +98,17 @@ export class Commits<Refusal extends Error> {
   readonly #room: Room;
   /** Until when no write is tried after the system has refused one; 0 where it has not. */
   #refusedUntil = 0;
-  /** Whether the system has ever refused one: the last of a commit leaves LMDB unusable. */
-  #wasRefused = false;
+  /** When the system refused one last. */
+  #refusedAt = Number.NEGATIVE_INFINITY;
+  /** When a read found LMDB unusable, and no commit had told why. */
+  #panicAt: number | undefined;
   #nextReason = 0;
   /** Set once, when LMDB must not write in this process any more. */
   #failure: Refusal | undefined;
-  /** What `begin` gave last, what came of it, and how many writes it stands for. */
+  /** What `begin` gave last, what came of it, and which writes it stands for. */
   #latest: Latest | undefined;
-  /** How many writes lmdb has, of which it makes its transactions. */
-  #begun = 0;
+  /** What lmdb has, of which it makes its transactions. */
+  readonly #begun = { writes: 0, size: 0 };
   /** Writes that wait until it has fewer. */
   readonly #queue: Queued[] = [];
 
@@ -126,9 +127,10 @@ export class Commits<Refusal extends Error> {
   }
 
   /** @throws Refusal while a write for that purpose would be refused */
-  check(purpose: Purpose): void {
+  check(purpose: Purpose, size = 0): void {
     if (this.#failure) throw this.#failure;
-    if (!this.#room.isEnoughFor(purpose)) throw this.refusals.full(this.#reasonForLog());
+    if (!this.#room.isEnoughFor(purpose, size + this.#begun.size))
+      throw this.refusals.full(this.#reasonForLog());
     if (this.#refusedUntil === 0) return;
     if (performance.now() < this.#refusedUntil) throw this.refusals.full();
     // The system has refused a write though it showed space, as under a quota: another file tries it before LMDB's does.
@@ -145,58 +147,63 @@ export class Commits<Refusal extends Error> {
   }
 
   #refuse(cause?: unknown): Refusal {
-    this.#wasRefused = true;
-    this.#refusedUntil = performance.now() + 1000;
+    this.#refusedAt = performance.now();
+    this.#refusedUntil = this.#refusedAt + 1000;
     return this.refusals.full(cause);
   }
 
-  /** Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal. */
-  run<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
-    this.check(purpose);
-    return this.#begun < this.#mostAtOnce ? this.#begin(begin) : this.#beginLater(purpose, begin);
-  }
-
-  get #mostAtOnce(): number {
-    return this.#room.isShort ? mostInLittleRoom : mostAtOnce;
-  }
-
-  #beginLater<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
+  /**
+   * Resolves once what `begin` writes is on disk, to what it resolves to. Rejects with a Refusal.
+   * @param size bytes that it adds, about: 0 for a few
+   */
+  run<T>(purpose: Purpose, begin: () => Promise<T>, size = 0): Promise<T> {
+    this.check(purpose, size);
+    if (this.#mayBegin(size)) return this.#begin(begin, size);
     const until = performance.now() + commitDeadline;
     const answer = new Promise<T>((resolve, reject) => {
       const start = () => {
         try {
-          this.check(purpose);
-          resolve(this.#begin(begin));
+          this.check(purpose, size);
+          resolve(this.#begin(begin, size));
         } catch (error) {
           reject(error);
         }
       };
-      this.#queue.push({ start, reject, until });
+      this.#queue.push({ size, start, reject, until });
     });
     return this.#deadline.within(answer, async (error) => error as Refusal);
   }
 
-  #begin<T>(begin: () => Promise<T>): Promise<T> {
+  #mayBegin(size: number): boolean {
+    const most = this.#room.isShort ? mostInLittleRoom : mostAtOnce;
+    const { writes, size: begun } = this.#begun;
+    return writes === 0 || (writes < most.writes && begun + size <= most.size);
+  }
+
+  #begin<T>(begin: () => Promise<T>, size: number): Promise<T> {
     const committed = begin();
-    this.#begun += 1;
+    this.#begun.writes += 1;
+    this.#begun.size += size;
     // lmdb gives all writes of a transaction that have no condition the same promise.
     if (this.#latest?.committed === committed) {
       this.#latest.writes += 1;
+      this.#latest.size += size;
       return this.#latest.answer as Promise<T>;
     }
-    const latest: Latest = { committed, writes: 1 };
+    const latest: Latest = { committed, writes: 1, size };
     latest.answer = this.#deadline.within(
       committed,
-      async (error) => this.explain(await causeOf(error)),
-      () => this.#ended(latest.writes),
+      async (error) => this.#explainCommit(await causeOf(error)),
+      () => this.#ended(latest),
     );
     this.#latest = latest;
     return latest.answer as Promise<T>;
   }
 
-  #ended(writes: number): void {
-    this.#begun -= writes;
-    while (this.#begun < this.#mostAtOnce && this.#queue.length > 0) {
+  #ended({ writes, size }: Latest): void {
+    this.#begun.writes -= writes;
+    this.#begun.size -= size;
+    while (this.#queue.length > 0 && this.#mayBegin(this.#queue[0]!.size)) {
       const { start, until } = this.#queue.shift()!;
       // Whoever waited so long is told that it was not written, and it must not be.
       if (until > performance.now()) start();
@@ -218,21 +225,30 @@ export class Commits<Refusal extends Error> {
     for (const { reject } of this.#queue.splice(0)) reject(this.refusals.unavailable());
   }
 
-  /** What the caller is told of an error. */
+  /** What a caller that reads is told of an error. */
   explain(cause: unknown): Refusal {
+    if (isPanic(cause) && this.#failure === undefined && this.#begun.writes > 0) {
+      // The commit that failed is about to tell why.
+      this.#panicAt ??= performance.now();
+      if (performance.now() - this.#panicAt < 1000) return this.refusals.unavailable(cause);
+    }
+    return this.#explainCommit(cause);
+  }
+
+  #explainCommit(cause: unknown): Refusal {
     if (this.#failure) return this.#failure;
     if (this.refusals.isRefusal(cause)) return cause;
     const lacksSpace =
       isFull(cause) ||
       (isWriteError(cause) && isOutOfSpace(this.file)) ||
-      (isPanic(cause) && this.#wasRefused);
+      (isPanic(cause) && performance.now() - this.#refusedAt < longestDoubt);
     if (hasFailed(cause) && !lacksSpace) {
-      const failed = this.#giveUp(cause);
+      const failed = this.#giveUp(this.refusals.failed(cause));
       this.options.onFailed?.(failed);
       return failed;
     }
     if (isPanic(cause) || isOverlong(cause)) {
-      this.#giveUp(cause);
+      this.#giveUp(this.refusals.unavailable(cause));
       this.options.onUnusable?.(unusable);
     }
     return lacksSpace ? this.#refuse(cause) : this.refusals.unavailable(cause);
@@ -242,10 +258,10 @@ export class Commits<Refusal extends Error> {
    * After a disk error, LMDB may accept writes and never finish them, and what it believes to be on disk may be missing.
    * Nothing is certain until the file is opened again, which one process cannot do twice.
    */
-  #giveUp(cause: unknown): Refusal {
-    this.#failure = this.refusals.failed(cause);
-    this.#deadline.rejectAll(this.#failure);
-    return this.#failure;
+  #giveUp(refusal: Refusal): Refusal {
+    this.#failure = refusal;
+    this.#deadline.rejectAll(refusal);
+    return refusal;
   }
 }
 
@@ -319,10 +335,12 @@ interface Latest {
   readonly committed: Promise<unknown>;
   answer?: Promise<unknown>;
   writes: number;
+  size: number;
 }
 
 /** A write that has not begun. */
 interface Queued {
+  readonly size: number;
   readonly start: () => void;
   readonly reject: (error: Error) => void;
   /** Once that time has come, in milliseconds of the monotonic clock, it does not begin any more. */
@@ -343,11 +361,15 @@ const commitDeadline = 5000;
  * Writes of one transaction. A thousand of them free so many pages that their list takes several pages itself, and lmdb 3.5.6
  * has crashed on such a list. With 512 writers at once, this bound costs the store alone a fifth of its writes a second.
  */
-const mostAtOnce = 200;
+const mostAtOnce = { writes: 200, size: 8 * 1024 * 1024 };
+/** Milliseconds after a refused write within which a panic is ascribed to it. */
+const longestDoubt = 10_000;
+/** Why a process had better end. */
+const unusable = 'LMDB cannot be used any more in this process after the disk refused a write';
 /** Bytes. */
 const bufferOfDescription = 100;
-/** The same where each of them may find the disk full. */
-const mostInLittleRoom = 16;
+/** The same where the disk may be full before they are on it. */
+const mostInLittleRoom = { writes: 16, size: 1024 * 1024 };
 /** LMDB's code for an environment that must be opened again. */
 const lmdbPanic = -30_795;
 
@@ -382,7 +404,8 @@ function isPanic(cause: unknown): boolean {
 
 /** Whether lmdb has written its description of a refused write past the end of its buffer, into the memory of others. */
 function isOverlong(cause: unknown): boolean {
-  const description = /Attempting to write page.*$/s.exec(String((cause as Error).message))?.[0] ?? '';
+  const description =
+    /Attempting to write page.*$/s.exec(String((cause as Error | undefined)?.message))?.[0] ?? '';
   return description.length >= bufferOfDescription;
 }
 

@@ -33,9 +33,13 @@ export class Readers {
     return Math.max(0, ...[...this.#since.values()].map((since) => (performance.now() - since) / 1000));
   }
 
-  /** As if none were free where somebody has been reading for seconds: LMDB keeps what has become free meanwhile. */
+  /** As if none were free where somebody has been reading in an old snapshot: LMDB keeps what has become free since. */
   usable(pages: Pages): Pages {
-    return this.oldest > 2 ? { ...pages, free: 0 } : pages;
+    const { lastTxnId } = this.root.getStats() as { lastTxnId: number };
+    const longSince = performance.now() - 2000;
+    const isOld = ([reader, since]: [string, number]) =>
+      since < longSince && Number(reader.split(/\s+/).at(-1)) < lastTxnId;
+    return [...this.#since].some(isOld) ? { ...pages, free: 0 } : pages;
   }
 
   close(): void {

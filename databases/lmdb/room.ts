@@ -29,11 +29,12 @@ export class Room {
     private readonly pages: () => Pages,
   ) {}
 
-  isEnoughFor(purpose: Purpose): boolean {
+  /** @param size bytes that it writes and that this process has begun to write, about */
+  isEnoughFor(purpose: Purpose, size: number): boolean {
     this.#look();
-    const needed = shares[purpose] * this.#reserve;
+    const needed = shares[purpose] * this.#reserve + size;
     const { bytes, free } = this.#pages;
-    const isOnDisk = this.#left >= needed / 4 && this.#left + free >= needed;
+    const isOnDisk = this.#left >= size + (needed - size) / 4 && this.#left + free >= needed;
     // LMDB takes new pages where no free ones lie side by side, as among few free ones of many.
     return isOnDisk || free >= Math.max(2 * needed, (shares[purpose] * bytes) / 4);
   }
@@ -45,10 +46,10 @@ export class Room {
 
   /** For the log. */
   describe(): string {
-    return `${mib(this.#left)} MiB are left for ${this.file}, and ${mib(this.#pages.free)} MiB in it can be used again`;
+    return `${mib(Math.max(0, this.#left))} MiB are left for ${this.file}, and ${mib(this.#pages.free)} MiB in it can be used again`;
   }
 
-  /** Whether few writes should be under way at a time: the system does not count them before they are on disk. */
+  /** Whether little should be under way at a time: the system does not count it before it is on disk. */
   get isShort(): boolean {
     return this.#left < 4 * this.#reserve;
   }
@@ -61,12 +62,12 @@ export class Room {
     const underLimit = limit === Number.POSITIVE_INFINITY ? limit : limit - sizeOf(this.file);
     this.#reserve = Math.min(largestReserve, disk.size / 8, limit / 8);
     this.#left = Math.min(disk.left, underLimit);
-    this.#pages = this.#left < this.#reserve ? this.pages() : noneFree;
+    this.#pages = this.#left < 2 * this.#reserve ? this.pages() : noneFree;
     this.#nextLook = this.isShort ? now : now + lookInterval;
   }
 }
 
-/** Bytes. More than what all processes write between two looks. On a small disk, an eighth of it has to do. */
+/** Bytes. More than several processes have under way at a time. On a small disk, an eighth of it has to do. */
 const largestReserve = 16 * 1024 * 1024;
 const noneFree: Pages = { bytes: 0, free: 0 };
 /** Milliseconds. */

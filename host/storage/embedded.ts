@@ -25,7 +25,7 @@ import {
 } from './store.js';
 
 export interface StoreEvents {
-  /** Called once when this process can no longer write; a process that opens the file again can. */
+  /** Called once when the disk has failed, and this process can no longer write; one that opens the file again can. */
   readonly onFailed?: (error: Error) => void;
   /** Called once, with words for the log, when a write that the disk refused has left LMDB unusable in this process. */
   readonly onUnusable?: (reason: string) => void;
@@ -129,7 +129,7 @@ export class EmbeddedStore implements Store {
       if (this.#closed) throw unavailable();
       const { fence } = condition;
       return fence === undefined
-        ? this.#commits.run(purposeOf(content), () => this.#put(place, content, condition))
+        ? this.#commit(content, () => this.#put(place, content, condition))
         : this.#writeUnder(fence, place, content, condition);
     } catch (error) {
       return Promise.reject(error);
@@ -138,7 +138,7 @@ export class EmbeddedStore implements Store {
 
   async #writeUnder(fence: Fence, place: string, content: Content | undefined, condition: Condition) {
     let put: Promise<boolean> | undefined;
-    const isHeld = await this.#commits.run(purposeOf(content), () =>
+    const isHeld = await this.#commit(content, () =>
       this.#entries.ifVersion(fence.place, fence.revision, () => {
         // Within a condition, lmdb puts a new entry whether or not the condition holds, unless it is in one of its own.
         put =
@@ -151,6 +151,10 @@ export class EmbeddedStore implements Store {
     );
     if (!isHeld) throw storageError('lease_lost');
     return put as Promise<boolean>;
+  }
+
+  #commit(content: Content | undefined, begin: () => Promise<boolean>): Promise<boolean> {
+    return this.#commits.run(purposeOf(content), begin, content?.text.length);
   }
 
   page({ from, to, limit, reverse }: Range): readonly (readonly [string, Entry])[] {

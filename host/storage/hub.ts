@@ -2,7 +2,6 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { jumpMessage } from '../../databases/clock.js';
-import { failuresInARow } from '../../databases/lmdb/retirements.js';
 import type { MongoLink } from '../../databases/mongodb/link.js';
 import { databaseSpans } from '../../databases/spans.js';
 import type { Storage } from '../kit/storage.js';
@@ -121,7 +120,7 @@ export class StorageHub {
       return MongoStore.open(mongodb, log);
     }
     const { EmbeddedStore } = await import('./embedded.js');
-    const isReadOnly = failuresInARow(retirements, cannotWrite) > 1;
+    const isReadOnly = retirements.filter((each) => each === cannotWrite).length > 1;
     if (isReadOnly) {
       log.error(
         { folder },
@@ -136,7 +135,10 @@ export class StorageHub {
         // This process cannot open the file again; another takes its place.
         retire(cannotWrite);
       },
-      onUnusable: retire,
+      onUnusable: (reason) => {
+        log.error({ folder }, reason);
+        retire(reason);
+      },
     });
   }
 

@@ -61,9 +61,10 @@ export const errors = {
   },
   store_full: {
     status: 503,
-    message: 'The session store is out of disk space. Sessions can be read, but not written.',
+    message:
+      'The session store has too little disk space left. Sessions can be read, but not made or changed.',
     when: 'The disk of the session store has too little space left.',
-    remedy: 'Free disk space. Writing resumes by itself.',
+    remedy: 'Free disk space, or end sessions. Writing resumes by itself.',
   },
   store_failed: {
     status: 503,

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { type AllowOriginsOptions, definePlugin, type PluginKeys } from 'plugin-server';
-import { failuresInARow } from '../../databases/lmdb/retirements.js';
 import { serveClient } from './client/serve.js';
 import { errors } from './errors.js';
 import { Access } from './http/access.js';
@@ -36,7 +35,8 @@ export default definePlugin({
       resolvePath,
       settingOf: (key: string) => ['plugin_parms', context.name, key],
       log,
-      isReadOnly: failuresInARow(context.server.retirements, errors.store_failed.message) > 1,
+      isReadOnly:
+        context.server.retirements.filter((each) => each === errors.store_failed.message).length > 1,
       // It can never work again in this process. Readiness says so, too.
       onFailed: (error: Error) => {
         log.error({ err: error }, error.message);

@@ -63,7 +63,7 @@ export const diskFull: Fault = {
       ...writers.judge(verdict),
       recovery,
       notes: [
-        `${refused.toLocaleString('en')} writes were refused with 503; each time a session was ended while there was no room for another, and then another program filled the disk to its last byte; every second time the server was killed and started meanwhile; no worker was lost`,
+        `${refused.toLocaleString('en')} writes were refused with 503; each time a session was ended while there was no room for another${disk.others}; every second time the server was killed and started meanwhile; no worker was lost`,
       ],
       failures: verdict.failures,
     };
@@ -73,6 +73,8 @@ export const diskFull: Fault = {
 interface Disk {
   readonly server: Server;
   readonly how: string;
+  /** For the note: what other programs did. */
+  readonly others: string;
   /** Leaves nothing, where it can. */
   fillUp(): Promise<void>;
   /** Ends the sessions that fill it, or takes away what else does. */
@@ -95,6 +97,7 @@ async function mountDisk(): Promise<Disk> {
   return {
     server,
     how: `a disk of ${size / MiB} MiB`,
+    others: ', and then another program filled the disk to its last byte',
     fillUp: () => appendFile(ballast, Buffer.alloc(size)).catch(() => {}),
     async makeRoom(fillers) {
       await rm(ballast, { force: true });
@@ -118,6 +121,7 @@ async function limitFiles(): Promise<Disk> {
   return {
     server,
     how: `files limited to ${size / MiB} MiB`,
+    others: '',
     fillUp: async () => {},
     async makeRoom(fillers) {
       await limit('unlimited');

@@ -453,7 +453,7 @@ for (const storage of ['embedded', 'mongodb'] as const)
       const obedient = worker
         .replace('await sleep(20)', 'await sleep(20, undefined, { signal })')
         .replace('what: error.code, late });', 'what: error.code, late }); throw error;');
-      await start('workers=2\nstop_timeout=1', obedient);
+      await start('workers=2\nstop_timeout=4', obedient);
       const run = await busyRun();
       server.signal('SIGTERM');
       expect((await server.exited).status).to.equal(0);

@@ -59,7 +59,7 @@ import { type Fix, lookFrom, lookInOrder, type ScrubSource } from './scrub.js';
 import { pageByHandle, pageByUser, type Walked } from './walk.js';
 
 export interface StoreEvents extends ReadersOptions {
-  /** Called once when this process can no longer write; a process that opens the store again can. */
+  /** Called once when the disk has failed, and this process can no longer write; one that opens the store again can. */
   readonly onFailed?: (error: StoreError) => void;
   /** Called once, with words for the log, when a write that the disk refused has left LMDB unusable in this process. */
   readonly onUnusable?: (reason: string) => void;
@@ -178,14 +178,14 @@ export class EmbeddedStore implements Store {
     const hasExtras = extrasOf(record) !== undefined;
     const indexed = indexedFor(endOf(record), hasExtras);
     const stored = { ...record, indexed, epoch: this.epoch() };
-    return this.#commit('adding', () =>
+    const begin = () =>
       this.#records.ifNew(key, () => {
         this.#records.put(key, stored, this.#isSecond(stored.epoch), 0);
         if (hasExtras) this.#records.putExtras(key, record);
         this.#byUser.put(userKey(record.userid, key), present);
         this.#byExpiry.put(expiryKey(indexed, key), present);
-      }),
-    );
+      });
+    return this.#commit('adding', begin, record.data.length);
   }
 
   read(handle: string, now: number): Awaitable<SessionRecord | undefined> {
@@ -240,7 +240,7 @@ export class EmbeddedStore implements Store {
         ...extras,
       };
       const begin = () => this.#replace(key, found, next, extras !== before);
-      if (await this.#commit('adding', begin)) return next;
+      if (await this.#commit('adding', begin, next.data.length)) return next;
     }
   }
 
@@ -488,6 +488,7 @@ export class EmbeddedStore implements Store {
   }
 
   async raise(): Promise<void> {
+    this.#commits.check('upkeep');
     raiseFormat(this.#folder);
     this.#isRaised = true;
   }
@@ -523,7 +524,7 @@ export class EmbeddedStore implements Store {
     if (Object.entries(before).some(([name, text]) => now[name as keyof Sealed] !== text)) return false;
     const next = { ...found.record, ...after };
     const begin = () => this.#replace(key, found, next, extrasOf(next) !== undefined);
-    return this.#commit('adding', begin);
+    return this.#commit('adding', begin, next.data.length);
   }
 
   fact<T extends object>(name: string): T | undefined {
@@ -557,7 +558,7 @@ export class EmbeddedStore implements Store {
 
   async check(): Promise<void> {
     if (this.#closed) throw new StoreError();
-    this.#commits.check('adding');
+    this.#commits.check('adding', largeSession);
   }
 
   count(): number {
@@ -770,9 +771,9 @@ export class EmbeddedStore implements Store {
    * Resolves once what `begin` writes is on disk; to false, with nothing written, when its condition no longer holds.
    * A condition is the revision that an entry must still have.
    */
-  #commit<T>(purpose: Purpose, begin: () => Promise<T>): Promise<T> {
+  #commit<T>(purpose: Purpose, begin: () => Promise<T>, size?: number): Promise<T> {
     if (this.#closed) throw new StoreError();
-    return this.#commits.run(purpose, begin);
+    return this.#commits.run(purpose, begin, size);
   }
 }
 
@@ -804,6 +805,8 @@ interface EpochState {
   readonly at?: number;
 }
 
+/** Bytes: it is ready while it takes sessions of this size. */
+const largeSession = 256 * 1024;
 const firstEpoch: EpochState = { epoch: 0, purged: 0 };
 /** Databases that every store has. Of one whose name is damaged, LMDB would create an empty one in its place. */
 const basic: readonly unknown[] = ['records', 'by-user', 'by-expiry', 'meta'];

@@ -17,7 +17,10 @@ export const embedded = storeKind({
     const folder = path === undefined ? place.folder : place.resolvePath(path);
     const store = await EmbeddedStore.openClaimed(folder, {
       onFailed: (error) => place.onFailed(error),
-      onUnusable: (reason) => place.retire(reason),
+      onUnusable: (reason) => {
+        place.log.error({ folder }, reason);
+        place.retire(reason);
+      },
       isReadOnly: place.isReadOnly,
       onDamaged: (part) =>
         place.log.error(
