@@ -158,7 +158,10 @@ export class Commits<Refusal extends Error> {
    */
   run<T>(purpose: Purpose, begin: () => Promise<T>, size = 0): Promise<T> {
     this.check(purpose, size);
-    if (this.#mayBegin(size)) return this.#begin(begin, size);
+    return this.#mayBegin(size) ? this.#begin(begin, size) : this.#beginLater(purpose, begin, size);
+  }
+
+  #beginLater<T>(purpose: Purpose, begin: () => Promise<T>, size: number): Promise<T> {
     const until = performance.now() + commitDeadline;
     const answer = new Promise<T>((resolve, reject) => {
       const start = () => {
