@@ -4,6 +4,7 @@ import { readdir, readFile, stat, symlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { type ProcessOptions, ServerProcess } from '../support/process.js';
@@ -82,7 +83,7 @@ describe('the recipe for uploads', function () {
 
   const files = (name: string) => readdir(join(server.folder, 'data/uploads', name));
   const until = async (holds: () => Promise<boolean>) => {
-    while (!(await holds())) await new Promise(setImmediate);
+    while (!(await holds())) await sleep(2);
   };
 
   /** The largest memory that any process of the server has had, in bytes. */

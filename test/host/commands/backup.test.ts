@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { mountDisk } from '../../support/disk.js';
 import { countOneMore, emptyFreeList } from '../../support/free-pages.js';
@@ -46,7 +47,7 @@ describe('plugin-server backup', () => {
           acknowledged.push(n);
         }
       });
-      while (acknowledged.length < 200) await new Promise(setImmediate);
+      while (acknowledged.length < 200) await sleep(2);
       const before = [...acknowledged];
       const { status, stdout, stderr } = await server
         .command('backup', 'copies/today')

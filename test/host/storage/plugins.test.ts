@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { ConfigError, formatProblem } from '../../../config/index.js';
 import { startPlugin } from '../../../host/testing.js';
@@ -220,16 +221,16 @@ describe('storage() of the plugin kit', () => {
     const atRest = 2 * (5 + 2);
     try {
       while ((await send(server.url, 'GET', '/shop'))!.body.heard < 1);
-      while (proxy.open > atRest) await new Promise(setImmediate);
+      while (proxy.open > atRest) await sleep(2);
       expect(proxy.open).to.be.at.least(2);
       await Promise.all(Array.from({ length: 200 }, () => send(server.url, 'POST', '/shop/count')));
       expect(proxy.peak).to.be.within(2, 2 * (50 + 2));
       await server.reload();
       expect((await send(server.url, 'POST', '/shop/count'))!.body.count).to.equal(201);
-      while (proxy.open > atRest) await new Promise(setImmediate);
+      while (proxy.open > atRest) await sleep(2);
     } finally {
       await server.close();
-      while (proxy.open > 0) await new Promise(setImmediate);
+      while (proxy.open > 0) await sleep(2);
       proxy.close();
       await rm(folder, { recursive: true });
     }
@@ -340,7 +341,7 @@ describe('storage() of the plugin kit', () => {
           await count();
         }
       });
-      while (pids.size < 2) await new Promise(setImmediate);
+      while (pids.size < 2) await sleep(2);
       const reloaded = await server.command('reload');
       expect(reloaded.status).to.equal(0);
       while (pids.size < 4) await count().then(() => (sent += 1));

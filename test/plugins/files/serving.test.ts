@@ -14,7 +14,7 @@ import {
 } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -220,7 +220,7 @@ describe('serving files', () => {
         socket.write(text);
         await once(socket, 'data');
         socket[leave]();
-        while (!other.logs.slice(before).some(({ aborted }) => aborted === true)) await setImmediate();
+        while (!other.logs.slice(before).some(({ aborted }) => aborted === true)) await sleep(2);
         await (await other.fetch('/html/small.txt')).text();
         expect(other.logs.slice(before).map(({ level, msg }) => `${level}: ${msg}`)).to.satisfy(
           (lines: string[]) => lines.every((line) => line === 'info: request'),

@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { MongoClient } from 'mongodb';
 import { Sessions } from '../../../../plugins/sessman/sessions.js';
@@ -93,7 +94,7 @@ for (const { name, make } of places) {
       return Object.fromEntries(found.map(([, key, count]) => [key, Number(count)]));
     };
     const until = async (host: Api, fits: (counts: Record<string, number>) => boolean): Promise<void> => {
-      while (!fits(await countsOf(host)));
+      while (!fits(await countsOf(host))) await sleep(20);
     };
 
     /** The host has no key that opens the session: it can use, replace and end it, and not read it. */
@@ -354,7 +355,7 @@ describe('encrypting again', () => {
     const ending = new AbortController();
     const running = runReencryption(store, keys, { signal: ending.signal });
     const counts = async () => (await store.fact<KeyCounts>('records-by-key'))?.counts;
-    while ((await counts())?.[keys.first] === undefined) await new Promise(setImmediate);
+    while ((await counts())?.[keys.first] === undefined) await sleep(2);
     expect(await counts()).to.deep.equal({ [keys.first]: 230, [fingerprintOf(old)]: 0, plain: 0 });
     ending.abort();
     await running;
@@ -378,7 +379,7 @@ describe('encrypting again', () => {
       const running = runReencryption(store, new Keyring(keys), { signal: ending.signal });
       const first = fingerprintOf(next);
       const counted = async () => (await store.fact<KeyCounts>('records-by-key'))?.counts[first];
-      while ((await counted()) === undefined) await new Promise(setImmediate);
+      while ((await counted()) === undefined) await sleep(2);
       expect((await store.fact<KeyCounts>('records-by-key'))!.counts).to.include({
         [first]: 0,
         [fingerprintOf(old)]: 1,
@@ -415,9 +416,9 @@ describe('encrypting again', () => {
       now: () => Date.now() + passed,
     });
     const counts = () => Object.keys(store.fact<KeyCounts>('records-by-key')?.counts ?? {});
-    while (counts().length === 0) await new Promise(setImmediate);
+    while (counts().length === 0) await sleep(2);
     passed = 60_000;
-    while (attempts < 7) await new Promise(setImmediate);
+    while (attempts < 7) await sleep(2);
     ending.abort();
     await running;
     expect(told).to.deep.equal(['it is broken', 'it is broken']);

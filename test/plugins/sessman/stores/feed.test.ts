@@ -686,11 +686,8 @@ describe('the feeds of the processes of a host', () => {
     await until(() => watchers.every(({ heard }) => heard.length > 0));
     for (const { heard } of watchers) expect(heard).to.deep.equal(['end']);
     way.isOpen = () => true;
-    let all: number[];
-    do all = await readers(feeds);
-    while (all.length !== 1);
     // The one that has read for longest goes on.
-    expect(all).to.deep.equal([reader]);
+    while (`${await readers(feeds)}` !== `${reader}`);
   });
 
   it('catch up where a message was lost', async () => {

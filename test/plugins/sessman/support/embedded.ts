@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { type Database, open as openLmdb } from 'lmdb';
 import type { SessionRecord, Store } from '../../../../plugins/sessman/store.js';
 import { EmbeddedStore } from '../../../../plugins/sessman/stores/embedded/index.js';
@@ -120,5 +120,5 @@ export function recordAt(now: number, change: Partial<SessionRecord> = {}): Sess
 
 /** Resolves when it is so. */
 export async function until(isSo: () => unknown): Promise<void> {
-  while (!(await isSo())) await nextTurn();
+  while (!(await isSo())) await sleep(2);
 }
