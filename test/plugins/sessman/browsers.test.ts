@@ -283,15 +283,15 @@ for (const { name, settings } of backends) {
       await deafen();
       const page = await login();
       await page.goto(`${origin('app.shop.example')}/`);
-      await page.goBack();
+      await page.goBack({ waitUntil: 'commit' });
       expect(await page.locator('h1').textContent()).to.equal('ann');
       await page.getByRole('button', { name: 'Log out', exact: true }).click();
       await page.getByRole('button', { name: 'Log in' }).waitFor();
       expect(await cookie()).to.equal(undefined);
-      await page.goBack();
+      await page.goBack({ waitUntil: 'commit' });
       await page.getByRole('button', { name: 'Log in' }).waitFor();
       expect(await page.locator('h1').count()).to.equal(0);
-      await page.goForward();
+      await page.goForward({ waitUntil: 'commit' });
       await page.getByRole('button', { name: 'Log in' }).waitFor();
       expect(await page.locator('h1').count()).to.equal(0);
     });
