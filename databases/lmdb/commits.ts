@@ -82,7 +82,7 @@ function createEmpty(file: string): void {
 }
 
 export interface CommitsOptions<Refusal> {
-  /** Those of the file, of which those are free that can be used again. */
+  /** Those of the file; free are those that can be used again. */
   pages(): Pages;
   /** Called once when the disk has failed, and this process can write no more; one that opens the file again can. */
   readonly onFailed?: ((error: Refusal) => void) | undefined;
@@ -361,18 +361,18 @@ interface Waiting {
 /** Milliseconds. */
 const commitDeadline = 5000;
 /**
- * Writes of one transaction. A thousand of them free so many pages that their list takes several pages itself, and lmdb 3.5.6
- * has crashed on such a list. With 512 writers at once, this bound costs the store alone a fifth of its writes a second.
+ * Writes of one transaction, and their bytes. A thousand writes free so many pages that their list takes several pages itself, and lmdb 3.5.6
+ * has crashed on such a list. With 512 writers at once, that bound costs the store alone a fifth of its writes a second.
  */
 const mostAtOnce = { writes: 200, size: 8 * 1024 * 1024 };
+/** The same where the disk may be full before they are on it. */
+const mostInLittleRoom = { writes: 16, size: 1024 * 1024 };
 /** Milliseconds after a refused write within which a panic is ascribed to it. */
 const longestDoubt = 10_000;
 /** Why a process had better end. */
 const unusable = 'LMDB cannot be used any more in this process after the disk refused a write';
-/** Bytes. */
+/** Bytes that lmdb has for its description of a refused write. */
 const bufferOfDescription = 100;
-/** The same where the disk may be full before they are on it. */
-const mostInLittleRoom = { writes: 16, size: 1024 * 1024 };
 /** LMDB's code for an environment that must be opened again. */
 const lmdbPanic = -30_795;
 

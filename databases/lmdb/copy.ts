@@ -3,9 +3,9 @@ import { type FileHandle, open as openFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { StoreFileError } from './check-file.js';
+import { spaceOfDisk } from './disk-space.js';
 import { flushFolder } from './folder.js';
 import type { Pages } from './pages.js';
-import { spaceOfDisk } from './room.js';
 
 /**
  * Copies all databases of an LMDB file into a new file, as they are at one moment, while any process may write. The new file

@@ -1,5 +1,5 @@
-import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { fileSizeLimit, sizeOf, spaceOfDisk } from './disk-space.js';
 import type { Pages } from './pages.js';
 
 /**
@@ -22,7 +22,7 @@ export class Room {
 
   /**
    * @param file its path
-   * @param pages of the file, of which those are free that can be used again
+   * @param pages those of the file; free are those that can be used again
    */
   constructor(
     private readonly file: string,
@@ -77,33 +77,4 @@ const shares: Readonly<Record<Purpose, number>> = { adding: 1, removing: 1 / 2, 
 
 function mib(bytes: number): string {
   return (bytes / 1024 / 1024).toFixed(1);
-}
-
-/** Bytes. Without bounds where the system does not tell, as of some file systems of containers. */
-export function spaceOfDisk(folder: string): { readonly size: number; readonly left: number } {
-  try {
-    const { blocks, bavail, bsize } = statfsSync(folder);
-    if (blocks > 0) return { size: blocks * bsize, left: bavail * bsize };
-  } catch {
-    // Whatever is wrong with the folder, the write says it.
-  }
-  return { size: Number.POSITIVE_INFINITY, left: Number.POSITIVE_INFINITY };
-}
-
-function sizeOf(file: string): number {
-  try {
-    return statSync(file).size;
-  } catch {
-    return 0;
-  }
-}
-
-/** The size that a file of this process may reach (`ulimit -f`), where the system tells. Bytes. */
-export function fileSizeLimit(): number {
-  try {
-    const limit = /^Max file size\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
-    return limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
-  } catch {
-    return Number.POSITIVE_INFINITY;
-  }
 }

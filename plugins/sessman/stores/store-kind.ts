@@ -24,7 +24,7 @@ export interface StorePlace {
   readonly log: Logger;
   /** The disk failed again after another process had opened the store: it must not be written. */
   readonly isReadOnly: boolean;
-  /** Called once when the disk of the store has failed, which can never work again in this process. */
+  /** Called once when the store's disk has failed: the store can never work again in this process. */
   onFailed(error: Error): void;
   /** Asks for another process in place of this one. */
   retire(reason: string): void;

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { appendFile, mkdir, rm, writeFile } from 'node:fs/promises';
+import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { mountDisk } from '../../support/disk.js';
 import { type Fault, Verdict } from '../support/fault.js';
 import { call } from '../support/http.js';
 import { Server } from '../support/server.js';
@@ -82,15 +83,14 @@ interface Disk {
   remove(): Promise<void>;
 }
 
-function makeDisk(): Promise<Disk> {
-  return process.getuid?.() === 0 ? mountDisk() : limitFiles();
-}
-
-async function mountDisk(): Promise<Disk> {
+async function makeDisk(): Promise<Disk> {
   const server = await Server.create();
   const folder = join(server.folder, 'data');
-  await mkdir(folder);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]);
+  const mounted = mountDisk(folder, String(size));
+  if (mounted === undefined) {
+    await server.close();
+    return limitFiles();
+  }
   const ballast = join(folder, 'ballast');
   await writeFile(ballast, Buffer.alloc(size / 4));
   await server.start();
@@ -106,7 +106,7 @@ async function mountDisk(): Promise<Disk> {
     },
     async remove() {
       await server.kill();
-      execFileSync('umount', [folder]);
+      mounted.unmount();
       await server.close();
     },
   };

@@ -686,8 +686,9 @@ describe('the feeds of the processes of a host', () => {
     await until(() => watchers.every(({ heard }) => heard.length > 0));
     for (const { heard } of watchers) expect(heard).to.deep.equal(['end']);
     way.isOpen = () => true;
-    // The one that has read for longest goes on.
+    // The one that has read for longest goes on, and the other stops once it hears of it.
     while (`${await readers(feeds)}` !== `${reader}`);
+    expect(await readers(feeds)).to.deep.equal([reader]);
   });
 
   it('catch up where a message was lost', async () => {
